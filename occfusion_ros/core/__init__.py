@@ -1,0 +1,1 @@
+"""Grid, labels, frames, camera geometry and contract: standard library and numpy only."""

@@ -1,0 +1,71 @@
+"""Pinhole camera geometry: fitting an image to the network's input and projecting points."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ImageFit:
+    """How a source image becomes the network's input: scale, then crop (in that order).
+
+    Attributes:
+        scale: resize factor applied to both axes.
+        resized: (height, width) pixels after the resize, before the crop.
+        top, left: pixels cropped at the top and left after the resize.
+    """
+
+    scale: float
+    resized: tuple[int, int]
+    top: int
+    left: int
+
+
+def fit_image(source: tuple[int, int], network: tuple[int, int], principal_row: float, horizon: float) -> ImageFit:
+    """Scale to cover the network size, centre horizontally, and put the principal row at a fixed height.
+
+    The rule depends on the camera's intrinsics alone, so any camera of any size is cut like the ones in training.
+
+    Args:
+        source, network: (height, width) pixels.
+        principal_row: pixels, the row of the principal point in the source image.
+        horizon: fraction of the network's height at which the principal row should lie (clamped to the image).
+    """
+    scale = max(network[0] / source[0], network[1] / source[1])
+    resized = (max(network[0], round(source[0] * scale)), max(network[1], round(source[1] * scale)))
+    top = round(principal_row * scale - horizon * network[0])
+    top = min(max(top, 0), resized[0] - network[0])
+    return ImageFit(scale, resized, top, (resized[1] - network[1]) // 2)
+
+
+def fitted_intrinsics(intrinsics: np.ndarray, source: tuple[int, int], fit: ImageFit) -> np.ndarray:
+    """Intrinsics (3, 3) of the fitted image; pixel centres at integer coordinates before and after."""
+    fitted = np.array(intrinsics, np.float64)
+    for axis, (size, cropped) in enumerate(zip((source[1], source[0]), (fit.left, fit.top))):
+        scale = fit.resized[1 - axis] / size
+        fitted[axis, :2] *= scale
+        fitted[axis, 2] = (intrinsics[axis, 2] + 0.5) * scale - 0.5 - cropped
+    return fitted
+
+
+def projection_matrix(intrinsics: np.ndarray, camera_from_grid: np.ndarray) -> np.ndarray:
+    """(4, 4) float64 ``image_from_grid``: homogeneous grid point to (u * depth, v * depth, depth, 1)."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = intrinsics
+    return matrix @ camera_from_grid
+
+
+def project(points: np.ndarray, image_from_grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Project points.
+
+    Args:
+        points: (N, 3) float, metres, grid frame.
+        image_from_grid: (4, 4) float64 from `projection_matrix`.
+
+    Returns:
+        pixels (N, 2) float64 (u, v) and depth (N,) float64 metres; pixels mean nothing where depth <= 0.
+    """
+    homogeneous = points @ image_from_grid[:3, :3].T + image_from_grid[:3, 3]
+    depth = homogeneous[:, 2]
+    safe = np.where(np.abs(depth) > 1e-6, depth, 1e-6)
+    return homogeneous[:, :2] / safe[:, None], depth

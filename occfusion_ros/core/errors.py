@@ -1,0 +1,21 @@
+"""Errors a caller can act on; every message says what was expected and what was got."""
+
+
+class OccFusionError(Exception):
+    """Base class of all errors raised on purpose by this package."""
+
+
+class InvalidFrameError(OccFusionError):
+    """A sensor frame, image, cloud or calibration that cannot be used."""
+
+
+class ContractError(OccFusionError):
+    """A model artefact that is missing, damaged or does not match this software."""
+
+
+class BackendError(OccFusionError):
+    """An inference backend that could not be loaded or failed while running."""
+
+
+class DatasetError(OccFusionError):
+    """A data root or bag that is missing, damaged or lacks something asked for."""

@@ -1,0 +1,96 @@
+"""What goes in (`SensorFrame`) and what comes out (`OccupancyGrid`) of the whole system."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .errors import InvalidFrameError
+from .grid import GridSpec
+
+
+def _check(array: np.ndarray, name: str, shape: tuple, dtype: type) -> None:
+    """Raise unless `array` has the dtype and the shape (None matches any length)."""
+    ok = isinstance(array, np.ndarray) and array.dtype == dtype and array.ndim == len(shape)
+    if not ok or any(want is not None and want != got for want, got in zip(shape, array.shape)):
+        got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise InvalidFrameError(f"{name}: expected {np.dtype(dtype)} {shape}, got {got}")
+
+
+@dataclass(frozen=True)
+class CameraImage:
+    """One rectified camera image with its calibration.
+
+    Attributes:
+        name: the robot's own name of the camera.
+        image: (H, W, 3) uint8, RGB.
+        intrinsics: (3, 3) float64 pinhole matrix, pixels; pixel centres at integer coordinates.
+        camera_from_grid: (4, 4) float64 rigid transform, metres; camera axes x right, y down, z forward (optical).
+    """
+
+    name: str
+    image: np.ndarray
+    intrinsics: np.ndarray
+    camera_from_grid: np.ndarray
+
+    def __post_init__(self) -> None:
+        _check(self.image, f"camera {self.name}: image", (None, None, 3), np.uint8)
+        _check(self.intrinsics, f"camera {self.name}: intrinsics", (3, 3), np.float64)
+        _check(self.camera_from_grid, f"camera {self.name}: camera_from_grid", (4, 4), np.float64)
+        if min(self.image.shape[:2]) < 1:
+            raise InvalidFrameError(f"camera {self.name}: empty image {self.image.shape}")
+        if not (np.isfinite(self.intrinsics).all() and self.intrinsics[0, 0] > 0 and self.intrinsics[1, 1] > 0):
+            raise InvalidFrameError(f"camera {self.name}: focal lengths must be positive, got {self.intrinsics.tolist()}")
+        rotation = self.camera_from_grid[:3, :3]
+        if not np.isfinite(self.camera_from_grid).all() or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3):
+            raise InvalidFrameError(f"camera {self.name}: camera_from_grid is not a rigid transform")
+
+
+@dataclass(frozen=True)
+class SensorFrame:
+    """One LiDAR sweep with the camera images that belong to it, all in the grid frame.
+
+    Attributes:
+        stamp_ns: nanoseconds, the sweep's own stamp.
+        points: (N, 4) float32: x, y, z in metres in the grid frame, intensity in 0..1.
+        cameras: the cameras that took part; a camera that is missing is simply absent.
+        missing_cameras: names of the cameras that should have taken part.
+        frame_id: name of the grid frame.
+    """
+
+    stamp_ns: int
+    points: np.ndarray
+    cameras: tuple[CameraImage, ...] = ()
+    missing_cameras: tuple[str, ...] = ()
+    frame_id: str = "lidar_top"
+
+    def __post_init__(self) -> None:
+        _check(self.points, "points", (None, 4), np.float32)
+        names = [camera.name for camera in self.cameras]
+        if len(set(names)) != len(names):
+            raise InvalidFrameError(f"camera names must be unique, got {names}")
+
+
+@dataclass(frozen=True)
+class OccupancyGrid:
+    """Semantic occupancy of one frame.
+
+    Attributes:
+        spec: the grid.
+        labels: (X, Y, Z) uint8; 0 empty, 1.. class, 255 unknown.
+        stamp_ns: nanoseconds, stamp of the sweep it was computed from.
+        frame_id: name of the grid frame.
+        cameras: names of the cameras that took part.
+        model_id: the artefact that computed it.
+        stage_ms: milliseconds spent in each stage.
+    """
+
+    spec: GridSpec
+    labels: np.ndarray
+    stamp_ns: int
+    frame_id: str
+    cameras: tuple[str, ...] = ()
+    model_id: str = ""
+    stage_ms: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check(self.labels, "labels", self.spec.size, np.uint8)

@@ -1,0 +1,79 @@
+"""The voxel grid: one home for range, voxel size, index order and the cell-centre rule."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import ContractError
+
+
+@dataclass(frozen=True)
+class GridSpec:
+    """A regular voxel grid in the grid frame (x right, y forward, z up for nuScenes' LIDAR_TOP).
+
+    Index rule: ``index = floor((point - low) / voxel_size)``; centre = ``low + (index + 0.5) * voxel_size``.
+    Arrays over the grid have shape (X, Y, Z) and C order (z fastest).
+
+    Attributes:
+        low: metres, the low corner of voxel (0, 0, 0).
+        voxel_size: metres, edge of the cubic voxel.
+        size: voxels along x, y and z.
+    """
+
+    low: tuple[float, float, float] = (-51.2, -51.2, -5.0)
+    voxel_size: float = 0.2
+    size: tuple[int, int, int] = (512, 512, 40)
+
+    def __post_init__(self) -> None:
+        if len(self.low) != 3 or len(self.size) != 3:
+            raise ContractError(f"grid needs 3 values for low and size, got {self.low} and {self.size}")
+        if not self.voxel_size > 0 or not np.isfinite(self.voxel_size):
+            raise ContractError(f"voxel size must be a positive number of metres, got {self.voxel_size}")
+        if min(self.size) < 1:
+            raise ContractError(f"grid size must be at least 1 voxel along each axis, got {self.size}")
+        object.__setattr__(self, "low", tuple(float(v) for v in self.low))
+        object.__setattr__(self, "size", tuple(int(v) for v in self.size))
+
+    @property
+    def high(self) -> tuple[float, float, float]:
+        """Metres, the high corner of the grid (exclusive)."""
+        return tuple(lo + n * self.voxel_size for lo, n in zip(self.low, self.size))
+
+    @property
+    def num_voxels(self) -> int:
+        """Number of voxels in the grid."""
+        return self.size[0] * self.size[1] * self.size[2]
+
+    def coarse(self, factor: int) -> "GridSpec":
+        """The grid of the same range whose voxels are `factor` times as large along each axis."""
+        if factor < 1 or any(n % factor for n in self.size):
+            raise ContractError(f"coarse factor must divide the grid size {self.size}, got {factor}")
+        return GridSpec(self.low, self.voxel_size * factor, tuple(n // factor for n in self.size))
+
+    def indices(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Voxel indices of points.
+
+        Args:
+            points: (N, 3) float, metres, grid frame.
+
+        Returns:
+            indices (N, 3) int64 and inside (N,) bool; indices of points outside (or not finite) are meaningless.
+        """
+        scaled = np.floor((np.asarray(points, np.float64) - self.low) / self.voxel_size)
+        inside = np.all((scaled >= 0) & (scaled < self.size), axis=1)  # False for NaN
+        return np.where(inside[:, None], scaled, 0).astype(np.int64), inside
+
+    def centres(self, indices: np.ndarray) -> np.ndarray:
+        """Voxel centres: (N, 3) integer indices to (N, 3) float64 metres in the grid frame."""
+        return np.asarray(self.low) + (np.asarray(indices) + 0.5) * self.voxel_size
+
+    def flat_x_fastest(self, indices: np.ndarray) -> np.ndarray:
+        """(N, 3) indices to (N,) int64 ``x + X * (y + Y * z)``, the order of OccupancyGrid3D messages."""
+        x, y, z = np.asarray(indices, np.int64).T
+        return x + self.size[0] * (y + self.size[1] * z)
+
+    def unflatten_x_fastest(self, flat: np.ndarray) -> np.ndarray:
+        """Inverse of `flat_x_fastest`: (N,) to (N, 3) int64."""
+        flat = np.asarray(flat, np.int64)
+        return np.stack([flat % self.size[0], flat // self.size[0] % self.size[1],
+                         flat // (self.size[0] * self.size[1])], axis=1)
