@@ -1,0 +1,17 @@
+# ROS 2 packages installed with pip export include folders of the machine they were built on, and CMake refuses
+# folders that do not exist. Dropping those is all they need; where every folder exists this changes nothing.
+get_directory_property(imported_targets IMPORTED_TARGETS)
+foreach(imported IN LISTS imported_targets)
+  if(imported MATCHES "__rosidl_generator_py$")
+    get_target_property(folders ${imported} INTERFACE_INCLUDE_DIRECTORIES)
+    if(folders)
+      set(existing "")
+      foreach(folder IN LISTS folders)
+        if(NOT IS_ABSOLUTE "${folder}" OR EXISTS "${folder}")
+          list(APPEND existing "${folder}")
+        endif()
+      endforeach()
+      set_target_properties(${imported} PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${existing}")
+    endif()
+  endif()
+endforeach()
