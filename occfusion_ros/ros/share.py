@@ -27,5 +27,5 @@ def _share_directories() -> list[Path]:
     from ament_index_python.packages import get_package_share_directory
     try:
         return [Path(get_package_share_directory(PACKAGE))]
-    except LookupError:  # not installed, or AMENT_PREFIX_PATH is not set
+    except (LookupError, OSError):  # not installed, or AMENT_PREFIX_PATH is not set
         return []
