@@ -1,0 +1,149 @@
+"""The model contract: what training fixed and nothing at run time may change.
+
+`export/` writes it as `contract.yaml` beside the engine files; `runtime/` reads it. This module only turns plain
+dictionaries into validated types and back.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from .errors import ContractError
+from .grid import GridSpec
+from .labels import SemanticClass
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, dtype and shape of one engine input or output; a string in the shape is a dynamic axis."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """One engine file of the artefact: its file name, content hash and tensors."""
+
+    file: str
+    sha256: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def __post_init__(self) -> None:
+        if "/" in self.file or "\\" in self.file or self.file.startswith("."):
+            raise ContractError(f"engine file must be a plain file name inside the artefact, got {self.file!r}")
+        for side in ("inputs", "outputs"):
+            specs = tuple(s if isinstance(s, TensorSpec) else _build(TensorSpec, s, side) for s in getattr(self, side))
+            object.__setattr__(self, side, specs)
+
+
+@dataclass(frozen=True)
+class ModelContract:
+    """Everything the robot must know of a trained model.
+
+    Attributes:
+        model_id: name of the model, for messages and logs.
+        grid: the fine output grid.
+        coarse_factor: fine voxels per coarse voxel along each axis.
+        grid_frame: one sentence on where the grid frame sits on the vehicle.
+        classes: the non-empty classes, labels 1..n in order.
+        max_cameras: most camera images that the fuser takes at once.
+        image_size: (height, width) pixels of the network's images.
+        horizon: fraction of the network image's height at which the principal row is placed.
+        points_per_voxel: theta, points that represent each fused coarse voxel.
+        fusion_queries: most coarse voxels that are fused with image features.
+        refine_budget: K, most coarse voxels that the active decoder refines.
+        occupancy_threshold: probability above which a sub-voxel counts as occupied.
+        fuser, refiner: the two engines.
+        checkpoint_sha256: hash of the weights the engines were exported from.
+        trained_on: what data the weights were trained on.
+        accuracy: measured figures by data set.
+    """
+
+    model_id: str
+    grid: GridSpec
+    coarse_factor: int
+    grid_frame: str
+    classes: tuple[SemanticClass, ...]
+    max_cameras: int
+    image_size: tuple[int, int]
+    horizon: float
+    points_per_voxel: int
+    fusion_queries: int
+    refine_budget: int
+    occupancy_threshold: float
+    fuser: EngineSpec
+    refiner: EngineSpec
+    checkpoint_sha256: str
+    trained_on: str
+    accuracy: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self.grid.coarse(self.coarse_factor)
+        if [c.label for c in self.classes] != list(range(1, len(self.classes) + 1)) or not self.classes:
+            raise ContractError(f"class labels must be 1..n in order, got {[c.label for c in self.classes]}")
+        for name in ("max_cameras", "points_per_voxel", "fusion_queries", "refine_budget"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ContractError(f"{name} must be a positive integer, got {getattr(self, name)!r}")
+        if len(self.image_size) != 2 or min(self.image_size) < 32:
+            raise ContractError(f"image_size must be (height, width) of at least 32 pixels, got {self.image_size}")
+        for name in ("horizon", "occupancy_threshold"):
+            if not 0 < getattr(self, name) < 1:
+                raise ContractError(f"{name} must lie between 0 and 1, got {getattr(self, name)!r}")
+
+    @property
+    def coarse_grid(self) -> GridSpec:
+        """The grid on which the fuser works."""
+        return self.grid.coarse(self.coarse_factor)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, as `contract.yaml` holds them."""
+        return {"format": FORMAT, **_plain(asdict(self))}
+
+    @staticmethod
+    def from_dict(data: Any) -> "ModelContract":
+        """Validate a dictionary as read from `contract.yaml`.
+
+        Raises:
+            ContractError: anything missing, unknown or out of range.
+        """
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            got = data.get("format") if isinstance(data, dict) else type(data).__name__
+            raise ContractError(f"contract format must be {FORMAT}, got {got!r}: export the model again")
+        values = {key: value for key, value in data.items() if key != "format"}
+        nested = {"grid": GridSpec, "fuser": EngineSpec, "refiner": EngineSpec}
+        for key, kind in nested.items():
+            values[key] = _build(kind, values.get(key), key)
+        if not isinstance(values.get("classes"), list):
+            raise ContractError(f"contract: classes must be a list, got {values.get('classes')!r}")
+        values["classes"] = tuple(_build(SemanticClass, c, "classes") for c in values["classes"])
+        values["image_size"] = tuple(values.get("image_size") or ())
+        return _build(ModelContract, values, "contract")
+
+
+def _build(kind: type, data: Any, where: str) -> Any:
+    """Construct a dataclass from a dictionary that must have exactly its fields."""
+    if not isinstance(data, dict):
+        raise ContractError(f"{where}: expected a mapping, got {data!r}")
+    expected = {f.name for f in fields(kind)}
+    if set(data) != expected:
+        missing, unknown = sorted(expected - set(data)), sorted(set(data) - expected)
+        raise ContractError(f"{where}: missing {missing}, unknown {unknown}")
+    try:
+        return kind(**data)
+    except (TypeError, ValueError) as error:
+        raise ContractError(f"{where}: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,170 @@
+"""`SensorFrame` to the fuser's fixed-size tensors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..core.errors import InvalidFrameError
+from ..core.frames import SensorFrame
+from ..core.grid import GridSpec
+from .points import INTENSITY_STEPS, LOCAL_STEPS, VoxelPoints, presample, synthetic_pattern, voxelise
+from .projection import assign_cameras, fit_camera
+
+EGO_RADIUS = 1.5  # metres; returns nearer than this in x and y are the vehicle that carries the sensor
+NUM_STATISTICS = 4
+
+
+@dataclass(frozen=True)
+class PresampleConfig:
+    """What the fuser expects; see `ModelContract` for the meaning of each field."""
+
+    grid: GridSpec = GridSpec()
+    coarse_factor: int = 4
+    points_per_voxel: int = 4
+    fusion_queries: int = 8192
+    image_size: tuple[int, int] = (256, 704)
+    horizon: float = 0.27
+    max_cameras: int = 8
+
+    @property
+    def num_features(self) -> int:
+        """Features of a fused voxel: one per sub-voxel, then the statistics."""
+        return self.coarse_factor**3 + NUM_STATISTICS
+
+
+@dataclass(frozen=True)
+class FuserInputs:
+    """Tensors for one frame; Q queries, theta points each, N >= 1 images (a grey one where there is no camera).
+
+    Attributes:
+        images: (N, 3, h, w) uint8 RGB.
+        voxel_index: (Q,) int64 flat coarse voxel (z fastest); the number of coarse voxels marks an unused query.
+        voxel_features: (Q, F) float32, sub-voxel returns (0 or 1), then log count, mean height, mean intensity, range.
+        point_features: (Q, theta, 4) float32, position in the voxel (-0.5..0.5) and 1 for a real return.
+        point_uv: (Q, theta, 2) float32, 0..1 across the image of `point_camera`.
+        point_camera: (Q, theta) int64, index into images, -1 where no camera sees the point.
+        image_from_grid: (N, 4, 4) float32 projection; empty (0, 4, 4) where there is no camera.
+        returns: (R,) int64 flat fine voxels (z fastest) that hold a return, ascending.
+    """
+
+    images: torch.Tensor
+    voxel_index: torch.Tensor
+    voxel_features: torch.Tensor
+    point_features: torch.Tensor
+    point_uv: torch.Tensor
+    point_camera: torch.Tensor
+    image_from_grid: torch.Tensor
+    returns: torch.Tensor
+
+    ENGINE_INPUTS = ("images", "voxel_index", "voxel_features", "point_features", "point_uv", "point_camera")
+
+    def engine_inputs(self) -> dict[str, torch.Tensor]:
+        """The tensors that enter the fuser engine, by name."""
+        return {name: getattr(self, name) for name in self.ENGINE_INPUTS}
+
+
+class Presampler:
+    """Pre-sampling on one device; holds the constant tables of a grid."""
+
+    def __init__(self, config: PresampleConfig, device: torch.device | str = "cpu") -> None:
+        self.config, self.device = config, torch.device(device)
+        self.coarse = config.grid.coarse(config.coarse_factor)
+        centres = self.centres(torch.arange(self.coarse.num_voxels, device=self.device))
+        self.range = centres.norm(dim=1)
+        # Rank of each voxel by distance from the sensor: ties are broken by the index, on every device alike.
+        self.rank = torch.empty_like(self.range, dtype=torch.long)
+        self.rank[torch.sort(self.range, stable=True).indices] = torch.arange(len(self.range), device=self.device)
+
+    def __call__(self, frame: SensorFrame) -> FuserInputs:
+        """Raises InvalidFrameError where the frame has more cameras than the model takes."""
+        images, image_from_grid = self.prepare_images(frame)
+        return self.prepare_points(frame.points, images, image_from_grid)
+
+    def prepare_images(self, frame: SensorFrame) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images (N, 3, h, w) uint8, one grey image where there is no camera, and image_from_grid (N or 0, 4, 4)."""
+        config = self.config
+        if len(frame.cameras) > config.max_cameras:
+            raise InvalidFrameError(f"the model takes at most {config.max_cameras} cameras, got {len(frame.cameras)}")
+        if not frame.cameras:
+            grey = torch.full((1, 3, *config.image_size), 127, dtype=torch.uint8, device=self.device)
+            return grey, torch.empty((0, 4, 4), device=self.device)
+        fitted = [fit_camera(c, config.image_size, config.horizon, self.device) for c in frame.cameras]
+        matrices = np.stack([matrix for _, matrix in fitted]).astype(np.float32)
+        return torch.stack([image for image, _ in fitted]), torch.from_numpy(matrices).to(self.device)
+
+    def prepare_points(self, points: np.ndarray, images: torch.Tensor, image_from_grid: torch.Tensor) -> FuserInputs:
+        """Everything that depends on the sweep; (N, 4) float32 points in the grid frame."""
+        voxels, returns = self._voxelise(torch.from_numpy(points).to(self.device))
+        index = self._choose_queries(voxels.voxel)
+        local, real, features = self._describe(voxels, index)
+        position = (local.double() + 0.5) / LOCAL_STEPS - 0.5  # (Q, theta, 3)
+        used = index < self.coarse.num_voxels
+        centres = self.centres(index.clamp(max=self.coarse.num_voxels - 1))
+        world = (centres[:, None] + position * self.coarse.voxel_size).float()  # (Q, theta, 3)
+        uv, camera = assign_cameras(world.flatten(0, 1), image_from_grid, self.config.image_size)
+        camera = camera.view(real.shape).masked_fill(~used[:, None], -1)
+        point_features = torch.cat([position.float(), real[..., None].float()], -1)
+        return FuserInputs(images, index, features, point_features, uv.view(*real.shape, 2), camera,
+                           image_from_grid, returns)
+
+    def centres(self, flat: torch.Tensor) -> torch.Tensor:
+        """(Q,) flat coarse index (z fastest) to (Q, 3) float64 voxel centres, metres."""
+        _, y, z = self.coarse.size
+        index = torch.stack([flat // (y * z), flat // z % y, flat % z], 1)
+        low = torch.tensor(self.coarse.low, dtype=torch.float64, device=flat.device)
+        return low + (index + 0.5) * self.coarse.voxel_size
+
+    def _voxelise(self, points: torch.Tensor) -> tuple[VoxelPoints, torch.Tensor]:
+        """Group the usable points by coarse voxel; also the fine voxels that hold a return."""
+        grid, factor = self.config.grid, self.config.coarse_factor
+        xyz = points[:, :3].double()
+        scaled = (xyz - torch.tensor(grid.low, dtype=torch.float64, device=self.device)) / grid.voxel_size
+        size = torch.tensor(grid.size, device=self.device)
+        keep = ((scaled >= 0) & (scaled < size)).all(1) & (xyz[:, :2].square().sum(1) > EGO_RADIUS**2)
+        scaled, intensity = scaled[keep], points[keep, 3]
+        fine = scaled.long()  # floor: scaled is not negative
+        coarse = fine // factor
+        returns = torch.unique((fine[:, 0] * grid.size[1] + fine[:, 1]) * grid.size[2] + fine[:, 2])
+        flat = (coarse[:, 0] * self.coarse.size[1] + coarse[:, 1]) * self.coarse.size[2] + coarse[:, 2]
+        return voxelise(flat, scaled / factor - coarse, intensity), returns
+
+    def _choose_queries(self, occupied: torch.Tensor) -> torch.Tensor:
+        """(Q,) int64: voxels with returns, then their neighbours, nearest first within each; padded at the end."""
+        total, budget = self.coarse.num_voxels, self.config.fusion_queries
+        mask = torch.zeros((1, 1, *self.coarse.size), device=self.device)
+        mask.view(-1)[occupied] = 1
+        near = F.max_pool3d(mask, 3, 1, 1).view(-1)
+        priority = self.rank + total * (2 - near - mask.view(-1)).long()
+        chosen = torch.topk(priority, min(budget, total), largest=False, sorted=True)
+        index = torch.where(chosen.values < 2 * total, chosen.indices, total)
+        return F.pad(index, (0, budget - len(index)), value=total)
+
+    def _describe(self, voxels: VoxelPoints, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Per query: local points (Q, theta, 3), real (Q, theta) and features (Q, F)."""
+        theta = self.config.points_per_voxel
+        row = torch.full((self.coarse.num_voxels + 1,), len(voxels.voxel), device=self.device)
+        row[voxels.voxel] = torch.arange(len(voxels.voxel), device=self.device)
+        row = row[index]  # the last row stands for a voxel without returns
+        local, real = presample(voxels, theta)
+        local = torch.cat([local, synthetic_pattern(theta, self.device)[None]])[row]
+        real = torch.cat([real, real.new_zeros(1, theta)])[row]
+        features = torch.cat([self._features(voxels), torch.zeros((1, self.config.num_features), device=self.device)])[row]
+        features[:, -1] = F.pad(self.range, (0, 1))[index] / 50.0
+        return local, real, features
+
+    def _features(self, voxels: VoxelPoints) -> torch.Tensor:
+        """(V, F) float32: sub-voxel returns, log count, mean height in the voxel, mean intensity, (range, set later)."""
+        factor, owner = self.config.coarse_factor, voxels.owner
+        sub = voxels.local * factor // LOCAL_STEPS  # (M, 3)
+        slot = (sub[:, 0] * factor + sub[:, 1]) * factor + sub[:, 2]
+        features = torch.zeros((len(voxels.voxel), self.config.num_features), device=self.device)
+        features[owner, slot] = 1.0
+        sums = torch.zeros((len(voxels.voxel), 2), dtype=torch.long, device=self.device)
+        sums.index_add_(0, owner, torch.stack([voxels.local[:, 2], voxels.intensity], 1))
+        mean = sums.double() / voxels.count[:, None]
+        features[:, -4] = voxels.count.double().log1p().float()
+        features[:, -3] = (mean[:, 0] / LOCAL_STEPS - 0.5).float()
+        features[:, -2] = (mean[:, 1] / INTENSITY_STEPS).float()
+        return features
