@@ -1,0 +1,76 @@
+"""Point-to-point fusion: deformable cross-attention from LiDAR voxels to camera features.
+
+The query is a voxel's LiDAR feature, the reference points are its theta pre-sampled points, the values are the
+multi-scale features of the camera that sees each point (deformable attention: Zhu et al., arXiv 2010.04159).
+No depth is estimated anywhere. The features of all cameras are stacked into one tall map, so that one 2-D
+`grid_sample` a level does the whole work.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def stack_cameras(features: torch.Tensor, batch: int) -> torch.Tensor:
+    """(B * N, C, h, w) to one tall map for each sample, (B, C, N * h, w)."""
+    _, channels, height, width = features.shape
+    return features.reshape(batch, -1, channels, height, width).transpose(1, 2).reshape(batch, channels, -1, width)
+
+
+def sample_stacked(tall: torch.Tensor, uv: torch.Tensor, camera: torch.Tensor, count: int | torch.Tensor) -> torch.Tensor:
+    """Bilinear features at image positions of one camera each.
+
+    Args:
+        tall: (B, C, N * h, w) from `stack_cameras`.
+        uv: (B, Q, P, 2) in 0..1 across the image.
+        camera: (B, Q, P) camera index as float, 0 or more.
+        count: N.
+
+    Returns:
+        (B, C, Q, P), in float32: half-precision sampling is too coarse.
+    """
+    # Half a cell from the edge, so that nothing of the neighbouring camera in the stack is mixed in.
+    margin_u, margin_v = 0.5 / tall.shape[3], 0.5 * count / tall.shape[2]
+    u = uv[..., 0].clamp(margin_u, 1 - margin_u)
+    v = (camera + torch.clamp(uv[..., 1], margin_v, 1 - margin_v)) / count
+    grid = torch.stack([u, v], -1) * 2 - 1
+    return F.grid_sample(tall.float(), grid.float(), align_corners=False)
+
+
+class PointFusion(nn.Module):
+    """Deformable cross-attention of voxel queries (B, Q, C) on two levels of image features."""
+
+    LEVELS = 2
+    REACH = (0.06, 0.12)  # furthest a learned offset goes, as a fraction of the image's width and height
+
+    def __init__(self, width: int, heads: int = 4, offsets: int = 2) -> None:
+        super().__init__()
+        self.heads, self.offsets = heads, offsets
+        self.embed_point = nn.Linear(4, width)
+        self.offset = nn.Linear(width, offsets * 2)
+        self.weight = nn.Linear(width, offsets * self.LEVELS * heads)
+        self.output = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+        self.register_buffer("reach", torch.tensor(self.REACH), persistent=False)
+
+    def forward(self, query: torch.Tensor, point_features: torch.Tensor, uv: torch.Tensor, camera: torch.Tensor,
+                maps: list[torch.Tensor], count: int) -> torch.Tensor:
+        """Query plus what the cameras say; a query that no camera sees comes out unchanged.
+
+        Args:
+            query: (B, Q, C). point_features: (B, Q, theta, 4). uv: (B, Q, theta, 2). camera: (B, Q, theta) int, -1 unseen.
+            maps: two tall maps (B, C, N * h, w). count: N.
+        """
+        batch, queries, theta, _ = point_features.shape
+        point = query[:, :, None] + self.embed_point(point_features)  # (B, Q, theta, C)
+        offset = torch.tanh(self.offset(point)).view(batch, queries, theta * self.offsets, 2) * self.reach
+        uv = uv[:, :, :, None].expand(-1, -1, -1, self.offsets, -1).reshape(batch, queries, theta * self.offsets, 2)
+        index = camera[..., None].expand(-1, -1, -1, self.offsets).reshape(batch, queries, theta * self.offsets)
+        seen = index >= 0  # (B, Q, P), P = theta * offsets
+        place = index.clamp(min=0).to(uv.dtype)
+        values = torch.stack([sample_stacked(m, uv + offset, place, count) for m in maps], -1)  # (B, C, Q, P, L)
+        values = values.to(query.dtype).reshape(batch, self.heads, -1, queries, theta * self.offsets * self.LEVELS)
+        weight = self.weight(point).view(batch, queries, theta * self.offsets, self.LEVELS, self.heads)
+        weight = weight.masked_fill(~seen[..., None, None], -1e4).flatten(2, 3).softmax(2)  # (B, Q, P * L, heads)
+        attended = (values * weight.permute(0, 3, 1, 2)[:, :, None]).sum(-1)  # (B, heads, C / heads, Q)
+        attended = attended.permute(0, 3, 1, 2).reshape(batch, queries, -1)  # (B, Q, C)
+        return query + self.output(attended) * seen.any(2, keepdim=True).to(query.dtype)

@@ -1,0 +1,66 @@
+"""Active refinement: the most uncertain coarse voxels are split into 4 x 4 x 4 children (Active M-CONet)."""
+
+import itertools
+
+import torch
+from torch import nn
+
+from .fusion import sample_stacked
+
+
+def trilinear_weights(factor: int) -> torch.Tensor:
+    """(factor**3, 27) weights of the 27 coarse neighbours for each child centre.
+
+    A child's place inside its parent is fixed, so trilinear interpolation of the coarse grid is one constant matrix.
+    """
+    inside = (torch.arange(factor) + 0.5) / factor - 0.5  # offsets from the parent's centre, in coarse voxels
+    neighbour = torch.tensor([-1.0, 0.0, 1.0])
+    line = (1 - (inside[:, None] - neighbour).abs()).clamp(min=0)  # (factor, 3)
+    cube = torch.einsum("ad,be,cf->abcdef", line, line, line)
+    return cube.reshape(factor**3, 27)
+
+
+class Refiner(nn.Module):
+    """Each child resamples voxel and image features and is classified anew.
+
+    Inputs of `forward`, K parents and J = factor**3 children each:
+        voxel_features (B, T, V) on the coarse grid, image_map (B, C, N * h, w), parent (B, K) int64 flat coarse index,
+        child_uv (B, K, J, 2), parent_camera (B, K) int64 (-1 unseen), child_seen (B, K, J) bool or 0/1,
+        child_return (B, K, J) 1 where the sweep has a return.
+    Output: (B, K, J, 1 + classes) logits.
+    """
+
+    def __init__(self, size: tuple[int, int, int], factor: int, voxel_width: int, image_width: int, labels: int,
+                 hidden: int = 64) -> None:
+        super().__init__()
+        self.size = size
+        self.reduce = nn.Linear(voxel_width, hidden)
+        self.place = nn.Parameter(torch.zeros(factor**3, hidden))
+        self.image = nn.Linear(image_width, hidden)
+        self.returned = nn.Parameter(torch.zeros(hidden))
+        self.head = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, labels))
+        self.register_buffer("weights", trilinear_weights(factor), persistent=False)
+        offsets = torch.tensor(list(itertools.product((-1, 0, 1), repeat=3)))
+        self.register_buffer("offsets", offsets, persistent=False)
+        self.register_buffer("limit", torch.tensor(size) - 1, persistent=False)
+
+    def neighbours(self, parent: torch.Tensor) -> torch.Tensor:
+        """(B, K) flat index to (B, K, 27) flat indices of the 3 x 3 x 3 block, clamped at the border of the grid."""
+        _, y, z = self.size
+        index = torch.stack([parent // (y * z), parent // z % y, parent % z], -1)[:, :, None] + self.offsets
+        index = torch.minimum(index.clamp(min=0), self.limit)
+        return (index[..., 0] * y + index[..., 1]) * z + index[..., 2]
+
+    def forward(self, voxel_features: torch.Tensor, image_map: torch.Tensor, parent: torch.Tensor,
+                child_uv: torch.Tensor, parent_camera: torch.Tensor, child_seen: torch.Tensor,
+                child_return: torch.Tensor, count: int) -> torch.Tensor:
+        batch, parents, children, _ = child_uv.shape
+        width = voxel_features.shape[2]
+        block = self.neighbours(parent).view(batch, parents * 27, 1).expand(-1, -1, width)
+        block = voxel_features.gather(1, block).view(batch, parents, 27, width)
+        feature = self.weights.to(block.dtype) @ self.reduce(block)  # (B, K, J, hidden)
+        camera = parent_camera.clamp(min=0).to(child_uv.dtype)[:, :, None].expand(-1, -1, children)
+        image = sample_stacked(image_map, child_uv, camera, count).permute(0, 2, 3, 1)  # (B, K, J, C)
+        seen = child_seen.to(feature.dtype)[..., None]
+        feature = feature + self.place + self.image(image.to(feature.dtype)) * seen
+        return self.head(feature + child_return.to(feature.dtype)[..., None] * self.returned)
