@@ -1,0 +1,43 @@
+"""What every test may use: a ROS domain of its own and the real recordings, where they are at hand."""
+
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def _claim_domain() -> tuple[int, object]:
+    """A ROS domain that no other test process on this machine uses, held until this process ends."""
+    for domain in range(1, 102):  # the ids that are free of ephemeral ports on every system
+        lock = open(Path(tempfile.gettempdir()) / f"occfusion_ros_test_domain_{domain}", "w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return domain, lock
+        except OSError:
+            lock.close()
+    raise RuntimeError("all ROS domains from 1 to 101 are taken by other test runs")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ros_domain():
+    """ROS_DOMAIN_ID of this test process and of the processes it starts; they reach nothing outside this machine."""
+    domain, lock = _claim_domain()
+    patch = pytest.MonkeyPatch()
+    patch.setenv("ROS_DOMAIN_ID", str(domain))
+    patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    yield domain
+    patch.undo()
+    lock.close()
+
+
+@pytest.fixture(scope="session")
+def nuscenes_sample() -> Path:
+    """Folder of the real recordings: $OCCFUSION_DATA, else shared/data/nuscenes-sample beside the checkout."""
+    folder = Path(os.environ.get("OCCFUSION_DATA") or REPOSITORY.parent / "shared/data/nuscenes-sample")
+    if not folder.is_dir():
+        pytest.skip(f"no real recordings at {folder}; set OCCFUSION_DATA to run this test")
+    return folder
