@@ -1,0 +1,81 @@
+"""From a label grid to the surface that can be seen: exposed voxel faces as triangles."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.frames import OccupancyGrid
+from ..core.labels import EMPTY, IGNORE, SemanticClass
+
+UNKNOWN_CLASS_RGB = (128, 128, 128)  # a label without a class
+_UNIT_FACE = {  # the two in-plane axes of a face, ordered so that the corners run counter-clockwise seen from outside
+    0: (1, 2), 1: (2, 0), 2: (0, 1),
+}
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Voxel faces with free space (or the grid's border) on their other side.
+
+    Attributes:
+        corners: (N, 4, 3) float32 metres, grid frame.
+        normals: (N, 3) float32 unit vectors pointing out of the voxel.
+        labels: (N,) uint8.
+    """
+
+    corners: np.ndarray
+    normals: np.ndarray
+    labels: np.ndarray
+
+
+def exposed_faces(grid: OccupancyGrid) -> Faces:
+    """The faces of occupied voxels that border a voxel which is not occupied."""
+    padded = np.zeros(np.add(grid.spec.size, 2), bool)
+    occupied = padded[1:-1, 1:-1, 1:-1]
+    occupied[...] = (grid.labels != EMPTY) & (grid.labels != IGNORE)
+    parts = [_faces_towards(grid, padded, occupied, axis, step) for axis in range(3) for step in (-1, 1)]
+    return Faces(*(np.concatenate(arrays) for arrays in zip(*parts)))
+
+
+def _faces_towards(grid: OccupancyGrid, padded: np.ndarray, occupied: np.ndarray, axis: int, step: int) -> tuple:
+    """Corners, normals and labels of the exposed faces whose normal is `step` along `axis`."""
+    window = [slice(1, -1)] * 3
+    window[axis] = slice(1 + step, padded.shape[axis] - 1 + step)
+    index = np.argwhere(occupied & ~padded[tuple(window)])
+    normal = np.zeros(3, np.float32)
+    normal[axis] = step
+    centres = grid.spec.centres(index)
+    corners = centres[:, None] + _face_corners(axis, step) * grid.spec.voxel_size
+    return corners.astype(np.float32), np.broadcast_to(normal, (len(index), 3)), grid.labels[tuple(index.T)]
+
+
+def _face_corners(axis: int, step: int) -> np.ndarray:
+    """(4, 3) corners of the unit cube's face, relative to the cube's centre."""
+    first, second = _UNIT_FACE[axis]
+    corners = np.zeros((4, 3))
+    corners[:, axis] = step / 2
+    corners[:, first] = (-0.5, 0.5, 0.5, -0.5)
+    corners[:, second] = (-0.5, -0.5, 0.5, 0.5)
+    return corners if step > 0 else corners[::-1]
+
+
+def box_faces(low: tuple, high: tuple) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (6, 4, 3) float32 and normals (6, 3) float32 of an axis-aligned box, metres."""
+    sides = [(axis, step) for axis in range(3) for step in (-1, 1)]
+    size, centre = np.subtract(high, low), np.add(low, high) / 2
+    corners = np.stack([_face_corners(axis, step) for axis, step in sides]) * size + centre
+    normals = np.array([np.eye(3)[axis] * step for axis, step in sides])
+    return corners.astype(np.float32), normals.astype(np.float32)
+
+
+def triangles(corners: np.ndarray) -> np.ndarray:
+    """(N, 4, 3) quadrilaterals to (2 N, 3, 3) triangles; triangle i belongs to quadrilateral i // 2."""
+    return corners[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3, 3)
+
+
+def colour_table(classes: tuple[SemanticClass, ...]) -> np.ndarray:
+    """(256, 3) uint8 RGB by label."""
+    table = np.full((256, 3), UNKNOWN_CLASS_RGB, np.uint8)
+    for semantic_class in classes:
+        table[semantic_class.label] = semantic_class.rgb
+    return table
