@@ -1,0 +1,289 @@
+"""nuScenes (any version), and other data in its table format, through the public devkit."""
+
+import logging
+import zipfile
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..core.errors import DatasetError
+from ..core.frames import CameraImage, SensorFrame
+from ..core.grid import GridSpec
+from ..core.labels import EMPTY, IGNORE, NUM_LABELS
+
+logger = logging.getLogger(__name__)
+
+INTENSITY_MAX = 255.0  # nuScenes' scale; other rigs use others
+GRID_HEIGHT = 1.84  # metres, the grid frame's origin above the road
+
+GRID_FROM_VEHICLE = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, -GRID_HEIGHT], [0, 0, 0, 1]])
+"""For sweeps in a vehicle frame (x forward, y left, road at z = 0): turned to x right, y forward and lowered."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A rigid transform as the tables hold it: translation in metres and unit quaternion (w, x, y, z)."""
+
+    translation: tuple[float, float, float]
+    rotation: tuple[float, float, float, float]
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """(4, 4) float64."""
+        from nuscenes.utils.geometry_utils import transform_matrix
+        from pyquaternion import Quaternion
+        return transform_matrix(np.array(self.translation), Quaternion(self.rotation))
+
+
+@dataclass(frozen=True)
+class SensorRecord:
+    """One measurement of one sensor: where its file lies, when it was taken and from where.
+
+    Attributes:
+        token: its sample_data token.
+        channel: the dataset's name of the sensor, for example ``CAM_FRONT``.
+        modality: ``lidar`` or ``camera``.
+        stamp_ns: nanoseconds, the sensor's own stamp.
+        path: the file.
+        map_from_base: vehicle pose at the stamp.
+        base_from_sensor: calibration; camera axes are optical (x right, y down, z forward).
+        intrinsics: pinhole matrix rows, pixels; empty for a LiDAR.
+        size: (height, width) pixels; (0, 0) for a LiDAR.
+    """
+
+    token: str
+    channel: str
+    modality: str
+    stamp_ns: int
+    path: Path
+    map_from_base: Pose
+    base_from_sensor: Pose
+    intrinsics: tuple[tuple[float, ...], ...]
+    size: tuple[int, int]
+
+    @property
+    def map_from_sensor(self) -> np.ndarray:
+        """(4, 4) float64."""
+        return self.map_from_base.matrix @ self.base_from_sensor.matrix
+
+
+class NuScenesReader:
+    """Sensor frames and labels of a data root in the nuScenes table format.
+
+    Args:
+        root: the folder that holds the version's tables, ``samples/`` and ``sweeps/``.
+        version: name of the tables' folder; may be left out where there is only one.
+        lidar: channel of the LiDAR that anchors the frames.
+        occupancy_root: where occupancy labels lie, if not in `root`.
+    """
+
+    def __init__(self, root: Path | str, version: str | None = None, lidar: str = "LIDAR_TOP",
+                 occupancy_root: Path | str | None = None) -> None:
+        self.root = Path(root)
+        self.version = version or _only_version(self.root)
+        self.lidar = lidar
+        self.occupancy_root = Path(occupancy_root or root)
+        self.tables = _load_tables(self.root, self.version)
+
+    def scenes(self) -> list[str]:
+        """Names of all scenes."""
+        return [scene["name"] for scene in self.tables.scene]
+
+    def samples(self, scene: str | None = None) -> Iterator[str]:
+        """Sample (key frame) tokens of one scene, or of all, in time order within a scene."""
+        for record in self.tables.scene if scene is None else [self._scene(scene)]:
+            token = record["first_sample_token"]
+            while token:
+                yield token
+                token = self.tables.get("sample", token)["next"]
+
+    def records(self, scene: str, sweeps: bool = False) -> list[SensorRecord]:
+        """LiDAR and camera measurements of a scene in time order: key frames, or with `sweeps` all of them."""
+        found = [data for data in self._data_of_scene[self._scene(scene)["token"]] if sweeps or data["is_key_frame"]]
+        return sorted((self._record(data["token"]) for data in found), key=lambda record: record.stamp_ns)
+
+    def frame(self, sample_token: str, grid_from_lidar: np.ndarray | None = None,
+              intensity_max: float = INTENSITY_MAX) -> SensorFrame:
+        """One key frame, every camera placed as it stood at its own stamp relative to the sweep's.
+
+        Args:
+            sample_token: token from `samples`.
+            grid_from_lidar: (4, 4) float64, for rigs whose LiDAR frame is not the grid frame (`GRID_FROM_VEHICLE`).
+            intensity_max: the raw intensity that becomes 1.
+        """
+        sweep = self._record(self._lidar_token(sample_token))
+        raw = read_sweep(sweep.path)
+        points = np.empty((len(raw), 4), np.float32)
+        points[:, :3] = raw[:, :3] if grid_from_lidar is None else _transform(raw[:, :3], grid_from_lidar)
+        points[:, 3] = np.clip(raw[:, 3] / intensity_max, 0, 1)
+        lidar_from_grid = np.eye(4) if grid_from_lidar is None else np.linalg.inv(grid_from_lidar)
+        frame_id = self.lidar.lower() if grid_from_lidar is None else "grid"
+        return SensorFrame(sweep.stamp_ns, points, self._cameras(sample_token, sweep.map_from_sensor @ lidar_from_grid),
+                           frame_id=frame_id)
+
+    def occupancy(self, sample_token: str) -> np.ndarray | None:
+        """Labels of a key frame, (512, 512, 40) uint8 in the LiDAR frame; 255 unobserved; None where there are none.
+
+        Reads ``occupancy/<LiDAR token>.npz`` (array ``semantics``) and OpenOccupancy's own
+        ``scene_<scene token>/occupancy/<LiDAR token>.npy``.
+        """
+        token = self._lidar_token(sample_token)
+        scene = self.tables.get("sample", sample_token)["scene_token"]
+        dense = self.occupancy_root / "occupancy" / f"{token}.npz"
+        rows = self.occupancy_root / f"scene_{scene}" / "occupancy" / f"{token}.npy"
+        if dense.is_file():
+            return _checked_occupancy(_load_array(dense, "semantics"), dense)
+        return _occupancy_from_rows(_load_array(rows), rows) if rows.is_file() else None
+
+    def lidarseg(self, sample_token: str) -> np.ndarray | None:
+        """Class of each point of a key frame's sweep, (N,) uint8; 255 unlabelled; None where there are no labels."""
+        token = self._lidar_token(sample_token)
+        names = {record["sample_data_token"]: record["filename"] for record in getattr(self.tables, "lidarseg", ())}
+        if token not in names:
+            return None
+        labels = self._label_of_category[np.fromfile(_existing(self.root / names[token]), np.uint8)]
+        points = len(read_sweep(self._record(token).path))
+        if len(labels) != points:
+            raise DatasetError(f"{names[token]}: expected {points} labels, one for each point, got {len(labels)}")
+        return labels
+
+    def boxes(self, sample_token: str) -> list:
+        """Annotated boxes of a key frame, the devkit's ``Box`` (centre, wlh, orientation, name), in the LiDAR frame."""
+        return self.tables.get_sample_data(self._lidar_token(sample_token))[1]
+
+    def _scene(self, name: str) -> dict:
+        for scene in self.tables.scene:
+            if scene["name"] == name:
+                return scene
+        raise DatasetError(f"no scene {name!r} in {self.root}, it has {', '.join(self.scenes())}")
+
+    def _lidar_token(self, sample_token: str) -> str:
+        try:
+            return self.tables.get("sample", sample_token)["data"][self.lidar]
+        except KeyError as missing:
+            raise DatasetError(f"sample {sample_token}: expected a {self.lidar} key frame, got none") from missing
+
+    def _record(self, token: str) -> SensorRecord:
+        data = self.tables.get("sample_data", token)
+        ego = self.tables.get("ego_pose", data["ego_pose_token"])
+        calibration = self.tables.get("calibrated_sensor", data["calibrated_sensor_token"])
+        return SensorRecord(
+            token, data["channel"], data["sensor_modality"], data["timestamp"] * 1000, self.root / data["filename"],
+            Pose(tuple(ego["translation"]), tuple(ego["rotation"])),
+            Pose(tuple(calibration["translation"]), tuple(calibration["rotation"])),
+            tuple(map(tuple, calibration["camera_intrinsic"])), (data["height"], data["width"]))
+
+    def _cameras(self, sample_token: str, map_from_grid: np.ndarray) -> tuple[CameraImage, ...]:
+        tokens = self.tables.get("sample", sample_token)["data"].values()
+        cameras = [record for record in map(self._record, tokens) if record.modality == "camera"]
+        return tuple(CameraImage(camera.channel.lower(), _read_image(camera), np.array(camera.intrinsics, np.float64),
+                                 np.linalg.inv(camera.map_from_sensor) @ map_from_grid) for camera in cameras)
+
+    @cached_property
+    def _data_of_scene(self) -> dict[str, list[dict]]:
+        """The sample_data rows of LiDARs and cameras by scene token."""
+        scene_of_sample = {sample["token"]: sample["scene_token"] for sample in self.tables.sample}
+        by_scene = defaultdict(list)
+        for data in self.tables.sample_data:
+            if data["sensor_modality"] in ("lidar", "camera"):
+                by_scene[scene_of_sample[data["sample_token"]]].append(data)
+        return by_scene
+
+    @cached_property
+    def _label_of_category(self) -> np.ndarray:
+        """(256,) uint8: nuScenes-lidarseg's 32 categories to our labels."""
+        from nuscenes.eval.lidarseg.utils import LidarsegClassMapper
+        table = np.full(256, IGNORE, np.uint8)
+        for category, label in LidarsegClassMapper(self.tables).fine_idx_2_coarse_idx_mapping.items():
+            table[category] = label or IGNORE
+        return table
+
+
+def read_sweep(path: Path) -> np.ndarray:
+    """Read a ``.pcd.bin``: (N, 5) float32 x, y, z in metres in the LiDAR frame, raw intensity, ring."""
+    data = _existing(path).read_bytes()
+    if not data or len(data) % 20:
+        raise DatasetError(f"{path} is truncated: expected rows of 5 float32 (20 bytes), got {len(data)} bytes")
+    return np.frombuffer(data, np.float32).reshape(-1, 5)
+
+
+def read_jpeg(path: Path) -> bytes:
+    """Read the bytes of a JPEG file that is whole (it has both its start and its end marker)."""
+    data = _existing(path).read_bytes()
+    if not (data.startswith(b"\xff\xd8") and b"\xff\xd9" in data[-4096:]):  # cameras pad the end
+        raise DatasetError(f"{path} is not a whole JPEG file: expected start and end markers, got {len(data)} bytes")
+    return data
+
+
+def _read_image(camera: SensorRecord) -> np.ndarray:
+    """(H, W, 3) uint8 RGB."""
+    import cv2
+    encoded = np.frombuffer(read_jpeg(camera.path), np.uint8)
+    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None or image.shape[:2] != camera.size:
+        raise DatasetError(f"{camera.path}: expected a JPEG of (height, width) {camera.size}, got "
+                           f"{'no image' if image is None else image.shape[:2]}")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _transform(points: np.ndarray, target_from_source: np.ndarray) -> np.ndarray:
+    return points.astype(np.float64) @ target_from_source[:3, :3].T + target_from_source[:3, 3]
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise DatasetError(f"{path} does not exist, but the tables name it")
+    return path
+
+
+def _load_array(path: Path, key: str | None = None) -> np.ndarray:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        return loaded if key is None else loaded[key]
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise DatasetError(f"cannot read {path}: {error}") from error
+
+
+def _checked_occupancy(labels: np.ndarray, path: Path) -> np.ndarray:
+    size = GridSpec().size
+    if labels.dtype != np.uint8 or labels.shape != size:
+        raise DatasetError(f"{path}: expected uint8 {size}, got {labels.dtype} {labels.shape}")
+    return labels
+
+
+def _occupancy_from_rows(rows: np.ndarray, path: Path) -> np.ndarray:
+    """OpenOccupancy's rows [z, y, x, class] or [z, y, x, vx, vy, vz, class]; class 0 is noise, unlisted is empty."""
+    size = GridSpec().size
+    if rows.ndim != 2 or rows.shape[1] not in (4, 7):
+        raise DatasetError(f"{path}: expected rows of 4 or 7 values, got shape {rows.shape}")
+    x, y, z, label = rows[:, [2, 1, 0, -1]].astype(np.int64).T
+    inside = (x >= 0) & (x < size[0]) & (y >= 0) & (y < size[1]) & (z >= 0) & (z < size[2])
+    if not (inside & (label >= 0) & (label < NUM_LABELS)).all():
+        raise DatasetError(f"{path}: expected indices below {size} and classes below {NUM_LABELS}, got others")
+    labels = np.full(size, EMPTY, np.uint8)
+    labels[x, y, z] = np.where(label == 0, IGNORE, label)
+    return labels
+
+
+def _only_version(root: Path) -> str:
+    versions = sorted(table.parent.name for table in root.glob("*/sample_data.json"))
+    if len(versions) != 1:
+        raise DatasetError(f"expected {root} to hold the tables of one version (or name one), got {versions or 'none'}")
+    return versions[0]
+
+
+def _load_tables(root: Path, version: str):  # -> nuscenes.nuscenes.NuScenes
+    try:
+        from nuscenes.nuscenes import NuScenes
+    except ImportError as error:
+        raise DatasetError(f"nuScenes data needs nuscenes-devkit and what it imports; missing: {error.name}") from error
+    logger.info("loading the tables of %s in %s", version, root)
+    try:
+        return NuScenes(version, str(root), verbose=False)
+    except (AssertionError, OSError, KeyError, ValueError) as error:  # the devkit checks with assert
+        raise DatasetError(f"cannot load the tables of {version} in {root}: {error!r}") from error
