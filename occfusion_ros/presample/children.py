@@ -1,0 +1,98 @@
+"""Children of coarse voxels: their layout, and what the refiner is told of each; used in training and on the robot.
+
+A coarse voxel (parent) has factor**3 children; child ``(i * factor + j) * factor + k`` lies at step i along x, j along
+y and k along z inside its parent.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from ..core.grid import GridSpec
+from .presampler import Presampler
+from .projection import assign_cameras, project
+
+
+@dataclass(frozen=True)
+class ChildInputs:
+    """What the refiner is told of K parents and their J children each; a parent is seen by one camera or by none.
+
+    Attributes:
+        parent: (K,) int64 flat coarse voxel (z fastest).
+        child_uv: (K, J, 2) float32, 0..1 across the image of `parent_camera`.
+        parent_camera: (K,) int64 index into the images, -1 where no camera sees the parent's centre.
+        child_seen: (K, J) float32, 1 where that camera sees the child's centre.
+        child_return: (K, J) float32, 1 where the sweep has a return in the child.
+    """
+
+    parent: torch.Tensor
+    child_uv: torch.Tensor
+    parent_camera: torch.Tensor
+    child_seen: torch.Tensor
+    child_return: torch.Tensor
+
+    ENGINE_INPUTS = ("parent", "child_uv", "parent_camera", "child_seen", "child_return")
+
+    def engine_inputs(self) -> dict[str, torch.Tensor]:
+        """The tensors that enter the refiner engine, by name."""
+        return {name: getattr(self, name) for name in self.ENGINE_INPUTS}
+
+
+def describe_children(parent: torch.Tensor, presampler: Presampler, image_from_grid: torch.Tensor,
+                      returns: torch.Tensor) -> ChildInputs:
+    """Project the children of `parent` (K,) int64; for the other two arguments see `FuserInputs`."""
+    factor, size = presampler.config.coarse_factor, presampler.config.image_size
+    centre = presampler.centres(parent)  # (K, 3) float64
+    step = (torch.arange(factor, device=parent.device, dtype=torch.float64) + 0.5) / factor - 0.5
+    offsets = torch.cartesian_prod(step, step, step) * presampler.coarse.voxel_size  # (J, 3)
+    points = (centre[:, None] + offsets).float()  # (K, J, 3)
+    _, camera = assign_cameras(centre.float(), image_from_grid, size)
+    if len(image_from_grid):
+        uv, visible = project(points, image_from_grid[camera.clamp(min=0)], size)
+        seen = (visible & (camera >= 0)[:, None]).float()
+    else:
+        uv, seen = points.new_full((*points.shape[:2], 2), 0.5), points.new_zeros(points.shape[:2])
+    fine = child_voxels(parent, presampler.config.grid, factor)
+    return ChildInputs(parent, uv, camera, seen, is_member(fine, returns).float())
+
+
+def is_member(values: torch.Tensor, ascending: torch.Tensor) -> torch.Tensor:
+    """Bool of `values`' shape: is each one among the `ascending` (R,) unique values?"""
+    if not len(ascending):
+        return torch.zeros_like(values, dtype=torch.bool)
+    place = torch.searchsorted(ascending, values).clamp(max=len(ascending) - 1)
+    return ascending[place] == values
+
+
+def child_voxels(parent: torch.Tensor, grid: GridSpec, factor: int) -> torch.Tensor:
+    """(K,) flat coarse voxels to the (K, J) flat voxels of `grid` that are their children (z fastest, both)."""
+    _, y, z = grid.size
+    _, coarse_y, coarse_z = grid.coarse(factor).size
+    x_index, y_index, z_index = parent // (coarse_y * coarse_z), parent // coarse_z % coarse_y, parent % coarse_z
+    low = ((x_index * y + y_index) * z + z_index) * factor
+    step = torch.arange(factor, device=parent.device)
+    inside = (step[:, None, None] * y + step[:, None]) * z + step  # (factor, factor, factor)
+    return low[:, None] + inside.flatten()
+
+
+def parents_of(fine: torch.Tensor, grid: GridSpec, factor: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Flat voxels of `grid` (R,) to their parents and their places among the children, both (R,) int64."""
+    _, y, z = grid.size
+    _, coarse_y, coarse_z = grid.coarse(factor).size
+    index = (fine // (y * z), fine // z % y, fine % z)
+    px, py, pz = (i // factor for i in index)
+    cx, cy, cz = (i % factor for i in index)
+    return (px * coarse_y + py) * coarse_z + pz, (cx * factor + cy) * factor + cz
+
+
+def to_children(dense: torch.Tensor, factor: int) -> torch.Tensor:
+    """(X, Y, Z) over the fine grid to (T, J): one row of children for each coarse voxel."""
+    x, y, z = (n // factor for n in dense.shape)
+    split = dense.reshape(x, factor, y, factor, z, factor)
+    return split.permute(0, 2, 4, 1, 3, 5).reshape(x * y * z, factor**3)
+
+
+def from_children(children: torch.Tensor, grid: GridSpec, factor: int) -> torch.Tensor:
+    """(T, J) rows of children to a contiguous (X, Y, Z) over the fine `grid`: the inverse of `to_children`."""
+    split = children.reshape(*grid.coarse(factor).size, factor, factor, factor)
+    return split.permute(0, 3, 1, 4, 2, 5).reshape(grid.size)
