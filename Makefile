@@ -1,0 +1,35 @@
+# Everything here runs in a virtual environment of the checkout (.venv), which is set up as needed; ROS need not be installed.
+
+PYTHON ?= python3
+DATA ?=
+ARGS ?=
+VENV_PYTHON := .venv/bin/python
+
+# ROS 2 of the system must not leak into the one from pip.
+unexport PYTHONPATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH RMW_IMPLEMENTATION VIRTUAL_ENV
+ifneq ($(ROS_DISTRO)$(_ROS_WHEELS_BOOTSTRAP_COMPLETE),)
+unexport LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint clean
+
+help: ## List the targets
+	@echo 'Usage: make TARGET [PYTHON=python3.12] [DATA=/path/to/nuscenes] [ARGS="more arguments"]'
+	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' Makefile
+
+setup: ## Set up what is missing; the other targets do it too
+	@$(PYTHON) tools/bootstrap.py
+
+demo: setup ## Run the node on synthetic scenes, or on the nuScenes data root in DATA, and write pictures
+	@$(VENV_PYTHON) -m occfusion_ros.ros.demo $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+test: setup ## Run all tests
+	@$(VENV_PYTHON) -m pytest -q $(ARGS)
+
+lint: setup ## Check the style of the code
+	@$(VENV_PYTHON) -m ruff check .
+
+clean: ## Remove the virtual environment and everything that builds and runs have made
+	rm -rf .venv build install log out .pytest_cache .hypothesis .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

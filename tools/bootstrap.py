@@ -1,0 +1,202 @@
+"""Set up what is missing to run without ROS: a virtual environment in the checkout with ROS 2 from pip wheels, the
+compiled messages and this package. A step is done again only when its inputs have changed; after an interruption the
+set-up carries on where it stopped. Only the standard library is used."""
+
+import configparser
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+VENV = CHECKOUT / ".venv"
+PYTHON = VENV / "bin/python"
+STAMPS = VENV / "set-up"
+OLDEST, NEWEST = (3, 10), (3, 13)  # for which ROS 2 wheels exist
+
+# The devkit asks for NumPy below 2, but works with it: it is installed by itself, and here is what it imports.
+NUSCENES = ["nuscenes-devkit"]
+NUSCENES_IMPORTS = ["cachetools", "matplotlib", "pyquaternion", "scikit-learn"]
+
+
+class SetupError(Exception):
+    """Something the user has to mend; the message says how."""
+
+
+def run(*command, **options):
+    """Run a command that shows its own progress."""
+    words = [str(word) for word in command]
+    if subprocess.call(words, cwd=CHECKOUT, **options):
+        raise SetupError("this command failed: " + " ".join(words))
+
+
+def pip(*arguments):
+    run(PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "-c", "constraints.txt", *arguments)
+
+
+def pinned(package):
+    """Version of a package that constraints.txt fixes for every Python."""
+    return re.search(rf"^{package}==([^;\s]+)$", (CHECKOUT / "constraints.txt").read_text(), re.MULTILINE)[1]
+
+
+def site_packages():
+    return next(VENV.glob("lib/python3*/site-packages"))
+
+
+def make_environment():
+    if subprocess.call([PYTHON, "-m", "pip", "--version"], stdout=subprocess.DEVNULL) if PYTHON.exists() else True:
+        if subprocess.call([sys.executable, "-m", "venv", "--clear", str(VENV)]):
+            raise SetupError("no virtual environment could be made; on Debian and Ubuntu: sudo apt install python3-venv")
+    # The wheels leave this variable to the user; ament, launch and CMake find packages through it.
+    setting = 'import os, sys; os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)\n'
+    (site_packages() / "aa_ament_prefix.pth").write_text(setting)
+
+
+def has_gpu():
+    return bool(shutil.which("nvidia-smi")) and not subprocess.call(["nvidia-smi", "-L"], stdout=subprocess.DEVNULL)
+
+
+def install_torch():
+    """Take the CPU build where there is no NVIDIA GPU; what this leaves undone comes with the libraries."""
+    if has_gpu():
+        return
+    command = [PYTHON, "-m", "pip", "install", "--no-deps", f"torch=={pinned('torch')}+cpu"]
+    result = subprocess.run(command, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
+    if result.returncode and "No matching distribution" in result.stderr:
+        print("The package indexes in use have no CPU build of torch: the general build follows, with gigabytes of GPU\n"
+              "libraries. To avoid that, stop here and name PyTorch's index of CPU wheels in PIP_EXTRA_INDEX_URL.")
+    elif result.returncode:
+        raise SetupError(result.stderr)
+
+
+def install_libraries():
+    tools = [tool for tool in ("cmake", "ninja") if not shutil.which(tool)]
+    pip("setuptools")
+    pip("--use-pep517", "--no-build-isolation", "-e", ".[ros,train,test]", *NUSCENES_IMPORTS, *tools)
+    pip("--no-deps", *NUSCENES)
+
+
+def compile_tf2_msgs():
+    if not any(site_packages().glob("ros_tf2_msgs-*.dist-info")):  # some later wheel
+        compile_interfaces("tools/tf2_msgs")
+
+
+def compile_occfusion_msgs():
+    compile_interfaces("occfusion_msgs")
+
+
+def compile_interfaces(folder):
+    """Compile an interface package and install it into the virtual environment."""
+    build = STAMPS / "build" / Path(folder).name
+    environment = {**os.environ, "AMENT_PREFIX_PATH": str(VENV), "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    options = {"CMAKE_BUILD_TYPE": "Release", "CMAKE_PREFIX_PATH": VENV, "CMAKE_INSTALL_PREFIX": VENV,
+               "CMAKE_INSTALL_MESSAGE": "NEVER", "Python3_EXECUTABLE": PYTHON, "Python3_ROOT_DIR": VENV}
+    definitions = [f"-D{name}={value}" for name, value in options.items()]
+    run("cmake", "-G", "Ninja", "--log-level=WARNING", "-S", folder, "-B", build, *definitions, env=environment)
+    run("cmake", "--build", build, env=environment)
+    run("cmake", "--install", build, env=environment)
+    shutil.rmtree(build)
+
+
+def install_package():
+    pip("--use-pep517", "--no-build-isolation", "--no-deps", "-e", ".")
+    metadata = next(site_packages().glob("occfusion_ros-*.dist-info"))
+    entry_points = configparser.ConfigParser()
+    entry_points.read(metadata / "entry_points.txt")
+    commands = VENV / "lib/occfusion_ros"  # where launch and `ros2 run` look
+    shutil.rmtree(commands, ignore_errors=True)
+    commands.mkdir()
+    for name in entry_points["console_scripts"]:
+        (commands / name).symlink_to(f"../../bin/{name}")
+
+
+# Title, what is done, and the files and folders it depends on.
+STEPS = [
+    ("virtual environment", make_environment, []),
+    ("torch", install_torch, ["constraints.txt"]),
+    ("ROS 2 and libraries", install_libraries, ["constraints.txt", "setup.py"]),
+    ("tf2_msgs", compile_tf2_msgs, ["constraints.txt", "tools/tf2_msgs", "occfusion_msgs/cmake"]),
+    ("occfusion_msgs", compile_occfusion_msgs, ["constraints.txt", "occfusion_msgs"]),
+    ("occfusion_ros", install_package,
+     ["setup.py", "setup.cfg", "package.xml", "resource", "launch", "config", "rviz", "models/zoo"]),
+]
+
+
+def fingerprint(inputs):
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for root in (CHECKOUT / name for name in inputs):
+        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(str(path.relative_to(CHECKOUT)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def stamp_of(title):
+    return STAMPS / title.replace(" ", "_")
+
+
+def missing_steps():
+    """Indices of the steps that were never done, or with other inputs."""
+    def done(title, inputs):
+        stamp = stamp_of(title)
+        return stamp.exists() and stamp.read_text() == fingerprint(inputs)
+    return [index for index, (title, _, inputs) in enumerate(STEPS) if not done(title, inputs)]
+
+
+def check_requirements():
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+        raise SetupError("Python %d.%d to %d.%d is needed, and this is %d.%d; name another one: make PYTHON=python3.12"
+                         % (*OLDEST, *NEWEST, *sys.version_info[:2]))
+    if not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        raise SetupError("a C++ compiler is needed to compile the messages; on Debian and Ubuntu: "
+                         "sudo apt install build-essential")
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        raise SetupError("Python's headers are needed to compile the messages; on Debian and Ubuntu: "
+                         "sudo apt install python3-dev")
+
+
+def set_up():
+    check_requirements()
+    if os.environ.get("ROS_DISTRO"):
+        print(f"ROS 2 {os.environ['ROS_DISTRO']} is sourced. This set-up leaves it alone and makes an environment of its own "
+              "in .venv;\nto run with your ROS 2, build with colcon as the README says.")
+    start = time.monotonic()
+    for index in missing_steps():
+        title, action, inputs = STEPS[index]
+        print(f"\n=== Set-up {index + 1}/{len(STEPS)}: {title}", flush=True)
+        key = fingerprint(inputs)
+        action()
+        STAMPS.mkdir(exist_ok=True)
+        stamp_of(title).write_text(key)
+    print(f"\n=== Set-up finished in {time.monotonic() - start:.0f} s", flush=True)
+
+
+def main():
+    if not missing_steps():
+        return 0
+    with open(__file__) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another set-up is at work in this checkout; waiting for it.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            if missing_steps():
+                set_up()
+        except SetupError as error:
+            print(f"\nThe set-up stopped: {error}\nRun it again when that is mended; it carries on from here.", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("\nThe set-up was interrupted; run it again to carry on.", file=sys.stderr)
+            return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
