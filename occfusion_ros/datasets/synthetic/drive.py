@@ -1,0 +1,144 @@
+"""A seeded drive through the procedural world, frame by frame."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from occfusion_ros.core.errors import DatasetError
+from occfusion_ros.core.frames import CameraImage, SensorFrame
+from occfusion_ros.core.grid import GridSpec
+
+from .mesh import join, surface_samples
+from .rig import Rig, nuscenes_rig
+from .road import LENGTH, Road
+from .sensing import Painter, sweep
+from .style import draw_light, draw_style
+from .truth import mark_points, voxelise
+from .world import PRIORITY, SAMPLE, Body, World
+
+FIRST_STATION = 150.0  # metres; the road exists well before it
+
+
+@dataclass(frozen=True)
+class ObjectBox:
+    """An annotated object.
+
+    Attributes:
+        label: class.
+        map_from_object: (4, 4) float64; x forward, z up, origin on the ground.
+        bounds: (2, 3) metres, low and high corner in the object's frame.
+        identity: stable name of the object within its drive.
+    """
+
+    label: int
+    map_from_object: np.ndarray
+    bounds: np.ndarray
+    identity: str
+
+
+@dataclass(frozen=True)
+class SyntheticFrame:
+    """A sensor frame with its truth.
+
+    Attributes:
+        frame: sweep and images in the grid frame (x right, y forward, z up, 1.84 m above the road).
+        semantics: (512, 512, 40) uint8, see `truth`.
+        point_labels: (N,) uint8 class of every LiDAR point.
+        exact_points: (N, 3) float32 metres, grid frame, the points without range noise.
+        map_from_grid: (4, 4) float64; map_from_base: (4, 4) float64.
+        boxes: objects within 60 m.
+    """
+
+    frame: SensorFrame
+    semantics: np.ndarray
+    point_labels: np.ndarray
+    exact_points: np.ndarray
+    map_from_grid: np.ndarray
+    map_from_base: np.ndarray
+    boxes: tuple[ObjectBox, ...]
+
+
+class SyntheticDrive:
+    """A drive: `frame(0)`, `frame(1)` ... are 0.5 s and some 3 to 6 m apart. The same seed gives the same frames."""
+
+    def __init__(self, seed: int, rig: Rig | None = None, image_size: tuple[int, int] | None = None, interval: float = 0.5):
+        """
+        Args:
+            seed: of the world, its light and everything in it.
+            rig: sensors, nuScenes' by default.
+            image_size: (height, width) of the images, None for the rig's own; intrinsics are scaled with it.
+            interval: seconds between frames.
+        """
+        self.seed, self.rig, self.interval = seed, rig or nuscenes_rig(), interval
+        self.cameras = tuple(c.resized(image_size) if image_size else c for c in self.rig.cameras)
+        self.style = draw_style(np.random.default_rng([seed, 0]))
+        self.world = World(Road(seed, self.style))
+        rng = np.random.default_rng([seed, 7])
+        self.painter = Painter(draw_light(rng), rng)
+        self.spec = GridSpec()
+        self._offset = self.style.traffic_side * (0.5 * self.style.lane_width + rng.normal(0, 0.25))
+
+    def _station(self, index: int) -> float:
+        station = FIRST_STATION + self.style.speed * index * self.interval / 0.5
+        if index < 0 or station > LENGTH - 200:
+            raise DatasetError(f"frame index: expected 0 to {int((LENGTH - 350) / self.style.speed)}, got {index}")
+        return station
+
+    def map_from_base(self, index: int) -> np.ndarray:
+        """(4, 4) float64 pose of the vehicle: on the road, with the small movements of its springs."""
+        rng = np.random.default_rng([self.seed, 8, index])
+        s = self._station(index)
+        pose = self.world.road.pose(s, self._offset + rng.normal(0, 0.05), rng.normal(0, 0.01))
+        roll, pitch = rng.normal(0, 0.006, 2)
+        sway = np.array([[1, 0, pitch, 0], [0, 1, -roll, 0], [-pitch, roll, 1, rng.normal(0, 0.02)], [0, 0, 0, 1]])
+        left, _, right = np.linalg.svd((pose @ sway)[:3, :3])  # back to a rotation
+        pose[:3, 3] = (pose @ sway)[:3, 3]
+        pose[:3, :3] = left @ right
+        return pose
+
+    def frame(self, index: int, images: bool = True) -> SyntheticFrame:
+        """Render one frame; without `images` only the sweep and the truth."""
+        steps = index * self.interval / 0.5
+        rng = np.random.default_rng([self.seed, 9, index])
+        window = self.world.around(self._station(index))
+        mesh, tags = self.world.moving(steps, self._station(index), self.style.speed)
+        bodies = (window.body, Body(mesh, window.origin))
+        base = self.map_from_base(index)
+        lidar = self.rig.lidar
+        map_from_grid = base @ lidar.base_from_lidar
+        points, labels, exact = sweep(lidar, bodies, _shifted(map_from_grid, -window.origin), rng)
+        semantics = self._semantics(window, mesh, map_from_grid, exact, labels)
+        cameras = tuple(self._photograph(c, bodies, base, window.origin, rng) for c in self.cameras) if images else ()
+        boxes = _near_boxes(window.tagged, tags, base[:3, 3])
+        frame = SensorFrame(int(index * self.interval * 1e9), points, cameras)
+        return SyntheticFrame(frame, semantics, labels, exact, map_from_grid, base, boxes)
+
+    def _semantics(self, window, mesh, map_from_grid: np.ndarray, exact: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        samples, triangle = surface_samples((mesh.triangles - window.origin).astype(np.float32), SAMPLE)
+        moving_labels = mesh.labels[triangle]
+        order = np.argsort(PRIORITY[moving_labels], kind="stable")
+        grid_from_local = np.linalg.inv(_shifted(map_from_grid, -window.origin))
+        solids = [(_shifted(pose, -window.origin), half, label) for pose, half, label in window.solids + mesh.solids]
+        surfaces = [(window.points, window.labels), (samples[order], moving_labels[order])]
+        grid = voxelise(self.spec, grid_from_local, surfaces, solids)
+        mark_points(grid, self.spec, np.eye(4), exact, labels, only_empty=True)  # corners that the samples missed
+        return grid
+
+    def _photograph(self, camera, bodies, base: np.ndarray, origin: np.ndarray, rng: np.random.Generator) -> CameraImage:
+        local_from_camera = _shifted(base @ camera.base_from_camera, -origin)
+        image = self.painter.image(camera, bodies, local_from_camera, origin, rng)
+        camera_from_grid = np.linalg.inv(camera.base_from_camera) @ self.rig.lidar.base_from_lidar
+        return CameraImage(camera.name, image, camera.intrinsics.copy(), camera_from_grid)
+
+
+def _shifted(pose: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """The pose (4, 4) moved by `shift` (3,)."""
+    result = pose.copy()
+    result[:3, 3] += shift
+    return result
+
+
+def _near_boxes(static: list, moving: list, centre: np.ndarray) -> tuple[ObjectBox, ...]:
+    boxes = [ObjectBox(label, pose, bounds, "s{:.2f}_{:.2f}".format(*pose[:2, 3])) for label, pose, bounds in static]
+    boxes += [ObjectBox(label, pose, bounds, f"m{identity}") for label, pose, bounds, identity in moving]
+    return tuple(b for b in boxes if np.linalg.norm(b.map_from_object[:2, 3] - centre[:2]) < 60)

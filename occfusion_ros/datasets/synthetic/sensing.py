@@ -1,0 +1,145 @@
+"""What the sensors of a rig see of a world: LiDAR returns and camera images, by ray casting."""
+
+import numpy as np
+
+from .mesh import FACADE, GLASS, GRASS, GROUND, LEAVES
+from .rig import Camera, Lidar
+from .style import Light
+from .world import Body, Hits, cast
+
+_SHADOW_STEP = 2  # one shadow ray for this many pixels along each axis
+_NOISE_SIZE = 512
+
+
+def lidar_directions(lidar: Lidar) -> np.ndarray:
+    """(beams * steps, 3) float64 unit directions in the LiDAR frame, beam by beam."""
+    elevation = np.radians(lidar.elevations)[:, None]
+    azimuth = np.linspace(0, 2 * np.pi, lidar.azimuth_steps, endpoint=False)[None]
+    flat = np.broadcast_arrays(np.cos(elevation) * np.sin(azimuth), np.cos(elevation) * np.cos(azimuth), np.sin(elevation))
+    return np.stack(flat, -1).reshape(-1, 3)
+
+
+def sweep(lidar: Lidar, bodies: tuple[Body, ...], local_from_lidar: np.ndarray,
+          rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One turn of the LiDAR.
+
+    Args:
+        local_from_lidar: (4, 4) to the frame of the bodies.
+
+    Returns:
+        points (N, 4) float32 x, y, z metres in the LiDAR frame and intensity 0..1; labels (N,) uint8;
+        exact (N, 3) float32, the points without range noise.
+    """
+    directions = lidar_directions(lidar)
+    turned = (directions @ local_from_lidar[:3, :3].T).astype(np.float32)
+    origins = np.tile(local_from_lidar[:3, 3].astype(np.float32), (len(turned), 1))
+    hits = cast(bodies, origins, turned)
+    facing = np.abs(np.einsum("ij,ij->i", hits.normal, turned))
+    bright = hits.albedo.mean(1) * (0.25 + 0.75 * facing)
+    bright = np.where(hits.texture == GLASS, 0.02, bright)
+    # dark, grazed and far surfaces return too little light more often
+    lost = lidar.dropout + 0.25 * np.clip(hits.distance / lidar.max_range, 0, 1) ** 2 / (0.2 + 3 * bright)
+    lost = np.where(hits.texture == GLASS, np.maximum(lost, 0.35), lost)
+    seen = (hits.distance < lidar.max_range) & (hits.distance > lidar.min_range) & (rng.uniform(size=len(lost)) > lost)
+    distance = hits.distance[seen]
+    noisy = distance + rng.normal(0, lidar.range_noise, len(distance))
+    intensity = np.clip(0.35 * bright[seen] * rng.lognormal(0, 0.35, len(distance)), 0, 1)
+    points = np.concatenate([directions[seen] * noisy[:, None], intensity[:, None]], 1).astype(np.float32)
+    return points, hits.label[seen], (directions[seen] * distance[:, None]).astype(np.float32)
+
+
+def camera_directions(camera: Camera, step: int = 1) -> np.ndarray:
+    """(H, W, 3) float32 unit directions through pixel centres in the camera frame, every `step` pixels."""
+    v, u = np.mgrid[0 : camera.size[0] : step, 0 : camera.size[1] : step].astype(np.float32)
+    k = camera.intrinsics
+    rays = np.stack([(u - k[0, 2]) / k[0, 0], (v - k[1, 2]) / k[1, 1], np.ones_like(u)], -1).astype(np.float32)
+    return rays / np.sqrt((rays**2).sum(-1, keepdims=True))
+
+
+def look(camera: Camera, bodies: tuple[Body, ...], local_from_camera: np.ndarray) -> tuple[Hits, np.ndarray]:
+    """First hits of all pixels (row by row) and their unit directions (N, 3) float32 in the frame of the bodies."""
+    turned = np.ascontiguousarray(camera_directions(camera).reshape(-1, 3) @ local_from_camera[:3, :3].T.astype(np.float32))
+    origins = np.tile(local_from_camera[:3, 3].astype(np.float32), (len(turned), 1))
+    return cast(bodies, origins, turned), turned
+
+
+class Painter:
+    """Turns hits into images under the light of a drive."""
+
+    def __init__(self, light: Light, rng: np.random.Generator):
+        self.light = light
+        self.noise = _tileable_noise(rng)
+
+    def image(self, camera: Camera, bodies: tuple[Body, ...], local_from_camera: np.ndarray, origin: np.ndarray,
+              rng: np.random.Generator) -> np.ndarray:
+        """(H, W, 3) uint8 RGB; `origin` (3,) is the map position of the bodies' frame, so that textures stay in place."""
+        hits, rays = look(camera, bodies, local_from_camera)
+        hit = hits.label > 0
+        colour = self._sky(rays)
+        solid = self._lit(hits, rays, hit, bodies, local_from_camera, origin, camera.size)
+        fade = np.exp(-self.light.haze * hits.distance[hit])[:, None]
+        colour[hit] = solid * fade + self.light.sky_low.astype(np.float32) * (1 - fade)
+        colour *= self.light.gain.astype(np.float32)
+        colour = np.clip(colour, 0, 1) ** np.float32(self.light.tone / 2.0)
+        grain = rng.standard_normal(len(colour), np.float32) * np.float32(self.light.noise)
+        return (np.clip(colour + grain[:, None], 0, 1) * 255).astype(np.uint8).reshape(*camera.size, 3)
+
+    def _sky(self, rays: np.ndarray) -> np.ndarray:
+        up = np.clip(rays[:, 2:], 0, 1) ** np.float32(0.6)
+        return self.light.sky_low.astype(np.float32) * (1 - up) + self.light.sky_high.astype(np.float32) * up
+
+    def _lit(self, hits: Hits, rays: np.ndarray, hit: np.ndarray, bodies: tuple[Body, ...], local_from_camera: np.ndarray,
+             origin: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Light leaving the surfaces that were hit, (N, 3) float32."""
+        position = rays[hit] * hits.distance[hit][:, None] + local_from_camera[:3, 3].astype(np.float32)
+        normal, sun = hits.normal[hit], self.light.sun.astype(np.float32)
+        albedo = self._textured(hits.albedo[hit], hits.texture[hit], position + (origin % 1024).astype(np.float32), normal)
+        facing = normal @ sun
+        facing = np.where(hits.texture[hit] == LEAVES, 0.35 + 0.4 * np.abs(facing), np.maximum(facing, 0))
+        lit = np.zeros(len(rays), np.float32)
+        lit[hit] = facing
+        direct = self._sunlit(lit, position, normal, hit, bodies, size) * np.float32(self.light.sun_strength)
+        sky = np.float32(self.light.ambient) * (0.7 + 0.3 * normal[:, 2])
+        return albedo * (direct * facing + sky)[:, None]
+
+    def _sunlit(self, lit: np.ndarray, position: np.ndarray, normal: np.ndarray, hit: np.ndarray, bodies: tuple[Body, ...],
+                size: tuple[int, int]) -> np.ndarray:
+        """1 in the sun, 0 in shadow, for the pixels hit; cast for one pixel in each small square of them."""
+        if self.light.sun_strength < 0.3:
+            return np.ones(len(position), np.float32)
+        row, column = np.divmod(np.arange(hit.size), size[1])
+        coarse = (row // _SHADOW_STEP) * (size[1] // _SHADOW_STEP + 1) + column // _SHADOW_STEP
+        probe = hit & (lit > 0) & (row % _SHADOW_STEP == 0) & (column % _SHADOW_STEP == 0)
+        among_hit = np.flatnonzero(probe[hit])
+        origins = position[among_hit] + normal[among_hit] * np.float32(0.03)
+        towards = np.tile(self.light.sun.astype(np.float32), (len(origins), 1))
+        sunny = np.ones(coarse.max() + 1, np.float32)
+        for body in bodies:
+            shaded = body.scene.run(origins, towards, query="OCCLUDED") == 0
+            sunny[coarse[probe][shaded]] = 0
+        return sunny[coarse[hit]]
+
+    def _textured(self, albedo: np.ndarray, texture: np.ndarray, position: np.ndarray, normal: np.ndarray) -> np.ndarray:
+        """Albedo (N, 3) with the pattern of its texture kind, anchored in the map."""
+        x, y, z = position.T
+        wavy = texture >= GROUND
+        scale = np.choose(texture, np.float32([0, 0.35, 0.6, 0.15, 0.3, 0]))
+        u, v = np.where(texture == FACADE, x + y, x), np.where(texture == FACADE, z, y)
+        pattern = self._lookup(u * 8, v * 8) * 0.6 + self._lookup(u * 0.9, v * 0.9) * 0.4
+        shaded = albedo * (1 + np.where(wavy, scale, 0) * pattern)[:, None].astype(np.float32)
+        wall = np.flatnonzero((texture == FACADE) & (np.abs(normal[:, 2]) < 0.5))
+        along = np.abs(normal[wall, 1]) * x[wall] + np.abs(normal[wall, 0]) * y[wall]
+        pane = (np.abs(along / 2.6 % 1 - 0.5) < 0.27) & (np.abs(z[wall] / 3.0 % 1 - 0.55) < 0.27)
+        shaded[wall[pane]] = shaded[wall[pane]] * 0.15 + np.float32([0.1, 0.13, 0.17])
+        return shaded
+
+    def _lookup(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        return self.noise[u.astype(np.int32) % _NOISE_SIZE, v.astype(np.int32) % _NOISE_SIZE]
+
+
+def _tileable_noise(rng: np.random.Generator) -> np.ndarray:
+    """(512, 512) float32 noise of several scales, about unit standard deviation, periodic."""
+    spectrum = np.fft.rfft2(rng.normal(size=(_NOISE_SIZE, _NOISE_SIZE)))
+    frequency = np.hypot(np.fft.fftfreq(_NOISE_SIZE)[:, None], np.fft.rfftfreq(_NOISE_SIZE)[None])
+    noise = np.fft.irfft2(spectrum / np.maximum(frequency, 1 / _NOISE_SIZE) ** 0.6)
+    return (noise / noise.std()).astype(np.float32)

@@ -1,0 +1,175 @@
+"""The part of a drive's world that surrounds the vehicle: static blocks, kept while it moves, and traffic."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
+
+from . import actors
+from .block import Block
+from .mesh import Mesh, join, surface_samples
+from .road import BLOCK, Road
+
+VIEW = 112.0  # metres of world ahead of and behind the vehicle
+SAMPLE = 0.08  # metres between the samples of a surface
+_LOOP = 200.0  # metres after which traffic repeats
+_NO_HIT = 1e30
+
+# later writes win where classes share a voxel: ground first, then big things, then small ones
+PRIORITY = np.zeros(256, np.uint8)
+PRIORITY[[11, 12, 14, 13, 16, 15, 3, 9, 10, 5, 4, 6, 2, 1, 7, 8]] = np.arange(1, 17)
+
+
+@dataclass(frozen=True)
+class Hits:
+    """First hits of rays; all arrays are (N,) or (N, 3).
+
+    Attributes:
+        distance: float32 metres along the ray (directions are unit), inf where nothing was hit.
+        normal: float32 unit, towards the ray's origin; zero where nothing was hit.
+        label: uint8, 0 where nothing was hit.
+        albedo: float32.
+        texture: uint8.
+    """
+
+    distance: np.ndarray
+    normal: np.ndarray
+    label: np.ndarray
+    albedo: np.ndarray
+    texture: np.ndarray
+
+
+class Body:
+    """A mesh ready for ray casting."""
+
+    def __init__(self, mesh: Mesh, origin: np.ndarray):
+        """`origin` (3,): metres, subtracted before single precision hurts; rays are given relative to it, too."""
+        self.mesh, self.scene = mesh, EmbreeScene()
+        # embreex wants at least one triangle; a degenerate one is never hit
+        self._mesh = TriangleMesh(self.scene, np.ascontiguousarray((mesh.triangles - origin).astype(np.float32))
+                                  if len(mesh.triangles) else np.zeros((1, 3, 3), np.float32))
+
+
+def cast(bodies: tuple[Body, ...], origins: np.ndarray, directions: np.ndarray) -> Hits:
+    """First hit of each ray among all bodies; (N, 3) float32 origins and unit directions."""
+    reach = np.full(len(origins), _NO_HIT, np.float32)
+    normal, albedo = np.zeros((len(origins), 3), np.float32), np.zeros((len(origins), 3), np.float32)
+    label, texture = np.zeros(len(origins), np.uint8), np.zeros(len(origins), np.uint8)
+    for body in bodies:
+        found = body.scene.run(origins, directions, dists=reach, output=1)
+        hit = np.flatnonzero(found["primID"] >= 0)
+        face = found["primID"][hit]
+        reach[hit] = found["tfar"][hit]
+        normal[hit] = found["Ng"][hit]
+        label[hit], albedo[hit], texture[hit] = body.mesh.labels[face], body.mesh.albedo[face], body.mesh.texture[face]
+    flip = np.sign(np.einsum("ij,ij->i", normal, directions)) / np.maximum(np.sqrt(np.einsum("ij,ij->i", normal, normal)), 1e-12)
+    return Hits(np.where(label > 0, reach, np.inf).astype(np.float32), -normal * flip[:, None].astype(np.float32), label, albedo, texture)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The static world around a place: its body, samples of its surfaces sorted by priority, and what is in it.
+
+    Attributes:
+        origin: (3,) float64 metres, map; samples and rays are relative to it.
+        points: (N, 3) float32; labels: (N,) uint8.
+    """
+
+    origin: np.ndarray
+    body: Body
+    points: np.ndarray
+    labels: np.ndarray
+    solids: list
+    tagged: list
+
+
+@dataclass(frozen=True)
+class Traveller:
+    """A moving object: it repeats every `_LOOP` metres relative to the ego vehicle.
+
+    Attributes:
+        start: metres ahead of the ego vehicle at index 0; speed: metres per index along the road, signed.
+        offset: metres left of the centre line.
+    """
+
+    label: int
+    mesh: Mesh
+    start: float
+    speed: float
+    offset: float
+
+
+class World:
+    """Everything there is to see in a drive."""
+
+    def __init__(self, road: Road):
+        self.road = road
+        self.block = lru_cache(maxsize=16)(lambda index: _sampled(Block(road, index)))
+        self.window = lru_cache(maxsize=1)(self._window)
+        self.travellers = _draw_travellers(road)
+
+    def around(self, s: float) -> Window:
+        """The static world around station s."""
+        return self.window(int(np.floor((s - VIEW) / BLOCK)), int(np.floor((s + VIEW) / BLOCK)))
+
+    def _window(self, first: int, last: int) -> Window:
+        blocks = [self.block(k) for k in range(first, last + 1)]
+        mesh = join([block.mesh for block, _, _ in blocks])
+        origin = mesh.triangles.reshape(-1, 3).mean(0, dtype=np.float64)
+        points, labels = (np.concatenate([b[i] for b in blocks]) for i in (1, 2))
+        order = np.argsort(PRIORITY[labels], kind="stable")
+        return Window(origin, Body(mesh, origin), points[order] - origin.astype(np.float32), labels[order], mesh.solids,
+                      [tag for block, _, _ in blocks for tag in block.tagged])
+
+    def moving(self, index: int, ego_s: float, ego_speed: float) -> tuple[Mesh, list]:
+        """Moving objects at a frame: their mesh in the map frame and (label, map_from_object, bounds, identity)."""
+        meshes, tags = [], []
+        for identity, one in enumerate(self.travellers):
+            ahead = (one.start + (one.speed - ego_speed) * index + _LOOP / 2) % _LOOP - _LOOP / 2
+            where = self.road.pose(ego_s + ahead, one.offset, 0.0 if one.speed >= 0 else np.pi)
+            meshes.append(one.mesh.moved(where))
+            tags.append((one.label, where, np.stack(one.mesh.bounds()), identity))
+        return join(meshes), tags
+
+
+def _sampled(block: Block) -> tuple[Block, np.ndarray, np.ndarray]:
+    points, triangle = surface_samples(block.mesh.triangles, SAMPLE)
+    return block, points, block.mesh.labels[triangle]
+
+
+def _draw_travellers(road: Road) -> list[Traveller]:
+    """Vehicles in every lane (one speed a lane, so that nobody collides), walkers and riders at the side."""
+    rng, style = np.random.default_rng([road.seed, 6]), road.style
+    found = []
+    for side in (-1, 1):
+        along = 1 if side == style.traffic_side else -1
+        for lane in range(style.lanes):
+            ego_lane = along == 1 and lane == 0
+            speed = style.speed if ego_lane else along * style.speed * rng.uniform(0.2, 1.3)
+            offset = side * (lane + 0.5) * style.lane_width
+            found += _lane(rng, style.traffic, speed, offset, 9.0 if ego_lane else 0.0)
+        curb, inner, outer = (float(e) for e in road.edges(np.float64(0)))
+        for _ in range(rng.poisson(2 * style.pedestrians)):
+            mesh = actors.pedestrian(rng)
+            reach = rng.uniform(inner + 0.3, max(outer - 0.2, inner + 0.4))
+            found.append(Traveller(7, mesh, rng.uniform(-90, 90), rng.choice([-1, 1]) * rng.uniform(0.4, 0.9), side * reach))
+        for _ in range(rng.poisson(1.2 * style.urban)):
+            label = int(rng.choice([2, 6]))
+            mesh = actors.MAKERS[label](rng, rider=True)
+            found.append(Traveller(label, mesh, rng.uniform(-90, 90), along * rng.uniform(1, 3), side * (style.lanes * style.lane_width - 0.3)))
+    return found
+
+
+def _lane(rng: np.random.Generator, traffic: float, speed: float, offset: float, keep_clear: float) -> list[Traveller]:
+    """Vehicles of one lane; none within `keep_clear` metres of the ego vehicle."""
+    found, s = [], -_LOOP / 2 + rng.uniform(0, 30)
+    while s < _LOOP / 2 - 16:
+        label = int(rng.choice([4, 10, 3, 9, 5, 6], p=[0.74, 0.13, 0.05, 0.03, 0.02, 0.03]))
+        mesh = actors.MAKERS[label](rng)
+        length = mesh.bounds()[1][0] - mesh.bounds()[0][0]
+        if abs(s + length / 2) > keep_clear + length / 2 or not keep_clear:
+            found.append(Traveller(label, mesh, s + length / 2, speed, offset + rng.normal(0, 0.15)))
+        s += length + rng.uniform(2.5, 6) + rng.exponential(6 + 120 * (1 - traffic) ** 2)
+    return found
