@@ -1,0 +1,36 @@
+"""Starts the occupancy node and what goes with it; the arguments and processes are in occfusion_ros.ros.bringup."""
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from occfusion_ros.ros.bringup import ARGUMENTS, Process, bringup
+
+
+def generate_launch_description() -> LaunchDescription:
+    """What `ros2 launch` runs."""
+    return LaunchDescription([*map(_declare, ARGUMENTS), OpaqueFunction(function=_actions)])
+
+
+def _declare(argument) -> DeclareLaunchArgument:
+    return DeclareLaunchArgument(argument.name, default_value=argument.default, description=argument.description,
+                                 choices=[*argument.choices, argument.default] if argument.choices else None)
+
+
+def _actions(context) -> list:
+    plan = bringup({argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS})
+    variables = [SetEnvironmentVariable(name, value) for name, value in plan.environment.items()]
+    return variables + [_node(process) for process in plan.processes]
+
+
+def _node(process: Process) -> Node:
+    def on_exit(event, _):
+        if process.required or event.returncode:
+            return Shutdown(reason=f"{process.name} ended with exit code {event.returncode}")
+        return None
+
+    return Node(package=process.package, executable=process.executable,
+                namespace=process.namespace or None, arguments=list(process.arguments),
+                parameters=list(process.parameters), ros_arguments=["--log-level", process.log_level],
+                output="screen", on_exit=on_exit)

@@ -1,0 +1,164 @@
+"""The one table of arguments and processes behind `launch/occ.launch.py` and the supervisor.
+
+It knows neither launch nor rclpy: values are strings, as on a command line, and what comes out is plain data.
+"""
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .dds import PROFILE_VARIABLES
+from .share import PACKAGE, shipped
+
+YES_NO = ("true", "false")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One thing a user can set; the empty string means not set."""
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+ARGUMENTS = (
+    Argument("bag", "", "rosbag2 (MCAP or sqlite3) to play; not set: sensors are live"),
+    Argument("rate", "1.0", "speed at which the bag is played, 1.0 is real time"),
+    Argument("loop", "false", "play the bag again and again", YES_NO),
+    Argument("params_file", "", "parameter file of the node; not set: config/occfusion.yaml of this package"),
+    Argument("model", "", "model artefact: a folder or the name of a shipped model; not set: as in the parameter file"),
+    Argument("backend", "", "inference backend; not set: as in the parameter file"),
+    Argument("grid_frame", "", "TF frame of the grid; not set: as in the parameter file"),
+    Argument("grid_in_base", "", "publish grid_frame as a static transform at 'x y z yaw' (m, rad) in base_frame; "
+                                 "not set: it is published by someone else"),
+    Argument("base_frame", "base_link", "parent of the static transform"),
+    Argument("rviz", "false", "start RViz with the view of this package", YES_NO),
+    Argument("snapshots", "", "folder for a picture of every occupancy message; not set: no pictures"),
+    Argument("use_sim_time", "", "follow /clock; not set: true with a bag, false without", YES_NO),
+    Argument("namespace", "", "namespace of the nodes"),
+    Argument("log_level", "info", "severity from which on nodes log", ("debug", "info", "warn", "error", "fatal")),
+)
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process to start.
+
+    Attributes:
+        name: what its output is labelled with.
+        package, executable: what `ros2 run` would be given.
+        module: Python module that does the same without an installed executable; None outside this package.
+        namespace: namespace of its node.
+        arguments: command line before the ROS arguments.
+        parameters: parameter files (str) and values (dict), later ones win.
+        log_level: severity from which on it logs.
+        required: when it ends, everything ends.
+    """
+
+    name: str
+    package: str
+    executable: str
+    module: str | None = None
+    namespace: str = ""
+    arguments: tuple[str, ...] = ()
+    parameters: tuple[str | dict[str, Any], ...] = ()
+    log_level: str = "info"
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Bringup:
+    """What to start: the processes in order, and variables to set for all of them."""
+
+    processes: tuple[Process, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def bringup(values: Mapping[str, str]) -> Bringup:
+    """Processes for the given argument values; arguments that are absent have their defaults.
+
+    Raises:
+        ValueError: an unknown argument or a value that its argument does not take.
+    """
+    values = _checked(values)
+    wanted = [_node(values)]
+    if values["grid_in_base"]:
+        wanted.append(_static_transform(values))
+    if values["snapshots"]:
+        wanted.append(_snapshot(values))
+    if values["rviz"] == "true":
+        wanted.append(_rviz(values))
+    if values["bag"]:
+        wanted.append(_player(values))
+    return Bringup(tuple(wanted), _environment())
+
+
+def _checked(values: Mapping[str, str]) -> dict[str, str]:
+    """All arguments with their values, validated."""
+    known = {argument.name: argument for argument in ARGUMENTS}
+    if unknown := sorted(set(values) - set(known)):
+        raise ValueError(f"unknown arguments {unknown}; known: {', '.join(known)}")
+    merged = {name: values.get(name, argument.default) for name, argument in known.items()}
+    for name, value in merged.items():
+        if value and known[name].choices and value not in known[name].choices:
+            raise ValueError(f"{name}: expected one of {', '.join(known[name].choices)}, got {value!r}")
+    if merged["grid_in_base"] and not merged["grid_frame"]:
+        raise ValueError("grid_in_base says where the grid frame is; it needs its name in grid_frame too")
+    merged["use_sim_time"] = merged["use_sim_time"] or ("true" if merged["bag"] else "false")
+    return merged
+
+
+def _ours(name: str, values: Mapping[str, str], **more: Any) -> Process:
+    """A process whose executable is in this package."""
+    more = {"executable": name, "module": f"{PACKAGE}.ros.{name}", **more}
+    return Process(name, PACKAGE, namespace=values["namespace"], log_level=values["log_level"], **more)
+
+
+def _node(values: Mapping[str, str]) -> Process:
+    return _ours("occfusion", values, executable="occfusion_node", module=f"{PACKAGE}.ros.main",
+                 parameters=_parameters(values, "model", "backend", "grid_frame"), required=True)
+
+
+def _parameters(values: Mapping[str, str], *names: str) -> tuple[str | dict[str, Any], ...]:
+    """The parameter file first, then only what the user set."""
+    chosen = {name: values[name] for name in names if values[name]}
+    file = values["params_file"] or str(shipped("config/occfusion.yaml"))
+    return file, {**chosen, "use_sim_time": values["use_sim_time"] == "true"}
+
+
+def _static_transform(values: Mapping[str, str]) -> Process:
+    try:
+        x, y, z, yaw = map(float, values["grid_in_base"].split())
+    except ValueError:
+        raise ValueError(f"grid_in_base: expected 'x y z yaw', got {values['grid_in_base']!r}") from None
+    arguments = ("--x", str(x), "--y", str(y), "--z", str(z), "--yaw", str(yaw),
+                 "--frame-id", values["base_frame"], "--child-frame-id", values["grid_frame"])
+    if importlib.util.find_spec("tf2_ros"):
+        return Process("grid_frame", "tf2_ros", "static_transform_publisher", arguments=arguments)
+    return _ours("static_transform_publisher", values, arguments=arguments)
+
+
+def _snapshot(values: Mapping[str, str]) -> Process:
+    return _ours("snapshot", values, arguments=("--every", "--out", values["snapshots"]),
+                 parameters=_parameters(values))
+
+
+def _rviz(values: Mapping[str, str]) -> Process:
+    return Process("rviz", "rviz2", "rviz2", arguments=("-d", str(shipped("rviz/occfusion.rviz"))),
+                   parameters=({"use_sim_time": values["use_sim_time"] == "true"},))
+
+
+def _player(values: Mapping[str, str]) -> Process:
+    arguments = (values["bag"], "--rate", values["rate"], *["--loop"] * (values["loop"] == "true"))
+    return _ours("play_bag", values, arguments=arguments)
+
+
+def _environment() -> dict[str, str]:
+    """The Fast DDS profile for big messages, unless the user chose one."""
+    if any(os.environ.get(name) for name in PROFILE_VARIABLES):
+        return {}
+    return dict.fromkeys(PROFILE_VARIABLES, str(shipped("config/fastdds_shm.xml")))
