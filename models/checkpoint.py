@@ -1,0 +1,56 @@
+"""Weights on disk: safetensors with the model's configuration in the header (nothing is ever unpickled)."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from occfusion_ros.core.errors import ContractError
+from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.presample.presampler import PresampleConfig
+
+from .occfusion import ModelConfig, OccFusion
+
+
+def config_from_dict(data: dict[str, Any]) -> ModelConfig:
+    """Inverse of `dataclasses.asdict` for a `ModelConfig`."""
+    presample = dict(data["presample"])
+    grid = presample["grid"]
+    presample["grid"] = GridSpec(tuple(grid["low"]), grid["voxel_size"], tuple(grid["size"]))
+    presample["image_size"] = tuple(presample["image_size"])
+    return ModelConfig(**{**data, "presample": PresampleConfig(**presample), "bev": tuple(data["bev"])})
+
+
+def save_checkpoint(path: Path, model: OccFusion, metadata: dict[str, Any]) -> None:
+    """Write weights, configuration and metadata (JSON values) to `path`, atomically."""
+    header = {"config": json.dumps(asdict(model.config)), "metadata": json.dumps(metadata)}
+    partial = path.with_suffix(".partial")
+    save_file({k: v.detach().contiguous() for k, v in model.state_dict().items()}, partial, header)
+    os.replace(partial, path)
+
+
+def load_checkpoint(path: Path) -> tuple[OccFusion, dict[str, Any]]:
+    """Read a model in evaluation mode and its metadata.
+
+    Raises:
+        ContractError: the file is missing, damaged or of another network.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            weights = {key: file.get_tensor(key) for key in file.keys()}
+        model = OccFusion(config_from_dict(json.loads(header["config"])))
+        model.load_state_dict(weights)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ContractError(f"{path}: expected a checkpoint written by models.train, got {error!r:.300}") from error
+    return model.eval(), json.loads(header["metadata"])
+
+
+def load_torch(path: Path) -> dict[str, Any]:
+    """Read a training state (tensors and plain values only)."""
+    return torch.load(path, weights_only=True, map_location="cpu")
