@@ -1,0 +1,143 @@
+"""PointCloud2 conversion: every layout gives the same points, and nothing malformed gets through."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ros_messages import KIND, cloud
+from sensor_msgs.msg import PointCloud2, PointField
+
+from occfusion_ros.core.errors import InvalidFrameError
+from occfusion_ros.ros.clouds import points_from_cloud
+
+POINTS = np.array([[1, -2, 3, 0], [4, 5, -6, 255], [-7, 8, 9, 51], [10, -11, 12, 102]], np.float64)
+EXPECTED = POINTS / (1, 1, 1, 255)
+
+
+@pytest.mark.parametrize("layout", [
+    {},
+    {"big_endian": True},
+    {"kind": "f8"},
+    {"kind": "f8", "big_endian": True},
+    {"start": 3},
+    {"point_padding": 13},
+    {"rows": 2},
+    {"rows": 2, "row_padding": 7, "point_padding": 4},
+    {"rows": 4, "start": 2, "row_padding": 1, "kind": "i2", "big_endian": True},
+    {"kind": "i4"},
+], ids=str)
+def test_any_layout_gives_the_same_points(layout):
+    layout = {"names": ("x", "y", "z", "intensity"), **layout}
+    points = POINTS if layout.get("kind") != "i1" else POINTS.astype(np.int8)
+    got = points_from_cloud(cloud(points, **layout), intensity_scale=255)
+    assert got.dtype == np.float32 and got.flags["C_CONTIGUOUS"]
+    np.testing.assert_allclose(got, EXPECTED, rtol=1e-6)
+
+
+def test_field_order_is_free_and_others_are_ignored():
+    names = ("ring", "z", "intensity", "y", "time", "x")
+    shuffled = np.stack([POINTS[:, 0] * 0 + 99, POINTS[:, 2], POINTS[:, 3], POINTS[:, 1], POINTS[:, 0], POINTS[:, 0]], 1)
+    np.testing.assert_allclose(points_from_cloud(cloud(shuffled, names=names), 255), EXPECTED, rtol=1e-6)
+
+
+def test_missing_intensity_is_zero():
+    got = points_from_cloud(cloud(POINTS[:, :3], names=("x", "y", "z")))
+    np.testing.assert_array_equal(got, np.c_[POINTS[:, :3], np.zeros(4)])
+
+
+def test_intensity_is_clipped_and_never_nan():
+    points = np.c_[np.zeros((4, 3)), [-5.0, 300.0, np.nan, np.inf]]
+    np.testing.assert_array_equal(points_from_cloud(cloud(points), 100)[:, 3], [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
+@pytest.mark.parametrize("axis", range(3))
+def test_points_that_are_not_finite_are_dropped(bad, axis):
+    points = POINTS.copy()
+    points[2, axis] = bad
+    np.testing.assert_allclose(points_from_cloud(cloud(points, kind="f8"), 255), EXPECTED[[0, 1, 3]], rtol=1e-6)
+
+
+def test_row_step_may_be_unset_for_a_single_row():
+    message = cloud(POINTS)
+    message.row_step = 0
+    assert len(points_from_cloud(message)) == 4
+
+
+def test_last_row_may_lack_its_padding():
+    message = cloud(POINTS, rows=2, row_padding=8)
+    message.data = message.data[:-8]
+    assert len(points_from_cloud(message)) == 4
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 4), (4, 0)])
+def test_empty_cloud_gives_no_points(size):
+    message = cloud(POINTS)
+    message.height, message.width = size
+    assert points_from_cloud(message).shape == (0, 4)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"width": 5}, "80 bytes"),
+    ({"width": 4_000_000_000}, "got 64"),
+    ({"width": 4_000_000_000, "height": 4_000_000_000, "row_step": 4_000_000_000}, "row_step"),
+    ({"height": 2, "row_step": 63}, "row_step"),
+    ({"height": 2, "row_step": 4_294_967_295}, "got 64"),
+    ({"point_step": 0}, "outside point_step"),
+    ({"point_step": 15}, "outside point_step"),
+    ({"point_step": 4_294_967_295}, "got 64"),
+    ({"data": b""}, "got 0"),
+    ({"fields": []}, "x, y and z"),
+    ({"fields": [PointField(name=n, offset=0, datatype=7, count=1) for n in "xy"]}, "x, y and z"),
+    ({"fields": [PointField(name=n, offset=0, datatype=0, count=1) for n in "xyz"]}, "unknown datatype 0"),
+    ({"fields": [PointField(name=n, offset=4_294_967_295, datatype=7, count=1) for n in "xyz"]}, "outside point_step"),
+])
+def test_contradictory_clouds_are_refused(change, message):
+    bad = cloud(POINTS)
+    for name, value in change.items():
+        setattr(bad, name, value)
+    with pytest.raises(InvalidFrameError, match=message):
+        points_from_cloud(bad)
+
+
+sizes = st.one_of(st.integers(0, 40), st.integers(0, 2**32 - 1))
+hostile_fields = st.lists(st.builds(
+    PointField, name=st.sampled_from(["x", "y", "z", "intensity", "", "ring"]), offset=sizes,
+    datatype=st.integers(0, 255), count=sizes), max_size=6)
+plausible_fields = st.permutations(["x", "y", "z", "intensity"]).flatmap(lambda names: st.tuples(*(
+    st.builds(PointField, name=st.just(n), offset=st.integers(0, 24), datatype=st.integers(1, 8), count=sizes)
+    for n in names)).map(list))
+
+
+@settings(max_examples=300, deadline=None)
+@given(fields=hostile_fields | plausible_fields, height=sizes, width=sizes, point_step=sizes, row_step=sizes,
+       data=st.binary(max_size=400), big_endian=st.booleans())
+def test_hostile_clouds_are_refused_or_read_within_their_bytes(**values):
+    message = PointCloud2(fields=values["fields"], height=values["height"], width=values["width"],
+                          point_step=values["point_step"], row_step=values["row_step"], data=values["data"],
+                          is_bigendian=values["big_endian"])
+    try:
+        points = points_from_cloud(message, 255)
+    except InvalidFrameError:
+        return
+    assert points.dtype == np.float32 and points.shape[1] == 4 and np.isfinite(points).all()
+    assert len(points) <= max(1, len(values["data"])) ** 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(kind=st.sampled_from(sorted(KIND)), start=st.integers(0, 9), point_padding=st.integers(0, 9),
+       rows=st.integers(1, 4), row_padding=st.integers(0, 9), big_endian=st.booleans(), seed=st.integers(0, 99))
+def test_layouts_round_trip(seed, kind, **layout):
+    low, high = (-100, 100) if "u" not in kind else (0, 200)
+    points = np.random.default_rng(seed).integers(low, high, (layout["rows"] * 5, 3))
+    got = points_from_cloud(cloud(points, kind=kind, names=("x", "y", "z"), **layout))
+    np.testing.assert_array_equal(got[:, :3], points)
+
+
+def test_agrees_with_sensor_msgs_py():
+    reference = pytest.importorskip("sensor_msgs_py.point_cloud2", reason="sensor_msgs_py comes with a ROS install only")
+    message = cloud(np.random.default_rng(0).normal(size=(60, 4)), point_padding=5, rows=3)
+    expected = reference.read_points_numpy(message, ["x", "y", "z"]) if not message.row_step % message.point_step \
+        else reference.read_points(message, ["x", "y", "z"])
+    expected = np.stack([expected[n] for n in "xyz"], -1) if expected.dtype.names else expected
+    np.testing.assert_array_equal(points_from_cloud(message)[:, :3], expected.reshape(-1, 3))

@@ -1,0 +1,58 @@
+"""Message order, exposed faces and the nearest voxels, against the plain definition."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.core.labels import EMPTY, IGNORE
+from occfusion_ros.ros.voxels import OccupiedVoxels, x_fastest, x_slowest
+
+SPEC = GridSpec((-0.4, -1.0, 0.0), 0.5, (4, 5, 3))
+grids = hnp.arrays(np.uint8, SPEC.size, elements=st.sampled_from([0, 0, 1, 2, 16, 255]))
+
+
+def exposed_by_definition(labels: np.ndarray, index: tuple[int, int, int]) -> bool:
+    padded = np.pad(labels, 1)
+    x, y, z = np.add(index, 1)
+    around = [padded[x - 1, y, z], padded[x + 1, y, z], padded[x, y - 1, z], padded[x, y + 1, z],
+              padded[x, y, z - 1], padded[x, y, z + 1]]
+    return any(label in (EMPTY, IGNORE) for label in around)
+
+
+@settings(max_examples=60, deadline=None)
+@given(labels=grids)
+def test_exposed_voxels_are_those_with_a_free_neighbour(labels):
+    got = OccupiedVoxels.of(labels, SPEC).known().exposed()
+    expected = [index for index in map(tuple, np.argwhere((labels != EMPTY) & (labels != IGNORE)))
+                if exposed_by_definition(labels, index)]
+    assert {tuple(i) for i in SPEC.unflatten_x_fastest(got.flat)} == set(expected)
+    np.testing.assert_array_equal(got.labels, labels[tuple(SPEC.unflatten_x_fastest(got.flat).T)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(labels=grids)
+def test_flat_order_is_that_of_the_grid(labels):
+    voxels = OccupiedVoxels.of(labels, SPEC)
+    indices = np.argwhere(labels)
+    np.testing.assert_array_equal(voxels.flat, np.sort(SPEC.flat_x_fastest(indices)))
+    np.testing.assert_array_equal(voxels.labels, labels[tuple(SPEC.unflatten_x_fastest(voxels.flat).T)])
+    np.testing.assert_array_equal(x_slowest(x_fastest(labels), SPEC.size), labels)
+
+
+def test_x_runs_fastest():
+    labels = np.zeros(SPEC.size, np.uint8)
+    labels[1, 2, 0] = 7
+    labels[0, 0, 1] = 8
+    assert OccupiedVoxels.of(labels, SPEC).flat.tolist() == [1 + 4 * 2, 4 * 5]
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 59, 60, 61])
+def test_nearest_are_kept(count):
+    voxels = OccupiedVoxels.of(np.ones(SPEC.size, np.uint8), SPEC)
+    kept = voxels.nearest(count)
+    distances = np.sort(np.linalg.norm(voxels.centres(), axis=1))
+    np.testing.assert_allclose(np.sort(np.linalg.norm(kept.centres(), axis=1)), distances[:count])
+    assert (np.diff(kept.flat) > 0).all()

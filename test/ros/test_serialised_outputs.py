@@ -1,0 +1,195 @@
+"""What we serialise ourselves is, byte for byte, what the middleware writes for the same message.
+
+The middleware leaves padding bytes as they were in memory, so those are found (by writing them in two ways) and left out.
+"""
+
+import array
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
+from occfusion_msgs.msg import OccupancyGrid3D
+from rclpy.duration import Duration
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import PointCloud2, PointField
+from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
+
+from occfusion_ros.core.errors import InvalidFrameError
+from occfusion_ros.core.frames import OccupancyGrid
+from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
+from occfusion_ros.ros.cdr import CdrWriter
+from occfusion_ros.ros.headers import header_from, stamp_ns
+from occfusion_ros.ros.markers import marker_bytes
+from occfusion_ros.ros.occupancy_message import class_table, grid_from_message, message_from_grid, occupancy_bytes
+from occfusion_ros.ros.voxel_cloud import cloud_bytes
+from occfusion_ros.ros.voxels import OccupiedVoxels
+
+SPEC = GridSpec((-3.2, -3.2, -1.0), 0.2, (32, 30, 9))
+STAMP_NS = 1_532_402_927_647_951_000
+FRAMES = ["", "a", "lidar_top", "base_link/é"]  # lengths that shift the alignment of all that follows
+
+
+@pytest.fixture
+def assert_same_bytes(monkeypatch):
+    """Compares what a function writes through CdrWriter with the middleware's bytes of a message."""
+    def check(write, message):
+        zeros = np.frombuffer(write(), np.uint8)
+        monkeypatch.setattr(CdrWriter, "PADDING", b"\xff")
+        content = zeros == np.frombuffer(write(), np.uint8)
+        expected = np.frombuffer(serialize_message(message), np.uint8)
+        assert len(zeros) == len(expected) and content.mean() > 0.7
+        np.testing.assert_array_equal(zeros[content], expected[content])
+    return check
+
+
+def random_grid(frame_id: str, fill: float, seed: int = 0, cameras: tuple[str, ...] = ("cam_front", "b")):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(np.array([1, 4, 5, 11, 16, 255], np.uint8), SPEC.size)
+    labels[rng.random(SPEC.size) >= fill] = 0
+    return OccupancyGrid(SPEC, labels, STAMP_NS, frame_id, cameras, "nano-1")
+
+
+def scatter(grid: OccupancyGrid, labels: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """Indices of the voxels with these labels, x fastest, by plain loops."""
+    sx, sy, sz = SPEC.size
+    return [(x, y, z) for z in range(sz) for y in range(sy) for x in range(sx) if grid.labels[x, y, z] in labels]
+
+
+def slow_occupancy(grid: OccupancyGrid, dense: bool) -> OccupancyGrid3D:
+    sx, sy, sz = SPEC.size
+    every = range(sx * sy * sz)
+    flat = [int(v) for v in grid.labels.transpose(2, 1, 0).ravel()]
+    listed = [i for i in every if flat[i]]
+    return OccupancyGrid3D(
+        header=header_from(STAMP_NS, grid.frame_id), model_id=grid.model_id, cameras=list(grid.cameras),
+        origin=Pose(position=Point(x=-3.2, y=-3.2, z=-1.0), orientation=Quaternion(x=0.0, y=0.0, z=0.0, w=1.0)),
+        voxel_size=Vector3(x=0.2, y=0.2, z=0.2), size_x=sx, size_y=sy, size_z=sz,
+        encoding=OccupancyGrid3D.DENSE if dense else OccupancyGrid3D.SPARSE, free_label=0,
+        indices=[] if dense else listed, data=flat if dense else [flat[i] for i in listed])
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("fill", [0.0, 0.03, 1.0])
+@pytest.mark.parametrize("frame_id", FRAMES)
+def test_occupancy_bytes(assert_same_bytes, frame_id, fill, dense):
+    grid = random_grid(frame_id, fill, cameras=("x" * len(frame_id), "b") if fill else ())
+    voxels = OccupiedVoxels.of(grid.labels, grid.spec)
+    assert_same_bytes(lambda: occupancy_bytes(grid, voxels, dense), slow_occupancy(grid, dense))
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_occupancy_round_trip(dense):
+    grid = random_grid("lidar_top", 0.2)
+    again = grid_from_message(message_from_grid(grid, dense))
+    np.testing.assert_array_equal(again.labels, grid.labels)
+    assert (again.spec, again.stamp_ns, again.frame_id) == (grid.spec, STAMP_NS, "lidar_top")
+    assert (again.cameras, again.model_id) == (grid.cameras, "nano-1")
+
+
+def test_unlisted_voxels_get_the_free_label():
+    message = message_from_grid(random_grid("lidar_top", 0.0))
+    message.free_label = 17
+    assert (grid_from_message(message).labels == 17).all()
+
+
+def changed(dense: bool = False, **values) -> OccupancyGrid3D:
+    message = message_from_grid(random_grid("lidar_top", 0.1), dense)
+    for name, value in values.items():
+        setattr(message, name, value)
+    return message
+
+
+@pytest.mark.parametrize("message, error", [
+    (changed(indices=[5, 5], data=[1, 1]), "ascending"),
+    (changed(indices=[6, 5], data=[1, 1]), "ascending"),
+    (changed(indices=[8639, 8640], data=[1, 1]), "below 8640"),
+    (changed(indices=[5, 6], data=[1]), "2 and 1"),
+    (changed(encoding=2), "DENSE or SPARSE"),
+    (changed(confidence=[1]), "confidences"),
+    (changed(size_x=2**32 - 1), "at most"),
+    (changed(size_x=2**32 - 1, size_y=0), "at least 1 voxel"),
+    (changed(voxel_size=Vector3(x=0.2, y=0.2, z=0.3)), "cubic"),
+    (changed(voxel_size=Vector3(x=0.0, y=0.0, z=0.0)), "positive"),
+    (changed(voxel_size=Vector3(x=float("nan"), y=0.2, z=0.2)), "cubic"),
+    (changed(origin=Pose(orientation=Quaternion(x=0.0, y=0.0, z=1.0, w=0.0))), "not turned"),
+    (changed(dense=True, size_x=31), "expected 8370 labels"),
+    (changed(dense=True, indices=[1]), "no indices"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_contradictory_occupancy_is_refused(message, error):
+    with pytest.raises(InvalidFrameError, match=error):
+        grid_from_message(message)
+
+
+def exposed(grid: OccupancyGrid, index: tuple[int, int, int]) -> bool:
+    padded = np.pad(np.where(grid.labels == 255, 0, grid.labels), 1)
+    x, y, z = (i + 1 for i in index)
+    return 0 in (padded[x - 1, y, z], padded[x + 1, y, z], padded[x, y - 1, z], padded[x, y + 1, z],
+                 padded[x, y, z - 1], padded[x, y, z + 1])
+
+
+def slow_markers(grid: OccupancyGrid, lifetime_s: float) -> MarkerArray:
+    header, array_of_markers = header_from(STAMP_NS, grid.frame_id), MarkerArray()
+    for c in OPENOCCUPANCY_CLASSES:
+        marker = Marker(header=header, ns=c.name, id=c.label, type=Marker.CUBE_LIST,
+                        scale=Vector3(x=0.2, y=0.2, z=0.2), lifetime=Duration(seconds=lifetime_s).to_msg(),
+                        color=ColorRGBA(r=c.rgb[0] / 255, g=c.rgb[1] / 255, b=c.rgb[2] / 255, a=1.0))
+        for index in scatter(grid, (c.label,)):
+            if exposed(grid, index):
+                x, y, z = SPEC.centres(np.array(index))
+                marker.points.append(Point(x=x, y=y, z=z))
+        marker.action = Marker.ADD if marker.points else Marker.DELETE
+        array_of_markers.markers.append(marker)
+    return array_of_markers
+
+
+@pytest.mark.parametrize("fill, lifetime_s", [(0.0, 0.0), (0.05, 2.5), (0.9, 5.0)])
+@pytest.mark.parametrize("frame_id", FRAMES)
+def test_marker_bytes(assert_same_bytes, frame_id, fill, lifetime_s):
+    grid = random_grid(frame_id, fill)
+    voxels = OccupiedVoxels.of(grid.labels, grid.spec)
+    header = header_from(STAMP_NS, frame_id)
+    assert_same_bytes(lambda: marker_bytes(header, voxels, OPENOCCUPANCY_CLASSES, 10**6, lifetime_s),
+                      slow_markers(grid, lifetime_s))
+
+
+def test_markers_keep_the_nearest_cubes():
+    grid = random_grid("lidar_top", 0.1)
+    voxels = OccupiedVoxels.of(grid.labels, grid.spec)
+
+    def distances(max_cubes):
+        data = marker_bytes(header_from(STAMP_NS, "lidar_top"), voxels, OPENOCCUPANCY_CLASSES, max_cubes)
+        points = [p for m in deserialize_message(data, MarkerArray).markers for p in m.points]
+        return sorted((p.x ** 2 + p.y ** 2 + p.z ** 2) for p in points)
+
+    np.testing.assert_allclose(distances(50), distances(10**6)[:50])
+
+
+def slow_cloud(grid: OccupancyGrid) -> PointCloud2:
+    colours = {c.label: c.rgb[0] << 16 | c.rgb[1] << 8 | c.rgb[2] for c in OPENOCCUPANCY_CLASSES}
+    data = bytearray()
+    for index in scatter(grid, tuple(colours)):
+        label = int(grid.labels[index])
+        data += SPEC.centres(np.array(index)).astype("<f4").tobytes()
+        data += colours[label].to_bytes(4, "little") + label.to_bytes(4, "little")
+    kinds = {"x": 7, "y": 7, "z": 7, "rgb": 7, "label": 6}
+    fields = [PointField(name=n, offset=4 * i, datatype=k, count=1) for i, (n, k) in enumerate(kinds.items())]
+    return PointCloud2(header=header_from(STAMP_NS, grid.frame_id), height=1, width=len(data) // 20, fields=fields,
+                       point_step=20, row_step=len(data), data=array.array("B", data), is_dense=True)
+
+
+@pytest.mark.parametrize("fill", [0.0, 0.05, 0.9])
+@pytest.mark.parametrize("frame_id", FRAMES)
+def test_cloud_bytes(assert_same_bytes, frame_id, fill):
+    grid = random_grid(frame_id, fill)
+    voxels = OccupiedVoxels.of(grid.labels, grid.spec)
+    header = header_from(STAMP_NS, frame_id)
+    assert_same_bytes(lambda: cloud_bytes(header, voxels, OPENOCCUPANCY_CLASSES), slow_cloud(grid))
+
+
+def test_class_table():
+    table = class_table("nano-1", OPENOCCUPANCY_CLASSES, STAMP_NS)
+    assert (table.model_id, stamp_ns(table.header)) == ("nano-1", STAMP_NS)
+    assert list(table.ids) == list(range(1, 17)) and table.names[10] == "driveable_surface"
+    assert table.colors[3] == ColorRGBA(r=0.0, g=150 / 255, b=245 / 255, a=1.0)
