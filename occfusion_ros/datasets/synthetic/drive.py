@@ -8,13 +8,13 @@ from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.frames import CameraImage, SensorFrame
 from occfusion_ros.core.grid import GridSpec
 
-from .mesh import join, surface_samples
+from .mesh import Mesh
 from .rig import Rig, nuscenes_rig
-from .road import LENGTH, Road
+from .road import BLOCK, LENGTH, Road
 from .sensing import Painter, sweep
 from .style import draw_light, draw_style
-from .truth import mark_points, voxelise
-from .world import PRIORITY, SAMPLE, Body, World
+from .truth import SAMPLE, mark_points, sample, voxelise
+from .world import Body, Window, World
 
 FIRST_STATION = 150.0  # metres; the road exists well before it
 
@@ -113,14 +113,13 @@ class SyntheticDrive:
         frame = SensorFrame(int(index * self.interval * 1e9), points, cameras)
         return SyntheticFrame(frame, semantics, labels, exact, map_from_grid, base, boxes)
 
-    def _semantics(self, window, mesh, map_from_grid: np.ndarray, exact: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        samples, triangle = surface_samples((mesh.triangles - window.origin).astype(np.float32), SAMPLE)
-        moving_labels = mesh.labels[triangle]
-        order = np.argsort(PRIORITY[moving_labels], kind="stable")
-        grid_from_local = np.linalg.inv(_shifted(map_from_grid, -window.origin))
-        solids = [(_shifted(pose, -window.origin), half, label) for pose, half, label in window.solids + mesh.solids]
-        surfaces = [(window.points, window.labels), (samples[order], moving_labels[order])]
-        grid = voxelise(self.spec, grid_from_local, surfaces, solids)
+    def _semantics(self, window: Window, mesh: Mesh, map_from_grid: np.ndarray, exact: np.ndarray,
+                   labels: np.ndarray) -> np.ndarray:
+        near = 0.75 * BLOCK + max(self.spec.high) * 2**0.5
+        ground, things = ([one for one in surfaces if np.linalg.norm((one.origin - map_from_grid[:3, 3])[:2]) < near]
+                          for surfaces in (window.ground, window.things))
+        things.append(sample(mesh.triangles, mesh.labels, window.origin, SAMPLE))
+        grid = voxelise(self.spec, np.linalg.inv(map_from_grid), ground, things, window.solids + mesh.solids)
         mark_points(grid, self.spec, np.eye(4), exact, labels, only_empty=True)  # corners that the samples missed
         return grid
 

@@ -125,7 +125,7 @@ class Painter:
         wavy = texture >= GROUND
         scale = np.choose(texture, np.float32([0, 0.35, 0.6, 0.15, 0.3, 0]))
         u, v = np.where(texture == FACADE, x + y, x), np.where(texture == FACADE, z, y)
-        pattern = self._lookup(u * 8, v * 8) * 0.6 + self._lookup(u * 0.9, v * 0.9) * 0.4
+        pattern = self._lookup(u * 30, v * 30) * 0.5 + self._lookup(u * 4, v * 4) * 0.5
         shaded = albedo * (1 + np.where(wavy, scale, 0) * pattern)[:, None].astype(np.float32)
         wall = np.flatnonzero((texture == FACADE) & (np.abs(normal[:, 2]) < 0.5))
         along = np.abs(normal[wall, 1]) * x[wall] + np.abs(normal[wall, 0]) * y[wall]

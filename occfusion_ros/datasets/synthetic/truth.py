@@ -1,7 +1,7 @@
 """Semantic occupancy of a scene, from its surfaces and not from what a sensor saw of them.
 
 - A voxel that a surface of the full scene passes through, seen or hidden, has the class of that surface. Surfaces are
-  sampled every 0.08 m, edges included; where classes share a voxel the smaller or rarer one wins (`world.PRIORITY`).
+  sampled every 0.08 m (the ground 0.1 m), edges included; where classes share a voxel the smaller or rarer one wins (`PRIORITY`).
 - Vehicles, people and other solid objects are filled with their class.
 - The inside of a building, 0.6 m behind its walls and deeper, is 255 (unknown); nothing can be seen of it.
 - The voxel directly below the ground is 255: whether the surface lies just above or below a voxel boundary is not worth
@@ -9,12 +9,42 @@
 - Canopies and hedges are porous: only voxels with leaves are occupied.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE
 
+from .mesh import surface_samples
+
 GROUND_LABELS = (11, 12, 13, 14)
+SAMPLE, GROUND_SAMPLE = 0.08, 0.1  # metres between samples of surfaces; the ground is nearly level and smooth
+
+# later writes win where classes share a voxel: ground first, then big things, then small ones
+PRIORITY = np.zeros(256, np.uint8)
+PRIORITY[[11, 12, 14, 13, 16, 15, 3, 9, 10, 5, 4, 6, 2, 1, 7, 8]] = np.arange(1, 17)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Points on surfaces, sorted by priority.
+
+    Attributes:
+        points: (N, 3) float32 metres, map frame less `origin`; labels: (N,) uint8.
+        origin: (3,) float64 metres, map frame.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    origin: np.ndarray
+
+
+def sample(triangles: np.ndarray, labels: np.ndarray, origin: np.ndarray, spacing: float) -> Samples:
+    """Samples of triangles (F, 3, 3) with labels (F,), map frame."""
+    order = np.argsort(PRIORITY[labels], kind="stable")
+    points, triangle = surface_samples((triangles[order] - origin).astype(np.float32), spacing)
+    return Samples(points, labels[order][triangle], np.asarray(origin, float))
 
 
 def mark_points(grid: np.ndarray, spec: GridSpec, grid_from_points: np.ndarray, points: np.ndarray, labels: np.ndarray,
@@ -27,12 +57,15 @@ def mark_points(grid: np.ndarray, spec: GridSpec, grid_from_points: np.ndarray, 
         points: (N, 3) float32 metres; labels: (N,) uint8.
         only_empty: leave voxels alone that are occupied already.
     """
-    scaled = (grid_from_points[:3, :3] / spec.voxel_size).astype(np.float32)
+    matrix = (grid_from_points[:3, :3] / spec.voxel_size).astype(np.float32)
     shift = ((grid_from_points[:3, 3] - spec.low) / spec.voxel_size).astype(np.float32)
-    index = np.floor(points @ scaled.T + shift)
-    inside = ((index >= 0) & (index < np.float32(spec.size))).all(1)
-    index, labels = index[inside].astype(np.int32), labels[inside]
-    flat = (index[:, 0] * spec.size[1] + index[:, 1]) * spec.size[2] + index[:, 2]
+    for axis in (0, 1, 2):  # one axis at a time: most points of a window lie beside the grid
+        along = points @ matrix[axis] + shift[axis]
+        inside = np.flatnonzero((along >= 0) & (along < np.float32(spec.size[axis])))
+        points, labels = points[inside], labels[inside]
+    index = (points @ matrix.T + shift).astype(np.int32).T  # truncation is floor: all are inside
+    flat = (np.minimum(index[0], spec.size[0] - 1) * spec.size[1] + np.minimum(index[1], spec.size[1] - 1)) * spec.size[2]
+    flat += np.minimum(index[2], spec.size[2] - 1)
     cells = grid.reshape(-1)
     if only_empty:
         wanted = (cells[flat] == 0) | (cells[flat] == IGNORE)
@@ -62,23 +95,28 @@ def fill_boxes(grid: np.ndarray, spec: GridSpec, solids: list[tuple[np.ndarray, 
         grid[first[0]:last[0], first[1]:last[1], first[2]:last[2]][inside] = label
 
 
-def voxelise(spec: GridSpec, grid_from_points: np.ndarray, surfaces: list[tuple[np.ndarray, np.ndarray]],
+def voxelise(spec: GridSpec, grid_from_map: np.ndarray, ground: list[Samples], things: list[Samples],
              solids: list[tuple[np.ndarray, np.ndarray, int]]) -> np.ndarray:
     """Semantic occupancy (X, Y, Z) uint8.
 
     Args:
-        grid_from_points: (4, 4), for surfaces and solids.
-        surfaces: (points (N, 3) float32, labels (N,) uint8) each; later ones win.
-        solids: as in `fill_boxes` but in the frame of the points.
+        grid_from_map: (4, 4).
+        ground, things: surfaces; later ones win, and things over ground.
+        solids: (map_from_box (4, 4), half extents (3,), label) each.
     """
     grid = np.zeros(spec.size, np.uint8)
-    in_grid = [(grid_from_points @ pose, half, label) for pose, half, label in solids]
+    in_grid = [(grid_from_map @ pose, half, label) for pose, half, label in solids]
     fill_boxes(grid, spec, [s for s in in_grid if s[2] == IGNORE])
-    for points, labels in surfaces[:1]:
-        mark_points(grid, spec, grid_from_points, points, labels)
+    _mark_all(grid, spec, grid_from_map, ground)
     fill_boxes(grid, spec, [s for s in in_grid if s[2] != IGNORE])
-    for points, labels in surfaces[1:]:
-        mark_points(grid, spec, grid_from_points, points, labels)
+    _mark_all(grid, spec, grid_from_map, things)
     below = np.isin(grid[:, :, 1:], GROUND_LABELS) & (grid[:, :, :-1] == 0)
     grid[:, :, :-1][below] = IGNORE
     return grid
+
+
+def _mark_all(grid: np.ndarray, spec: GridSpec, grid_from_map: np.ndarray, surfaces: list[Samples]) -> None:
+    for surface in surfaces:
+        grid_from_points = grid_from_map.copy()
+        grid_from_points[:3, 3] += grid_from_map[:3, :3] @ surface.origin
+        mark_points(grid, spec, grid_from_points, surface.points, surface.labels)

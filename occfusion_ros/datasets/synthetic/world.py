@@ -9,17 +9,14 @@ from embreex.rtcore_scene import EmbreeScene
 
 from . import actors
 from .block import Block
-from .mesh import Mesh, join, surface_samples
+from .mesh import Mesh, join
 from .road import BLOCK, Road
+from .truth import GROUND_LABELS, GROUND_SAMPLE, SAMPLE, Samples, sample
 
 VIEW = 112.0  # metres of world ahead of and behind the vehicle
-SAMPLE = 0.08  # metres between the samples of a surface
+_SAMPLED_WIDTH, _SAMPLED_HEIGHT = 58.0, 8.0  # metres beside and above the road that a grid can reach
 _LOOP = 200.0  # metres after which traffic repeats
 _NO_HIT = 1e30
-
-# later writes win where classes share a voxel: ground first, then big things, then small ones
-PRIORITY = np.zeros(256, np.uint8)
-PRIORITY[[11, 12, 14, 13, 16, 15, 3, 9, 10, 5, 4, 6, 2, 1, 7, 8]] = np.arange(1, 17)
 
 
 @dataclass(frozen=True)
@@ -70,17 +67,19 @@ def cast(bodies: tuple[Body, ...], origins: np.ndarray, directions: np.ndarray) 
 
 @dataclass(frozen=True)
 class Window:
-    """The static world around a place: its body, samples of its surfaces sorted by priority, and what is in it.
+    """The static world around a place.
 
     Attributes:
-        origin: (3,) float64 metres, map; samples and rays are relative to it.
-        points: (N, 3) float32; labels: (N,) uint8.
+        origin: (3,) float64 metres, map; rays are relative to it.
+        body: everything static, for rays.
+        ground, things: samples of the surfaces of each block.
+        solids, tagged: see `Mesh` and `Block`.
     """
 
     origin: np.ndarray
     body: Body
-    points: np.ndarray
-    labels: np.ndarray
+    ground: list[Samples]
+    things: list[Samples]
     solids: list
     tagged: list
 
@@ -117,11 +116,9 @@ class World:
     def _window(self, first: int, last: int) -> Window:
         blocks = [self.block(k) for k in range(first, last + 1)]
         mesh = join([block.mesh for block, _, _ in blocks])
-        origin = mesh.triangles.reshape(-1, 3).mean(0, dtype=np.float64)
-        points, labels = (np.concatenate([b[i] for b in blocks]) for i in (1, 2))
-        order = np.argsort(PRIORITY[labels], kind="stable")
-        return Window(origin, Body(mesh, origin), points[order] - origin.astype(np.float32), labels[order], mesh.solids,
-                      [tag for block, _, _ in blocks for tag in block.tagged])
+        origin = blocks[len(blocks) // 2][1].origin
+        return Window(origin, Body(mesh, origin), [ground for _, ground, _ in blocks], [things for _, _, things in blocks],
+                      mesh.solids, [tag for block, _, _ in blocks for tag in block.tagged])
 
     def moving(self, index: int, ego_s: float, ego_speed: float) -> tuple[Mesh, list]:
         """Moving objects at a frame: their mesh in the map frame and (label, map_from_object, bounds, identity)."""
@@ -134,9 +131,18 @@ class World:
         return join(meshes), tags
 
 
-def _sampled(block: Block) -> tuple[Block, np.ndarray, np.ndarray]:
-    points, triangle = surface_samples(block.mesh.triangles, SAMPLE)
-    return block, points, block.mesh.labels[triangle]
+def _sampled(block: Block) -> tuple[Block, Samples, Samples]:
+    """A block with the samples of its ground and of what stands on it, as far as a grid can reach."""
+    mesh, s = block.mesh, (block.start + block.stop) / 2
+    x, y, heading = block.road.to_map(np.float64(s), np.float64(0))
+    origin = np.array([x, y, block.road.height(s, 0.0)])
+    middle = mesh.triangles.mean(1) - origin
+    beside = np.abs(middle[:, 1] * np.cos(heading) - middle[:, 0] * np.sin(heading))
+    above = mesh.triangles[:, :, 2].min(1) - origin[2]
+    wanted = (beside < _SAMPLED_WIDTH) & (above < _SAMPLED_HEIGHT)
+    ground = np.isin(mesh.labels, GROUND_LABELS)
+    return block, *(sample(mesh.triangles[chosen], mesh.labels[chosen], origin, spacing)
+                    for chosen, spacing in ((wanted & ground, GROUND_SAMPLE), (wanted & ~ground, SAMPLE)))
 
 
 def _draw_travellers(road: Road) -> list[Traveller]:
