@@ -59,7 +59,6 @@ class ModelContract:
         points_per_voxel: theta, points that represent each fused coarse voxel.
         fusion_queries: most coarse voxels that are fused with image features.
         refine_budget: K, most coarse voxels that the active decoder refines.
-        occupancy_threshold: probability above which a sub-voxel counts as occupied.
         fuser, refiner: the two engines.
         checkpoint_sha256: hash of the weights the engines were exported from.
         trained_on: what data the weights were trained on.
@@ -77,7 +76,6 @@ class ModelContract:
     points_per_voxel: int
     fusion_queries: int
     refine_budget: int
-    occupancy_threshold: float
     fuser: EngineSpec
     refiner: EngineSpec
     checkpoint_sha256: str
@@ -93,9 +91,8 @@ class ModelContract:
                 raise ContractError(f"{name} must be a positive integer, got {getattr(self, name)!r}")
         if len(self.image_size) != 2 or min(self.image_size) < 32:
             raise ContractError(f"image_size must be (height, width) of at least 32 pixels, got {self.image_size}")
-        for name in ("horizon", "occupancy_threshold"):
-            if not 0 < getattr(self, name) < 1:
-                raise ContractError(f"{name} must lie between 0 and 1, got {getattr(self, name)!r}")
+        if not 0 < self.horizon < 1:
+            raise ContractError(f"horizon must lie between 0 and 1, got {self.horizon!r}")
 
     @property
     def coarse_grid(self) -> GridSpec:

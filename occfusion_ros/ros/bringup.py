@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core.shipped import PACKAGE, shipped
 from .dds import PROFILE_VARIABLES
-from .share import PACKAGE, shipped
 
 YES_NO = ("true", "false")
 

@@ -4,7 +4,7 @@ import ctypes
 import logging
 import os
 
-from .share import shipped
+from ..core.shipped import shipped
 
 logger = logging.getLogger(__name__)
 

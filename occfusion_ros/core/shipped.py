@@ -1,5 +1,6 @@
 """Where files that ship beside the code are found: the installed share directory, else the checkout."""
 
+import os
 from pathlib import Path
 
 PACKAGE = "occfusion_ros"
@@ -16,16 +17,10 @@ def shipped(installed: str, in_checkout: str | None = None) -> Path:
     Raises:
         FileNotFoundError: it is in neither place.
     """
-    tried = [share / installed for share in _share_directories()] + [CHECKOUT / (in_checkout or installed)]
+    prefixes = [Path(prefix) for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
+    tried = [prefix / "share" / PACKAGE / installed for prefix in prefixes if (prefix / "share" / PACKAGE).is_dir()]
+    tried.append(CHECKOUT / (in_checkout or installed))
     for path in tried:
         if path.exists():
             return path
     raise FileNotFoundError(f"{installed} ships with {PACKAGE}, but it is not at {' or '.join(map(str, tried))}")
-
-
-def _share_directories() -> list[Path]:
-    from ament_index_python.packages import get_package_share_directory
-    try:
-        return [Path(get_package_share_directory(PACKAGE))]
-    except (LookupError, OSError):  # not installed, or AMENT_PREFIX_PATH is not set
-        return []
