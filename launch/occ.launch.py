@@ -15,7 +15,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def _declare(argument) -> DeclareLaunchArgument:
     return DeclareLaunchArgument(argument.name, default_value=argument.default, description=argument.description,
-                                 choices=[*argument.choices, argument.default] if argument.choices else None)
+                                 choices=list({*argument.choices, argument.default}) if argument.choices else None)
 
 
 def _actions(context) -> list:
@@ -32,5 +32,5 @@ def _node(process: Process) -> Node:
 
     return Node(package=process.package, executable=process.executable,
                 namespace=process.namespace or None, arguments=list(process.arguments),
-                parameters=list(process.parameters), ros_arguments=["--log-level", process.log_level],
-                output="screen", on_exit=on_exit)
+                parameters=list(process.parameters), remappings=list(process.remappings),
+                ros_arguments=["--log-level", process.log_level], output="screen", on_exit=on_exit)

@@ -13,6 +13,9 @@ from ..core.shipped import PACKAGE, shipped
 from .dds import PROFILE_VARIABLES
 
 YES_NO = ("true", "false")
+# RViz shows compressed images only if their topic ends in "/compressed", and recordings of nuScenes name them otherwise.
+RVIZ_IMAGES = tuple((f"/{camera}/image_rect/compressed", f"/{camera}/image_rect_compressed") for camera in (
+    "cam_front_left", "cam_front", "cam_front_right", "cam_back_left", "cam_back", "cam_back_right"))
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Argument:
 ARGUMENTS = (
     Argument("bag", "", "rosbag2 (MCAP or sqlite3) to play; not set: sensors are live"),
     Argument("rate", "1.0", "speed at which the bag is played, 1.0 is real time"),
+    Argument("wait_for", "", "topics, separated by spaces, that must have a subscriber before the bag starts"),
     Argument("loop", "false", "play the bag again and again", YES_NO),
     Argument("params_file", "", "parameter file of the node; not set: config/occfusion.yaml of this package"),
     Argument("model", "", "model artefact: a folder or the name of a shipped model; not set: as in the parameter file"),
@@ -55,6 +59,7 @@ class Process:
         namespace: namespace of its node.
         arguments: command line before the ROS arguments.
         parameters: parameter files (str) and values (dict), later ones win.
+        remappings: (from, to) names of topics.
         log_level: severity from which on it logs.
         required: when it ends, everything ends.
     """
@@ -66,6 +71,7 @@ class Process:
     namespace: str = ""
     arguments: tuple[str, ...] = ()
     parameters: tuple[str | dict[str, Any], ...] = ()
+    remappings: tuple[tuple[str, str], ...] = ()
     log_level: str = "info"
     required: bool = False
 
@@ -149,12 +155,13 @@ def _snapshot(values: Mapping[str, str]) -> Process:
 
 def _rviz(values: Mapping[str, str]) -> Process:
     return Process("rviz", "rviz2", "rviz2", arguments=("-d", str(shipped("rviz/occfusion.rviz"))),
-                   parameters=({"use_sim_time": values["use_sim_time"] == "true"},))
+                   parameters=({"use_sim_time": values["use_sim_time"] == "true"},), remappings=RVIZ_IMAGES)
 
 
 def _player(values: Mapping[str, str]) -> Process:
-    arguments = (values["bag"], "--rate", values["rate"], *["--loop"] * (values["loop"] == "true"))
-    return _ours("play_bag", values, arguments=arguments)
+    wait = ("--wait-for", *values["wait_for"].split()) if values["wait_for"] else ()
+    loop = ("--loop",) if values["loop"] == "true" else ()
+    return _ours("play_bag", values, arguments=(values["bag"], "--rate", values["rate"], *loop, *wait))
 
 
 def _environment() -> dict[str, str]:

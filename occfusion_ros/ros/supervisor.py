@@ -121,6 +121,8 @@ def command(process: Process) -> list[str]:
     ros = ["--log-level", process.log_level]
     if process.namespace:
         ros += ["-r", f"__ns:=/{process.namespace.strip('/')}"]
+    for source, target in process.remappings:
+        ros += ["-r", f"{source}:={target}"]
     for entry in process.parameters:
         if isinstance(entry, str):
             ros += ["--params-file", entry]
