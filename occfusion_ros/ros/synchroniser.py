@@ -1,0 +1,161 @@
+"""Pairs each LiDAR sweep with the nearest image of every camera. Plain Python: no ROS, no threads, no clock of its own."""
+
+from bisect import bisect_left
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+JUMP_NS = 1_000_000_000  # a stamp this far behind its predecessor means that time was set back (a bag that loops)
+SILENT_NS = 1_000_000_000  # a camera whose newest image lies this far behind a sweep is not waited for
+
+
+@dataclass(frozen=True)
+class Match:
+    """A sweep and the images that belong to it.
+
+    Attributes:
+        stamp_ns: nanoseconds, the sweep's stamp.
+        cloud: the item given with the sweep.
+        images: by camera, the stamp in nanoseconds and the item of the nearest image.
+        missing: cameras without an image within the tolerance.
+        arrival_ns: nanoseconds on the caller's clock, when the sweep was added.
+    """
+
+    stamp_ns: int
+    cloud: Any
+    images: dict[str, tuple[int, Any]]
+    missing: tuple[str, ...]
+    arrival_ns: int
+
+
+@dataclass
+class _Camera:
+    """Recent images of one camera, ascending by stamp, and the newest stamp seen."""
+
+    stamps: list[int] = field(default_factory=list)
+    items: list[Any] = field(default_factory=list)
+    newest_ns: int | None = None
+
+    def insert(self, stamp_ns: int, item: Any) -> None:
+        at = bisect_left(self.stamps, stamp_ns)
+        if self.stamps[at:at + 1] == [stamp_ns]:
+            self.items[at] = item
+        else:
+            self.stamps.insert(at, stamp_ns)
+            self.items.insert(at, item)
+        self.newest_ns = stamp_ns if self.newest_ns is None else max(stamp_ns, self.newest_ns)
+
+    def forget(self, count: int) -> None:
+        """Drop the `count` oldest images."""
+        del self.stamps[:count], self.items[:count]
+
+    def nearest(self, stamp_ns: int) -> tuple[int, Any] | None:
+        if not self.stamps:
+            return None
+        at = bisect_left(self.stamps, stamp_ns)
+        best = min(range(max(at - 1, 0), min(at + 1, len(self.stamps))), key=lambda i: abs(self.stamps[i] - stamp_ns))
+        return self.stamps[best], self.items[best]
+
+
+class Synchroniser:
+    """LiDAR-anchored pairing: sweeps wait a little for late images, the newest sweep that is ready wins.
+
+    A sweep is ready when no image that is still to come can be nearer than those at hand (every camera has one at or
+    after the sweep's stamp), or when it has waited long enough. Memory is bounded whatever comes in.
+
+    Attributes:
+        dropped: sweeps that were not released, by cause (``superseded``, ``out_of_order``, ``time_jump``).
+        missing: released sweeps that went without an image, by camera.
+        late: images that came after the sweep they belong to had been released without one, by camera.
+    """
+
+    def __init__(self, cameras: tuple[str, ...], tolerance_ns: int, max_wait_ns: int, depth: int = 8) -> None:
+        """
+        Args:
+            cameras: names of the cameras to pair.
+            tolerance_ns: nanoseconds that the stamps of sweep and image may differ.
+            max_wait_ns: nanoseconds that a sweep may wait for images.
+            depth: most images kept per camera, and most sweeps waiting.
+        """
+        self._cameras = {name: _Camera() for name in cameras}
+        self._tolerance_ns = tolerance_ns
+        self._max_wait_ns = max_wait_ns
+        self._depth = depth
+        self._sweeps: deque[tuple[int, Any, int]] = deque()  # stamp, item, arrival; ascending by stamp
+        self._newest_ns: int | None = None  # stamp of the newest sweep seen
+        self._released: tuple[int, tuple[str, ...]] | None = None  # stamp and missing cameras of the last match
+        self.dropped: Counter[str] = Counter()
+        self.missing: Counter[str] = Counter()
+        self.late: Counter[str] = Counter()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a sweep waits to be released by `poll`."""
+        return bool(self._sweeps)
+
+    def add_image(self, camera: str, stamp_ns: int, item: Any) -> None:
+        """Keep an image until sweeps that could need it are gone."""
+        images = self._cameras[camera]
+        if images.newest_ns is not None and stamp_ns < images.newest_ns - JUMP_NS:
+            self._cameras[camera] = images = _Camera()
+        images.insert(stamp_ns, item)
+        if len(images.stamps) > self._depth:
+            images.forget(1)
+        if self._released and camera in self._released[1]:
+            self.late[camera] += abs(stamp_ns - self._released[0]) <= self._tolerance_ns
+
+    def add_cloud(self, stamp_ns: int, item: Any, now_ns: int) -> bool:
+        """Queue a sweep. `now_ns` is the caller's clock, the one `poll` is given.
+
+        Returns:
+            Whether time was found to have jumped back, so that what came before is forgotten.
+        """
+        jumped = self._newest_ns is not None and stamp_ns < self._newest_ns - JUMP_NS
+        if jumped:
+            self._reset(stamp_ns)
+        elif self._newest_ns is not None and stamp_ns <= self._newest_ns:
+            self.dropped["out_of_order"] += 1
+            return False
+        self._newest_ns = stamp_ns
+        self._sweeps.append((stamp_ns, item, now_ns))
+        if len(self._sweeps) > self._depth:
+            self._drop_oldest("superseded")
+        return jumped
+
+    def poll(self, now_ns: int) -> Match | None:
+        """Release the newest sweep that is ready, if any; older ones are dropped."""
+        ready = sum(self._is_ready(*sweep, now_ns) for sweep in self._sweeps)
+        for _ in range(ready - 1):
+            self._drop_oldest("superseded")
+        return self._release(*self._sweeps.popleft()) if ready else None
+
+    def _is_ready(self, stamp_ns: int, item: Any, arrival_ns: int, now_ns: int) -> bool:
+        # The stamps of later sweeps tell the time too, where the caller's clock stands still.
+        waited_ns = max(now_ns - arrival_ns, self._newest_ns - stamp_ns)
+        return waited_ns >= self._max_wait_ns or not any(
+            camera.newest_ns is None or stamp_ns - SILENT_NS <= camera.newest_ns < stamp_ns
+            for camera in self._cameras.values())
+
+    def _release(self, stamp_ns: int, item: Any, arrival_ns: int) -> Match:
+        nearest = {name: camera.nearest(stamp_ns) for name, camera in self._cameras.items()}
+        images = {name: found for name, found in nearest.items()
+                  if found and abs(found[0] - stamp_ns) <= self._tolerance_ns}
+        missing = tuple(name for name in self._cameras if name not in images)
+        self.missing.update(missing)
+        self._released = (stamp_ns, missing)
+        for camera in self._cameras.values():  # no later sweep can be within the tolerance of these
+            camera.forget(bisect_left(camera.stamps, stamp_ns - self._tolerance_ns))
+        return Match(stamp_ns, item, images, missing, arrival_ns)
+
+    def _reset(self, stamp_ns: int) -> None:
+        """Forget what was stamped before time jumped back to `stamp_ns`; images may have jumped before the sweeps."""
+        while self._sweeps:
+            self._drop_oldest("time_jump")
+        self._released = None
+        for name, camera in self._cameras.items():
+            if camera.newest_ns is not None and camera.newest_ns > stamp_ns + JUMP_NS:
+                self._cameras[name] = _Camera()
+
+    def _drop_oldest(self, cause: str) -> None:
+        self._sweeps.popleft()
+        self.dropped[cause] += 1

@@ -1,0 +1,190 @@
+"""Pairing of sweeps and images."""
+
+from collections import defaultdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from occfusion_ros.ros.synchroniser import JUMP_NS, Synchroniser
+
+MS = 1_000_000
+TOLERANCE, WAIT = 50 * MS, 100 * MS
+START = 10_000 * MS
+
+
+def synchroniser(*cameras: str, depth: int = 8) -> Synchroniser:
+    return Synchroniser(cameras, TOLERANCE, WAIT, depth)
+
+
+def stamps(match) -> dict[str, int]:
+    return {name: (stamp - match.stamp_ns) // MS for name, (stamp, _) in match.images.items()}
+
+
+def test_sweep_is_released_once_every_camera_has_passed_it():
+    sync = synchroniser("left", "right")
+    sync.add_image("left", START - 20 * MS, "l0")
+    assert sync.add_cloud(START, "sweep", now_ns=0) is False
+    assert sync.poll(0) is None and sync.waiting
+    sync.add_image("left", START + 30 * MS, "l1")
+    assert sync.poll(0) is None, "the right camera may still come"
+    sync.add_image("right", START, "r0")
+    match = sync.poll(0)
+    assert (match.stamp_ns, match.cloud, match.missing) == (START, "sweep", ())
+    assert match.images == {"left": (START - 20 * MS, "l0"), "right": (START, "r0")}
+    assert not sync.waiting and sync.poll(0) is None
+
+
+def test_a_sweep_without_cameras_goes_at_once():
+    sync = synchroniser()
+    sync.add_cloud(START, "sweep", 0)
+    assert sync.poll(0).images == {}
+
+
+def test_waiting_ends():
+    sync = synchroniser("left", "right")
+    sync.add_cloud(START, "sweep", now_ns=7)
+    sync.add_image("right", START + 10 * MS, "r0")
+    assert sync.poll(WAIT + 6) is None
+    match = sync.poll(WAIT + 7)
+    assert match.missing == ("left",) and stamps(match) == {"right": 10}
+    assert sync.missing == {"left": 1}
+
+
+def test_waiting_ends_by_later_sweeps_where_the_clock_stands_still():
+    sync = synchroniser("left")
+    sync.add_cloud(START, "first", 0)
+    sync.add_cloud(START + 60 * MS, "second", 0)
+    assert sync.poll(0) is None
+    sync.add_cloud(START + 100 * MS, "third", 0)
+    assert sync.poll(0).cloud == "first"
+
+
+@pytest.mark.parametrize("offset, taken", [(-51, False), (-50, True), (50, True), (51, False)])
+def test_tolerance(offset, taken):
+    sync = synchroniser("left")
+    sync.add_image("left", START + offset * MS, "image")
+    sync.add_cloud(START, "sweep", 0)
+    match = sync.poll(WAIT)
+    assert ("left" in match.images) is taken and (match.missing == ("left",)) is not taken
+
+
+def test_late_images_are_counted():
+    sync = synchroniser("left")
+    sync.add_cloud(START, "sweep", 0)
+    sync.poll(WAIT)
+    sync.add_image("left", START + 5 * MS, "too late")
+    sync.add_image("left", START + 90 * MS, "for the next")
+    assert sync.late == {"left": 1}
+
+
+def test_newest_ready_sweep_wins():
+    sync = synchroniser("left")
+    for i in range(3):
+        sync.add_cloud(START + 20 * i * MS, i, 0)
+    sync.add_image("left", START + 25 * MS, "image")
+    match = sync.poll(0)
+    assert match.cloud == 1 and sync.dropped == {"superseded": 1}
+    assert sync.waiting, "the third may still get an image"
+
+
+def test_a_camera_that_fell_silent_is_not_waited_for():
+    sync = synchroniser("left", "right")
+    sync.add_image("left", START - JUMP_NS - 1, "old")
+    sync.add_image("right", START, "new")
+    sync.add_cloud(START, "sweep", 0)
+    assert sync.poll(0).missing == ("left",)
+
+
+def test_sweeps_out_of_order_are_dropped():
+    sync = synchroniser()
+    for stamp in (START, START, START - MS):
+        sync.add_cloud(stamp, stamp, 0)
+    assert sync.poll(0).cloud == START
+    assert sync.poll(0) is None and sync.dropped == {"out_of_order": 2}
+
+
+@pytest.mark.parametrize("images_first", [True, False])
+def test_time_jumping_back_starts_afresh(images_first):
+    sync = synchroniser("left")
+    later = START + 20_000 * MS
+    sync.add_image("left", later + MS, "of the past run")
+    sync.add_cloud(later, "past run", 0)
+    sync.poll(0)
+    sync.add_cloud(later + 10 * MS, "waiting when time jumped", 0)
+    if images_first:
+        sync.add_image("left", START, "image")
+        assert sync.add_cloud(START, "sweep", 0) is True
+    else:
+        assert sync.add_cloud(START, "sweep", 0) is True
+        assert sync.poll(0) is None, "the camera is waited for again"
+        sync.add_image("left", START, "image")
+    match = sync.poll(0)
+    assert (match.cloud, match.images) == ("sweep", {"left": (START, "image")})
+    assert sync.dropped == {"time_jump": 1}
+
+
+def test_one_wild_stamp_does_no_lasting_harm():
+    sync = synchroniser("left")
+    sync.add_image("left", 10**18, "wild")
+    sync.add_cloud(10**18, "wild", 0)
+    sync.add_image("left", START, "image")
+    sync.add_cloud(START, "sweep", 0)
+    assert sync.poll(0).images == {"left": (START, "image")}
+
+
+def test_memory_is_bounded():
+    sync = synchroniser("left", "right", depth=4)
+    for i in range(1000):
+        sync.add_image("left", START + i, i)
+        sync.add_cloud(START + i, i, 0)
+    assert len(sync._sweeps) <= 4 and all(len(c.stamps) <= 4 and len(c.items) <= 4 for c in sync._cameras.values())
+    assert sync.dropped["superseded"] >= 996
+
+
+events = st.lists(st.tuples(st.sampled_from(["cloud", "left", "right", "poll"]), st.integers(-80, 80)), max_size=60)
+
+
+@settings(max_examples=300, deadline=None)
+@given(events=events, period=st.integers(5, 60))
+def test_matches_are_nearest_within_tolerance_and_monotone(events, period):
+    """Any arrival order with jitter: images may come early, late, doubled, out of order or never."""
+    sync = synchroniser("left", "right", depth=1000)
+    seen, now, last = defaultdict(set), START, 0
+    for i, (kind, jitter) in enumerate(events):
+        stamp, now = START + (i * period + jitter) * MS, now + period * MS
+        if kind == "cloud":
+            sync.add_cloud(stamp, stamp, now)
+        elif kind != "poll":
+            sync.add_image(kind, stamp, stamp)
+            seen[kind].add(stamp)
+        match = sync.poll(now)
+        if match is None:
+            continue
+        assert match.stamp_ns > last and match.cloud == match.stamp_ns
+        assert set(match.images) | set(match.missing) == {"left", "right"}
+        last = match.stamp_ns
+        for camera in ("left", "right"):
+            distance = min((abs(s - last) for s in seen[camera]), default=TOLERANCE + 1)
+            assert (camera in match.images) == (distance <= TOLERANCE)
+            if camera in match.images:
+                assert match.images[camera][0] == match.images[camera][1], "an item left its stamp"
+                assert abs(match.images[camera][0] - last) == distance
+
+
+@settings(max_examples=200, deadline=None)
+@given(events=st.lists(st.tuples(st.sampled_from(["cloud", "left", "poll"]), st.integers(0, 2**62),
+                                 st.integers(0, 2**62)), max_size=60))
+def test_arbitrary_stamps_never_break_it(events):
+    sync = synchroniser("left", depth=4)
+    added = released = 0
+    for kind, stamp, now in events:
+        if kind == "cloud":
+            added += 1
+            sync.add_cloud(stamp, stamp, now)
+        elif kind == "left":
+            sync.add_image("left", stamp, stamp)
+        match = sync.poll(now)
+        released += match is not None
+        assert match is None or all(abs(s - match.stamp_ns) <= TOLERANCE for s, _ in match.images.values())
+    assert added == released + sum(sync.dropped.values()) + len(sync._sweeps), "a sweep got lost without being counted"
