@@ -1,1 +1,1 @@
-"""Inference backends and the frame-to-grid pipeline."""
+"""From sensor frames to occupancy grids on whatever runs the engines."""

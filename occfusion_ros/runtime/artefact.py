@@ -1,0 +1,83 @@
+"""Model artefacts on disk: `contract.yaml` and the engine files it names, checked before anything is loaded."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.contract import EngineSpec, ModelContract
+from ..core.errors import ContractError
+from ..core.shipped import shipped
+
+CONTRACT_FILE = "contract.yaml"
+CONTRACT_MAX_BYTES = 1 << 20
+ENGINE_MAX_BYTES = 2 << 30  # the limit of the ONNX file format
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A folder whose contract has been validated."""
+
+    folder: Path
+    contract: ModelContract
+
+    def read(self, engine: EngineSpec) -> bytes:
+        """Content of an engine file, verified against the contract.
+
+        Raises:
+            ContractError: missing, too large, or not the file that was exported.
+        """
+        path = self.folder / engine.file
+        content = _read(path, ENGINE_MAX_BYTES)
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != engine.sha256:
+            raise ContractError(f"{path}: expected sha256 {engine.sha256}, got {digest} ({len(content)} bytes): the file "
+                                "is damaged or of another export; copy the whole artefact folder again or export anew")
+        return content
+
+
+def load_artefact(model: str | Path) -> Artefact:
+    """Find and validate an artefact.
+
+    Args:
+        model: a folder that holds `contract.yaml`, or the name of a shipped model.
+
+    Raises:
+        ContractError: it is not there or is damaged.
+    """
+    import yaml
+
+    folder = find_artefact(model)
+    path = folder / CONTRACT_FILE
+    try:
+        return Artefact(folder, ModelContract.from_dict(yaml.safe_load(_read(path, CONTRACT_MAX_BYTES))))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ContractError(f"{path}: expected YAML written by export.onnx, got {error!r:.300}: export anew") from error
+    except ContractError as error:
+        raise ContractError(f"{path}: {error}") from error
+
+
+def find_artefact(model: str | Path) -> Path:
+    """Folder of an artefact given as a folder or as the name of a shipped model."""
+    if not str(model):
+        raise ContractError("model: expected a folder or the name of a shipped model, got an empty string")
+    folder = Path(model).expanduser()
+    if (folder / CONTRACT_FILE).is_file():
+        return folder
+    if folder.is_dir() or len(folder.parts) != 1:
+        raise ContractError(f"{folder / CONTRACT_FILE}: no such file; give the folder that export.onnx wrote")
+    try:
+        return shipped(f"models/{folder}", f"models/zoo/{folder}")
+    except FileNotFoundError as error:
+        raise ContractError(f"model {str(model)!r} is neither a folder nor a shipped model: {error}") from error
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise ContractError(f"{path}: cannot be read ({error.strerror}); the artefact is incomplete: export or copy it "
+                            "again") from error
+    if len(content) > limit:
+        raise ContractError(f"{path}: expected at most {limit} bytes, got more; this is not a file of an artefact")
+    return content

@@ -1,0 +1,139 @@
+"""Sensor frame in, semantic occupancy grid out: the straight line that the node runs."""
+
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..core.contract import ModelContract
+from ..core.errors import BackendError
+from ..core.frames import OccupancyGrid, SensorFrame
+from ..presample.children import describe_children, from_children, parents_of
+from ..presample.presampler import FuserInputs, PresampleConfig, Presampler
+from .artefact import load_artefact
+from .backend import BACKENDS, Backend, choose_backend
+
+logger = logging.getLogger(__name__)
+
+REFINE_MODES = ("active", "all", "none")
+"""Which coarse voxels are refined: the K most uncertain, all that are predicted occupied, or none."""
+
+
+class Stopwatch:
+    """Milliseconds between laps, by stage name."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+        self._start = self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """Attribute the time since the last lap to `stage`."""
+        now = time.perf_counter()
+        self.ms[stage] = (now - self._last) * 1e3
+        self._last = now
+
+    def finish(self) -> dict[str, float]:
+        """All stages with the total."""
+        return {**self.ms, "total": (self._last - self._start) * 1e3}
+
+
+class Pipeline:
+    """Pre-sampling, the two engines and everything between them; one frame at a time."""
+
+    def __init__(self, contract: ModelContract, fuser: Backend, refiner: Backend, refine: str = "active") -> None:
+        if refine not in REFINE_MODES:
+            raise BackendError(f"refine: expected one of {', '.join(REFINE_MODES)}, got {refine!r}")
+        self.contract, self.refine = contract, refine
+        self.fuser, self.refiner = fuser, refiner
+        self.presampler = Presampler(presample_config(contract), fuser.device)
+
+    @classmethod
+    def load(cls, artefact: str | Path, backend: str = "auto", refine: str = "active", threads: int = 0) -> "Pipeline":
+        """Load an artefact and try it on an empty frame, so that what cannot run fails here.
+
+        Args:
+            artefact: artefact folder or name of a shipped model.
+            backend: one of `BACKEND_NAMES`.
+            refine: one of `REFINE_MODES`.
+            threads: CPU threads for the engines, and at most as many for the rest of this process's torch; 0: all cores.
+
+        Raises:
+            ContractError: the artefact is missing or damaged. BackendError: it cannot run here.
+        """
+        create = BACKENDS[choose_backend(backend)]
+        if threads < 0:
+            raise BackendError(f"threads: expected 0 (all cores) or more, got {threads}")
+        if threads:
+            torch.set_num_threads(min(threads, torch.get_num_threads()))
+        loaded = load_artefact(artefact)
+        engines = (create(loaded.read(spec), spec, threads) for spec in (loaded.contract.fuser, loaded.contract.refiner))
+        pipeline = cls(loaded.contract, *engines, refine=refine)
+        pipeline(SensorFrame(0, np.zeros((0, 4), np.float32)))
+        logger.info("model %s from %s on %s, refine %s", loaded.contract.model_id, loaded.folder,
+                    pipeline.backend_name, refine)
+        return pipeline
+
+    @property
+    def backend_name(self) -> str:
+        """What runs the engines."""
+        return self.fuser.name
+
+    def __call__(self, frame: SensorFrame) -> OccupancyGrid:
+        """Occupancy of one frame.
+
+        Raises:
+            InvalidFrameError: the frame does not fit the model. BackendError: an engine failed.
+        """
+        watch = Stopwatch()
+        images, image_from_grid = self.presampler.prepare_images(frame)
+        watch.lap("images")
+        inputs = self.presampler.prepare_points(frame.points, images, image_from_grid)
+        watch.lap("presample")
+        fused = self.fuser.run(inputs.engine_inputs())
+        watch.lap("fuser")
+        parents = self.select(fused)
+        watch.lap("select")
+        refined = self._refine(fused, inputs, parents)
+        watch.lap("refiner")
+        labels = self._compose(fused, parents, refined, inputs.returns)
+        watch.lap("grid")
+        return OccupancyGrid(self.contract.grid, labels, frame.stamp_ns, frame.frame_id,
+                             tuple(camera.name for camera in frame.cameras), self.contract.model_id, watch.finish())
+
+    def select(self, fused: dict[str, torch.Tensor]) -> torch.Tensor:
+        """(K,) int64 flat coarse voxels to refine."""
+        uncertainty = fused["uncertainty"]
+        if self.refine == "active":
+            return torch.topk(uncertainty, min(self.contract.refine_budget, len(uncertainty)), sorted=False).indices
+        if self.refine == "all":
+            return fused["occupied"].any(1).nonzero()[:, 0]
+        return torch.empty(0, dtype=torch.long, device=uncertainty.device)
+
+    def _refine(self, fused: dict[str, torch.Tensor], inputs: FuserInputs, parents: torch.Tensor) -> torch.Tensor:
+        """(K, J) uint8 labels of the children of `parents`, at most the refinement budget at a time."""
+        coarse = {name: fused[name] for name in ("grid_features", "image_map")}
+        labels = fused["semantic"].new_empty((len(parents), self.contract.coarse_factor**3))
+        for chunk, out in zip(*(t.split(self.contract.refine_budget) for t in (parents, labels))):
+            if len(chunk):
+                children = describe_children(chunk, self.presampler, inputs.image_from_grid, inputs.returns)
+                out.copy_(self.refiner.run({**coarse, **children.engine_inputs()})["labels"])
+        return labels
+
+    def _compose(self, fused: dict[str, torch.Tensor], parents: torch.Tensor, refined: torch.Tensor,
+                 returns: torch.Tensor) -> np.ndarray:
+        """Labels of the fine grid (X, Y, Z) uint8: refined where refined, and never empty where the sweep has a return."""
+        grid, factor, semantic = self.contract.grid, self.contract.coarse_factor, fused["semantic"]
+        labels = fused["occupied"].view(torch.uint8) * semantic[:, None]  # (T, J)
+        labels[parents] = refined
+        parent, child = parents_of(returns, grid, factor)
+        label = labels[parent, child]
+        labels[parent, child] = torch.where(label == 0, semantic[parent], label)
+        return from_children(labels, grid, factor).cpu().numpy()
+
+
+def presample_config(contract: ModelContract) -> PresampleConfig:
+    """How frames are pre-sampled for a model."""
+    return PresampleConfig(contract.grid, contract.coarse_factor, contract.points_per_voxel, contract.fusion_queries,
+                           contract.image_size, contract.horizon, contract.max_cameras)
