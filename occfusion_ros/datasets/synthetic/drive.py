@@ -7,11 +7,12 @@ import numpy as np
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.frames import CameraImage, SensorFrame
 from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.core.labels import IGNORE
 
-from .mesh import Mesh
+from .mesh import Mesh, Paint, box, join
 from .rig import Rig, nuscenes_rig
 from .road import BLOCK, LENGTH, Road
-from .sensing import Painter, sweep
+from .sensing import Painter, Sweep, sweep
 from .style import draw_light, draw_style
 from .truth import SAMPLE, mark_points, sample, voxelise
 from .world import Body, Window, World
@@ -43,8 +44,9 @@ class SyntheticFrame:
     Attributes:
         frame: sweep and images in the grid frame (x right, y forward, z up, 1.84 m above the road).
         semantics: (512, 512, 40) uint8, see `truth`.
-        point_labels: (N,) uint8 class of every LiDAR point.
+        point_labels: (N,) uint8 class of every LiDAR point; 255 for the vehicle itself and for ghosts.
         exact_points: (N, 3) float32 metres, grid frame, the points without range noise.
+        rings: (N,) uint8 beam of every point.
         map_from_grid: (4, 4) float64; map_from_base: (4, 4) float64.
         boxes: objects within 60 m.
     """
@@ -53,6 +55,7 @@ class SyntheticFrame:
     semantics: np.ndarray
     point_labels: np.ndarray
     exact_points: np.ndarray
+    rings: np.ndarray
     map_from_grid: np.ndarray
     map_from_base: np.ndarray
     boxes: tuple[ObjectBox, ...]
@@ -76,6 +79,8 @@ class SyntheticDrive:
         rng = np.random.default_rng([seed, 7])
         self.painter = Painter(draw_light(rng), rng)
         self.spec = GridSpec()
+        self._own = join([box(centre, size, Paint(IGNORE, (0.3, 0.3, 0.3))) for centre, size in self.rig.own_parts])
+        self._tilt = rng.normal(0, 0.008, 2)
         self._offset = self.style.traffic_side * (0.5 * self.style.lane_width + rng.normal(0, 0.25))
 
     def _station(self, index: int) -> float:
@@ -89,7 +94,7 @@ class SyntheticDrive:
         rng = np.random.default_rng([self.seed, 8, index])
         s = self._station(index)
         pose = self.world.road.pose(s, self._offset + rng.normal(0, 0.05), rng.normal(0, 0.01))
-        roll, pitch = rng.normal(0, 0.006, 2)
+        roll, pitch = self._tilt + rng.normal(0, 0.005, 2)
         sway = np.array([[1, 0, pitch, 0], [0, 1, -roll, 0], [-pitch, roll, 1, rng.normal(0, 0.02)], [0, 0, 0, 1]])
         left, _, right = np.linalg.svd((pose @ sway)[:3, :3])  # back to a rotation
         pose[:3, 3] = (pose @ sway)[:3, 3]
@@ -106,21 +111,21 @@ class SyntheticDrive:
         base = self.map_from_base(index)
         lidar = self.rig.lidar
         map_from_grid = base @ lidar.base_from_lidar
-        points, labels, exact = sweep(lidar, bodies, _shifted(map_from_grid, -window.origin), rng)
-        semantics = self._semantics(window, mesh, map_from_grid, exact, labels)
+        own = Body(self._own.moved(base), window.origin)
+        seen = sweep(lidar, (*bodies, own), _shifted(map_from_grid, -window.origin), rng)
+        semantics = self._semantics(window, mesh, map_from_grid, seen)
         cameras = tuple(self._photograph(c, bodies, base, window.origin, rng) for c in self.cameras) if images else ()
         boxes = _near_boxes(window.tagged, tags, base[:3, 3])
-        frame = SensorFrame(int(index * self.interval * 1e9), points, cameras)
-        return SyntheticFrame(frame, semantics, labels, exact, map_from_grid, base, boxes)
+        frame = SensorFrame(int(index * self.interval * 1e9), seen.points, cameras)
+        return SyntheticFrame(frame, semantics, seen.labels, seen.exact, seen.rings, map_from_grid, base, boxes)
 
-    def _semantics(self, window: Window, mesh: Mesh, map_from_grid: np.ndarray, exact: np.ndarray,
-                   labels: np.ndarray) -> np.ndarray:
+    def _semantics(self, window: Window, mesh: Mesh, map_from_grid: np.ndarray, seen: Sweep) -> np.ndarray:
         near = 0.75 * BLOCK + max(self.spec.high) * 2**0.5
         ground, things = ([one for one in surfaces if np.linalg.norm((one.origin - map_from_grid[:3, 3])[:2]) < near]
                           for surfaces in (window.ground, window.things))
         things.append(sample(mesh.triangles, mesh.labels, window.origin, SAMPLE))
         grid = voxelise(self.spec, np.linalg.inv(map_from_grid), ground, things, window.solids + mesh.solids)
-        mark_points(grid, self.spec, np.eye(4), exact, labels, only_empty=True)  # corners that the samples missed
+        mark_points(grid, self.spec, np.eye(4), seen.exact, seen.labels, only_empty=True)  # corners that the samples missed
         return grid
 
     def _photograph(self, camera, bodies, base: np.ndarray, origin: np.ndarray, rng: np.random.Generator) -> CameraImage:

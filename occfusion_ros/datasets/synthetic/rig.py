@@ -16,6 +16,7 @@ class Lidar:
         max_range, min_range: metres.
         range_noise: metres, standard deviation.
         dropout: share of the returns lost at random.
+        ghosts: share of the rays without a return that are reported within 0.6 m of the sensor all the same.
         base_from_lidar: (4, 4) float64 rigid transform, metres.
     """
 
@@ -24,9 +25,10 @@ class Lidar:
     azimuth_steps: int
     base_from_lidar: np.ndarray
     max_range: float = 100.0
-    min_range: float = 1.0
+    min_range: float = 0.6
     range_noise: float = 0.02
     dropout: float = 0.03
+    ghosts: float = 0.6
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,12 @@ class Rig:
     """One LiDAR and any number of cameras on a vehicle; base is the ground below the rear axle, x forward, y left.
 
     Attributes:
-        vehicle: metres, (length, width, height) of the ego vehicle, whose rear axle lies `rear` metres from its back.
+        own_parts: parts of the vehicle that the LiDAR sees: (centre, size) of boxes, metres, base frame.
     """
 
     lidar: Lidar
     cameras: tuple[Camera, ...]
-    vehicle: tuple[float, float, float] = (4.08, 1.73, 1.56)
-    rear: float = 0.75
+    own_parts: tuple[tuple[tuple[float, float, float], tuple[float, float, float]], ...] = ()
 
 
 def _yawed(translation: tuple[float, float, float], yaw: float) -> np.ndarray:
@@ -95,4 +96,5 @@ def nuscenes_rig() -> Rig:
     for name, mount, yaw, focal in _NUSCENES_CAMERAS:
         intrinsics = np.array([[focal, 0, 799.5], [0, focal, 489.5], [0, 0, 1.0]])
         cameras.append(Camera(name, (900, 1600), intrinsics, _yawed(mount, np.radians(yaw)) @ _FORWARD_FROM_OPTICAL))
-    return Rig(lidar, tuple(cameras))
+    rack, bonnet = ((0.11, 0.0, 1.2), (0.55, 1.1, 0.58)), ((2.6, 0.0, 0.9), (0.3, 1.0, 0.08))
+    return Rig(lidar, tuple(cameras), (rack, bonnet))

@@ -1,6 +1,10 @@
 """What the sensors of a rig see of a world: LiDAR returns and camera images, by ray casting."""
 
+from dataclasses import dataclass
+
 import numpy as np
+
+from occfusion_ros.core.labels import IGNORE
 
 from .mesh import FACADE, GLASS, GRASS, GROUND, LEAVES
 from .rig import Camera, Lidar
@@ -11,41 +15,60 @@ _SHADOW_STEP = 2  # one shadow ray for this many pixels along each axis
 _NOISE_SIZE = 512
 
 
-def lidar_directions(lidar: Lidar) -> np.ndarray:
-    """(beams * steps, 3) float64 unit directions in the LiDAR frame, beam by beam."""
+@dataclass(frozen=True)
+class Sweep:
+    """LiDAR returns.
+
+    Attributes:
+        points: (N, 4) float32 x, y, z in metres in the LiDAR frame and intensity 0..1.
+        labels: (N,) uint8 class; 255 for the vehicle itself and for ghosts.
+        exact: (N, 3) float32, the points without range noise.
+        rings: (N,) uint8 beam.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    exact: np.ndarray
+    rings: np.ndarray
+
+
+def lidar_directions(lidar: Lidar, start: float = 0.0) -> np.ndarray:
+    """(beams * steps, 3) float64 unit directions in the LiDAR frame, beam by beam, from azimuth `start` (radians)."""
     elevation = np.radians(lidar.elevations)[:, None]
-    azimuth = np.linspace(0, 2 * np.pi, lidar.azimuth_steps, endpoint=False)[None]
+    azimuth = start + np.linspace(0, 2 * np.pi, lidar.azimuth_steps, endpoint=False)[None]
     flat = np.broadcast_arrays(np.cos(elevation) * np.sin(azimuth), np.cos(elevation) * np.cos(azimuth), np.sin(elevation))
     return np.stack(flat, -1).reshape(-1, 3)
 
 
 def sweep(lidar: Lidar, bodies: tuple[Body, ...], local_from_lidar: np.ndarray,
-          rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One turn of the LiDAR.
-
-    Args:
-        local_from_lidar: (4, 4) to the frame of the bodies.
-
-    Returns:
-        points (N, 4) float32 x, y, z metres in the LiDAR frame and intensity 0..1; labels (N,) uint8;
-        exact (N, 3) float32, the points without range noise.
-    """
-    directions = lidar_directions(lidar)
+          rng: np.random.Generator) -> Sweep:
+    """One turn of the LiDAR; (4, 4) `local_from_lidar` leads to the frame of the bodies."""
+    directions = lidar_directions(lidar, rng.uniform(0, 2 * np.pi))
     turned = (directions @ local_from_lidar[:3, :3].T).astype(np.float32)
-    origins = np.tile(local_from_lidar[:3, 3].astype(np.float32), (len(turned), 1))
-    hits = cast(bodies, origins, turned)
-    facing = np.abs(np.einsum("ij,ij->i", hits.normal, turned))
-    bright = hits.albedo.mean(1) * (0.25 + 0.75 * facing)
-    bright = np.where(hits.texture == GLASS, 0.02, bright)
+    hits = cast(bodies, np.tile(local_from_lidar[:3, 3].astype(np.float32), (len(turned), 1)), turned)
+    bright = _brightness(hits, turned)
     # dark, grazed and far surfaces return too little light more often
     lost = lidar.dropout + 0.25 * np.clip(hits.distance / lidar.max_range, 0, 1) ** 2 / (0.2 + 3 * bright)
     lost = np.where(hits.texture == GLASS, np.maximum(lost, 0.35), lost)
     seen = (hits.distance < lidar.max_range) & (hits.distance > lidar.min_range) & (rng.uniform(size=len(lost)) > lost)
     distance = hits.distance[seen]
-    noisy = distance + rng.normal(0, lidar.range_noise, len(distance))
+    exact = directions[seen] * distance[:, None]
+    noisy = directions[seen] * (distance + rng.normal(0, lidar.range_noise, len(distance)))[:, None]
     intensity = np.clip(0.35 * bright[seen] * rng.lognormal(0, 0.35, len(distance)), 0, 1)
-    points = np.concatenate([directions[seen] * noisy[:, None], intensity[:, None]], 1).astype(np.float32)
-    return points, hits.label[seen], (directions[seen] * distance[:, None]).astype(np.float32)
+    ghosts = rng.uniform(size=len(seen)) < lidar.ghosts * ~seen
+    near = rng.uniform((-0.05, -0.6, -0.05), (0.05, 0.1, 0.02), (ghosts.sum(), 3))
+    ring = np.arange(len(directions)) // lidar.azimuth_steps
+    return Sweep(
+        points=np.concatenate([np.c_[noisy, intensity], np.c_[near, rng.uniform(0, 0.5, len(near))]]).astype(np.float32),
+        labels=np.concatenate([hits.label[seen], np.full(len(near), IGNORE, np.uint8)]),
+        exact=np.concatenate([exact, near]).astype(np.float32),
+        rings=np.concatenate([ring[seen], ring[ghosts]]).astype(np.uint8))
+
+
+def _brightness(hits: Hits, rays: np.ndarray) -> np.ndarray:
+    """Share of the light of each ray that its surface throws back."""
+    facing = np.abs(np.einsum("ij,ij->i", hits.normal, rays))
+    return np.where(hits.texture == GLASS, 0.02, hits.albedo.mean(1) * (0.25 + 0.75 * facing))
 
 
 def camera_directions(camera: Camera, step: int = 1) -> np.ndarray:
@@ -142,4 +165,4 @@ def _tileable_noise(rng: np.random.Generator) -> np.ndarray:
     spectrum = np.fft.rfft2(rng.normal(size=(_NOISE_SIZE, _NOISE_SIZE)))
     frequency = np.hypot(np.fft.fftfreq(_NOISE_SIZE)[:, None], np.fft.rfftfreq(_NOISE_SIZE)[None])
     noise = np.fft.irfft2(spectrum / np.maximum(frequency, 1 / _NOISE_SIZE) ** 0.6)
-    return (noise / noise.std()).astype(np.float32)
+    return np.clip(noise / noise.std(), -1.5, 1.5).astype(np.float32)

@@ -76,8 +76,8 @@ def draw_style(rng: np.random.Generator) -> Style:
         roughness=chance(0.01, 0.09), bend=chance(0, 1) ** 2 / 110, traffic_side=-1 if chance() < 0.6 else 1,
         speed=chance(3.0, 6.0), setback=chance(0.5, 4) if urban > 0.6 else chance(2, 18),
         buildings=min(1.0, 0.1 + 1.2 * urban * chance(0.5, 1)), storeys=1 + urban * chance(0.5, 6),
-        trees=chance(0, 6) * (1.2 - 0.7 * urban), bushes=chance(0, 6) * (1.1 - 0.6 * urban),
-        thicket=chance(0, 0.6) * (1.0 - 0.8 * urban), fences=chance(0, 0.6), furniture=chance(0.5, 3.0),
+        trees=chance(0, 8) * (1.2 - 0.7 * urban), bushes=chance(0, 12) * (1.1 - 0.6 * urban),
+        thicket=chance(0, 1.0) * (1.0 - 0.7 * urban), fences=chance(0, 0.6), furniture=chance(0.5, 3.0),
         parked=chance(0.0, 0.9), traffic=chance(0, 1) ** 1.5, pedestrians=chance(0, 6) * urban**1.5,
         works=chance(0, 0.5) if chance() < 0.35 else 0.0, openings=chance(0.1, 0.6))
 

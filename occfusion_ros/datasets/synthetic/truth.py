@@ -3,7 +3,7 @@
 - A voxel that a surface of the full scene passes through, seen or hidden, has the class of that surface. Surfaces are
   sampled every 0.08 m (the ground 0.1 m), edges included; where classes share a voxel the smaller or rarer one wins (`PRIORITY`).
 - Vehicles, people and other solid objects are filled with their class.
-- The inside of a building, 0.6 m behind its walls and deeper, is 255 (unknown); nothing can be seen of it.
+- The inside of a building, 0.6 m behind its walls and deeper, is 255 (unknown), its floor included.
 - The voxel directly below the ground is 255: whether the surface lies just above or below a voxel boundary is not worth
   learning. All that is deeper is 0.
 - Canopies and hedges are porous: only voxels with leaves are occupied.
@@ -105,10 +105,8 @@ def voxelise(spec: GridSpec, grid_from_map: np.ndarray, ground: list[Samples], t
         solids: (map_from_box (4, 4), half extents (3,), label) each.
     """
     grid = np.zeros(spec.size, np.uint8)
-    in_grid = [(grid_from_map @ pose, half, label) for pose, half, label in solids]
-    fill_boxes(grid, spec, [s for s in in_grid if s[2] == IGNORE])
     _mark_all(grid, spec, grid_from_map, ground)
-    fill_boxes(grid, spec, [s for s in in_grid if s[2] != IGNORE])
+    fill_boxes(grid, spec, [(grid_from_map @ pose, half, label) for pose, half, label in solids])
     _mark_all(grid, spec, grid_from_map, things)
     below = np.isin(grid[:, :, 1:], GROUND_LABELS) & (grid[:, :, :-1] == 0)
     grid[:, :, :-1][below] = IGNORE
