@@ -24,6 +24,9 @@ OLDEST, NEWEST = (3, 10), (3, 13)  # for which ROS 2 wheels exist
 NUSCENES = ["nuscenes-devkit"]
 NUSCENES_IMPORTS = ["cachetools", "matplotlib", "pyquaternion", "scikit-learn"]
 
+# What is found under share/occfusion_ros, and where it lies in the checkout.
+SHARED = {"package.xml": "package.xml", "launch": "launch", "config": "config", "rviz": "rviz", "models": "models/zoo"}
+
 
 class SetupError(Exception):
     """Something the user has to mend; the message says how."""
@@ -69,8 +72,8 @@ def install_torch():
     command = [PYTHON, "-m", "pip", "install", "--no-deps", f"torch=={pinned('torch')}+cpu"]
     result = subprocess.run(command, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
     if result.returncode and "No matching distribution" in result.stderr:
-        print("The package indexes in use have no CPU build of torch: the general build follows, with gigabytes of GPU\n"
-              "libraries. To avoid that, stop here and name PyTorch's index of CPU wheels in PIP_EXTRA_INDEX_URL.")
+        print("The package indexes in use have no CPU build of torch: the general build follows, with gigabytes of\n"
+              "GPU libraries. To avoid that, stop here and name PyTorch's index of CPU wheels in PIP_EXTRA_INDEX_URL.")
     elif result.returncode:
         raise SetupError(result.stderr)
 
@@ -94,26 +97,37 @@ def compile_occfusion_msgs():
 def compile_interfaces(folder):
     """Compile an interface package and install it into the virtual environment."""
     build = STAMPS / "build" / Path(folder).name
-    environment = {**os.environ, "AMENT_PREFIX_PATH": str(VENV), "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    path = f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "AMENT_PREFIX_PATH": str(VENV), "PATH": path}
     options = {"CMAKE_BUILD_TYPE": "Release", "CMAKE_PREFIX_PATH": VENV, "CMAKE_INSTALL_PREFIX": VENV,
-               "CMAKE_INSTALL_MESSAGE": "NEVER", "Python3_EXECUTABLE": PYTHON, "Python3_ROOT_DIR": VENV}
+               "Python3_EXECUTABLE": PYTHON, "Python3_ROOT_DIR": VENV}
     definitions = [f"-D{name}={value}" for name, value in options.items()]
     run("cmake", "-G", "Ninja", "--log-level=WARNING", "-S", folder, "-B", build, *definitions, env=environment)
     run("cmake", "--build", build, env=environment)
-    run("cmake", "--install", build, env=environment)
+    run("cmake", "--install", build, env=environment, stdout=subprocess.DEVNULL)
     shutil.rmtree(build)
 
 
 def install_package():
+    """Install this package so that every change in the checkout counts at once."""
     pip("--use-pep517", "--no-build-isolation", "--no-deps", "-e", ".")
     metadata = next(site_packages().glob("occfusion_ros-*.dist-info"))
     entry_points = configparser.ConfigParser()
     entry_points.read(metadata / "entry_points.txt")
-    commands = VENV / "lib/occfusion_ros"  # where launch and `ros2 run` look
-    shutil.rmtree(commands, ignore_errors=True)
-    commands.mkdir()
-    for name in entry_points["console_scripts"]:
-        (commands / name).symlink_to(f"../../bin/{name}")
+    for name in entry_points["console_scripts"]:  # where launch and `ros2 run` look for them
+        link(f"lib/occfusion_ros/{name}", VENV / "bin" / name)
+    # An editable install leaves out the files beside the code; setup.py says where they belong.
+    link("share/ament_index/resource_index/packages/occfusion_ros", CHECKOUT / "resource/occfusion_ros")
+    for name, source in SHARED.items():
+        link(f"share/occfusion_ros/{name}", CHECKOUT / source)
+
+
+def link(place, target):
+    """Make a relative symbolic link at a place in the virtual environment."""
+    path = VENV / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to(os.path.relpath(target, path.parent))
 
 
 # Title, what is done, and the files and folders it depends on.
@@ -123,13 +137,13 @@ STEPS = [
     ("ROS 2 and libraries", install_libraries, ["constraints.txt", "setup.py"]),
     ("tf2_msgs", compile_tf2_msgs, ["constraints.txt", "tools/tf2_msgs", "occfusion_msgs/cmake"]),
     ("occfusion_msgs", compile_occfusion_msgs, ["constraints.txt", "occfusion_msgs"]),
-    ("occfusion_ros", install_package,
-     ["setup.py", "setup.cfg", "package.xml", "resource", "launch", "config", "rviz", "models/zoo"]),
+    ("occfusion_ros", install_package, ["setup.py", "setup.cfg"]),
 ]
 
 
 def fingerprint(inputs):
-    digest = hashlib.sha256(Path(__file__).read_bytes())
+    """What a step depends on: its inputs, this file, and where the checkout lies, which installed scripts contain."""
+    digest = hashlib.sha256(str(CHECKOUT).encode() + Path(__file__).read_bytes())
     for root in (CHECKOUT / name for name in inputs):
         for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
             if path.is_file() and path.suffix != ".pyc":
@@ -164,8 +178,8 @@ def check_requirements():
 def set_up():
     check_requirements()
     if os.environ.get("ROS_DISTRO"):
-        print(f"ROS 2 {os.environ['ROS_DISTRO']} is sourced. This set-up leaves it alone and makes an environment of its own "
-              "in .venv;\nto run with your ROS 2, build with colcon as the README says.")
+        print(f"ROS 2 {os.environ['ROS_DISTRO']} is sourced. This set-up leaves it alone and makes an environment of its\n"
+              "own in .venv; to run with your ROS 2, build with colcon as the README says.")
     start = time.monotonic()
     for index in missing_steps():
         title, action, inputs = STEPS[index]
@@ -190,7 +204,8 @@ def main():
             if missing_steps():
                 set_up()
         except SetupError as error:
-            print(f"\nThe set-up stopped: {error}\nRun it again when that is mended; it carries on from here.", file=sys.stderr)
+            print(f"\nThe set-up stopped: {error}\nRun it again when that is mended; it carries on from here.",
+                  file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print("\nThe set-up was interrupted; run it again to carry on.", file=sys.stderr)
