@@ -21,6 +21,7 @@ from occfusion_ros.presample.presampler import FuserInputs, PresampleConfig, Pre
 from .backbone import EfficientNetLite0
 
 FRAMES_PER_DRIVE = 4
+SPACING = 8  # one frame in eight (4 s): neighbours in time teach little
 RENDER_SIZE = (396, 704)  # nuScenes' 900 x 1600 at the scale at which the network sees it
 UNSEEN = np.diag([0.0, 0, 0, 1])  # a projection that puts every point behind the camera
 UNSEEN[2, 3] = -1
@@ -59,31 +60,41 @@ def image_features(backbone: EfficientNetLite0, images: torch.Tensor) -> list[to
         return [level.half() for level in backbone(images)]
 
 
-def prepare(job: tuple[int, int, Path], config: PresampleConfig) -> Path:
-    """Generate frame `index` of drive `seed` and write what training needs of it."""
+def prepare(job: tuple[int, int, Path], config: PresampleConfig, window: int) -> Path:
+    """Generate frame `index` of drive `seed` and write what training needs of it.
+
+    With a window, the truth is what that many sweeps before and after it observe (see `observed_truth`).
+    """
     from occfusion_ros.datasets.synthetic import SyntheticDrive
+
+    from .observed import observed_truth
 
     seed, index, path = job
     torch.set_num_threads(1)
     backbone = EfficientNetLite0().eval()
     backbone.load_imagenet()
-    frame = SyntheticDrive(seed, image_size=RENDER_SIZE).frame(index)
+    drive = SyntheticDrive(seed, image_size=RENDER_SIZE)
+    if window:
+        frame, semantics = observed_truth(drive, (index + 1) * SPACING, window)
+    else:
+        frame = drive.frame(index * SPACING)
+        semantics = frame.semantics
     images, image_from_grid = Presampler(config).prepare_images(frame.frame)
     levels = {f"features{i}": level.numpy() for i, level in enumerate(image_features(backbone, images))}
-    voxels = np.flatnonzero(frame.semantics).astype(np.uint32)
+    voxels = np.flatnonzero(semantics).astype(np.uint32)
     partial_path = path.with_suffix(".partial.npz")
     np.savez(partial_path, points=frame.frame.points, image_from_grid=image_from_grid.numpy(), voxels=voxels,
-             labels=frame.semantics.reshape(-1)[voxels], **levels)
+             labels=semantics.reshape(-1)[voxels], **levels)
     return partial_path.rename(path)
 
 
-def prepare_all(folder: Path, seeds: range, config: PresampleConfig, workers: int) -> list[Path]:
+def prepare_all(folder: Path, seeds: range, config: PresampleConfig, workers: int, window: int = 0) -> list[Path]:
     """Prepare every frame of the drives that is not there yet; with a progress bar."""
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(seed, index, folder / f"{seed:06d}_{index}.npz") for seed in seeds for index in range(FRAMES_PER_DRIVE)]
     missing = [job for job in jobs if not job[2].exists()]
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        tasks = [pool.submit(partial(prepare, config=config), job) for job in missing]
+        tasks = [pool.submit(partial(prepare, config=config, window=window), job) for job in missing]
         for task in tqdm(as_completed(tasks), "preparing frames", len(tasks), unit="frame", disable=not tasks):
             task.result()
     return [job[2] for job in jobs]
