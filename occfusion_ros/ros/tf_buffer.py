@@ -1,0 +1,101 @@
+"""The one door to TF: tf2_ros where it is installed, a small buffer on /tf and /tf_static where it is not."""
+
+import threading
+from typing import Protocol
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+
+from .headers import stamp_ns
+from .tf_tree import ExtrapolationError, TransformError, TransformTree, UnconnectedFramesError, UnknownFrameError
+
+
+class TransformBuffer(Protocol):
+    """Coordinate transforms over time; safe to use from several threads."""
+
+    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> np.ndarray:
+        """(4, 4) float64 ``target_from_source`` in metres at a stamp in nanoseconds.
+
+        Raises:
+            TransformError: one of its kinds, when the transform is not at hand; never a guess.
+        """
+
+    def clear(self) -> None:
+        """Forget everything but static transforms, for when time jumped back."""
+
+
+def make_transform_buffer(node: Node) -> TransformBuffer:
+    """A buffer fed by the node's subscriptions to /tf and /tf_static."""
+    try:
+        return Tf2Buffer(node)
+    except ImportError:
+        return TopicBuffer(node)
+
+
+class Tf2Buffer:
+    """TF through tf2_ros."""
+
+    def __init__(self, node: Node) -> None:
+        import tf2_ros
+
+        self._buffer = tf2_ros.Buffer()
+        self._listener = tf2_ros.TransformListener(self._buffer, node)
+        self._kinds = {tf2_ros.LookupException: UnknownFrameError, tf2_ros.ConnectivityException: UnconnectedFramesError,
+                       tf2_ros.ExtrapolationException: ExtrapolationError}
+        self._errors = tf2_ros.TransformException
+
+    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> np.ndarray:
+        """See `TransformBuffer`."""
+        from rclpy.time import Time
+
+        try:
+            found = self._buffer.lookup_transform(target_frame, source_frame, Time(nanoseconds=stamp_ns))
+        except self._errors as error:
+            raise self._kinds.get(type(error), TransformError)(str(error)) from error
+        tree = TransformTree()
+        _insert(tree, found, static=True)
+        return tree.lookup(found.header.frame_id, found.child_frame_id, stamp_ns)
+
+    def clear(self) -> None:
+        """See `TransformBuffer`."""
+        self._buffer.clear()
+
+
+class TopicBuffer:
+    """TF from the topics, without tf2."""
+
+    def __init__(self, node: Node) -> None:
+        from tf2_msgs.msg import TFMessage
+
+        self._tree = TransformTree()
+        self._lock = threading.Lock()
+        self._log = node.get_logger()
+        latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        node.create_subscription(TFMessage, "/tf", lambda message: self._add(message, static=False), 100)
+        node.create_subscription(TFMessage, "/tf_static", lambda message: self._add(message, static=True), latched)
+
+    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> np.ndarray:
+        """See `TransformBuffer`."""
+        with self._lock:
+            return self._tree.lookup(target_frame, source_frame, stamp_ns)
+
+    def clear(self) -> None:
+        """See `TransformBuffer`."""
+        with self._lock:
+            self._tree.clear()
+
+    def _add(self, message, static: bool) -> None:
+        for transform in message.transforms:
+            try:
+                with self._lock:
+                    _insert(self._tree, transform, static)
+            except TransformError as error:
+                self._log.warning(f"ignored a transform: {error}", throttle_duration_sec=5.0)
+
+
+def _insert(tree: TransformTree, transform, static: bool) -> None:
+    """Put a geometry_msgs/TransformStamped into a tree."""
+    shift, turn = transform.transform.translation, transform.transform.rotation
+    tree.insert(transform.header.frame_id, transform.child_frame_id, stamp_ns(transform.header),
+                np.array([shift.x, shift.y, shift.z]), np.array([turn.x, turn.y, turn.z, turn.w]), static)
