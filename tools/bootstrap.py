@@ -53,9 +53,11 @@ def site_packages():
 
 
 def make_environment():
-    if subprocess.call([PYTHON, "-m", "pip", "--version"], stdout=subprocess.DEVNULL) if PYTHON.exists() else True:
+    usable = PYTHON.exists() and not subprocess.call([PYTHON, "-m", "pip", "--version"], stdout=subprocess.DEVNULL)
+    if not usable:
         if subprocess.call([sys.executable, "-m", "venv", "--clear", str(VENV)]):
-            raise SetupError("no virtual environment could be made; on Debian and Ubuntu: sudo apt install python3-venv")
+            raise SetupError("no virtual environment could be made; on Debian and Ubuntu: "
+                             "sudo apt install python3-venv")
     # The wheels leave this variable to the user; ament, launch and CMake find packages through it.
     setting = 'import os, sys; os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)\n'
     (site_packages() / "aa_ament_prefix.pth").write_text(setting)
@@ -178,8 +180,8 @@ def check_requirements():
 def set_up():
     check_requirements()
     if os.environ.get("ROS_DISTRO"):
-        print(f"ROS 2 {os.environ['ROS_DISTRO']} is sourced. This set-up leaves it alone and makes an environment of its\n"
-              "own in .venv; to run with your ROS 2, build with colcon as the README says.")
+        print(f"ROS 2 {os.environ['ROS_DISTRO']} is sourced. This set-up leaves it alone and makes an environment\n"
+              "of its own in .venv; to run with your ROS 2, build with colcon as the README says.")
     start = time.monotonic()
     for index in missing_steps():
         title, action, inputs = STEPS[index]

