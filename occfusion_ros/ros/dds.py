@@ -1,26 +1,25 @@
 """Settings that let megabyte messages through: without them Fast DDS loses most camera frames."""
 
 import ctypes
-import logging
 import os
 
 from ..core.shipped import shipped
 
-logger = logging.getLogger(__name__)
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # of Fast DDS 3 and 2
+FAST_DDS_2 = ("humble", "iron", "jazzy")  # distributions; the later ones warn about the old variable
 
-PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # Fast DDS 3 and 2
+
+def profile_environment() -> dict[str, str]:
+    """The variable that gives Fast DDS a shared-memory segment for big messages; nothing if the user set a profile."""
+    if any(os.environ.get(name) for name in PROFILE_VARIABLES):
+        return {}
+    return {PROFILE_VARIABLES[os.environ.get("ROS_DISTRO") in FAST_DDS_2]: str(shipped("config/fastdds_shm.xml"))}
 
 
 def use_shared_memory_profile() -> None:
-    """Give Fast DDS a shared-memory segment for big messages; call once, before ``rclpy.init``.
-
-    A profile that the user chose by environment variable is left alone.
-    """
+    """Make this process ready for big messages; call once, before ``rclpy.init``."""
     _keep_freed_buffers()
-    if not any(os.environ.get(name) for name in PROFILE_VARIABLES):
-        profile = str(shipped("config/fastdds_shm.xml"))
-        os.environ.update(dict.fromkeys(PROFILE_VARIABLES, profile))
-        logger.debug("Fast DDS profile: %s", profile)
+    os.environ.update(profile_environment())
 
 
 def _keep_freed_buffers() -> None:
