@@ -4,13 +4,12 @@ It knows neither launch nor rclpy: values are strings, as on a command line, and
 """
 
 import importlib.util
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.shipped import PACKAGE, shipped
-from .dds import PROFILE_VARIABLES
+from .dds import profile_environment
 
 YES_NO = ("true", "false")
 # RViz shows compressed images only if their topic ends in "/compressed", and recordings of nuScenes name them otherwise.
@@ -100,7 +99,7 @@ def bringup(values: Mapping[str, str]) -> Bringup:
         wanted.append(_rviz(values))
     if values["bag"]:
         wanted.append(_player(values))
-    return Bringup(tuple(wanted), _environment())
+    return Bringup(tuple(wanted), profile_environment())
 
 
 def _checked(values: Mapping[str, str]) -> dict[str, str]:
@@ -149,8 +148,7 @@ def _static_transform(values: Mapping[str, str]) -> Process:
 
 
 def _snapshot(values: Mapping[str, str]) -> Process:
-    return _ours("snapshot", values, arguments=("--every", "--out", values["snapshots"]),
-                 parameters=_parameters(values))
+    return _ours("snapshot", values, arguments=("--count", "0", "--timeout", "0", "--out", values["snapshots"]))
 
 
 def _rviz(values: Mapping[str, str]) -> Process:
@@ -162,10 +160,3 @@ def _player(values: Mapping[str, str]) -> Process:
     wait = ("--wait-for", *values["wait_for"].split()) if values["wait_for"] else ()
     loop = ("--loop",) if values["loop"] == "true" else ()
     return _ours("play_bag", values, arguments=(values["bag"], "--rate", values["rate"], *loop, *wait))
-
-
-def _environment() -> dict[str, str]:
-    """The Fast DDS profile for big messages, unless the user chose one."""
-    if any(os.environ.get(name) for name in PROFILE_VARIABLES):
-        return {}
-    return dict.fromkeys(PROFILE_VARIABLES, str(shipped("config/fastdds_shm.xml")))

@@ -1,0 +1,97 @@
+"""Collects what the node published beside the camera images it was given, for pictures and checks."""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from occfusion_msgs.msg import OccupancyGrid3D, SemanticClasses
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CompressedImage, Image
+
+from ..core.frames import OccupancyGrid
+from ..core.labels import SemanticClass
+from .headers import NS_PER_S, stamp_ns
+from .images import rgb_from_compressed, rgb_from_image
+from .occupancy_message import grid_from_message
+
+logger = logging.getLogger(__name__)
+
+KEPT = {CompressedImage: 40, Image: 10}  # images of a camera that wait for their answer
+IMAGE_TYPES = {"sensor_msgs/msg/CompressedImage": CompressedImage, "sensor_msgs/msg/Image": Image}
+FARTHEST_NS = NS_PER_S // 2  # an image that is farther than this from the sweep does not belong to it
+LOOK_S = 0.1  # between looks at what the node subscribes to
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An occupancy message and the images, by camera name, that belong to it; still as they came."""
+
+    message: OccupancyGrid3D
+    images: dict[str, Image | CompressedImage]
+
+    def decoded(self) -> tuple[OccupancyGrid, dict[str, np.ndarray]]:
+        """The grid, and (H, W, 3) uint8 RGB images by camera name."""
+        grid = grid_from_message(self.message)
+        return grid, {name: rgb_from_compressed(image) if isinstance(image, CompressedImage) else rgb_from_image(image)
+                      for name, image in self.images.items()}
+
+
+class AnswerCollector:
+    """Subscribes to a node's occupancy and classes, and to the images that it subscribes to itself.
+
+    Args:
+        node: the rclpy node to subscribe with.
+        source: name of the node that computes occupancy, relative to `node`'s namespace unless it begins with /.
+        on_answer: called for each occupancy message.
+    """
+
+    def __init__(self, node: Node, source: str, on_answer: Callable[[Answer], None]) -> None:
+        self.classes: tuple[SemanticClass, ...] = ()
+        self._node, self._on_answer = node, on_answer
+        self._images: dict[str, deque] = {}
+        topic = source if source.startswith("/") else f"{node.get_namespace().rstrip('/')}/{source}"
+        self._namespace, self._name = topic.rsplit("/", 1)
+        self.topic = f"{topic}/occupancy"
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        node.create_subscription(SemanticClasses, f"{topic}/classes", self._take_classes, latched)
+        node.create_subscription(OccupancyGrid3D, self.topic, self._take_occupancy, 10)
+        node.create_timer(LOOK_S, self._follow_images)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the node is there."""
+        return bool(self._node.get_publishers_info_by_topic(self.topic))
+
+    def _follow_images(self) -> None:
+        """Subscribe to each image that the node subscribes to, with the reliability that it asks for."""
+        topics = {topic: IMAGE_TYPES[types[0]] for topic, types in self._node.get_topic_names_and_types()
+                  if types[0] in IMAGE_TYPES and topic not in self._images}
+        for topic, kind in topics.items():
+            theirs = [info for info in self._node.get_subscriptions_info_by_topic(topic)
+                      if (info.node_name, info.node_namespace) == (self._name, self._namespace or "/")]
+            if theirs:
+                self._images[topic] = deque(maxlen=KEPT[kind])
+                qos = QoSProfile(depth=5, reliability=theirs[0].qos_profile.reliability)
+                self._node.create_subscription(kind, topic, partial(self._take_image, topic), qos)
+
+    def _take_image(self, topic: str, image: Image | CompressedImage) -> None:
+        self._images[topic].append(image)
+
+    def _take_classes(self, message: SemanticClasses) -> None:
+        self.classes = tuple(
+            SemanticClass(label, name, tuple(round(255 * channel) for channel in (color.r, color.g, color.b)))
+            for label, name, color in zip(message.ids, message.names, message.colors))
+
+    def _take_occupancy(self, message: OccupancyGrid3D) -> None:
+        nearest = {name: self._nearest(name, stamp_ns(message.header)) for name in message.cameras}
+        self._on_answer(Answer(message, {name: image for name, image in nearest.items() if image}))
+
+    def _nearest(self, camera: str, stamp: int) -> Image | CompressedImage | None:
+        """The image of a camera that was taken nearest to the stamp; a camera's topics carry its name."""
+        kept = [image for topic, images in self._images.items() if camera in topic.split("/") for image in images]
+        best = min(kept, key=lambda image: abs(stamp_ns(image.header) - stamp), default=None)
+        return best if best and abs(stamp_ns(best.header) - stamp) <= FARTHEST_NS else None

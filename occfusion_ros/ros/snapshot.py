@@ -1,0 +1,112 @@
+"""Write what the node publishes as PNG pictures: the voxels in three dimensions beside the camera images, and from above.
+
+Runs without a screen and without a GPU. The images are those that the node itself subscribes to.
+"""
+
+import argparse
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..core.errors import OccFusionError
+from ..core.labels import OPENOCCUPANCY_CLASSES, SemanticClass
+from ..viz.picture import frame_picture
+from .answers import Answer, AnswerCollector
+from .dds import use_shared_memory_profile
+
+BACKLOG = 20  # answers that may wait to be drawn; the oldest is dropped first
+
+
+def write_picture(answer: Answer, classes: tuple[SemanticClass, ...], out: Path) -> Path:
+    """Draw an answer into the folder `out`, made if missing; the file is named after the sweep's stamp."""
+    from PIL import Image
+    grid, images = answer.decoded()
+    path = out / f"occupancy_{grid.stamp_ns // 10**9}_{grid.stamp_ns % 10**9:09d}.png"
+    out.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(frame_picture(grid, classes or OPENOCCUPANCY_CLASSES, images)).save(path)
+    return path
+
+
+def take_pictures(node, options: argparse.Namespace) -> int:
+    """Draw answers until `options.count` are drawn; the exit code."""
+    answers = queue.Queue()
+    collector = AnswerCollector(node, options.node, answers.put)
+    print(f"waiting for {collector.topic}", flush=True)
+    drawn = 0
+    while not options.count or drawn < options.count:
+        while answers.qsize() > BACKLOG:
+            answers.get()
+            print(f"drawing is too slow: left one of {collector.topic} out", file=sys.stderr)
+        try:
+            answer = answers.get(timeout=options.timeout or None)
+        except queue.Empty:
+            reason = "the node is there but does not publish; see its /diagnostics" if collector.connected else \
+                     "there is no such node; see --node, ROS_DOMAIN_ID and namespace"
+            print(f"error: nothing on {collector.topic} for {options.timeout:g} s: {reason}", file=sys.stderr)
+            return 1
+        try:
+            print(write_picture(answer, collector.classes, options.out), flush=True)
+            drawn += 1
+        except OccFusionError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="snapshot", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("."), help="folder for the pictures (default: this one)")
+    parser.add_argument("--count", type=int, default=1, help="how many to take; 0: until stopped (default: 1)")
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="S",
+                        help="give up after so many seconds without a message; 0: never (default: 60)")
+    parser.add_argument("--node", default="occfusion", help="name of the node (default: occfusion)")
+    return parser
+
+
+@contextmanager
+def spinning_node(name: str, argv: list[str]) -> Iterator:
+    """An rclpy node that a background thread spins; SIGINT and SIGTERM both raise KeyboardInterrupt here."""
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    use_shared_memory_profile()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    context = rclpy.Context()  # its own, so that rclpy installs no signal handlers
+    rclpy.init(args=argv, context=context)
+    node = rclpy.create_node(name, context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+
+    spinner = threading.Thread(target=spin, daemon=True)
+    spinner.start()
+    try:
+        yield node
+    finally:
+        rclpy.shutdown(context=context)
+        spinner.join()
+        node.destroy_node()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line entry point."""
+    from rclpy.utilities import remove_ros_args
+    argv = sys.argv[1:] if argv is None else argv
+    options = _parser().parse_args(remove_ros_args(argv))
+    try:
+        with spinning_node("snapshot", argv) as node:
+            return take_pictures(node, options)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
