@@ -8,8 +8,16 @@ from .mesh import GLASS, Mesh, Paint, box, cylinder, ellipsoid, join, pose
 
 BARRIER, BICYCLE, BUS, CAR, CONSTRUCTION, MOTORCYCLE, PEDESTRIAN, CONE, TRAILER, TRUCK = range(1, 11)
 _RUBBER, _DARK, _CHROME, _WINDOW = (0.04, 0.04, 0.04), (0.08, 0.08, 0.09), (0.55, 0.55, 0.58), (0.07, 0.09, 0.11)
-_BODY_COLOURS = ((0.8, 0.8, 0.8), (0.05, 0.05, 0.06), (0.35, 0.36, 0.38), (0.55, 0.05, 0.05), (0.06, 0.12, 0.4),
-                 (0.6, 0.58, 0.5), (0.1, 0.25, 0.12), (0.75, 0.6, 0.1))
+_BODY_COLOURS = (
+    (0.8, 0.8, 0.8),
+    (0.05, 0.05, 0.06),
+    (0.35, 0.36, 0.38),
+    (0.55, 0.05, 0.05),
+    (0.06, 0.12, 0.4),
+    (0.6, 0.58, 0.5),
+    (0.1, 0.25, 0.12),
+    (0.75, 0.6, 0.1),
+)
 
 
 def _body_colour(rng: np.random.Generator) -> tuple:
@@ -19,8 +27,11 @@ def _body_colour(rng: np.random.Generator) -> tuple:
 
 def _wheels(label: int, stations: list[float], half_width: float, radius: float, width: float = 0.22) -> list[Mesh]:
     paint = Paint(label, _RUBBER)
-    return [cylinder((x, side * half_width - width / 2, radius), radius, width, paint, 10, axis="y")
-            for x in stations for side in (-1, 1)]
+    return [
+        cylinder((x, side * half_width - width / 2, radius), radius, width, paint, 10, axis="y")
+        for x in stations
+        for side in (-1, 1)
+    ]
 
 
 def car(rng: np.random.Generator) -> Mesh:
@@ -33,15 +44,27 @@ def car(rng: np.random.Generator) -> Mesh:
     paint, glass = Paint(CAR, _body_colour(rng)), Paint(CAR, _WINDOW, GLASS)
     cabin = {"saloon": 0.56, "hatch": 0.66, "suv": 0.68, "van": 0.78}[kind] * length
     back = {"saloon": -0.05, "hatch": -0.13, "suv": -0.12, "van": -0.08}[kind] * length
-    parts = [box((0, 0, (floor + waist) / 2), (length, width, waist - floor), paint, taper=(0.97, 0.96), solid=True),
-             box((back, 0, (waist + height) / 2), (cabin, width * 0.93, height - waist - 0.04), glass,
-                 taper=(0.68, 0.8), solid=True, shift=-0.06 * cabin),
-             box((back - 0.06 * cabin, 0, height - 0.03), (cabin * 0.68, width * 0.76, 0.06), paint)]
+    parts = [
+        box((0, 0, (floor + waist) / 2), (length, width, waist - floor), paint, taper=(0.97, 0.96), solid=True),
+        box(
+            (back, 0, (waist + height) / 2),
+            (cabin, width * 0.93, height - waist - 0.04),
+            glass,
+            taper=(0.68, 0.8),
+            solid=True,
+            shift=-0.06 * cabin,
+        ),
+        box((back - 0.06 * cabin, 0, height - 0.03), (cabin * 0.68, width * 0.76, 0.06), paint),
+    ]
     for end, colour in ((1, (0.8, 0.8, 0.75)), (-1, (0.5, 0.03, 0.03))):
-        parts += [box((end * length * 0.492, y * width * 0.36, waist * 0.8), (0.1, width * 0.2, 0.14), Paint(CAR, colour))
-                  for y in (-1, 1)]
+        parts += [
+            box((end * length * 0.492, y * width * 0.36, waist * 0.8), (0.1, width * 0.2, 0.14), Paint(CAR, colour))
+            for y in (-1, 1)
+        ]
     mirrors = [box((0.16 * length, y * (width / 2 + 0.08), waist + 0.06), (0.12, 0.2, 0.14), paint) for y in (-1, 1)]
-    return join(parts + mirrors + _wheels(CAR, [-0.29 * length, 0.31 * length], width / 2 - 0.1, rng.uniform(0.3, 0.36)))
+    return join(
+        parts + mirrors + _wheels(CAR, [-0.29 * length, 0.31 * length], width / 2 - 0.1, rng.uniform(0.3, 0.36))
+    )
 
 
 def truck(rng: np.random.Generator) -> Mesh:
@@ -50,22 +73,37 @@ def truck(rng: np.random.Generator) -> Mesh:
     paint, glass = Paint(TRUCK, _body_colour(rng)), Paint(TRUCK, _WINDOW, GLASS)
     if kind == "pickup":
         length, width, height = rng.uniform(5.2, 6.0), rng.uniform(1.9, 2.05), rng.uniform(1.75, 1.95)
-        parts = [box((0, 0, 0.65), (length, width, 0.7), paint, solid=True),
-                 box((0.08 * length, 0, (1.0 + height) / 2), (0.38 * length, width * 0.92, height - 1.0), glass,
-                     taper=(0.75, 0.85), solid=True)]
+        parts = [
+            box((0, 0, 0.65), (length, width, 0.7), paint, solid=True),
+            box(
+                (0.08 * length, 0, (1.0 + height) / 2),
+                (0.38 * length, width * 0.92, height - 1.0),
+                glass,
+                taper=(0.75, 0.85),
+                solid=True,
+            ),
+        ]
         parts += [box((-0.31 * length, y * width * 0.47, 1.12), (0.36 * length, 0.08, 0.28), paint) for y in (-1, 1)]
         return join(parts + _wheels(TRUCK, [-0.3 * length, 0.32 * length], width / 2 - 0.12, 0.4))
     length, width, height = rng.uniform(6, 11), rng.uniform(2.2, 2.55), rng.uniform(2.7, 3.8)
     cab, top = rng.uniform(1.7, 2.3), height * rng.uniform(0.75, 0.98)
     cargo_paint = Paint(TRUCK, (0.85, 0.85, 0.83) if rng.uniform() < 0.5 else _body_colour(rng))
     bed = length - cab - 0.15
-    parts = [box((length / 2 - cab / 2, 0, (0.5 + top * 0.62) / 2), (cab, width * 0.95, top * 0.62 - 0.5), paint, solid=True),
-             box((length / 2 - cab / 2, 0, top * 0.8), (cab, width * 0.93, top * 0.36), glass, taper=(0.8, 0.95), solid=True),
-             box((-0.3, 0, 0.8), (length - 0.6, width * 0.5, 0.35), Paint(TRUCK, _DARK), solid=True)]
+    parts = [
+        box(
+            (length / 2 - cab / 2, 0, (0.5 + top * 0.62) / 2), (cab, width * 0.95, top * 0.62 - 0.5), paint, solid=True
+        ),
+        box(
+            (length / 2 - cab / 2, 0, top * 0.8), (cab, width * 0.93, top * 0.36), glass, taper=(0.8, 0.95), solid=True
+        ),
+        box((-0.3, 0, 0.8), (length - 0.6, width * 0.5, 0.35), Paint(TRUCK, _DARK), solid=True),
+    ]
     cargo_height = {"box": height - 1.05, "cargo": 0.6, "flat": 0.15}[kind]
     parts.append(box((-cab / 2 - 0.08, 0, 1.0 + cargo_height / 2), (bed, width, cargo_height), cargo_paint, solid=True))
     if kind == "cargo":
-        parts += [box((rng.uniform(-0.4, 0.1) * bed, 0, 1.6 + 0.4), (bed * 0.3, width * 0.7, 0.8), cargo_paint, solid=True)]
+        parts += [
+            box((rng.uniform(-0.4, 0.1) * bed, 0, 1.6 + 0.4), (bed * 0.3, width * 0.7, 0.8), cargo_paint, solid=True)
+        ]
     return join(parts + _wheels(TRUCK, [length * 0.33, -length * 0.28, -length * 0.4], width / 2 - 0.15, 0.48, 0.3))
 
 
@@ -73,13 +111,17 @@ def bus(rng: np.random.Generator) -> Mesh:
     """City bus or coach, sometimes articulated."""
     length, width, height = rng.uniform(9, 13), rng.uniform(2.45, 2.6), rng.uniform(2.9, 3.6)
     paint, glass = Paint(BUS, _body_colour(rng)), Paint(BUS, _WINDOW, GLASS)
-    parts = [box((0, 0, 0.85), (length, width, 1.1), paint, solid=True),
-             box((0, 0, 1.4 + (height - 1.7) / 2), (length * 0.99, width * 0.98, height - 1.7), glass, solid=True),
-             box((0, 0, height - 0.16), (length * 0.98, width * 0.96, 0.3), paint, solid=True)]
+    parts = [
+        box((0, 0, 0.85), (length, width, 1.1), paint, solid=True),
+        box((0, 0, 1.4 + (height - 1.7) / 2), (length * 0.99, width * 0.98, height - 1.7), glass, solid=True),
+        box((0, 0, height - 0.16), (length * 0.98, width * 0.96, 0.3), paint, solid=True),
+    ]
     for x in np.arange(-0.45, 0.46, 0.18) * length:
         parts += [box((x, y * width / 2, 1.4 + (height - 1.7) / 2), (0.18, 0.04, height - 1.7), paint) for y in (-1, 1)]
     if rng.uniform() < 0.4:
-        parts.append(box((rng.uniform(-0.2, 0.2) * length, 0, height + 0.12), (2.2, width * 0.7, 0.25), paint, solid=True))
+        parts.append(
+            box((rng.uniform(-0.2, 0.2) * length, 0, height + 0.12), (2.2, width * 0.7, 0.25), paint, solid=True)
+        )
     return join(parts + _wheels(BUS, [0.3 * length, -0.27 * length], width / 2 - 0.14, 0.48, 0.28))
 
 
@@ -89,8 +131,10 @@ def trailer(rng: np.random.Generator) -> Mesh:
     flat = rng.uniform() < 0.3
     paint = Paint(TRAILER, (0.8, 0.8, 0.78) if rng.uniform() < 0.4 else _body_colour(rng))
     load = rng.uniform(0.15, 0.9) if flat else height - 1.2
-    parts = [box((0, 0, 1.15 + load / 2), (length, width, load), paint, solid=True),
-             box((0, 0, 1.0), (length * 0.96, width * 0.4, 0.3), Paint(TRAILER, _DARK), solid=True)]
+    parts = [
+        box((0, 0, 1.15 + load / 2), (length, width, load), paint, solid=True),
+        box((0, 0, 1.0), (length * 0.96, width * 0.4, 0.3), Paint(TRAILER, _DARK), solid=True),
+    ]
     parts += [box((0.3 * length, y * 0.6, 0.45), (0.15, 0.15, 0.9), Paint(TRAILER, _DARK)) for y in (-1, 1)]
     return join(parts + _wheels(TRAILER, [-0.28 * length, -0.4 * length], width / 2 - 0.15, 0.48, 0.3))
 
@@ -98,24 +142,39 @@ def trailer(rng: np.random.Generator) -> Mesh:
 def construction_vehicle(rng: np.random.Generator) -> Mesh:
     """Excavator, wheel loader or roller."""
     kind = rng.choice(["excavator", "loader", "roller"], p=[0.5, 0.35, 0.15])
-    paint = Paint(CONSTRUCTION, tuple(np.array([(0.8, 0.55, 0.05), (0.75, 0.3, 0.05)][rng.integers(2)]) * rng.uniform(0.8, 1.1)))
+    paint = Paint(
+        CONSTRUCTION, tuple(np.array([(0.8, 0.55, 0.05), (0.75, 0.3, 0.05)][rng.integers(2)]) * rng.uniform(0.8, 1.1))
+    )
     dark, glass = Paint(CONSTRUCTION, _DARK), Paint(CONSTRUCTION, _WINDOW, GLASS)
     if kind == "roller":
         drums = [cylinder((x, -0.85, 0.65), 0.65, 1.7, Paint(CONSTRUCTION, _CHROME), 12, axis="y") for x in (-1.5, 1.5)]
-        return join(drums + [box((0, 0, 1.1), (2.4, 1.5, 0.8), paint, solid=True),
-                             box((0, 0, 2.1), (1.2, 1.3, 1.2), glass, solid=True)])
+        return join(
+            drums
+            + [
+                box((0, 0, 1.1), (2.4, 1.5, 0.8), paint, solid=True),
+                box((0, 0, 2.1), (1.2, 1.3, 1.2), glass, solid=True),
+            ]
+        )
     if kind == "loader":
-        body = [box((-1.2, 0, 1.5), (2.8, 2.0, 1.1), paint, solid=True), box((0.2, 0, 2.5), (1.4, 1.4, 1.5), glass, solid=True),
-                box((1.5, 0, 1.1), (1.8, 1.2, 0.7), paint, solid=True)]
+        body = [
+            box((-1.2, 0, 1.5), (2.8, 2.0, 1.1), paint, solid=True),
+            box((0.2, 0, 2.5), (1.4, 1.4, 1.5), glass, solid=True),
+            box((1.5, 0, 1.1), (1.8, 1.2, 0.7), paint, solid=True),
+        ]
         bucket = box((3.4, 0, rng.uniform(0.5, 1.3)), (1.0, 2.6, 0.9), paint, taper=(0.6, 1.0), solid=True)
         arms = [box((2.4, y * 0.7, 1.2), (1.6, 0.2, 0.35), paint) for y in (-1, 1)]
         return join(body + arms + [bucket] + _wheels(CONSTRUCTION, [-1.3, 1.3], 1.05, 0.75, 0.5))
     tracks = [box((0, y * 1.1, 0.45), (3.8, 0.55, 0.9), dark, taper=(0.8, 1.0), solid=True) for y in (-1, 1)]
-    house = [box((-0.5, 0, 1.6), (3.0, 2.5, 1.1), paint, solid=True), box((0.4, 0.7, 2.4), (1.5, 0.95, 1.3), glass, solid=True)]
+    house = [
+        box((-0.5, 0, 1.6), (3.0, 2.5, 1.1), paint, solid=True),
+        box((0.4, 0.7, 2.4), (1.5, 0.95, 1.3), glass, solid=True),
+    ]
     reach, angle = rng.uniform(2.2, 3.2), rng.uniform(0.3, 0.9)
     boom = box((0, 0, 0), (2 * reach, 0.35, 0.5), paint, solid=True).moved(_pitched((0.9, -0.3, 1.9), -angle, reach))
     elbow = np.array([0.9 + 2 * reach * np.cos(angle), -0.3, 1.9 + 2 * reach * np.sin(angle)])
-    stick = box((0, 0, 0), (reach * 1.3, 0.28, 0.4), paint, solid=True).moved(_pitched(elbow, rng.uniform(1.0, 1.5), reach * 0.65))
+    stick = box((0, 0, 0), (reach * 1.3, 0.28, 0.4), paint, solid=True).moved(
+        _pitched(elbow, rng.uniform(1.0, 1.5), reach * 0.65)
+    )
     return join(tracks + [join(house + [boom, stick]).moved(pose(0, 0, 0, rng.uniform(-0.7, 0.7)))])
 
 
@@ -139,8 +198,10 @@ def _person(rng: np.random.Generator, label: int, height: float, stride: float, 
     top, legs = Paint(label, tuple(rng.uniform(0.05, 0.8, 3))), Paint(label, tuple(rng.uniform(0.04, 0.35, 3)))
     skin = Paint(label, tuple(np.array([0.65, 0.45, 0.35]) * rng.uniform(0.4, 1.2)))
     h = height
-    parts = [box((0, 0, 0.68 * h), (0.24, 0.42, 0.36 * h), top, taper=(0.9, 0.95), solid=True),
-             ellipsoid((0, 0, 0.93 * h), (0.1, 0.09, 0.13), skin)]
+    parts = [
+        box((0, 0, 0.68 * h), (0.24, 0.42, 0.36 * h), top, taper=(0.9, 0.95), solid=True),
+        ellipsoid((0, 0, 0.93 * h), (0.1, 0.09, 0.13), skin),
+    ]
     for side in (-1, 1):
         leg = box((0, side * 0.1, 0), (0.15, 0.15, 0.5 * h), legs, solid=True)
         arm = box((0, side * 0.26, 0), (0.1, 0.1, 0.38 * h), top)
@@ -152,10 +213,15 @@ def _person(rng: np.random.Generator, label: int, height: float, stride: float, 
 def _two_wheeler(rng: np.random.Generator, label: int, length: float, radius: float, bulk: float) -> list[Mesh]:
     frame, tyre = Paint(label, _body_colour(rng)), Paint(label, _RUBBER)
     axle = length / 2 - radius
-    parts = [cylinder((x, -0.04 - bulk / 8, radius), radius, 0.08 + bulk / 4, tyre, 10, axis="y") for x in (-axle, axle)]
-    parts += [box((0, 0, radius + 0.22), (axle * 1.5, 0.06 + bulk, 0.12 + 1.2 * bulk), frame),
-              box((axle * 0.8, 0, radius + 0.45), (0.08, 0.06, 0.7), frame), box((axle * 0.7, 0, radius + 0.72), (0.08, 0.6, 0.06), frame),
-              box((-0.25 * axle, 0, radius + 0.5), (0.35 + 2 * bulk, 0.16 + bulk / 2, 0.1), Paint(label, _DARK))]
+    parts = [
+        cylinder((x, -0.04 - bulk / 8, radius), radius, 0.08 + bulk / 4, tyre, 10, axis="y") for x in (-axle, axle)
+    ]
+    parts += [
+        box((0, 0, radius + 0.22), (axle * 1.5, 0.06 + bulk, 0.12 + 1.2 * bulk), frame),
+        box((axle * 0.8, 0, radius + 0.45), (0.08, 0.06, 0.7), frame),
+        box((axle * 0.7, 0, radius + 0.72), (0.08, 0.6, 0.06), frame),
+        box((-0.25 * axle, 0, radius + 0.5), (0.35 + 2 * bulk, 0.16 + bulk / 2, 0.1), Paint(label, _DARK)),
+    ]
     return parts
 
 
@@ -180,7 +246,9 @@ def traffic_cone(rng: np.random.Generator) -> Mesh:
     height, orange = rng.uniform(0.5, 1.05), Paint(CONE, (0.85, 0.25, 0.04))
     wide = rng.uniform(0.13, 0.2) if rng.uniform() < 0.75 else 0.07
     white = cylinder((0, 0, height * 0.45), wide * 0.68, height * 0.2, Paint(CONE, (0.85, 0.85, 0.85)), 8, top=0.75)
-    return join([box((0, 0, 0.03), (0.38, 0.38, 0.06), orange), cylinder((0, 0, 0.04), wide, height, orange, 8, top=0.2), white])
+    return join(
+        [box((0, 0, 0.03), (0.38, 0.38, 0.06), orange), cylinder((0, 0, 0.04), wide, height, orange, 8, top=0.2), white]
+    )
 
 
 def barrier(rng: np.random.Generator) -> Mesh:
@@ -188,14 +256,34 @@ def barrier(rng: np.random.Generator) -> Mesh:
     kind, length = rng.choice(["concrete", "plastic", "board"]), rng.uniform(1.5, 3.0)
     if kind == "board":
         red = Paint(BARRIER, (0.8, 0.15, 0.08))
-        boards = [box((0, 0, z), (length, 0.05, 0.28), Paint(BARRIER, c)) for z, c in ((0.85, red.rgb), (0.45, (0.85, 0.85, 0.85)))]
+        boards = [
+            box((0, 0, z), (length, 0.05, 0.28), Paint(BARRIER, c))
+            for z, c in ((0.85, red.rgb), (0.45, (0.85, 0.85, 0.85)))
+        ]
         return join(boards + [box((x * length, 0, 0.5), (0.08, 0.5, 1.0), red, taper=(1, 0.2)) for x in (-0.4, 0.4)])
-    colour = (0.6, 0.6, 0.57) if kind == "concrete" else [(0.8, 0.3, 0.05), (0.85, 0.85, 0.85), (0.75, 0.1, 0.08)][rng.integers(3)]
+    colour = (
+        (0.6, 0.6, 0.57)
+        if kind == "concrete"
+        else [(0.8, 0.3, 0.05), (0.85, 0.85, 0.85), (0.75, 0.1, 0.08)][rng.integers(3)]
+    )
     height, paint = rng.uniform(0.8, 1.1), Paint(BARRIER, colour)
-    return join([box((0, 0, 0.18), (length, 0.55, 0.36), paint, taper=(1, 0.7), solid=True),
-                 box((0, 0, (0.36 + height) / 2), (length, 0.36, height - 0.36), paint, taper=(1, 0.55), solid=True)])
+    return join(
+        [
+            box((0, 0, 0.18), (length, 0.55, 0.36), paint, taper=(1, 0.7), solid=True),
+            box((0, 0, (0.36 + height) / 2), (length, 0.36, height - 0.36), paint, taper=(1, 0.55), solid=True),
+        ]
+    )
 
 
 MAKERS: dict[int, Callable[[np.random.Generator], Mesh]] = {
-    BARRIER: barrier, BICYCLE: bicycle, BUS: bus, CAR: car, CONSTRUCTION: construction_vehicle, MOTORCYCLE: motorcycle,
-    PEDESTRIAN: pedestrian, CONE: traffic_cone, TRAILER: trailer, TRUCK: truck}
+    BARRIER: barrier,
+    BICYCLE: bicycle,
+    BUS: bus,
+    CAR: car,
+    CONSTRUCTION: construction_vehicle,
+    MOTORCYCLE: motorcycle,
+    PEDESTRIAN: pedestrian,
+    CONE: traffic_cone,
+    TRAILER: trailer,
+    TRUCK: truck,
+}

@@ -5,11 +5,15 @@ from collections.abc import Callable
 import numpy as np
 
 from . import actors, scenery
-from .mesh import GRASS, GROUND, PLAIN, Mesh, Paint, join, lattice_triangles
+from .mesh import GRASS, GROUND, Mesh, Paint, join, lattice_triangles
 from .road import BLOCK, CURB_RUN, DRIVEABLE, HALF_WIDTH, OTHER_FLAT, SIDEWALK, TERRAIN, Road
 
-_GROUND_RGB = {DRIVEABLE: (0.24, 0.24, 0.25), OTHER_FLAT: (0.42, 0.38, 0.33), SIDEWALK: (0.52, 0.5, 0.47),
-               TERRAIN: (0.3, 0.34, 0.16)}
+_GROUND_RGB = {
+    DRIVEABLE: (0.24, 0.24, 0.25),
+    OTHER_FLAT: (0.42, 0.38, 0.33),
+    SIDEWALK: (0.52, 0.5, 0.47),
+    TERRAIN: (0.3, 0.34, 0.16),
+}
 
 
 class Block:
@@ -46,7 +50,12 @@ class Block:
             s = np.unique(np.concatenate([s, [low - CURB_RUN, low, high, high + CURB_RUN]]))
         curb, inner, outer = self.road.edges(s)
         fan = np.concatenate([np.arange(0.5, 30, 1.0), np.arange(31, 200, 2.5)])
-        right = [curb * f for f in (0.25, 0.5, 0.75, 1.0)] + [curb + CURB_RUN, inner + 0.05, (inner + outer) / 2 + 0.05, outer + 0.06]
+        right = [curb * f for f in (0.25, 0.5, 0.75, 1.0)] + [
+            curb + CURB_RUN,
+            inner + 0.05,
+            (inner + outer) / 2 + 0.05,
+            outer + 0.06,
+        ]
         right += [outer + reach for reach in fan if reach + outer.max() < HALF_WIDTH]
         half = np.stack(right, 1)
         d = np.concatenate([-half[:, ::-1], np.zeros((len(s), 1)), half], 1)
@@ -92,8 +101,13 @@ class Block:
     def _crosswalk(self, s: float) -> list[Mesh]:
         edge = float(self.road.half_width(np.float64(s)))
         bars = np.arange(-edge + 0.4, edge - 0.8, 1.1)
-        return [self._decal(np.tile([[s, s + 1.5], [s + 1.5, s + 3]], (len(bars), 1)),
-                            np.repeat(np.stack([bars, bars + 0.5], 1), 2, 0), (0.8, 0.8, 0.78))]
+        return [
+            self._decal(
+                np.tile([[s, s + 1.5], [s + 1.5, s + 3]], (len(bars), 1)),
+                np.repeat(np.stack([bars, bars + 0.5], 1), 2, 0),
+                (0.8, 0.8, 0.78),
+            )
+        ]
 
     def _decal(self, s: np.ndarray, d: np.ndarray, rgb: tuple) -> Mesh:
         """Painted rectangles on the road: (N, 2) station and offset ranges."""
@@ -150,7 +164,9 @@ class Block:
             return
         rng, curb = self.rng, self._edges(self.start)[0]
         row = side * (curb - min(self.style.parking, 2.2) + 0.1) if self.style.parking else side * (curb + 0.6)
-        maker, label, gap = [(actors.barrier, 1, rng.uniform(2.2, 3.4)), (actors.traffic_cone, 8, rng.uniform(1.5, 4))][rng.integers(2)]
+        maker, label, gap = [(actors.barrier, 1, rng.uniform(2.2, 3.4)), (actors.traffic_cone, 8, rng.uniform(1.5, 4))][
+            rng.integers(2)
+        ]
         first, last = np.sort(rng.uniform(self.start + 1, self.stop - 1, 2))
         for s in np.arange(first, max(last, first + 9), gap):
             self._put_object(label, maker(rng), s, row + rng.normal(0, 0.08), rng.normal(0, 0.06), 0)
@@ -192,7 +208,12 @@ class Block:
             self._parking_lot(side)
         elif kind == "plaza":
             for s in self._scatter(4):
-                self._put(scenery.street_box(self.rng), s, side * (self._edges(s)[2] + self.rng.uniform(1, 20)), self.rng.uniform(0, 6))
+                self._put(
+                    scenery.street_box(self.rng),
+                    s,
+                    side * (self._edges(s)[2] + self.rng.uniform(1, 20)),
+                    self.rng.uniform(0, 6),
+                )
         if kind != "building" and self.rng.uniform() < 0.5 * self.style.urban + 0.1:
             self._buildings(side, self.rng.uniform(18, 32))
 
@@ -204,7 +225,12 @@ class Block:
             if length > 4 and self._free(s + length / 2, side * (front + depth / 2), length, depth):
                 storeys = max(1, self.style.storeys * rng.uniform(0.5, 1.4))
                 facing = np.pi if side > 0 else 0.0
-                self._put(scenery.building(rng, length, depth, storeys), s + length / 2, side * front, facing + rng.normal(0, 0.02))
+                self._put(
+                    scenery.building(rng, length, depth, storeys),
+                    s + length / 2,
+                    side * front,
+                    facing + rng.normal(0, 0.02),
+                )
             s += length + (0.0 if self.style.urban > 0.75 else rng.uniform(0.5, 10))
 
     def _parking_lot(self, side: int) -> None:
@@ -274,9 +300,18 @@ class Block:
             edge = self._edges(s)
             reach = rng.uniform(edge[1], edge[2]) if self.style.walk else edge[2] + rng.uniform(0.5, 3)
             for _ in range(1 + rng.poisson(0.4)):
-                self._put_object(7, actors.pedestrian(rng), s + rng.normal(0, 0.6), side * (reach + rng.normal(0, 0.4)), rng.uniform(0, 6), 0)
+                self._put_object(
+                    7,
+                    actors.pedestrian(rng),
+                    s + rng.normal(0, 0.6),
+                    side * (reach + rng.normal(0, 0.4)),
+                    rng.uniform(0, 6),
+                    0,
+                )
         for s in self._scatter(0.5 * self.style.urban):
             label = int(rng.choice([2, 6]))
             d = side * (self._edges(s)[0] + rng.uniform(0.7, 1.6))
             for k in range(rng.integers(1, 6)):
-                self._put_object(label, actors.MAKERS[label](rng, rider=False), s + 0.75 * k, d, np.pi / 2 + rng.normal(0, 0.15), 0)
+                self._put_object(
+                    label, actors.MAKERS[label](rng, rider=False), s + 0.75 * k, d, np.pi / 2 + rng.normal(0, 0.15), 0
+                )

@@ -1,6 +1,7 @@
 """A seeded drive through the procedural world, frame by frame."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -61,10 +62,18 @@ class SyntheticFrame:
     boxes: tuple[ObjectBox, ...]
 
 
+@lru_cache(maxsize=1)
+def _world(seed: int) -> World:
+    """The world of a seed; the last one is kept, because the frames of a drive are mostly made one after another."""
+    return World(Road(seed, draw_style(np.random.default_rng([seed, 0]))))
+
+
 class SyntheticDrive:
     """A drive: `frame(0)`, `frame(1)` ... are 0.5 s and some 3 to 6 m apart. The same seed gives the same frames."""
 
-    def __init__(self, seed: int, rig: Rig | None = None, image_size: tuple[int, int] | None = None, interval: float = 0.5):
+    def __init__(
+        self, seed: int, rig: Rig | None = None, image_size: tuple[int, int] | None = None, interval: float = 0.5
+    ):
         """
         Args:
             seed: of the world, its light and everything in it.
@@ -74,8 +83,8 @@ class SyntheticDrive:
         """
         self.seed, self.rig, self.interval = seed, rig or nuscenes_rig(), interval
         self.cameras = tuple(c.resized(image_size) if image_size else c for c in self.rig.cameras)
-        self.style = draw_style(np.random.default_rng([seed, 0]))
-        self.world = World(Road(seed, self.style))
+        self.world = _world(seed)
+        self.style = self.world.road.style
         rng = np.random.default_rng([seed, 7])
         self.painter = Painter(draw_light(rng), rng)
         self.spec = GridSpec()
@@ -91,8 +100,8 @@ class SyntheticDrive:
 
     def map_from_base(self, index: int) -> np.ndarray:
         """(4, 4) float64 pose of the vehicle: on the road, with the small movements of its springs."""
-        rng = np.random.default_rng([self.seed, 8, index])
         s = self._station(index)
+        rng = np.random.default_rng([self.seed, 8, index])
         pose = self.world.road.pose(s, self._offset + rng.normal(0, 0.05), rng.normal(0, 0.01))
         roll, pitch = self._tilt + rng.normal(0, 0.005, 2)
         sway = np.array([[1, 0, pitch, 0], [0, 1, -roll, 0], [-pitch, roll, 1, rng.normal(0, 0.02)], [0, 0, 0, 1]])
@@ -103,16 +112,16 @@ class SyntheticDrive:
 
     def frame(self, index: int, images: bool = True) -> SyntheticFrame:
         """Render one frame; without `images` only the sweep and the truth."""
-        steps = index * self.interval / 0.5
+        station = self._station(index)
         rng = np.random.default_rng([self.seed, 9, index])
-        window = self.world.around(self._station(index))
-        mesh, tags = self.world.moving(steps, self._station(index), self.style.speed)
+        window = self.world.around(station)
+        mesh, tags = self.world.moving(index * self.interval / 0.5, station, self.style.speed)
         bodies = (window.body, Body(mesh, window.origin))
         base = self.map_from_base(index)
         lidar = self.rig.lidar
         map_from_grid = base @ lidar.base_from_lidar
         own = Body(self._own.moved(base), window.origin)
-        seen = sweep(lidar, (*bodies, own), _shifted(map_from_grid, -window.origin), rng)
+        seen = sweep(lidar, (*bodies, own), _shifted(map_from_grid, -window.origin), rng, self.style.grass)
         semantics = self._semantics(window, mesh, map_from_grid, seen)
         cameras = tuple(self._photograph(c, bodies, base, window.origin, rng) for c in self.cameras) if images else ()
         boxes = _near_boxes(window.tagged, tags, base[:3, 3])
@@ -121,14 +130,20 @@ class SyntheticDrive:
 
     def _semantics(self, window: Window, mesh: Mesh, map_from_grid: np.ndarray, seen: Sweep) -> np.ndarray:
         near = 0.75 * BLOCK + max(self.spec.high) * 2**0.5
-        ground, things = ([one for one in surfaces if np.linalg.norm((one.origin - map_from_grid[:3, 3])[:2]) < near]
-                          for surfaces in (window.ground, window.things))
+        ground, things = (
+            [one for one in surfaces if np.linalg.norm((one.origin - map_from_grid[:3, 3])[:2]) < near]
+            for surfaces in (window.ground, window.things)
+        )
         things.append(sample(mesh.triangles, mesh.labels, window.origin, SAMPLE))
         grid = voxelise(self.spec, np.linalg.inv(map_from_grid), ground, things, window.solids + mesh.solids)
-        mark_points(grid, self.spec, np.eye(4), seen.exact, seen.labels, only_empty=True)  # corners that the samples missed
+        mark_points(
+            grid, self.spec, np.eye(4), seen.exact, seen.labels, only_empty=True
+        )  # corners that the samples missed
         return grid
 
-    def _photograph(self, camera, bodies, base: np.ndarray, origin: np.ndarray, rng: np.random.Generator) -> CameraImage:
+    def _photograph(
+        self, camera, bodies, base: np.ndarray, origin: np.ndarray, rng: np.random.Generator
+    ) -> CameraImage:
         local_from_camera = _shifted(base @ camera.base_from_camera, -origin)
         image = self.painter.image(camera, bodies, local_from_camera, origin, rng)
         camera_from_grid = np.linalg.inv(camera.base_from_camera) @ self.rig.lidar.base_from_lidar

@@ -11,22 +11,32 @@ from .root import Recording, write_nuscenes_root
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 on success, 1 when it could not be done."""
-    parser = argparse.ArgumentParser(prog="make_synthetic", description=__doc__,
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="make_synthetic", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("out", type=Path, help="folder to write; frames that are there already are kept")
     parser.add_argument("--scenes", type=int, default=2, help="number of drives")
     parser.add_argument("--frames", type=int, default=8, help="key frames in each drive")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first drive; the next ones follow it")
     parser.add_argument("--hz", type=float, default=2.0, help="key frames per second")
-    parser.add_argument("--image-scale", type=float, default=1.0, help="of 1600 x 900 images; calibration is scaled too")
+    parser.add_argument(
+        "--image-scale", type=float, default=1.0, help="of 1600 x 900 images; calibration is scaled too"
+    )
     parser.add_argument("--jpeg-quality", type=int, default=92, help="1 to 100")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments = parser.parse_args(argv)
     try:
         recording = Recording(arguments.hz, arguments.image_scale, arguments.jpeg_quality)
-        write_nuscenes_root(arguments.out, arguments.scenes, arguments.frames, arguments.seed, recording,
-                            arguments.workers, not arguments.quiet)
+        write_nuscenes_root(
+            arguments.out,
+            arguments.scenes,
+            arguments.frames,
+            arguments.seed,
+            recording,
+            arguments.workers,
+            not arguments.quiet,
+        )
     except (DatasetError, OSError) as error:
         print(f"make_synthetic: {error}", file=sys.stderr)
         return 1

@@ -40,8 +40,12 @@ class Mesh:
         """Triangles (F, 3, 3) of one paint; `shade` scalar or (F,) scales the albedo."""
         count = len(triangles)
         albedo = np.broadcast_to(np.reshape(shade, (-1, 1)) * np.float32(paint.rgb), (count, 3)).astype(np.float32)
-        return Mesh(np.asarray(triangles, np.float32).reshape(-1, 3, 3), np.full(count, paint.label, np.uint8), albedo,
-                    np.full(count, paint.texture, np.uint8))
+        return Mesh(
+            np.asarray(triangles, np.float32).reshape(-1, 3, 3),
+            np.full(count, paint.label, np.uint8),
+            albedo,
+            np.full(count, paint.texture, np.uint8),
+        )
 
     def moved(self, target_from_mesh: np.ndarray) -> "Mesh":
         """The mesh in another frame; (4, 4) rigid transform."""
@@ -60,8 +64,10 @@ def join(meshes: list[Mesh]) -> Mesh:
     """All meshes as one."""
     if not meshes:
         return Mesh.painted(np.zeros((0, 3, 3), np.float32), Paint(0, (0, 0, 0)))
-    return Mesh(*(np.concatenate([getattr(m, name) for m in meshes]) for name in
-                  ("triangles", "labels", "albedo", "texture")), [solid for m in meshes for solid in m.solids])
+    return Mesh(
+        *(np.concatenate([getattr(m, name) for m in meshes]) for name in ("triangles", "labels", "albedo", "texture")),
+        [solid for m in meshes for solid in m.solids],
+    )
 
 
 def pose(x: float, y: float, z: float, yaw: float = 0.0) -> np.ndarray:
@@ -75,8 +81,15 @@ _QUADS = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), 
 _CUBE_FACES = np.array([[q[i] for i in t] for q in _QUADS for t in ((0, 1, 2), (0, 2, 3))])
 
 
-def box(centre: tuple, size: tuple, paint: Paint, yaw: float = 0.0, taper: tuple = (1.0, 1.0), solid: bool = False,
-        shift: float = 0.0) -> Mesh:
+def box(
+    centre: tuple,
+    size: tuple,
+    paint: Paint,
+    yaw: float = 0.0,
+    taper: tuple = (1.0, 1.0),
+    solid: bool = False,
+    shift: float = 0.0,
+) -> Mesh:
     """A box; its top is scaled by `taper` along x and y and moved by `shift` metres along x."""
     corners = _CUBE * (np.asarray(size, np.float32) / 2)
     top = corners[:, 2] > 0
@@ -99,8 +112,9 @@ def _unit_cylinder(sides: int) -> np.ndarray:
     return np.concatenate([np.stack(p, 1) for p in parts]).astype(np.float32)
 
 
-def cylinder(base: tuple, radius: float, height: float, paint: Paint, sides: int = 8, top: float = 1.0,
-             axis: str = "z") -> Mesh:
+def cylinder(
+    base: tuple, radius: float, height: float, paint: Paint, sides: int = 8, top: float = 1.0, axis: str = "z"
+) -> Mesh:
     """A capped cylinder from `base` along `axis`; `top` scales the far radius (0 makes a cone)."""
     points = _unit_cylinder(sides).copy()
     points[..., :2] *= radius * np.where(points[..., 2:] > 0.5, top, 1.0)
@@ -112,19 +126,30 @@ def cylinder(base: tuple, radius: float, height: float, paint: Paint, sides: int
 def ellipsoid(centre: tuple, radii: tuple, paint: Paint, rings: int = 4, sides: int = 8) -> Mesh:
     """A closed ellipsoid of `rings` x `sides` quads."""
     polar, angle = np.linspace(0, np.pi, rings + 1), np.linspace(0, 2 * np.pi, sides + 1)
-    points = np.stack([np.outer(np.sin(polar), np.cos(angle)), np.outer(np.sin(polar), np.sin(angle)),
-                       np.outer(np.cos(polar), np.ones(sides + 1))], -1) * radii + centre
+    points = (
+        np.stack(
+            [
+                np.outer(np.sin(polar), np.cos(angle)),
+                np.outer(np.sin(polar), np.sin(angle)),
+                np.outer(np.cos(polar), np.ones(sides + 1)),
+            ],
+            -1,
+        )
+        * radii
+        + centre
+    )
     return Mesh.painted(lattice_triangles(points), paint)
 
 
 def lattice_triangles(points: np.ndarray) -> np.ndarray:
-    """(M, N, 3) lattice points to (2 * (M - 1) * (N - 1), 3, 3) triangles; the first half and the second half pair up."""
+    """Two triangles a cell: (M, N, 3) points to (2 * (M - 1) * (N - 1), 3, 3); the halves of the result pair up."""
     a, b, c, d = points[:-1, :-1], points[1:, :-1], points[1:, 1:], points[:-1, 1:]
     return np.concatenate([np.stack([a, b, c], 2).reshape(-1, 3, 3), np.stack([a, c, d], 2).reshape(-1, 3, 3)])
 
 
-def leaves(rng: np.random.Generator, centre: tuple, radii: tuple, count: int, size: float, paint: Paint,
-           boxy: bool = False) -> Mesh:
+def leaves(
+    rng: np.random.Generator, centre: tuple, radii: tuple, count: int, size: float, paint: Paint, boxy: bool = False
+) -> Mesh:
     """A porous cloud of small random triangles, denser towards its skin (an ellipsoid, or a box when `boxy`)."""
     direction = rng.normal(size=(count, 3))
     norm = np.abs(direction).max(1) if boxy else np.linalg.norm(direction, axis=1)

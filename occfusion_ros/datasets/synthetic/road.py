@@ -145,8 +145,12 @@ class Road:
         outside, _ = self._openness(s, left)
         label = np.full(s.shape, TERRAIN, np.uint8)
         block = np.floor(s / BLOCK).astype(int)
-        lot_class = {"building": SIDEWALK if self.style.urban > 0.7 else TERRAIN, "green": TERRAIN,
-                     "parking": DRIVEABLE, "plaza": OTHER_FLAT}
+        lot_class = {
+            "building": SIDEWALK if self.style.urban > 0.7 else TERRAIN,
+            "green": TERRAIN,
+            "parking": DRIVEABLE,
+            "plaza": OTHER_FLAT,
+        }
         for k in np.unique(block):
             for side in (0, 1):
                 mine = (block == k) & (left == side)

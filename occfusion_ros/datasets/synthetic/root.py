@@ -4,7 +4,6 @@ import json
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -48,8 +47,15 @@ class Recording:
         return SyntheticDrive(seed, rig, size, interval=1 / self.hz)
 
 
-def write_nuscenes_root(out: Path, scenes: int, frames: int, seed: int = 0, recording: Recording | None = None,
-                        workers: int = 1, progress: bool = True) -> None:
+def write_nuscenes_root(
+    out: Path,
+    scenes: int,
+    frames: int,
+    seed: int = 0,
+    recording: Recording | None = None,
+    workers: int = 1,
+    progress: bool = True,
+) -> None:
     """Write drives `seed` to `seed + scenes - 1`, each with `frames` key frames; frames that are there are kept.
 
     Files: the tables in ``v1.0-mini``, ``samples/<CHANNEL>/``, ``lidarseg/`` and ``occupancy/<sample_data token>.npz``
@@ -57,12 +63,17 @@ def write_nuscenes_root(out: Path, scenes: int, frames: int, seed: int = 0, reco
     """
     recording = recording or Recording()
     if min(scenes, frames, workers) < 1 or seed < 0:
-        raise DatasetError(f"expected at least 1 scene, frame and worker and a seed >= 0, got {scenes}, {frames}, {workers}, {seed}")
+        raise DatasetError(
+            f"expected at least 1 scene, frame and worker and a seed >= 0, got {scenes}, {frames}, {workers}, {seed}"
+        )
     _check_recording(Path(out), recording)
     wanted = [(s, index) for s in range(seed, seed + scenes) for index in range(frames)]
     missing = [job for job in wanted if not _record_path(out, *job).exists()]
-    chunks = [[job for job in missing if job[0] == s][i:i + _CHUNK] for s in range(seed, seed + scenes)
-              for i in range(0, frames, _CHUNK)]
+    chunks = [
+        [job for job in missing if job[0] == s][i : i + _CHUNK]
+        for s in range(seed, seed + scenes)
+        for i in range(0, frames, _CHUNK)
+    ]
     _write_all(Path(out), [chunk for chunk in chunks if chunk], recording, workers, progress)
     records = [json.loads(_record_path(out, *job).read_text()) for job in wanted]
     for name, rows in tables.all_tables(records, recording.drive(seed)).items():
@@ -79,9 +90,14 @@ def _check_recording(out: Path, recording: Recording) -> None:
     _write_text(path, json.dumps(mine))
 
 
-def _write_all(out: Path, chunks: list[list[tuple[int, int]]], recording: Recording, workers: int, progress: bool) -> None:
+def _write_all(
+    out: Path, chunks: list[list[tuple[int, int]]], recording: Recording, workers: int, progress: bool
+) -> None:
     from tqdm import tqdm
-    with tqdm(total=sum(map(len, chunks)), unit="frame", desc="synthetic frames", disable=not (progress and chunks)) as bar:
+
+    with tqdm(
+        total=sum(map(len, chunks)), unit="frame", desc="synthetic frames", disable=not (progress and chunks)
+    ) as bar:
         if workers == 1:
             for chunk in chunks:
                 for job in chunk:
@@ -94,25 +110,26 @@ def _write_all(out: Path, chunks: list[list[tuple[int, int]]], recording: Record
                 bar.update(task.result())
 
 
-@lru_cache(maxsize=1)
-def _drive(seed: int, recording: Recording) -> SyntheticDrive:
-    return recording.drive(seed)
-
-
 def _write_frames(out: Path, jobs: list[tuple[int, int]], recording: Recording) -> int:
     """Make frames (seed, index) and write their files; each frame's record comes last and says that it is whole."""
     for seed, index in jobs:
-        frame = _drive(seed, recording).frame(index)
+        frame = recording.drive(seed).frame(index)
         stamp = tables.stamp(seed, index, recording.hz)
         _write_samples(out, seed, stamp, frame, recording.jpeg_quality)
-        record = {"seed": seed, "index": index, "stamp": stamp, "map_from_base": frame.map_from_base.tolist(),
-                  "boxes": [_box_record(box, frame) for box in frame.boxes]}
+        record = {
+            "seed": seed,
+            "index": index,
+            "stamp": stamp,
+            "map_from_base": frame.map_from_base.tolist(),
+            "boxes": [_box_record(box, frame) for box in frame.boxes],
+        }
         _write_text(_record_path(out, seed, index), json.dumps(record))
     return len(jobs)
 
 
 def _write_samples(out: Path, seed: int, stamp: int, frame: SyntheticFrame, jpeg_quality: int) -> None:
     import cv2
+
     points = frame.frame.points
     rows = np.concatenate([points[:, :3], np.round(points[:, 3:] * 255), frame.rings[:, None]], 1).astype(np.float32)
     _folder(out / tables.sample_file(seed, "LIDAR_TOP", stamp)).write_bytes(rows.tobytes())
@@ -132,8 +149,14 @@ def _box_record(box: ObjectBox, frame: SyntheticFrame) -> dict:
     local = frame.exact_points @ box_from_grid[:3, :3].T + box_from_grid[:3, 3]
     inside = ((local > low - 0.05) & (local < high + 0.05)).all(1) & (frame.point_labels == box.label)
     centre = box.map_from_object @ np.append((low + high) / 2, 1)
-    return {"label": box.label, "identity": box.identity, "centre": centre[:3].tolist(), "size": (high - low)[[1, 0, 2]].tolist(),
-            "rotation": tables.quaternion(box.map_from_object), "points": int(inside.sum())}
+    return {
+        "label": box.label,
+        "identity": box.identity,
+        "centre": centre[:3].tolist(),
+        "size": (high - low)[[1, 0, 2]].tolist(),
+        "rotation": tables.quaternion(box.map_from_object),
+        "points": int(inside.sum()),
+    }
 
 
 def _record_path(out: Path, seed: int, index: int) -> Path:
@@ -156,4 +179,5 @@ def _write_text(path: Path, text: str) -> None:
 def _write_map(path: Path) -> None:
     """The empty mask that readers of the format expect."""
     import cv2
+
     cv2.imwrite(str(_folder(path)), np.zeros((8, 8), np.uint8))

@@ -36,13 +36,21 @@ def lidar_directions(lidar: Lidar, start: float = 0.0) -> np.ndarray:
     """(beams * steps, 3) float64 unit directions in the LiDAR frame, beam by beam, from azimuth `start` (radians)."""
     elevation = np.radians(lidar.elevations)[:, None]
     azimuth = start + np.linspace(0, 2 * np.pi, lidar.azimuth_steps, endpoint=False)[None]
-    flat = np.broadcast_arrays(np.cos(elevation) * np.sin(azimuth), np.cos(elevation) * np.cos(azimuth), np.sin(elevation))
+    flat = np.broadcast_arrays(
+        np.cos(elevation) * np.sin(azimuth), np.cos(elevation) * np.cos(azimuth), np.sin(elevation)
+    )
     return np.stack(flat, -1).reshape(-1, 3)
 
 
-def sweep(lidar: Lidar, bodies: tuple[Body, ...], local_from_lidar: np.ndarray,
-          rng: np.random.Generator) -> Sweep:
-    """One turn of the LiDAR; (4, 4) `local_from_lidar` leads to the frame of the bodies."""
+def sweep(
+    lidar: Lidar, bodies: tuple[Body, ...], local_from_lidar: np.ndarray, rng: np.random.Generator, grass: float = 0.0
+) -> Sweep:
+    """One turn of the LiDAR.
+
+    Args:
+        local_from_lidar: (4, 4), to the frame of the bodies.
+        grass: metres above the ground within which rays are caught by grass.
+    """
     directions = lidar_directions(lidar, rng.uniform(0, 2 * np.pi))
     turned = (directions @ local_from_lidar[:3, :3].T).astype(np.float32)
     hits = cast(bodies, np.tile(local_from_lidar[:3, 3].astype(np.float32), (len(turned), 1)), turned)
@@ -51,7 +59,8 @@ def sweep(lidar: Lidar, bodies: tuple[Body, ...], local_from_lidar: np.ndarray,
     lost = lidar.dropout + 0.25 * np.clip(hits.distance / lidar.max_range, 0, 1) ** 2 / (0.2 + 3 * bright)
     lost = np.where(hits.texture == GLASS, np.maximum(lost, 0.35), lost)
     seen = (hits.distance < lidar.max_range) & (hits.distance > lidar.min_range) & (rng.uniform(size=len(lost)) > lost)
-    distance = hits.distance[seen]
+    blade = grass * rng.beta(1, 2, len(turned)) * (hits.texture == GRASS)
+    distance = (hits.distance - np.minimum(blade / np.maximum(-turned[:, 2], 0.05), 0.8))[seen]
     exact = directions[seen] * distance[:, None]
     noisy = directions[seen] * (distance + rng.normal(0, lidar.range_noise, len(distance)))[:, None]
     intensity = np.clip(0.35 * bright[seen] * rng.lognormal(0, 0.35, len(distance)), 0, 1)
@@ -59,10 +68,13 @@ def sweep(lidar: Lidar, bodies: tuple[Body, ...], local_from_lidar: np.ndarray,
     near = rng.uniform((-0.05, -0.6, -0.05), (0.05, 0.1, 0.02), (ghosts.sum(), 3))
     ring = np.arange(len(directions)) // lidar.azimuth_steps
     return Sweep(
-        points=np.concatenate([np.c_[noisy, intensity], np.c_[near, rng.uniform(0, 0.5, len(near))]]).astype(np.float32),
+        points=np.concatenate([np.c_[noisy, intensity], np.c_[near, rng.uniform(0, 0.5, len(near))]]).astype(
+            np.float32
+        ),
         labels=np.concatenate([hits.label[seen], np.full(len(near), IGNORE, np.uint8)]),
         exact=np.concatenate([exact, near]).astype(np.float32),
-        rings=np.concatenate([ring[seen], ring[ghosts]]).astype(np.uint8))
+        rings=np.concatenate([ring[seen], ring[ghosts]]).astype(np.uint8),
+    )
 
 
 def _brightness(hits: Hits, rays: np.ndarray) -> np.ndarray:
@@ -81,7 +93,9 @@ def camera_directions(camera: Camera, step: int = 1) -> np.ndarray:
 
 def look(camera: Camera, bodies: tuple[Body, ...], local_from_camera: np.ndarray) -> tuple[Hits, np.ndarray]:
     """First hits of all pixels (row by row) and their unit directions (N, 3) float32 in the frame of the bodies."""
-    turned = np.ascontiguousarray(camera_directions(camera).reshape(-1, 3) @ local_from_camera[:3, :3].T.astype(np.float32))
+    turned = np.ascontiguousarray(
+        camera_directions(camera).reshape(-1, 3) @ local_from_camera[:3, :3].T.astype(np.float32)
+    )
     origins = np.tile(local_from_camera[:3, 3].astype(np.float32), (len(turned), 1))
     return cast(bodies, origins, turned), turned
 
@@ -93,9 +107,15 @@ class Painter:
         self.light = light
         self.noise = _tileable_noise(rng)
 
-    def image(self, camera: Camera, bodies: tuple[Body, ...], local_from_camera: np.ndarray, origin: np.ndarray,
-              rng: np.random.Generator) -> np.ndarray:
-        """(H, W, 3) uint8 RGB; `origin` (3,) is the map position of the bodies' frame, so that textures stay in place."""
+    def image(
+        self,
+        camera: Camera,
+        bodies: tuple[Body, ...],
+        local_from_camera: np.ndarray,
+        origin: np.ndarray,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """(H, W, 3) uint8 RGB; `origin` (3,): map position of the bodies' frame, which textures are anchored to."""
         hits, rays = look(camera, bodies, local_from_camera)
         hit = hits.label > 0
         colour = self._sky(rays)
@@ -111,12 +131,22 @@ class Painter:
         up = np.clip(rays[:, 2:], 0, 1) ** np.float32(0.6)
         return self.light.sky_low.astype(np.float32) * (1 - up) + self.light.sky_high.astype(np.float32) * up
 
-    def _lit(self, hits: Hits, rays: np.ndarray, hit: np.ndarray, bodies: tuple[Body, ...], local_from_camera: np.ndarray,
-             origin: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    def _lit(
+        self,
+        hits: Hits,
+        rays: np.ndarray,
+        hit: np.ndarray,
+        bodies: tuple[Body, ...],
+        local_from_camera: np.ndarray,
+        origin: np.ndarray,
+        size: tuple[int, int],
+    ) -> np.ndarray:
         """Light leaving the surfaces that were hit, (N, 3) float32."""
         position = rays[hit] * hits.distance[hit][:, None] + local_from_camera[:3, 3].astype(np.float32)
         normal, sun = hits.normal[hit], self.light.sun.astype(np.float32)
-        albedo = self._textured(hits.albedo[hit], hits.texture[hit], position + (origin % 1024).astype(np.float32), normal)
+        albedo = self._textured(
+            hits.albedo[hit], hits.texture[hit], position + (origin % 1024).astype(np.float32), normal
+        )
         facing = normal @ sun
         facing = np.where(hits.texture[hit] == LEAVES, 0.35 + 0.4 * np.abs(facing), np.maximum(facing, 0))
         lit = np.zeros(len(rays), np.float32)
@@ -125,8 +155,15 @@ class Painter:
         sky = np.float32(self.light.ambient) * (0.7 + 0.3 * normal[:, 2])
         return albedo * (direct * facing + sky)[:, None]
 
-    def _sunlit(self, lit: np.ndarray, position: np.ndarray, normal: np.ndarray, hit: np.ndarray, bodies: tuple[Body, ...],
-                size: tuple[int, int]) -> np.ndarray:
+    def _sunlit(
+        self,
+        lit: np.ndarray,
+        position: np.ndarray,
+        normal: np.ndarray,
+        hit: np.ndarray,
+        bodies: tuple[Body, ...],
+        size: tuple[int, int],
+    ) -> np.ndarray:
         """1 in the sun, 0 in shadow, for the pixels hit; cast for one pixel in each small square of them."""
         if self.light.sun_strength < 0.3:
             return np.ones(len(position), np.float32)
@@ -142,7 +179,9 @@ class Painter:
             sunny[coarse[probe][shaded]] = 0
         return sunny[coarse[hit]]
 
-    def _textured(self, albedo: np.ndarray, texture: np.ndarray, position: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    def _textured(
+        self, albedo: np.ndarray, texture: np.ndarray, position: np.ndarray, normal: np.ndarray
+    ) -> np.ndarray:
         """Albedo (N, 3) with the pattern of its texture kind, anchored in the map."""
         x, y, z = position.T
         wavy = texture >= GROUND

@@ -10,17 +10,58 @@ VERSION = "v1.0-mini"
 MAP_FILE = "maps/empty.png"
 _EPOCH = 1_600_000_000_000_000  # microseconds
 _CATEGORIES = (
-    "noise", "animal", "human.pedestrian.adult", "human.pedestrian.child", "human.pedestrian.construction_worker",
-    "human.pedestrian.personal_mobility", "human.pedestrian.police_officer", "human.pedestrian.stroller",
-    "human.pedestrian.wheelchair", "movable_object.barrier", "movable_object.debris", "movable_object.pushable_pullable",
-    "movable_object.trafficcone", "static_object.bicycle_rack", "vehicle.bicycle", "vehicle.bus.bendy", "vehicle.bus.rigid",
-    "vehicle.car", "vehicle.construction", "vehicle.emergency.ambulance", "vehicle.emergency.police", "vehicle.motorcycle",
-    "vehicle.trailer", "vehicle.truck", "flat.driveable_surface", "flat.other", "flat.sidewalk", "flat.terrain",
-    "static.manmade", "static.other", "static.vegetation", "vehicle.ego")
+    "noise",
+    "animal",
+    "human.pedestrian.adult",
+    "human.pedestrian.child",
+    "human.pedestrian.construction_worker",
+    "human.pedestrian.personal_mobility",
+    "human.pedestrian.police_officer",
+    "human.pedestrian.stroller",
+    "human.pedestrian.wheelchair",
+    "movable_object.barrier",
+    "movable_object.debris",
+    "movable_object.pushable_pullable",
+    "movable_object.trafficcone",
+    "static_object.bicycle_rack",
+    "vehicle.bicycle",
+    "vehicle.bus.bendy",
+    "vehicle.bus.rigid",
+    "vehicle.car",
+    "vehicle.construction",
+    "vehicle.emergency.ambulance",
+    "vehicle.emergency.police",
+    "vehicle.motorcycle",
+    "vehicle.trailer",
+    "vehicle.truck",
+    "flat.driveable_surface",
+    "flat.other",
+    "flat.sidewalk",
+    "flat.terrain",
+    "static.manmade",
+    "static.other",
+    "static.vegetation",
+    "vehicle.ego",
+)
 _CATEGORY_OF_LABEL = (
-    "noise", "movable_object.barrier", "vehicle.bicycle", "vehicle.bus.rigid", "vehicle.car", "vehicle.construction",
-    "vehicle.motorcycle", "human.pedestrian.adult", "movable_object.trafficcone", "vehicle.trailer", "vehicle.truck",
-    "flat.driveable_surface", "flat.other", "flat.sidewalk", "flat.terrain", "static.manmade", "static.vegetation")
+    "noise",
+    "movable_object.barrier",
+    "vehicle.bicycle",
+    "vehicle.bus.rigid",
+    "vehicle.car",
+    "vehicle.construction",
+    "vehicle.motorcycle",
+    "human.pedestrian.adult",
+    "movable_object.trafficcone",
+    "vehicle.trailer",
+    "vehicle.truck",
+    "flat.driveable_surface",
+    "flat.other",
+    "flat.sidewalk",
+    "flat.terrain",
+    "static.manmade",
+    "static.vegetation",
+)
 
 LIDARSEG_INDEX = np.zeros(256, np.uint8)  # label to nuScenes-lidarseg's index; what has no label becomes noise
 LIDARSEG_INDEX[:17] = [_CATEGORIES.index(name) for name in _CATEGORY_OF_LABEL]
@@ -60,9 +101,14 @@ def lidarseg_file(lidar_token: str) -> str:
 def quaternion(transform: np.ndarray) -> list[float]:
     """Unit quaternion (w, x, y, z) of a (4, 4) rigid transform: the eigenvector of Bar-Itzhack's matrix."""
     r = transform
-    k = np.array([[r[0, 0] - r[1, 1] - r[2, 2], 0, 0, 0], [r[0, 1] + r[1, 0], r[1, 1] - r[0, 0] - r[2, 2], 0, 0],
-                  [r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[2, 2] - r[0, 0] - r[1, 1], 0],
-                  [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], r[0, 0] + r[1, 1] + r[2, 2]]])
+    k = np.array(
+        [
+            [r[0, 0] - r[1, 1] - r[2, 2], 0, 0, 0],
+            [r[0, 1] + r[1, 0], r[1, 1] - r[0, 0] - r[2, 2], 0, 0],
+            [r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[2, 2] - r[0, 0] - r[1, 1], 0],
+            [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], r[0, 0] + r[1, 1] + r[2, 2]],
+        ]
+    )
     x, y, z, w = np.linalg.eigh(k)[1][:, -1]  # eigh reads the lower triangle
     return (np.array([w, x, y, z]) * (1 if w >= 0 else -1)).tolist()
 
@@ -76,29 +122,68 @@ def all_tables(records: list[dict], drive: SyntheticDrive) -> dict[str, list[dic
         scenes.setdefault(record["seed"], []).append(record)
     result: dict[str, list[dict]] = {
         "attribute": [],
-        "category": [{"token": token("category", n), "name": n, "description": n, "index": i} for i, n in enumerate(_CATEGORIES)],
-        "visibility": [{"token": str(i), "level": level, "description": level} for i, level in
-                       enumerate(("v0-40", "v40-60", "v60-80", "v80-100"), 1)],
-        "sensor": [{"token": token("sensor", c), "channel": c, "modality": "camera" if m[1] else "lidar"} for c, m in mounts.items()],
-        "calibrated_sensor": [{"token": token("calibration", c), "sensor_token": token("sensor", c), "translation": m[0][:3, 3].tolist(),
-                               "rotation": quaternion(m[0]), "camera_intrinsic": m[1]} for c, m in mounts.items()],
-        "log": [{"token": token("log", s), "logfile": scene_name(s), "vehicle": "synthetic", "date_captured": "2020-09-13",
-                 "location": "synthetic"} for s in scenes],
-        "map": [{"token": token("map"), "category": "semantic_prior", "filename": MAP_FILE,
-                 "log_tokens": [token("log", s) for s in scenes]}],
+        "category": [
+            {"token": token("category", n), "name": n, "description": n, "index": i} for i, n in enumerate(_CATEGORIES)
+        ],
+        "visibility": [
+            {"token": str(i), "level": level, "description": level}
+            for i, level in enumerate(("v0-40", "v40-60", "v60-80", "v80-100"), 1)
+        ],
+        "sensor": [
+            {"token": token("sensor", c), "channel": c, "modality": "camera" if m[1] else "lidar"}
+            for c, m in mounts.items()
+        ],
+        "calibrated_sensor": [
+            {
+                "token": token("calibration", c),
+                "sensor_token": token("sensor", c),
+                "translation": m[0][:3, 3].tolist(),
+                "rotation": quaternion(m[0]),
+                "camera_intrinsic": m[1],
+            }
+            for c, m in mounts.items()
+        ],
+        "log": [
+            {
+                "token": token("log", s),
+                "logfile": scene_name(s),
+                "vehicle": "synthetic",
+                "date_captured": "2020-09-13",
+                "location": "synthetic",
+            }
+            for s in scenes
+        ],
+        "map": [
+            {
+                "token": token("map"),
+                "category": "semantic_prior",
+                "filename": MAP_FILE,
+                "log_tokens": [token("log", s) for s in scenes],
+            }
+        ],
     }
     for name in ("scene", "sample", "sample_data", "ego_pose", "lidarseg", "instance", "sample_annotation"):
         result[name] = []
     for seed, frames in scenes.items():
         result["scene"].append(_scene(seed, frames))
-        result["sample"] += _linked([{"token": token("sample", seed, f["stamp"]), "timestamp": f["stamp"],
-                                      "scene_token": token("scene", seed)} for f in frames])
+        result["sample"] += _linked(
+            [
+                {
+                    "token": token("sample", seed, f["stamp"]),
+                    "timestamp": f["stamp"],
+                    "scene_token": token("scene", seed),
+                }
+                for f in frames
+            ]
+        )
         for channel, (_, _, size) in mounts.items():
             data, poses = _measurements(seed, frames, channel, size)
             result["sample_data"] += data
             result["ego_pose"] += poses
-        result["lidarseg"] += [{"token": t, "sample_data_token": t, "filename": lidarseg_file(t)}
-                               for t in (data_token(seed, "LIDAR_TOP", f["stamp"]) for f in frames)]
+        result["lidarseg"] += [
+            {"token": t, "sample_data_token": t, "filename": lidarseg_file(t)}
+            for t in (data_token(seed, "LIDAR_TOP", f["stamp"]) for f in frames)
+        ]
         instances, annotations = _objects(seed, frames)
         result["instance"] += instances
         result["sample_annotation"] += annotations
@@ -114,9 +199,15 @@ def _linked(rows: list[dict]) -> list[dict]:
 
 
 def _scene(seed: int, frames: list[dict]) -> dict:
-    return {"token": token("scene", seed), "log_token": token("log", seed), "nbr_samples": len(frames), "name": scene_name(seed),
-            "first_sample_token": token("sample", seed, frames[0]["stamp"]),
-            "last_sample_token": token("sample", seed, frames[-1]["stamp"]), "description": f"procedural drive, seed {seed}"}
+    return {
+        "token": token("scene", seed),
+        "log_token": token("log", seed),
+        "nbr_samples": len(frames),
+        "name": scene_name(seed),
+        "first_sample_token": token("sample", seed, frames[0]["stamp"]),
+        "last_sample_token": token("sample", seed, frames[-1]["stamp"]),
+        "description": f"procedural drive, seed {seed}",
+    }
 
 
 def _measurements(seed: int, frames: list[dict], channel: str, size: tuple[int, int]) -> tuple[list[dict], list[dict]]:
@@ -125,11 +216,23 @@ def _measurements(seed: int, frames: list[dict], channel: str, size: tuple[int, 
     for frame in frames:
         time, pose = frame["stamp"], np.array(frame["map_from_base"])
         mine = data_token(seed, channel, time)
-        data.append({"token": mine, "sample_token": token("sample", seed, time), "ego_pose_token": mine,
-                     "calibrated_sensor_token": token("calibration", channel), "timestamp": time, "is_key_frame": True,
-                     "fileformat": "jpg" if size[0] else "pcd", "height": size[0], "width": size[1],
-                     "filename": sample_file(seed, channel, time)})
-        poses.append({"token": mine, "timestamp": time, "translation": pose[:3, 3].tolist(), "rotation": quaternion(pose)})
+        data.append(
+            {
+                "token": mine,
+                "sample_token": token("sample", seed, time),
+                "ego_pose_token": mine,
+                "calibrated_sensor_token": token("calibration", channel),
+                "timestamp": time,
+                "is_key_frame": True,
+                "fileformat": "jpg" if size[0] else "pcd",
+                "height": size[0],
+                "width": size[1],
+                "filename": sample_file(seed, channel, time),
+            }
+        )
+        poses.append(
+            {"token": mine, "timestamp": time, "translation": pose[:3, 3].tolist(), "rotation": quaternion(pose)}
+        )
     return _linked(data), poses
 
 
@@ -139,13 +242,28 @@ def _objects(seed: int, frames: list[dict]) -> tuple[list[dict], list[dict]]:
     category = {}
     for frame in frames:
         for box in frame["boxes"]:
-            row = {"token": token("annotation", seed, frame["stamp"], box["identity"]),
-                   "sample_token": token("sample", seed, frame["stamp"]), "instance_token": token("instance", seed, box["identity"]),
-                   "visibility_token": "4" if box["points"] else "1", "attribute_tokens": [], "translation": box["centre"],
-                   "size": box["size"], "rotation": box["rotation"], "num_lidar_pts": box["points"], "num_radar_pts": 0}
+            row = {
+                "token": token("annotation", seed, frame["stamp"], box["identity"]),
+                "sample_token": token("sample", seed, frame["stamp"]),
+                "instance_token": token("instance", seed, box["identity"]),
+                "visibility_token": "4" if box["points"] else "1",
+                "attribute_tokens": [],
+                "translation": box["centre"],
+                "size": box["size"],
+                "rotation": box["rotation"],
+                "num_lidar_pts": box["points"],
+                "num_radar_pts": 0,
+            }
             seen.setdefault(box["identity"], []).append(row)
             category[box["identity"]] = token("category", _CATEGORY_OF_LABEL[box["label"]])
-    instances = [{"token": rows[0]["instance_token"], "category_token": category[identity], "nbr_annotations": len(rows),
-                  "first_annotation_token": rows[0]["token"], "last_annotation_token": rows[-1]["token"]}
-                 for identity, rows in seen.items()]
+    instances = [
+        {
+            "token": rows[0]["instance_token"],
+            "category_token": category[identity],
+            "nbr_annotations": len(rows),
+            "first_annotation_token": rows[0]["token"],
+            "last_annotation_token": rows[-1]["token"],
+        }
+        for identity, rows in seen.items()
+    ]
     return instances, [row for rows in seen.values() for row in _linked(rows)]

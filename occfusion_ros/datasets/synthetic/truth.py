@@ -1,7 +1,8 @@
 """Semantic occupancy of a scene, from its surfaces and not from what a sensor saw of them.
 
 - A voxel that a surface of the full scene passes through, seen or hidden, has the class of that surface. Surfaces are
-  sampled every 0.08 m (the ground 0.1 m), edges included; where classes share a voxel the smaller or rarer one wins (`PRIORITY`).
+  sampled every 0.08 m (the ground 0.1 m), edges included; where classes share a voxel the smaller
+  or rarer one wins (`PRIORITY`).
 - Vehicles, people and other solid objects are filled with their class.
 - The inside of a building, 0.6 m behind its walls and deeper, is 255 (unknown), its floor included.
 - The voxel directly below the ground is 255: whether the surface lies just above or below a voxel boundary is not worth
@@ -47,8 +48,14 @@ def sample(triangles: np.ndarray, labels: np.ndarray, origin: np.ndarray, spacin
     return Samples(points, labels[order][triangle], np.asarray(origin, float))
 
 
-def mark_points(grid: np.ndarray, spec: GridSpec, grid_from_points: np.ndarray, points: np.ndarray, labels: np.ndarray,
-                only_empty: bool = False) -> None:
+def mark_points(
+    grid: np.ndarray,
+    spec: GridSpec,
+    grid_from_points: np.ndarray,
+    points: np.ndarray,
+    labels: np.ndarray,
+    only_empty: bool = False,
+) -> None:
     """Give the voxels of points their labels, in place; later points win.
 
     Args:
@@ -64,7 +71,9 @@ def mark_points(grid: np.ndarray, spec: GridSpec, grid_from_points: np.ndarray, 
         inside = np.flatnonzero((along >= 0) & (along < np.float32(spec.size[axis])))
         points, labels = points[inside], labels[inside]
     index = (points @ matrix.T + shift).astype(np.int32).T  # truncation is floor: all are inside
-    flat = (np.minimum(index[0], spec.size[0] - 1) * spec.size[1] + np.minimum(index[1], spec.size[1] - 1)) * spec.size[2]
+    flat = (np.minimum(index[0], spec.size[0] - 1) * spec.size[1] + np.minimum(index[1], spec.size[1] - 1)) * spec.size[
+        2
+    ]
     flat += np.minimum(index[2], spec.size[2] - 1)
     cells = grid.reshape(-1)
     if only_empty:
@@ -92,11 +101,16 @@ def fill_boxes(grid: np.ndarray, spec: GridSpec, solids: list[tuple[np.ndarray, 
         for row, extent in zip(box_from_grid, half):
             along = row[0] * axes[0][:, None, None] + row[1] * axes[1][:, None] + row[2] * axes[2]
             inside = inside & (np.abs(along) <= extent)
-        grid[first[0]:last[0], first[1]:last[1], first[2]:last[2]][inside] = label
+        grid[first[0] : last[0], first[1] : last[1], first[2] : last[2]][inside] = label
 
 
-def voxelise(spec: GridSpec, grid_from_map: np.ndarray, ground: list[Samples], things: list[Samples],
-             solids: list[tuple[np.ndarray, np.ndarray, int]]) -> np.ndarray:
+def voxelise(
+    spec: GridSpec,
+    grid_from_map: np.ndarray,
+    ground: list[Samples],
+    things: list[Samples],
+    solids: list[tuple[np.ndarray, np.ndarray, int]],
+) -> np.ndarray:
     """Semantic occupancy (X, Y, Z) uint8.
 
     Args:

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 
 from . import actors
 from .block import Block
@@ -43,10 +41,17 @@ class Body:
 
     def __init__(self, mesh: Mesh, origin: np.ndarray):
         """`origin` (3,): metres, subtracted before single precision hurts; rays are given relative to it, too."""
+        from embreex.mesh_construction import TriangleMesh
+        from embreex.rtcore_scene import EmbreeScene
+
         self.mesh, self.scene = mesh, EmbreeScene()
         # embreex wants at least one triangle; a degenerate one is never hit
-        self._mesh = TriangleMesh(self.scene, np.ascontiguousarray((mesh.triangles - origin).astype(np.float32))
-                                  if len(mesh.triangles) else np.zeros((1, 3, 3), np.float32))
+        self._mesh = TriangleMesh(
+            self.scene,
+            np.ascontiguousarray((mesh.triangles - origin).astype(np.float32))
+            if len(mesh.triangles)
+            else np.zeros((1, 3, 3), np.float32),
+        )
 
 
 def cast(bodies: tuple[Body, ...], origins: np.ndarray, directions: np.ndarray) -> Hits:
@@ -61,8 +66,16 @@ def cast(bodies: tuple[Body, ...], origins: np.ndarray, directions: np.ndarray) 
         reach[hit] = found["tfar"][hit]
         normal[hit] = found["Ng"][hit]
         label[hit], albedo[hit], texture[hit] = body.mesh.labels[face], body.mesh.albedo[face], body.mesh.texture[face]
-    flip = np.sign(np.einsum("ij,ij->i", normal, directions)) / np.maximum(np.sqrt(np.einsum("ij,ij->i", normal, normal)), 1e-12)
-    return Hits(np.where(label > 0, reach, np.inf).astype(np.float32), -normal * flip[:, None].astype(np.float32), label, albedo, texture)
+    flip = np.sign(np.einsum("ij,ij->i", normal, directions)) / np.maximum(
+        np.sqrt(np.einsum("ij,ij->i", normal, normal)), 1e-12
+    )
+    return Hits(
+        np.where(label > 0, reach, np.inf).astype(np.float32),
+        -normal * flip[:, None].astype(np.float32),
+        label,
+        albedo,
+        texture,
+    )
 
 
 @dataclass(frozen=True)
@@ -117,8 +130,14 @@ class World:
         blocks = [self.block(k) for k in range(first, last + 1)]
         mesh = join([block.mesh for block, _, _ in blocks])
         origin = blocks[len(blocks) // 2][1].origin
-        return Window(origin, Body(mesh, origin), [ground for _, ground, _ in blocks], [things for _, _, things in blocks],
-                      mesh.solids, [tag for block, _, _ in blocks for tag in block.tagged])
+        return Window(
+            origin,
+            Body(mesh, origin),
+            [ground for _, ground, _ in blocks],
+            [things for _, _, things in blocks],
+            mesh.solids,
+            [tag for block, _, _ in blocks for tag in block.tagged],
+        )
 
     def moving(self, index: int, ego_s: float, ego_speed: float) -> tuple[Mesh, list]:
         """Moving objects at a frame: their mesh in the map frame and (label, map_from_object, bounds, identity)."""
@@ -141,8 +160,10 @@ def _sampled(block: Block) -> tuple[Block, Samples, Samples]:
     above = mesh.triangles[:, :, 2].min(1) - origin[2]
     wanted = (beside < _SAMPLED_WIDTH) & (above < _SAMPLED_HEIGHT)
     ground = np.isin(mesh.labels, GROUND_LABELS)
-    return block, *(sample(mesh.triangles[chosen], mesh.labels[chosen], origin, spacing)
-                    for chosen, spacing in ((wanted & ground, GROUND_SAMPLE), (wanted & ~ground, SAMPLE)))
+    return block, *(
+        sample(mesh.triangles[chosen], mesh.labels[chosen], origin, spacing)
+        for chosen, spacing in ((wanted & ground, GROUND_SAMPLE), (wanted & ~ground, SAMPLE))
+    )
 
 
 def _draw_travellers(road: Road) -> list[Traveller]:
@@ -160,11 +181,21 @@ def _draw_travellers(road: Road) -> list[Traveller]:
         for _ in range(rng.poisson(2 * style.pedestrians)):
             mesh = actors.pedestrian(rng)
             reach = rng.uniform(inner + 0.3, max(outer - 0.2, inner + 0.4))
-            found.append(Traveller(7, mesh, rng.uniform(-90, 90), rng.choice([-1, 1]) * rng.uniform(0.4, 0.9), side * reach))
+            found.append(
+                Traveller(7, mesh, rng.uniform(-90, 90), rng.choice([-1, 1]) * rng.uniform(0.4, 0.9), side * reach)
+            )
         for _ in range(rng.poisson(1.2 * style.urban)):
             label = int(rng.choice([2, 6]))
             mesh = actors.MAKERS[label](rng, rider=True)
-            found.append(Traveller(label, mesh, rng.uniform(-90, 90), along * rng.uniform(1, 3), side * (style.lanes * style.lane_width - 0.3)))
+            found.append(
+                Traveller(
+                    label,
+                    mesh,
+                    rng.uniform(-90, 90),
+                    along * rng.uniform(1, 3),
+                    side * (style.lanes * style.lane_width - 0.3),
+                )
+            )
     return found
 
 
