@@ -95,9 +95,9 @@ class Pipeline:
         watch.lap("fuser")
         parents = self.select(fused)
         watch.lap("select")
-        refined = self._refine(fused, inputs, parents)
+        refined = self.classify_children(fused, inputs, parents)
         watch.lap("refiner")
-        labels = self._compose(fused, parents, refined, inputs.returns)
+        labels = self.compose(fused, parents, refined, inputs.returns)
         watch.lap("grid")
         return OccupancyGrid(self.contract.grid, labels, frame.stamp_ns, frame.frame_id,
                              tuple(camera.name for camera in frame.cameras), self.contract.model_id, watch.finish())
@@ -111,7 +111,8 @@ class Pipeline:
             return fused["occupied"].any(1).nonzero()[:, 0]
         return torch.empty(0, dtype=torch.long, device=uncertainty.device)
 
-    def _refine(self, fused: dict[str, torch.Tensor], inputs: FuserInputs, parents: torch.Tensor) -> torch.Tensor:
+    def classify_children(self, fused: dict[str, torch.Tensor], inputs: FuserInputs,
+                          parents: torch.Tensor) -> torch.Tensor:
         """(K, J) uint8 labels of the children of `parents`, at most the refinement budget at a time."""
         coarse = {name: fused[name] for name in ("grid_features", "image_map")}
         labels = fused["semantic"].new_empty((len(parents), self.contract.coarse_factor**3))
@@ -121,8 +122,8 @@ class Pipeline:
                 out.copy_(self.refiner.run({**coarse, **children.engine_inputs()})["labels"])
         return labels
 
-    def _compose(self, fused: dict[str, torch.Tensor], parents: torch.Tensor, refined: torch.Tensor,
-                 returns: torch.Tensor) -> np.ndarray:
+    def compose(self, fused: dict[str, torch.Tensor], parents: torch.Tensor, refined: torch.Tensor,
+                returns: torch.Tensor) -> np.ndarray:
         """Labels of the fine grid (X, Y, Z) uint8: refined where refined, and never empty where the sweep has a return."""
         grid, factor, semantic = self.contract.grid, self.contract.coarse_factor, fused["semantic"]
         labels = fused["occupied"].view(torch.uint8) * semantic[:, None]  # (T, J)

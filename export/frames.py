@@ -1,0 +1,40 @@
+"""Frames on which exported engines are compared with PyTorch."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from occfusion_ros.core.errors import DatasetError
+from occfusion_ros.core.frames import SensorFrame
+
+SYNTHETIC_SEED = 7  # training starts at another seed
+SPACING = 8  # key frames between two synthetic frames
+
+
+def parity_frames(root: Path | None, count: int, max_cameras: int) -> dict[str, SensorFrame]:
+    """`count` frames of a nuScenes data root (of synthetic drives without one), then cases with fewer cameras."""
+    frames = _recorded(root, count) if root else _synthetic(count)
+    whole = max(frames.values(), key=lambda frame: len(frame.cameras))
+    cases = {"one camera": 1, "every second camera": 2, "no cameras": 0}
+    for name, step in cases.items():
+        cameras = whole.cameras[:step] if step < 2 else whole.cameras[::step]
+        frames[name] = replace(whole, cameras=cameras)
+    return {name: replace(frame, cameras=frame.cameras[:max_cameras]) for name, frame in frames.items()}
+
+
+def _recorded(root: Path, count: int) -> dict[str, SensorFrame]:
+    """Samples spread evenly over the data root."""
+    from occfusion_ros.datasets.nuscenes import NuScenesReader
+
+    reader = NuScenesReader(root)
+    tokens = [(scene, token) for scene in reader.scenes() for token in reader.samples(scene)]
+    if not tokens:
+        raise DatasetError(f"no samples in {root}")
+    step = max(1, len(tokens) // count)
+    return {f"{scene} {token[:8]}": reader.frame(token) for scene, token in tokens[::step][:count]}
+
+
+def _synthetic(count: int) -> dict[str, SensorFrame]:
+    from occfusion_ros.datasets.synthetic import SyntheticDrive
+
+    drive = SyntheticDrive(SYNTHETIC_SEED)
+    return {f"synthetic {index * SPACING}": drive.frame(index * SPACING).frame for index in range(count)}

@@ -1,0 +1,67 @@
+"""The two engines of an artefact: thin modules around a trained `OccFusion`, without the batch axis.
+
+What leaves the engines is what the robot needs, so that thresholds and arg-max never exist a second time outside.
+"""
+
+import torch
+from torch import nn
+
+from models.occfusion import FuserOutput, OccFusion, entropy
+from occfusion_ros.presample.children import ChildInputs
+from occfusion_ros.presample.presampler import FuserInputs
+
+
+def best_class(logits: torch.Tensor) -> torch.Tensor:
+    """(..., 1 + classes) logits to the best non-empty label, (...) int64."""
+    return logits[..., 1:].argmax(-1) + 1
+
+
+class FuserEngine(nn.Module):
+    """Images and pre-sampled points to the unrefined answer and what the refiner needs."""
+
+    INPUTS = FuserInputs.ENGINE_INPUTS
+    OUTPUTS = ("occupied", "semantic", "uncertainty", "grid_features", "image_map")
+
+    def __init__(self, model: OccFusion) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor, voxel_index: torch.Tensor, voxel_features: torch.Tensor,
+                point_features: torch.Tensor, point_uv: torch.Tensor,
+                point_camera: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """See `FuserInputs` for the inputs.
+
+        Returns:
+            occupied (T, J) bool of every child, not refined; semantic (T,) uint8, best non-empty label of a coarse voxel;
+            uncertainty (T,) float32 nats; grid_features (T, V) float32; image_map (1, C, N * h, w) float32.
+        """
+        points = (voxel_index, voxel_features, point_features, point_uv, point_camera)
+        out = self.model.fuse(self.model.backbone(images), *(tensor[None] for tensor in points))
+        occupied = out.occupancy[0] + self.model.occupancy_shift > 0
+        semantic = best_class(out.coarse[0]).to(torch.uint8)
+        return occupied, semantic, entropy(out.coarse[0]), out.voxel_features[0], out.image_map
+
+
+class RefinerEngine(nn.Module):
+    """The children of the chosen voxels, classified anew."""
+
+    INPUTS = ("grid_features", "image_map", *ChildInputs.ENGINE_INPUTS)
+    OUTPUTS = ("labels",)
+    IMAGE_STRIDE = 8  # of the image features that `image_map` stacks
+
+    def __init__(self, model: OccFusion) -> None:
+        super().__init__()
+        self.model = model
+        self.feature_rows = model.config.presample.image_size[0] // self.IMAGE_STRIDE
+
+    def forward(self, grid_features: torch.Tensor, image_map: torch.Tensor, parent: torch.Tensor,
+                child_uv: torch.Tensor, parent_camera: torch.Tensor, child_seen: torch.Tensor,
+                child_return: torch.Tensor) -> torch.Tensor:
+        """The fuser's outputs and `ChildInputs` to labels (K, J) uint8."""
+        unused = image_map.new_empty(0)  # the refiner reads neither the coarse nor the occupancy logits
+        fuser = FuserOutput(unused, unused, grid_features[None], image_map)
+        children = (parent, child_uv, parent_camera, child_seen, child_return)
+        logits = self.model.refine(fuser, *(tensor[None] for tensor in children),
+                                   count=image_map.shape[2] // self.feature_rows)[0]
+        occupied = logits[..., 1:].logsumexp(-1) - logits[..., 0] + self.model.refined_shift > 0
+        return (best_class(logits) * occupied).to(torch.uint8)  # TensorRT has uint8 at its doors only
