@@ -67,6 +67,6 @@ def test_coarse_target_is_the_majority_of_the_non_empty_children():
 
 def test_rays_free_what_they_pass_and_stop_before_their_return():
     passed = np.zeros(GRID.size, bool)
-    mark_passed(passed, GRID, np.array([-3.9, 0.1, 0.1]), np.array([[3.9, 0.1, 0.1]]))
+    mark_passed(passed, GRID, np.array([-3.9, 0.1, 0.1]), np.array([[3.75, 0.1, 0.1]]))
     line = passed[:, 8, 4]
     assert line[:15].all() and not line[15] and passed.sum() == 15
