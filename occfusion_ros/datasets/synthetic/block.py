@@ -31,6 +31,7 @@ class Block:
         self.tagged: list[tuple[int, np.ndarray, np.ndarray]] = []
         self._taken: list[tuple[float, float, float, float]] = []
         self._meshes = [self._ground(), *self._markings()]
+        self._side_traffic()
         self._reserve_opening()
         for side in (-1, 1):
             self._works(side)
@@ -180,6 +181,21 @@ class Block:
     def _vehicle(self) -> tuple[int, Callable]:
         label = int(self.rng.choice([4, 10, 3, 9, 6, 2], p=[0.78, 0.1, 0.02, 0.03, 0.04, 0.03]))
         return label, actors.MAKERS[label]
+
+    def _side_traffic(self) -> None:
+        """Vehicles that wait in or turn into a side road."""
+        half = self.plan.opening_half
+        for side, open_here in zip((-1, 1), self.plan.opening_sides):
+            if open_here and half > 2.5 and self.rng.uniform() < 0.3 + 0.5 * self.style.traffic:
+                reach = self._edges(self.plan.opening)[0] + self.rng.uniform(1, 6)
+                for _ in range(self.rng.integers(1, 4)):
+                    label, maker = self._vehicle()
+                    mesh = maker(self.rng)
+                    length = mesh.bounds()[1][0] - mesh.bounds()[0][0]
+                    lane = self.plan.opening + self.rng.choice([-1, 1]) * half / 2
+                    yaw = np.pi / 2 * self.rng.choice([-1, 1]) + self.rng.normal(0, 0.1)
+                    self._put_object(label, mesh, lane, side * (reach + length / 2), yaw)
+                    reach += length + self.rng.uniform(1, 6)
 
     def _parked(self, side: int) -> None:
         """Vehicles along the curb, nose to tail with gaps."""

@@ -175,17 +175,17 @@ def tree(rng: np.random.Generator) -> Mesh:
     crown, bare = rng.uniform(1.0, 3.2), rng.uniform(0.12, 0.5) * height
     paint = _foliage(rng)
     parts = [cylinder((0, 0, -0.5), radius, bare + 1.5, _BARK, 7, top=0.7)]
-    thick = rng.uniform(25, 80)  # leaves for each square metre of crown
+    thick = rng.uniform(30, 110)  # leaves for each square metre of crown
     if rng.uniform() < 0.2:
         for z in np.linspace(bare * 0.4, height, 5):
             r = crown * 0.8 * (1.05 - z / height)
-            parts.append(leaves(rng, (0, 0, z), (r, r, height / 8), int(thick * 6 * r * r) + 10, 0.27, paint))
+            parts.append(leaves(rng, (0, 0, z), (r, r, height / 8), int(thick * 6 * r * r) + 10, 0.24, paint))
         return join(parts)
     for _ in range(rng.integers(1, 5)):
         shift, r = rng.normal(0, 0.3 * crown, 3), crown * rng.uniform(0.6, 1.0)
         low = (bare + height) / 2 + shift[2] * 0.5
         radii = (r, r, max(0.8, (height - bare) / 2 * rng.uniform(0.6, 1)))
-        parts.append(leaves(rng, (shift[0], shift[1], low), radii, int(thick * 2 * r * radii[2]) + 20, 0.29, paint))
+        parts.append(leaves(rng, (shift[0], shift[1], low), radii, int(thick * 2 * r * radii[2]) + 20, 0.25, paint))
     parts += [cylinder((0, 0, bare), radius * 0.5, 1.5, _BARK, 5).moved(_leaning(rng, bare)) for _ in range(2)]
     return join(parts)
 

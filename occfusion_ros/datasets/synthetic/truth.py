@@ -6,7 +6,7 @@
 - Vehicles, people and other solid objects are filled with their class.
 - The inside of a building, 0.6 m behind its walls and deeper, is 255 (unknown), its floor included.
 - The voxel directly below the ground is 255: whether the surface lies just above or below a voxel boundary is not worth
-  learning. All that is deeper is 0.
+  learning. All that is deeper is 0, foundations included.
 - Canopies and hedges are porous: only voxels with leaves are occupied.
 """
 
@@ -120,10 +120,13 @@ def voxelise(
     """
     grid = np.zeros(spec.size, np.uint8)
     _mark_all(grid, spec, grid_from_map, ground)
+    surface = (grid > 0).argmax(2)  # lowest voxel with ground in it; 0 where there is none
     fill_boxes(grid, spec, [(grid_from_map @ pose, half, label) for pose, half, label in solids])
     _mark_all(grid, spec, grid_from_map, things)
-    below = np.isin(grid[:, :, 1:], GROUND_LABELS) & (grid[:, :, :-1] == 0)
-    grid[:, :, :-1][below] = IGNORE
+    height = np.arange(spec.size[2])[None, None]
+    grid[height < surface[:, :, None]] = 0
+    x, y = np.nonzero(surface)
+    grid[x, y, surface[x, y] - 1] = IGNORE
     return grid
 
 
