@@ -83,14 +83,18 @@ class ModelContract:
     accuracy: dict[str, Any]
 
     def __post_init__(self) -> None:
+        for name in ("coarse_factor", "max_cameras", "points_per_voxel", "fusion_queries", "refine_budget"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ContractError(f"{name} must be a positive integer, got {getattr(self, name)!r}")
         self.grid.coarse(self.coarse_factor)
         if [c.label for c in self.classes] != list(range(1, len(self.classes) + 1)) or not self.classes:
             raise ContractError(f"class labels must be 1..n in order, got {[c.label for c in self.classes]}")
-        for name in ("max_cameras", "points_per_voxel", "fusion_queries", "refine_budget"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ContractError(f"{name} must be a positive integer, got {getattr(self, name)!r}")
-        if len(self.image_size) != 2 or min(self.image_size) < 32:
+        object.__setattr__(self, "image_size", tuple(self.image_size))
+        if len(self.image_size) != 2 or any(not isinstance(n, int) or n < 32 for n in self.image_size):
             raise ContractError(f"image_size must be (height, width) of at least 32 pixels, got {self.image_size}")
+        for name, kind in (("model_id", str), ("trained_on", str), ("grid_frame", str), ("accuracy", dict)):
+            if not isinstance(getattr(self, name), kind):
+                raise ContractError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
         if not 0 < self.horizon < 1:
             raise ContractError(f"horizon must lie between 0 and 1, got {self.horizon!r}")
 
@@ -120,7 +124,6 @@ class ModelContract:
         if not isinstance(values.get("classes"), list):
             raise ContractError(f"contract: classes must be a list, got {values.get('classes')!r}")
         values["classes"] = tuple(_build(SemanticClass, c, "classes") for c in values["classes"])
-        values["image_size"] = tuple(values.get("image_size") or ())
         return _build(ModelContract, values, "contract")
 
 
@@ -130,7 +133,7 @@ def _build(kind: type, data: Any, where: str) -> Any:
         raise ContractError(f"{where}: expected a mapping, got {data!r}")
     expected = {f.name for f in fields(kind)}
     if set(data) != expected:
-        missing, unknown = sorted(expected - set(data)), sorted(set(data) - expected)
+        missing, unknown = sorted(expected - set(data)), sorted(map(str, set(data) - expected))
         raise ContractError(f"{where}: missing {missing}, unknown {unknown}")
     try:
         return kind(**data)

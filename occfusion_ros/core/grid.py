@@ -25,7 +25,7 @@ class GridSpec:
     size: tuple[int, int, int] = (512, 512, 40)
 
     def __post_init__(self) -> None:
-        if len(self.low) != 3 or len(self.size) != 3:
+        if len(self.low) != 3 or len(self.size) != 3 or not np.isfinite(self.low).all():
             raise ContractError(f"grid needs 3 values for low and size, got {self.low} and {self.size}")
         if not self.voxel_size > 0 or not np.isfinite(self.voxel_size):
             raise ContractError(f"voxel size must be a positive number of metres, got {self.voxel_size}")

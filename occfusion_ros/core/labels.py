@@ -21,6 +21,7 @@ class SemanticClass:
             raise ContractError(f"class label must be 1..254, got {self.label} for {self.name!r}")
         if len(self.rgb) != 3 or any(not 0 <= c <= 255 for c in self.rgb):
             raise ContractError(f"class colour must be three values 0..255, got {self.rgb} for {self.name!r}")
+        object.__setattr__(self, "rgb", tuple(self.rgb))
 
 
 OPENOCCUPANCY_CLASSES = tuple(

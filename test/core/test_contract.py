@@ -1,0 +1,69 @@
+import copy
+
+import pytest
+import yaml
+
+from occfusion_ros.core.contract import EngineSpec, ModelContract, TensorSpec
+from occfusion_ros.core.errors import ContractError
+from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
+
+
+def contract() -> ModelContract:
+    engines = {name: EngineSpec(f"{name}.onnx", "ab" * 32, (TensorSpec("images", "uint8", ("cameras", 3, 256, 704)),),
+                                (TensorSpec("labels", "uint8", (5, 64)),)) for name in ("fuser", "refiner")}
+    return ModelContract(
+        model_id="m", grid=GridSpec(), coarse_factor=4, grid_frame="somewhere", classes=OPENOCCUPANCY_CLASSES,
+        max_cameras=8, image_size=(256, 704), horizon=0.27, points_per_voxel=4, fusion_queries=8192, refine_budget=1024,
+        checkpoint_sha256="cd" * 32, trained_on="nothing", accuracy={"iou": 0.5}, **engines)
+
+
+def test_yaml_round_trip():
+    text = yaml.safe_dump(contract().to_dict())
+    assert ModelContract.from_dict(yaml.safe_load(text)) == contract()
+
+
+@pytest.mark.parametrize("path, value, message", [
+    (("format",), 2, "format must be 1, got 2: export"),
+    (("surprise",), 1, r"unknown \['surprise'\]"),
+    ((7,), 1, r"unknown \['7'\]"),
+    (("grid",), None, "grid: expected a mapping"),
+    (("grid", "voxel_size"), "wide", "grid: "),
+    (("grid", "size"), [512, 512, 41], "divide"),
+    (("grid", "low"), [0, 0, float("nan")], "grid needs"),
+    (("coarse_factor",), 4.0, "coarse_factor must be a positive integer, got 4.0"),
+    (("max_cameras",), 0, "max_cameras must be a positive integer, got 0"),
+    (("classes",), [], "labels must be 1..n"),
+    (("classes",), "all", "classes must be a list"),
+    (("classes", 0, "label"), 2, "labels must be 1..n"),
+    (("classes", 0, "rgb"), [0, 0, 256], "colour"),
+    (("image_size",), 256, "contract: "),
+    (("image_size",), [256, 7.5], "image_size"),
+    (("horizon",), 1.5, "horizon"),
+    (("accuracy",), "good", "accuracy must be a dict"),
+    (("fuser", "file"), "../fuser.onnx", "plain file name"),
+    (("fuser", "inputs", 0, "shape"), 3, "inputs: "),
+    (("refiner", "outputs"), 3, "refiner: "),
+])
+def test_what_is_wrong_is_named(path, value, message):
+    data = copy.deepcopy(contract().to_dict())
+    inner = data
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    with pytest.raises(ContractError, match=message):
+        ModelContract.from_dict(data)
+
+
+@pytest.mark.parametrize("missing", ["grid", "classes", "model_id", "fuser"])
+def test_missing_fields_are_refused(missing):
+    data = contract().to_dict()
+    del data[missing]
+    with pytest.raises(ContractError, match=missing):
+        ModelContract.from_dict(data)
+
+
+@pytest.mark.parametrize("data", [None, [], "text", 3])
+def test_something_else_than_a_mapping_is_refused(data):
+    with pytest.raises(ContractError, match="format must be 1"):
+        ModelContract.from_dict(data)
