@@ -115,79 +115,79 @@ def quaternion(transform: np.ndarray) -> list[float]:
 
 def all_tables(records: list[dict], drive: SyntheticDrive) -> dict[str, list[dict]]:
     """Every table by name, from the records of all frames in order and a drive that has the rig."""
-    mounts = {drive.rig.lidar.name: (drive.rig.lidar.base_from_lidar, [], (0, 0))}
-    mounts |= {c.name: (c.base_from_camera, c.intrinsics.tolist(), c.size) for c in drive.cameras}
     scenes: dict[int, list[dict]] = {}
     for record in records:
         scenes.setdefault(record["seed"], []).append(record)
-    result: dict[str, list[dict]] = {
-        "attribute": [],
-        "category": [
-            {"token": token("category", n), "name": n, "description": n, "index": i} for i, n in enumerate(_CATEGORIES)
-        ],
-        "visibility": [
-            {"token": str(i), "level": level, "description": level}
-            for i, level in enumerate(("v0-40", "v40-60", "v60-80", "v80-100"), 1)
-        ],
-        "sensor": [
-            {"token": token("sensor", c), "channel": c, "modality": "camera" if m[1] else "lidar"}
-            for c, m in mounts.items()
-        ],
-        "calibrated_sensor": [
-            {
-                "token": token("calibration", c),
-                "sensor_token": token("sensor", c),
-                "translation": m[0][:3, 3].tolist(),
-                "rotation": quaternion(m[0]),
-                "camera_intrinsic": m[1],
-            }
-            for c, m in mounts.items()
-        ],
-        "log": [
-            {
-                "token": token("log", s),
-                "logfile": scene_name(s),
-                "vehicle": "synthetic",
-                "date_captured": "2020-09-13",
-                "location": "synthetic",
-            }
-            for s in scenes
-        ],
-        "map": [
-            {
-                "token": token("map"),
-                "category": "semantic_prior",
-                "filename": MAP_FILE,
-                "log_tokens": [token("log", s) for s in scenes],
-            }
-        ],
-    }
+    sizes = {drive.rig.lidar.name: (0, 0)} | {camera.name: camera.size for camera in drive.cameras}
+    result = _fixed_tables() | _rig_tables(drive) | _log_tables(list(scenes))
     for name in ("scene", "sample", "sample_data", "ego_pose", "lidarseg", "instance", "sample_annotation"):
         result[name] = []
     for seed, frames in scenes.items():
         result["scene"].append(_scene(seed, frames))
-        result["sample"] += _linked(
-            [
-                {
-                    "token": token("sample", seed, f["stamp"]),
-                    "timestamp": f["stamp"],
-                    "scene_token": token("scene", seed),
-                }
-                for f in frames
-            ]
-        )
-        for channel, (_, _, size) in mounts.items():
+        result["sample"] += _samples(seed, frames)
+        for channel, size in sizes.items():
             data, poses = _measurements(seed, frames, channel, size)
             result["sample_data"] += data
             result["ego_pose"] += poses
-        result["lidarseg"] += [
-            {"token": t, "sample_data_token": t, "filename": lidarseg_file(t)}
-            for t in (data_token(seed, "LIDAR_TOP", f["stamp"]) for f in frames)
-        ]
+        tokens = [data_token(seed, "LIDAR_TOP", frame["stamp"]) for frame in frames]
+        result["lidarseg"] += [{"token": t, "sample_data_token": t, "filename": lidarseg_file(t)} for t in tokens]
         instances, annotations = _objects(seed, frames)
         result["instance"] += instances
         result["sample_annotation"] += annotations
     return result
+
+
+def _fixed_tables() -> dict[str, list[dict]]:
+    """What is the same in every data root."""
+    levels = enumerate(("v0-40", "v40-60", "v60-80", "v80-100"), 1)
+    return {
+        "attribute": [],
+        "category": [
+            {"token": token("category", name), "name": name, "description": name, "index": index}
+            for index, name in enumerate(_CATEGORIES)
+        ],
+        "visibility": [{"token": str(i), "level": level, "description": level} for i, level in levels],
+    }
+
+
+def _rig_tables(drive: SyntheticDrive) -> dict[str, list[dict]]:
+    """sensor and calibrated_sensor rows."""
+    mounts = {drive.rig.lidar.name: (drive.rig.lidar.base_from_lidar, [])}
+    mounts |= {camera.name: (camera.base_from_camera, camera.intrinsics.tolist()) for camera in drive.cameras}
+    sensors, calibrations = [], []
+    for channel, (pose, intrinsics) in mounts.items():
+        sensor = token("sensor", channel)
+        sensors.append({"token": sensor, "channel": channel, "modality": "camera" if intrinsics else "lidar"})
+        calibrations.append(
+            {
+                "token": token("calibration", channel),
+                "sensor_token": sensor,
+                "translation": pose[:3, 3].tolist(),
+                "rotation": quaternion(pose),
+                "camera_intrinsic": intrinsics,
+            }
+        )
+    return {"sensor": sensors, "calibrated_sensor": calibrations}
+
+
+def _log_tables(seeds: list[int]) -> dict[str, list[dict]]:
+    """log and map rows."""
+    common = {"vehicle": "synthetic", "date_captured": "2020-09-13", "location": "synthetic"}
+    logs = [{"token": token("log", seed), "logfile": scene_name(seed), **common} for seed in seeds]
+    tokens = [log["token"] for log in logs]
+    return {
+        "log": logs,
+        "map": [
+            {"token": token("map"), "category": "semantic_prior", "filename": MAP_FILE, "log_tokens": tokens},
+        ],
+    }
+
+
+def _samples(seed: int, frames: list[dict]) -> list[dict]:
+    """sample rows of one scene."""
+    scene = token("scene", seed)
+    stamps = [frame["stamp"] for frame in frames]
+    return _linked([{"token": token("sample", seed, t), "timestamp": t, "scene_token": scene} for t in stamps])
 
 
 def _linked(rows: list[dict]) -> list[dict]:
