@@ -60,44 +60,52 @@ def image_features(backbone: EfficientNetLite0, images: torch.Tensor) -> list[to
         return [level.half() for level in backbone(images)]
 
 
-def prepare(job: tuple[int, int, Path], config: PresampleConfig, window: int) -> Path:
-    """Generate frame `index` of drive `seed` and write what training needs of it.
+def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, window: int) -> int:
+    """Generate the missing frames of a drive and write what training needs of them; returns how many.
 
-    With a window, the truth is what that many sweeps before and after it observe (see `observed_truth`).
+    Args:
+        job: seed of the drive and a file for each of its frames.
+        window: when not 0, the truth is what that many sweeps before and after observe (see `observed_truth`).
     """
     from occfusion_ros.datasets.synthetic import SyntheticDrive
 
     from .observed import observed_truth
 
-    seed, index, path = job
+    seed, paths = job
     torch.set_num_threads(1)
-    backbone = EfficientNetLite0().eval()
+    backbone, presampler = EfficientNetLite0().eval(), Presampler(config)
     backbone.load_imagenet()
     drive = SyntheticDrive(seed, image_size=RENDER_SIZE)
-    if window:
-        frame, semantics = observed_truth(drive, (index + 1) * SPACING, window)
-    else:
-        frame = drive.frame(index * SPACING)
-        semantics = frame.semantics
-    images, image_from_grid = Presampler(config).prepare_images(frame.frame)
-    levels = {f"features{i}": level.numpy() for i, level in enumerate(image_features(backbone, images))}
-    voxels = np.flatnonzero(semantics).astype(np.uint32)
-    partial_path = path.with_suffix(".partial.npz")
-    np.savez(partial_path, points=frame.frame.points, image_from_grid=image_from_grid.numpy(), voxels=voxels,
-             labels=semantics.reshape(-1)[voxels], **levels)
-    return partial_path.rename(path)
+    missing = [(index, path) for index, path in enumerate(paths, start=1) if not path.exists()]
+    for index, path in missing:
+        if window:
+            frame, semantics = observed_truth(drive, index * SPACING, window)
+        else:
+            frame = drive.frame(index * SPACING)
+            semantics = frame.semantics
+        images, image_from_grid = presampler.prepare_images(frame.frame)
+        levels = {f"features{i}": level.numpy() for i, level in enumerate(image_features(backbone, images))}
+        voxels = np.flatnonzero(semantics).astype(np.uint32)
+        partial_path = path.with_suffix(".partial.npz")
+        np.savez(partial_path, points=frame.frame.points, image_from_grid=image_from_grid.numpy(), voxels=voxels,
+                 labels=semantics.reshape(-1)[voxels], **levels)
+        partial_path.rename(path)
+    return len(missing)
 
 
 def prepare_all(folder: Path, seeds: range, config: PresampleConfig, workers: int, window: int = 0) -> list[Path]:
     """Prepare every frame of the drives that is not there yet; with a progress bar."""
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(seed, index, folder / f"{seed:06d}_{index}.npz") for seed in seeds for index in range(FRAMES_PER_DRIVE)]
-    missing = [job for job in jobs if not job[2].exists()]
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        tasks = [pool.submit(partial(prepare, config=config, window=window), job) for job in missing]
-        for task in tqdm(as_completed(tasks), "preparing frames", len(tasks), unit="frame", disable=not tasks):
-            task.result()
-    return [job[2] for job in jobs]
+    jobs = [(seed, [folder / f"{seed:06d}_{index}.npz" for index in range(FRAMES_PER_DRIVE)]) for seed in seeds]
+    missing = [job for job in jobs if not all(path.exists() for path in job[1])]
+    # A worker is replaced now and then: the worlds it has built fragment its memory.
+    with ProcessPoolExecutor(workers, get_context("spawn"), max_tasks_per_child=8) as pool:
+        tasks = [pool.submit(partial(prepare_drive, config=config, window=window), job) for job in missing]
+        with tqdm(total=len(tasks), desc="preparing drives", unit="drive", disable=not tasks) as bar:
+            for task in as_completed(tasks):
+                task.result()
+                bar.update()
+    return [path for _, paths in jobs for path in paths]
 
 
 def flip(frame: PreparedFrame, axis: int) -> PreparedFrame:

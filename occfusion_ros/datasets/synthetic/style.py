@@ -69,6 +69,7 @@ def draw_style(rng: np.random.Generator) -> Style:
     urban = rng.uniform(0, 1)
     chance = rng.uniform
     has_walk = chance() < 0.25 + 0.75 * urban
+    wooded = chance(1.5, 3.0) if chance() < 0.45 else 1.0  # tree-lined streets are common in towns as in the country
     return Style(
         urban=urban,
         lanes=int(rng.choice([1, 2, 3], p=[0.55, 0.33, 0.12])),
@@ -88,9 +89,9 @@ def draw_style(rng: np.random.Generator) -> Style:
         setback=chance(0.5, 4) if urban > 0.6 else chance(2, 18),
         buildings=min(1.0, 0.1 + 1.2 * urban * chance(0.5, 1)),
         storeys=1 + urban * chance(0.5, 6),
-        trees=chance(0, 8) * (1.2 - 0.7 * urban),
-        bushes=chance(0, 12) * (1.1 - 0.6 * urban),
-        thicket=chance(0, 1.0) * (1.0 - 0.7 * urban),
+        trees=chance(0, 8) * (1.2 - 0.7 * urban) * wooded,
+        bushes=chance(0, 12) * (1.1 - 0.6 * urban) * wooded,
+        thicket=min(1.0, chance(0, 1.0) * (1.0 - 0.7 * urban) * wooded),
         fences=chance(0, 0.6),
         furniture=chance(0.5, 3.0),
         parked=chance(0.0, 0.9),
