@@ -3,7 +3,6 @@
 The image backbone is frozen while training, so its features are computed once for each frame and kept.
 """
 
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -99,12 +98,10 @@ def prepare_all(folder: Path, seeds: range, config: PresampleConfig, workers: in
     jobs = [(seed, [folder / f"{seed:06d}_{index}.npz" for index in range(FRAMES_PER_DRIVE)]) for seed in seeds]
     missing = [job for job in jobs if not all(path.exists() for path in job[1])]
     # A worker is replaced now and then: the worlds it has built fragment its memory.
-    with ProcessPoolExecutor(workers, get_context("spawn"), max_tasks_per_child=8) as pool:
-        tasks = [pool.submit(partial(prepare_drive, config=config, window=window), job) for job in missing]
-        with tqdm(total=len(tasks), desc="preparing drives", unit="drive", disable=not tasks) as bar:
-            for task in as_completed(tasks):
-                task.result()
-                bar.update()
+    with get_context("spawn").Pool(workers, maxtasksperchild=8) as pool:
+        done = pool.imap_unordered(partial(prepare_drive, config=config, window=window), missing)
+        for _ in tqdm(done, "preparing drives", len(missing), unit="drive", disable=not missing):
+            pass
     return [path for _, paths in jobs for path in paths]
 
 
