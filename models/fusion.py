@@ -17,7 +17,7 @@ def stack_cameras(features: torch.Tensor, batch: int) -> torch.Tensor:
     return features.reshape(batch, -1, channels, height, width).transpose(1, 2).reshape(batch, channels, -1, width)
 
 
-def sample_stacked(tall: torch.Tensor, uv: torch.Tensor, camera: torch.Tensor, count: int | torch.Tensor) -> torch.Tensor:
+def sample_stacked(tall: torch.Tensor, uv: torch.Tensor, camera: torch.Tensor, count: int) -> torch.Tensor:
     """Bilinear features at image positions of one camera each.
 
     Args:
@@ -57,8 +57,8 @@ class PointFusion(nn.Module):
         """Query plus what the cameras say; a query that no camera sees comes out unchanged.
 
         Args:
-            query: (B, Q, C). point_features: (B, Q, theta, 4). uv: (B, Q, theta, 2). camera: (B, Q, theta) int, -1 unseen.
-            maps: two tall maps (B, C, N * h, w). count: N.
+            query: (B, Q, C). point_features: (B, Q, theta, 4). uv: (B, Q, theta, 2).
+            camera: (B, Q, theta) int, -1 unseen. maps: two tall maps (B, C, N * h, w). count: N.
         """
         batch, queries, theta, _ = point_features.shape
         point = query[:, :, None] + self.embed_point(point_features)  # (B, Q, theta, C)

@@ -16,15 +16,15 @@ MOVABLE = 10  # labels up to this one may move: only the frame's own sweep shows
 GROUND = (11, 14)  # first and last label of flat ground
 
 
-def observed_truth(drive: SyntheticDrive, index: int, window: int, stride: int = 1) -> tuple[SyntheticFrame, np.ndarray]:
-    """The frame and its observed truth (X, Y, Z) uint8 from `window` sweeps before and after, `stride` frames apart."""
+def observed_truth(drive: SyntheticDrive, index: int, window: int) -> tuple[SyntheticFrame, np.ndarray]:
+    """The frame and its observed truth (X, Y, Z) uint8 from `window` sweeps before and after."""
     frame = drive.frame(index)
     grid = drive.spec
     hit, passed = (np.zeros(grid.size, bool) for _ in range(2))
     labels = frame.semantics.copy()
     labels[labels == IGNORE] = 0
     for offset in range(-window, window + 1):
-        other = frame if offset == 0 else drive.frame(index + offset * stride, images=False)
+        other = frame if offset == 0 else drive.frame(index + offset, images=False)
         grid_from_other = np.linalg.inv(frame.map_from_grid) @ other.map_from_grid
         keep = slice(None) if offset == 0 else other.point_labels > MOVABLE
         points = other.frame.points[keep, :3] @ grid_from_other[:3, :3].T + grid_from_other[:3, 3]

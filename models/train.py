@@ -215,7 +215,7 @@ def main(argv: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("out", type=Path, help="folder for the log, the state and weights.safetensors")
-    parser.add_argument("--frames", type=Path, help="folder of prepared frames, filled where needed (default OUT/frames)")
+    parser.add_argument("--frames", type=Path, help="folder of prepared frames, filled where needed (OUT/frames)")
     for field in fields(TrainConfig):
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=field.type, default=field.default)
     options = vars(parser.parse_args(argv))

@@ -39,7 +39,7 @@ class CameraImage:
         if min(self.image.shape[:2]) < 1:
             raise InvalidFrameError(f"camera {self.name}: empty image {self.image.shape}")
         if not (np.isfinite(self.intrinsics).all() and self.intrinsics[0, 0] > 0 and self.intrinsics[1, 1] > 0):
-            raise InvalidFrameError(f"camera {self.name}: focal lengths must be positive, got {self.intrinsics.tolist()}")
+            raise InvalidFrameError(f"camera {self.name}: focal lengths must be > 0, got {self.intrinsics.tolist()}")
         rotation = self.camera_from_grid[:3, :3]
         if not np.isfinite(self.camera_from_grid).all() or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3):
             raise InvalidFrameError(f"camera {self.name}: camera_from_grid is not a rigid transform")

@@ -150,12 +150,13 @@ class Presampler:
         local, real = presample(voxels, theta)
         local = torch.cat([local, synthetic_pattern(theta, self.device)[None]])[row]
         real = torch.cat([real, real.new_zeros(1, theta)])[row]
-        features = torch.cat([self._features(voxels), torch.zeros((1, self.config.num_features), device=self.device)])[row]
+        nothing = torch.zeros((1, self.config.num_features), device=self.device)
+        features = torch.cat([self._features(voxels), nothing])[row]
         features[:, -1] = F.pad(self.range, (0, 1))[index] / 50.0
         return local, real, features
 
     def _features(self, voxels: VoxelPoints) -> torch.Tensor:
-        """(V, F) float32: sub-voxel returns, log count, mean height in the voxel, mean intensity, (range, set later)."""
+        """(V, F) float32: sub-voxel returns, log count, mean height, mean intensity; the range is set later."""
         factor, owner = self.config.coarse_factor, voxels.owner
         sub = voxels.local * factor // LOCAL_STEPS  # (M, 3)
         slot = (sub[:, 0] * factor + sub[:, 1]) * factor + sub[:, 2]

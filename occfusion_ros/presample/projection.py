@@ -28,7 +28,8 @@ def fit_camera(camera: CameraImage, size: tuple[int, int], horizon: float,
     return image.round().to(torch.uint8), matrix
 
 
-def project(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+def project(points: torch.Tensor, image_from_grid: torch.Tensor,
+            size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Project points into images.
 
     Args:
