@@ -11,12 +11,12 @@ _KINDS = {
 }
 
 
-def points_from_cloud(cloud: PointCloud2, intensity_scale: float = 1.0) -> np.ndarray:
+def points_from_cloud(cloud: PointCloud2, intensity_max: float = 1.0) -> np.ndarray:
     """Points of a cloud; those with a coordinate that is not finite are left out.
 
     Args:
         cloud: any field order, datatype, padding, byte order, organised or not; x, y and z are required.
-        intensity_scale: the cloud's value of full intensity, for example 255; it becomes 1.
+        intensity_max: the cloud's value of full intensity, for example 255; it becomes 1.
 
     Returns:
         (N, 4) float32: x, y, z in metres in the cloud's frame, intensity in 0..1 (0 where the cloud has none).
@@ -33,7 +33,7 @@ def points_from_cloud(cloud: PointCloud2, intensity_scale: float = 1.0) -> np.nd
             view = np.ndarray((rows, columns), order + _KINDS[field.datatype], cloud.data, field.offset,
                               (row_step, cloud.point_step))
             points[:, column] = view.ravel()
-        points[:, 3] = np.nan_to_num(np.clip(points[:, 3] / intensity_scale, 0.0, 1.0), nan=0.0)
+        points[:, 3] = np.nan_to_num(np.clip(points[:, 3] / intensity_max, 0.0, 1.0), nan=0.0)
     return points[np.isfinite(points[:, :3]).all(axis=1)]
 
 

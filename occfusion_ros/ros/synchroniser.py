@@ -1,4 +1,4 @@
-"""Pairs each LiDAR sweep with the nearest image of every camera. Plain Python: no ROS, no threads, no clock of its own."""
+"""Pairs each LiDAR sweep with the nearest image of every camera. No ROS, no threads, no clock of its own."""
 
 from bisect import bisect_left
 from collections import Counter, deque
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 JUMP_NS = 1_000_000_000  # a stamp this far behind its predecessor means that time was set back (a bag that loops)
-SILENT_NS = 1_000_000_000  # a camera whose newest image lies this far behind a sweep is not waited for
+SILENT_NS = 1_000_000_000  # a camera that was missing last time and whose newest image is this old is not waited for
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,12 @@ class Match:
         cloud: the item given with the sweep.
         images: by camera, the stamp in nanoseconds and the item of the nearest image.
         missing: cameras without an image within the tolerance.
-        arrival_ns: nanoseconds on the caller's clock, when the sweep was added.
     """
 
     stamp_ns: int
     cloud: Any
     images: dict[str, tuple[int, Any]]
     missing: tuple[str, ...]
-    arrival_ns: int
 
 
 @dataclass
@@ -127,16 +125,22 @@ class Synchroniser:
         ready = sum(self._is_ready(*sweep, now_ns) for sweep in self._sweeps)
         for _ in range(ready - 1):
             self._drop_oldest("superseded")
-        return self._release(*self._sweeps.popleft()) if ready else None
+        return self._release(*self._sweeps.popleft()[:2]) if ready else None
 
     def _is_ready(self, stamp_ns: int, item: Any, arrival_ns: int, now_ns: int) -> bool:
         # The stamps of later sweeps tell the time too, where the caller's clock stands still.
         waited_ns = max(now_ns - arrival_ns, self._newest_ns - stamp_ns)
         return waited_ns >= self._max_wait_ns or not any(
-            camera.newest_ns is None or stamp_ns - SILENT_NS <= camera.newest_ns < stamp_ns
-            for camera in self._cameras.values())
+            self._may_come(name, camera.newest_ns, stamp_ns) for name, camera in self._cameras.items())
 
-    def _release(self, stamp_ns: int, item: Any, arrival_ns: int) -> Match:
+    def _may_come(self, name: str, newest_ns: int | None, stamp_ns: int) -> bool:
+        """Whether a nearer image of a camera is to be expected."""
+        if newest_ns is None:
+            return True
+        silent = newest_ns < stamp_ns - SILENT_NS and self._released is not None and name in self._released[1]
+        return newest_ns < stamp_ns and not silent
+
+    def _release(self, stamp_ns: int, item: Any) -> Match:
         nearest = {name: camera.nearest(stamp_ns) for name, camera in self._cameras.items()}
         images = {name: found for name, found in nearest.items()
                   if found and abs(found[0] - stamp_ns) <= self._tolerance_ns}
@@ -145,7 +149,7 @@ class Synchroniser:
         self._released = (stamp_ns, missing)
         for camera in self._cameras.values():  # no later sweep can be within the tolerance of these
             camera.forget(bisect_left(camera.stamps, stamp_ns - self._tolerance_ns))
-        return Match(stamp_ns, item, images, missing, arrival_ns)
+        return Match(stamp_ns, item, images, missing)
 
     def _reset(self, stamp_ns: int) -> None:
         """Forget what was stamped before time jumped back to `stamp_ns`; images may have jumped before the sweeps."""

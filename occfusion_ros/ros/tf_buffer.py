@@ -41,7 +41,8 @@ class Tf2Buffer:
 
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
-        self._kinds = {tf2_ros.LookupException: UnknownFrameError, tf2_ros.ConnectivityException: UnconnectedFramesError,
+        self._kinds = {tf2_ros.LookupException: UnknownFrameError,
+                       tf2_ros.ConnectivityException: UnconnectedFramesError,
                        tf2_ros.ExtrapolationException: ExtrapolationError}
         self._errors = tf2_ros.TransformException
 

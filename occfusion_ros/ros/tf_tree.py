@@ -42,9 +42,8 @@ class _Edge:
         if self.static or (self.stamps and stamp_ns < self.stamps[-1] - CACHE_NS):  # time was set back
             self.stamps, self.values = [], []
         at = bisect_left(self.stamps, stamp_ns)
-        if self.stamps[at:at + 1] != [stamp_ns]:
-            self.stamps.insert(at, stamp_ns)
-            self.values.insert(at, value)
+        known = self.stamps[at:at + 1] == [stamp_ns]
+        self.stamps[at:at + known], self.values[at:at + known] = [stamp_ns], [value]
         expired = bisect_left(self.stamps, self.stamps[-1] - CACHE_NS)
         del self.stamps[:expired], self.values[:expired]
 

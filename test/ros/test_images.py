@@ -136,8 +136,8 @@ WHOLE = {kind: bytes(compressed(np.tile(RGB, (4, 4, 1)), kind).data) for kind in
 
 
 @settings(max_examples=200, deadline=None)
-@given(kind=st.sampled_from(sorted(WHOLE)), edits=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=4)), max_size=5),
-       keep=st.floats(0, 1))
+@given(kind=st.sampled_from(sorted(WHOLE)), keep=st.floats(0, 1),
+       edits=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=4)), max_size=5))
 def test_damaged_files_are_refused_or_decoded(kind, edits, keep):
     data = bytearray(WHOLE[kind])
     for position, replacement in edits:

@@ -1,6 +1,7 @@
 """What we serialise ourselves is, byte for byte, what the middleware writes for the same message.
 
-The middleware leaves padding bytes as they were in memory, so those are found (by writing them in two ways) and left out.
+The middleware leaves padding bytes as they were in memory, so those are found (by writing them in two ways) and left
+out.
 """
 
 import array

@@ -88,12 +88,26 @@ def test_newest_ready_sweep_wins():
     assert sync.waiting, "the third may still get an image"
 
 
-def test_a_camera_that_fell_silent_is_not_waited_for():
+def test_a_camera_that_fell_silent_is_waited_for_only_once():
     sync = synchroniser("left", "right")
-    sync.add_image("left", START - JUMP_NS - 1, "old")
-    sync.add_image("right", START, "new")
-    sync.add_cloud(START, "sweep", 0)
-    assert sync.poll(0).missing == ("left",)
+    for i, waiting in enumerate([True, False]):
+        stamp = START + (1 + i) * JUMP_NS
+        sync.add_image("left", START, "the last one")
+        sync.add_image("right", stamp, "new")
+        sync.add_cloud(stamp + 1, "sweep", 0)
+        sync.add_image("right", stamp + 1, "new")
+        match = sync.poll(0)
+        assert (match is None) is waiting
+        assert (match or sync.poll(WAIT)).missing == ("left",)
+
+
+def test_cameras_slower_than_silence_are_waited_for():
+    sync = synchroniser("left")
+    for i in range(3):
+        sync.add_cloud(START + 3 * i * JUMP_NS, "sweep", 0)
+        assert sync.poll(0) is None
+        sync.add_image("left", START + 3 * i * JUMP_NS, "image")
+        assert sync.poll(0).missing == ()
 
 
 def test_sweeps_out_of_order_are_dropped():

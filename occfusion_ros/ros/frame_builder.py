@@ -1,0 +1,117 @@
+"""From paired messages to the sensor frame that the pipeline takes."""
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from std_msgs.msg import Header
+
+from ..core.errors import InvalidFrameError
+from ..core.frames import CameraImage, SensorFrame
+from .calibration import Calibration
+from .clouds import points_from_cloud
+from .headers import stamp_ns
+from .images import rgb_from_compressed, rgb_from_image
+from .parameters import NodeParameters
+from .tf_buffer import TransformBuffer
+from .tf_tree import TransformError
+
+RETRY_S = 0.005
+
+_Lookup = Callable[[str, str, int], np.ndarray]  # target frame, source frame, stamp -> (4, 4) target_from_source
+
+
+class FrameBuilder:
+    """Converts a sweep and its images, and brings both into the grid frame.
+
+    A sweep that cannot be used raises; a camera that cannot be used is left out and reported. Images are unpacked in
+    parallel.
+    """
+
+    def __init__(self, transforms: TransformBuffer, calibrations: dict[str, Calibration],
+                 on_fault: Callable[[str, Exception], None]) -> None:
+        """
+        Args:
+            transforms: where poses come from.
+            calibrations: by camera; the caller keeps it up to date.
+            on_fault: called with a cause and the error for each camera that is left out; from any thread.
+        """
+        self._transforms, self._calibrations, self._on_fault = transforms, calibrations, on_fault
+        self._given_up: set[tuple[str, str]] = set()  # pairs of frames that were waited for in vain
+        self._decoders = ThreadPoolExecutor(thread_name_prefix="decode")
+
+    def build(self, cloud: PointCloud2, images: Mapping[str, Image | CompressedImage], missing: tuple[str, ...],
+              parameters: NodeParameters) -> SensorFrame:
+        """The frame of a sweep and the images, by camera, that belong to it; cameras `missing` have none.
+
+        Raises:
+            InvalidFrameError: an unusable sweep. TransformError: no pose of the sweep in the grid frame.
+        """
+        stamp, lidar_frame = stamp_ns(cloud.header), cloud.header.frame_id
+        lookup = self._patient_lookup(parameters.max_wait_s)
+        grid_frame = parameters.grid_frame or lidar_frame
+        points = points_from_cloud(cloud, parameters.intensity_max)
+        if not len(points) or not lidar_frame:
+            raise InvalidFrameError(f"cloud: expected finite points in a named frame, got {len(points)} finite ones of "
+                                    f"{cloud.width * cloud.height} in frame {lidar_frame!r}")
+        if lidar_frame != grid_frame:
+            grid_from_lidar = lookup(grid_frame, lidar_frame, stamp)
+            points[:, :3] = points[:, :3] @ grid_from_lidar[:3, :3].T + grid_from_lidar[:3, 3]
+
+        def pose(image: Image | CompressedImage) -> np.ndarray:
+            return _camera_from_grid(image.header, grid_frame, stamp, parameters.fixed_frame, lookup)
+
+        cameras = tuple(filter(None, self._decoders.map(partial(self._camera, pose), *zip(*images.items()))))
+        used = {camera.name for camera in cameras}
+        masked = tuple(name for name in images if name not in used)
+        return SensorFrame(stamp, points, cameras, (*masked, *missing), grid_frame)
+
+    def close(self) -> None:
+        """End the decoding threads."""
+        self._decoders.shutdown()
+
+    def _camera(self, pose: Callable[[Image | CompressedImage], np.ndarray], name: str,
+                image: Image | CompressedImage) -> CameraImage | None:
+        """One camera; None, reported, where it cannot be used."""
+        try:
+            camera_from_grid, calibration = pose(image), self._calibrations.get(name)
+            if calibration is None:
+                raise InvalidFrameError(f"camera {name}: no valid calibration")
+            pixels = rgb_from_image(image) if isinstance(image, Image) else rgb_from_compressed(image)
+            calibration.check(pixels)
+            return CameraImage(name, pixels, calibration.intrinsics, camera_from_grid)
+        except (InvalidFrameError, TransformError) as error:
+            self._on_fault(f"{'transform' if isinstance(error, TransformError) else 'image'} {name}", error)
+            return None
+
+    def _patient_lookup(self, max_wait_s: float) -> _Lookup:
+        """A lookup that waits for transforms that are late, all of one frame together at most `max_wait_s`.
+
+        Frames that were waited for in vain are not waited for again until their transform is there.
+        """
+        deadline = time.monotonic() + max_wait_s
+
+        def lookup(target_frame: str, source_frame: str, stamp: int) -> np.ndarray:
+            pair = (target_frame, source_frame)
+            while True:
+                try:
+                    found = self._transforms.lookup(target_frame, source_frame, stamp)
+                    self._given_up.discard(pair)
+                    return found
+                except TransformError:
+                    if pair in self._given_up or time.monotonic() > deadline:
+                        self._given_up.add(pair)
+                        raise
+                time.sleep(RETRY_S)
+
+        return lookup
+
+
+def _camera_from_grid(header: Header, grid_frame: str, sweep_ns: int, fixed_frame: str, lookup: _Lookup) -> np.ndarray:
+    """(4, 4) from the grid at the sweep's stamp to the camera, at the image's own stamp if a fixed frame is set."""
+    if not fixed_frame:
+        return lookup(header.frame_id, grid_frame, sweep_ns)
+    return lookup(header.frame_id, fixed_frame, stamp_ns(header)) @ lookup(fixed_frame, grid_frame, sweep_ns)

@@ -1,0 +1,47 @@
+"""Runs the node: `ros2 run occfusion_ros occfusion_node`, or `python -m occfusion_ros.ros.main`."""
+
+import argparse
+import sys
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException
+from rclpy.logging import get_logger
+from rclpy.utilities import remove_ros_args
+
+from ..core.errors import OccFusionError
+from .dds import use_shared_memory_profile
+from .node import NAME, OccFusionNode
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run until interrupted; 1 if the node could not start."""
+    argv = sys.argv if argv is None else [NAME, *argv]
+    argparse.ArgumentParser(
+        prog="occfusion_node", description="Semantic occupancy from LiDAR sweeps and camera images.",
+        epilog="Parameters are set as with any ROS node: --ros-args -p model:=nano --params-file FILE. "
+               "python -m occfusion_ros.ros.parameters lists them.").parse_args(remove_ros_args(argv)[1:])
+    use_shared_memory_profile()
+    rclpy.init(args=argv)
+    try:
+        return _run()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    except (OccFusionError, ParameterException) as error:
+        get_logger(NAME).fatal(str(error))
+        return 1
+    finally:
+        rclpy.try_shutdown()
+
+
+def _run() -> int:
+    node = OccFusionNode()
+    try:
+        rclpy.spin(node)
+    finally:
+        node.destroy_node()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

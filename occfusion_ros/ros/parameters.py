@@ -1,0 +1,169 @@
+"""The node's parameters: one dataclass from which they are declared, checked and documented.
+
+What training fixed (grid, classes, image size) is not here but in the model's contract.
+"""
+
+import argparse
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+from ..core.errors import OccFusionError
+
+NUSCENES_CAMERAS = ("cam_front_left", "cam_front", "cam_front_right", "cam_back_left", "cam_back", "cam_back_right")
+
+
+class ParameterError(OccFusionError):
+    """A parameter whose value cannot be used."""
+
+
+def _parameter(default: Any, description: str, *, limits: tuple | None = None, choices: tuple[str, ...] = (),
+               live: bool = False) -> Any:
+    """A field with what its ROS descriptor needs; `live` parameters may change while the node runs."""
+    return field(default=default, metadata={"description": description, "limits": limits, "choices": choices,
+                                            "live": live})
+
+
+@dataclass(frozen=True)
+class NodeParameters:
+    """Values of all parameters; their meaning is in the metadata of the fields."""
+
+    model: str = _parameter("nano", "model artefact: a folder, or the name of a shipped model")
+    backend: str = _parameter("auto", "inference backend; auto takes the first that runs here")
+    refine: str = _parameter("active", "coarse voxels refined to the fine grid: active (the most uncertain), all "
+                                       "(every occupied one) or none")
+    threads: int = _parameter(0, "CPU threads for inference, 0 for all cores", limits=(0, 256))
+
+    lidar_topic: str = _parameter("/lidar_top", "LiDAR sweeps, sensor_msgs/PointCloud2")
+    intensity_max: float = _parameter(255.0, "the clouds' value of full intensity (255 for nuScenes, 1 where it is "
+                                             "normalised already)", limits=(1e-6, 1e9), live=True)
+    cameras: tuple[str, ...] = _parameter(NUSCENES_CAMERAS, "names of the cameras; []: LiDAR alone")
+    image_topics: tuple[str, ...] = _parameter(
+        ("/{camera}/image_rect_compressed",),
+        "images: one pattern in which {camera} stands for each name, or one topic per camera")
+    image_transport: str = _parameter(
+        "auto", "raw (sensor_msgs/Image), compressed (sensor_msgs/CompressedImage), or auto: compressed where the "
+                "topic's name ends so", choices=("auto", "raw", "compressed"))
+    camera_info_topics: tuple[str, ...] = _parameter(
+        ("/{camera}/camera_info",), "calibrations, sensor_msgs/CameraInfo; a pattern or one topic per camera")
+    images_rectified: bool = _parameter(True, "images are rectified, so P of their calibration holds; otherwise K "
+                                              "holds and images with distortion are refused")
+    reliability: str = _parameter(
+        "auto", "QoS of the sensor inputs: reliable, best_effort, or auto: reliable, and best effort for a topic "
+                "whose publisher offers no more", choices=("auto", "reliable", "best_effort"))
+    depth: int = _parameter(5, "QoS history depth of the sensor inputs", limits=(1, 100))
+
+    grid_frame: str = _parameter("", "TF frame of the grid (x right, y forward, z up, as the model was trained); "
+                                     "empty: the LiDAR's own frame")
+    fixed_frame: str = _parameter("", "TF frame that stands still, such as map or odom, to account for the vehicle's "
+                                      "motion between image and sweep; empty: motion is neglected")
+    camera_tolerance_s: float = _parameter(0.1, "most seconds between the stamps of a sweep and an image that belongs "
+                                                "to it", limits=(0.0, 10.0))
+    max_wait_s: float = _parameter(0.15, "most seconds that a sweep waits for late images, and for late transforms",
+                                   limits=(0.0, 10.0))
+
+    dense: bool = _parameter(False, "publish ~/occupancy with every voxel listed instead of the occupied ones",
+                             live=True)
+    max_markers: int = _parameter(50_000, "most cubes in ~/markers; the nearest are kept", limits=(0, 10_000_000),
+                                  live=True)
+    marker_lifetime_s: float = _parameter(5.0, "seconds after which a viewer drops the markers when no new ones come; "
+                                               "0 keeps them", limits=(0.0, 3600.0), live=True)
+
+    def __post_init__(self) -> None:
+        for name in ("cameras", "image_topics", "camera_info_topics"):  # rclpy gives None for an empty list
+            object.__setattr__(self, name, tuple(entry for entry in getattr(self, name) or () if entry))
+        for parameter in fields(self):
+            _check_value(parameter, getattr(self, parameter.name))
+        if len(set(self.cameras)) != len(self.cameras):
+            raise ParameterError(f"cameras: expected different names, got {list(self.cameras)}")
+        for name in ("image_topics", "camera_info_topics"):
+            self._topics(name)
+
+    def camera_topics(self) -> dict[str, tuple[str, str]]:
+        """Image topic and calibration topic by camera."""
+        pairs = zip(self._topics("image_topics"), self._topics("camera_info_topics"))
+        return dict(zip(self.cameras, pairs))
+
+    def is_compressed(self, image_topic: str) -> bool:
+        """Whether a topic carries CompressedImage."""
+        if self.image_transport == "auto":
+            return image_topic.endswith("compressed")
+        return self.image_transport == "compressed"
+
+    def changed(self, values: dict[str, Any]) -> "NodeParameters":
+        """A copy with other values.
+
+        Raises:
+            ParameterError: a value out of range, or of a parameter that must not change while the node runs.
+        """
+        frozen = [p.name for p in fields(self) if p.name in values and not p.metadata["live"]]
+        if frozen:
+            raise ParameterError(f"{', '.join(frozen)} can only be set when the node starts")
+        return replace(self, **values)
+
+    def _topics(self, name: str) -> list[str]:
+        """One topic per camera, from a pattern or a list."""
+        given = getattr(self, name)
+        if len(given) == 1 and "{camera}" in given[0]:
+            return [given[0].replace("{camera}", camera) for camera in self.cameras]
+        if len(given) != len(self.cameras):
+            raise ParameterError(f"{name}: expected one pattern with {{camera}} or {len(self.cameras)} topics, one "
+                                 f"for each of {list(self.cameras)}, got {list(given)}")
+        return list(given)
+
+
+def declare_parameters(node) -> NodeParameters:
+    """Declare all parameters on an rclpy node and read their values."""
+    values = {}
+    for parameter in fields(NodeParameters):
+        default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+        values[parameter.name] = node.declare_parameter(parameter.name, default, _descriptor(parameter)).value
+    return NodeParameters(**values)
+
+
+def markdown_table() -> str:
+    """Table of all parameters for the documentation."""
+    rows = ["| parameter | default | meaning | may change while running |", "|---|---|---|---|"]
+    rows += [f"| `{p.name}` | {_default_text(p.default)} | {_meaning(p)} | {'yes' if p.metadata['live'] else ''} |"
+             for p in fields(NodeParameters)]
+    return "\n".join(rows)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print the table of parameters."""
+    argparse.ArgumentParser(description="Prints the node's parameters as a Markdown table.").parse_args(argv)
+    print(markdown_table())
+
+
+def _descriptor(parameter: Field) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(description=_meaning(parameter), read_only=not parameter.metadata["live"])
+    if limits := parameter.metadata["limits"]:
+        if isinstance(parameter.default, int):
+            descriptor.integer_range = [IntegerRange(from_value=limits[0], to_value=limits[1])]
+        else:
+            descriptor.floating_point_range = [FloatingPointRange(from_value=limits[0], to_value=limits[1])]
+    return descriptor
+
+
+def _check_value(parameter: Field, value: Any) -> None:
+    limits, choices = parameter.metadata["limits"], parameter.metadata["choices"]
+    if limits and not limits[0] <= value <= limits[1]:
+        raise ParameterError(f"{parameter.name}: expected {limits[0]} to {limits[1]}, got {value}")
+    if choices and value not in choices:
+        raise ParameterError(f"{parameter.name}: expected one of {', '.join(choices)}, got {value!r}")
+
+
+def _meaning(parameter: Field) -> str:
+    limits = parameter.metadata["limits"]
+    return parameter.metadata["description"] + (f" ({limits[0]:g} to {limits[1]:g})" if limits else "")
+
+
+def _default_text(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ", ".join(f"`{entry}`" for entry in default)
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`" if default != "" else "empty"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Parameters: checks, topics, documentation, and what reaches the node from files and the command line."""
+
+from dataclasses import fields
+
+import pytest
+import yaml
+
+from occfusion_ros.core.shipped import shipped
+from occfusion_ros.ros.parameters import (
+    NUSCENES_CAMERAS,
+    NodeParameters,
+    ParameterError,
+    declare_parameters,
+    markdown_table,
+)
+
+
+def test_defaults_are_nuscenes_topics():
+    parameters = NodeParameters()
+    assert len(parameters.cameras) == 6
+    assert parameters.camera_topics()["cam_front"] == ("/cam_front/image_rect_compressed", "/cam_front/camera_info")
+    assert parameters.is_compressed("/cam_front/image_rect_compressed")
+
+
+def test_shipped_file_holds_the_defaults():
+    with open(shipped("config/occfusion.yaml")) as file:
+        values = yaml.safe_load(file)["/**"]["ros__parameters"]
+    assert NodeParameters(**values) == NodeParameters()
+
+
+@pytest.mark.parametrize("values, topics", [
+    ({"cameras": ["left", "right"], "image_topics": ["/a", "/b"], "camera_info_topics": ["/{camera}/info"]},
+     {"left": ("/a", "/left/info"), "right": ("/b", "/right/info")}),
+    ({"cameras": ["left"], "image_topics": ["/a"], "camera_info_topics": ["/info"]}, {"left": ("/a", "/info")}),
+    ({"cameras": []}, {}),
+    ({"cameras": [""], "image_topics": [""], "camera_info_topics": []}, {}),
+    ({"cameras": None}, {}),
+])
+def test_topics(values, topics):
+    assert NodeParameters(**values).camera_topics() == topics
+
+
+@pytest.mark.parametrize("transport, topic, compressed", [
+    ("auto", "/cam/image_raw/compressed", True), ("auto", "/cam/image_raw", False),
+    ("raw", "/cam/compressed", False), ("compressed", "/cam/jpeg", True)])
+def test_transport(transport, topic, compressed):
+    assert NodeParameters(image_transport=transport).is_compressed(topic) is compressed
+
+
+@pytest.mark.parametrize("values, message", [
+    ({"cameras": ["a", "b"], "image_topics": ["/a"]}, "expected one pattern with {camera} or 2 topics"),
+    ({"cameras": ["a", "a"]}, "different names"),
+    ({"cameras": [], "image_topics": ["/a"]}, "0 topics"),
+    ({"image_transport": "theora"}, "one of auto, raw, compressed, got 'theora'"),
+    ({"reliability": "perhaps"}, "one of auto"),
+    ({"max_wait_s": -1.0}, "expected 0.0 to 10.0, got -1.0"),
+    ({"intensity_max": 0.0}, "intensity_max"),
+    ({"max_wait_s": float("nan")}, "max_wait_s"),
+    ({"depth": 0}, "depth"),
+])
+def test_values_that_make_no_sense_are_refused(values, message):
+    with pytest.raises(ParameterError, match=message):
+        NodeParameters(**values)
+
+
+def test_only_live_parameters_change():
+    parameters = NodeParameters()
+    assert parameters.changed({"max_markers": 5}).max_markers == 5
+    with pytest.raises(ParameterError, match="cameras can only be set when the node starts"):
+        parameters.changed({"cameras": ["a"], "max_markers": 5})
+    with pytest.raises(ParameterError, match="max_markers"):
+        parameters.changed({"max_markers": -5})
+
+
+def test_table_documents_every_parameter():
+    rows = markdown_table().splitlines()
+    assert len(rows) == 2 + len(fields(NodeParameters))
+    assert all(row.count("|") == 5 for row in rows)
+    assert all(field.metadata["description"] for field in fields(NodeParameters))
+
+
+@pytest.fixture
+def node(ros_domain, request):
+    import rclpy
+    from rclpy.node import Node
+
+    context = rclpy.Context()
+    rclpy.init(args=["test", "--ros-args", *request.param], context=context)
+    made = Node("occfusion", context=context)
+    yield made
+    made.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+@pytest.mark.parametrize("node, expected", [
+    ([], NUSCENES_CAMERAS),
+    (["-p", "cameras:=[]"], ()),
+    (["-p", 'cameras:=[""]'], ()),
+    (["-p", "cameras:=[a, b]"], ("a", "b")),
+    (["--params-file", str(shipped("config/occfusion.yaml"))], NUSCENES_CAMERAS),
+], indirect=["node"])
+def test_cameras_as_ros_gives_them(node, expected):
+    assert declare_parameters(node).cameras == expected
+
+
+@pytest.mark.parametrize("node", [[]], indirect=True)
+def test_descriptors(node):
+    declare_parameters(node)
+    assert node.describe_parameter("lidar_topic").read_only and not node.describe_parameter("max_markers").read_only
+    assert node.describe_parameter("threads").integer_range[0].to_value == 256
+    assert node.describe_parameter("max_wait_s").floating_point_range[0].to_value == 10.0
+    assert all(node.describe_parameter(field.name).description for field in fields(NodeParameters))
+
+
+@pytest.mark.parametrize("node", [["-p", "depth:=0"], ["-p", "max_wait_s:=99.0"], ["-p", "model:=5"]], indirect=True)
+def test_ros_refuses_values_out_of_range(node):
+    from rclpy.exceptions import ParameterException
+
+    with pytest.raises(ParameterException):
+        declare_parameters(node)
