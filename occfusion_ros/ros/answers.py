@@ -11,6 +11,7 @@ from occfusion_msgs.msg import OccupancyGrid3D, SemanticClasses
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Float64
 
 from ..core.frames import OccupancyGrid
 from ..core.labels import SemanticClass
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 KEPT = {CompressedImage: 40, Image: 10}  # images of a camera that wait for their answer
 IMAGE_TYPES = {"sensor_msgs/msg/CompressedImage": CompressedImage, "sensor_msgs/msg/Image": Image}
 FARTHEST_NS = NS_PER_S // 2  # an image that is farther than this from the sweep does not belong to it
-LOOK_S = 0.1  # between looks at what the node subscribes to
+LOOK_S = 0.1  # between looks at the topics there are
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,16 @@ class AnswerCollector:
         node: the rclpy node to subscribe with.
         source: name of the node that computes occupancy, relative to `node`'s namespace unless it begins with /.
         on_answer: called for each occupancy message.
+
+    Attributes:
+        classes: names and colours of the labels; empty until they have come.
+        stage_ms: milliseconds that stages of the processing took, by stage.
     """
 
     def __init__(self, node: Node, source: str, on_answer: Callable[[Answer], None]) -> None:
         self.classes: tuple[SemanticClass, ...] = ()
         self._node, self._on_answer = node, on_answer
+        self.stage_ms: dict[str, list[float]] = {}
         self._images: dict[str, deque] = {}
         topic = source if source.startswith("/") else f"{node.get_namespace().rstrip('/')}/{source}"
         self._namespace, self._name = topic.rsplit("/", 1)
@@ -59,24 +65,37 @@ class AnswerCollector:
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         node.create_subscription(SemanticClasses, f"{topic}/classes", self._take_classes, latched)
         node.create_subscription(OccupancyGrid3D, self.topic, self._take_occupancy, 10)
-        node.create_timer(LOOK_S, self._follow_images)
+        self._times = f"{topic}/debug/processing_time_ms/"
+        node.create_timer(LOOK_S, self._follow)
 
     @property
     def connected(self) -> bool:
         """Whether the node is there."""
         return bool(self._node.get_publishers_info_by_topic(self.topic))
 
-    def _follow_images(self) -> None:
-        """Subscribe to each image that the node subscribes to, with the reliability that it asks for."""
-        topics = {topic: IMAGE_TYPES[types[0]] for topic, types in self._node.get_topic_names_and_types()
-                  if types[0] in IMAGE_TYPES and topic not in self._images}
-        for topic, kind in topics.items():
-            theirs = [info for info in self._node.get_subscriptions_info_by_topic(topic)
-                      if (info.node_name, info.node_namespace) == (self._name, self._namespace or "/")]
-            if theirs:
-                self._images[topic] = deque(maxlen=KEPT[kind])
-                qos = QoSProfile(depth=5, reliability=theirs[0].qos_profile.reliability)
-                self._node.create_subscription(kind, topic, partial(self._take_image, topic), qos)
+    def _follow(self) -> None:
+        """Subscribe to what has turned up: stage times, and images that the node subscribes to."""
+        for topic, types in self._node.get_topic_names_and_types():
+            stage = topic.removeprefix(self._times)
+            if stage != topic and stage not in self.stage_ms:
+                self._follow_times(topic, stage)
+            elif types[0] in IMAGE_TYPES and topic not in self._images:
+                self._follow_images(topic, IMAGE_TYPES[types[0]])
+
+    def _follow_images(self, topic: str, kind: type) -> None:
+        theirs = [info for info in self._node.get_subscriptions_info_by_topic(topic)
+                  if (info.node_name, info.node_namespace) == (self._name, self._namespace or "/")]
+        if theirs:
+            self._images[topic] = deque(maxlen=KEPT[kind])
+            qos = QoSProfile(depth=5, reliability=theirs[0].qos_profile.reliability)
+            self._node.create_subscription(kind, topic, partial(self._take_image, topic), qos)
+
+    def _follow_times(self, topic: str, stage: str) -> None:
+        offered = self._node.get_publishers_info_by_topic(topic)
+        if offered:
+            self.stage_ms[stage] = []
+            qos = QoSProfile(depth=100, durability=offered[0].qos_profile.durability)
+            self._node.create_subscription(Float64, topic, lambda time: self.stage_ms[stage].append(time.data), qos)
 
     def _take_image(self, topic: str, image: Image | CompressedImage) -> None:
         self._images[topic].append(image)

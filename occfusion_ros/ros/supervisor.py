@@ -46,7 +46,7 @@ class Supervisor:
     def __enter__(self) -> "Supervisor":
         try:
             for process in self.plan.processes:
-                self._start(process)
+                self.start(process)
         except BaseException:
             self.stop()
             raise
@@ -55,7 +55,8 @@ class Supervisor:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _start(self, process: Process) -> None:
+    def start(self, process: Process) -> None:
+        """Start one more process."""
         child = subprocess.Popen(
             command(process), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             errors="replace", bufsize=1, env={**os.environ, "PYTHONUNBUFFERED": "1", **self.plan.environment},

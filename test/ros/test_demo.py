@@ -1,0 +1,157 @@
+"""What the demo reads from bags, checks of the answers, and a whole replay through the shipped model."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from occfusion_ros.core.errors import DatasetError
+from occfusion_ros.core.frames import OccupancyGrid
+from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.core.shipped import shipped
+from occfusion_ros.ros import demo
+from occfusion_ros.ros.answers import Answer
+from occfusion_ros.ros.occupancy_message import message_from_grid
+from occfusion_ros.ros.parameters import NUSCENES_CAMERAS
+from occfusion_ros.ros.replay import BagContents, Replay, read_contents
+
+SPEC = GridSpec((-4.0, -4.0, -2.0), 0.2, (40, 40, 20))
+
+
+def answer(stamp: int, frame: str = "lidar_top", cars: int = 1) -> Answer:
+    labels = np.zeros(SPEC.size, np.uint8)
+    labels.ravel()[:cars] = 4
+    return Answer(message_from_grid(OccupancyGrid(SPEC, labels, stamp, frame, ("cam_a",), "m")), {})
+
+
+def contents(*cameras: str, stamps: tuple[int, ...] = (10, 20)) -> BagContents:
+    return BagContents("/lidar_top", {name: f"/{name}/camera_info" for name in cameras},
+                       dict.fromkeys(stamps, "lidar_top"))
+
+
+def outcome(*answers: Answer, grid_frame: str = "") -> Replay:
+    result = Replay(contents("cam_a"), grid_frame)
+    for one in answers:
+        result.take(one)
+    return result
+
+
+def test_a_replay_without_faults_has_an_answer_for_every_sweep():
+    assert outcome(answer(10), answer(20)).faults() == []
+    assert outcome(answer(10, "grid"), answer(20, "grid"), grid_frame="grid").faults() == []
+
+
+@pytest.mark.parametrize("answers, fault", [
+    ([answer(10)], "sweep 20 got no answer"),
+    ([answer(10), answer(21)], "answer 21 belongs to no sweep"),
+    ([answer(10), answer(20, "map")], "expected an answer in frame 'lidar_top', got 'map'"),
+])
+def test_faults_are_named(answers, fault):
+    assert any(fault in line for line in outcome(*answers).faults())
+
+
+def test_the_report_says_what_was_published():
+    result = outcome(answer(10, cars=4), answer(20, cars=2))
+    result.stage_ms = {"fuser": [10.0, 30.0], "never": []}
+    text = "\n".join(demo.report(result))
+    assert "sweeps in       2" in text and "occupancy out   2" in text and "1 to 1 of 1" in text
+    assert "stage fuser            20.0 ms" in text and "never" not in text
+    assert "         3  car" in text, "the mean of 4 and 2"
+    assert "FAULT" not in text and "every sweep got an answer" in text
+    assert "FAULT" in "\n".join(demo.report(outcome()))
+
+
+@pytest.mark.parametrize("cameras, name", [
+    (NUSCENES_CAMERAS, "nuScenes"), ((), "LiDAR only"), ([f"camera_0{i}" for i in (1, 5, 6, 7, 8, 9)], "DDAD")])
+def test_a_rig_is_recognised_by_its_cameras(cameras, name):
+    assert demo.rig_of(contents(*cameras)).name == name
+
+
+def test_an_unknown_rig_is_refused_with_the_known_ones():
+    with pytest.raises(DatasetError, match="nuScenes.*got cam_left"):
+        demo.rig_of(contents("cam_left"))
+
+
+@pytest.mark.parametrize("rig", demo.RIGS, ids=lambda rig: rig.name)
+def test_the_parameter_file_of_a_rig_names_its_cameras(rig):
+    import yaml
+
+    from occfusion_ros.ros.parameters import NodeParameters
+    file = yaml.safe_load(shipped(rig.arguments["params_file"]).read_text())
+    (values,) = (node["ros__parameters"] for node in file.values())
+    assert set(NodeParameters(**values).cameras) == rig.cameras
+
+
+def test_sweeps_further_apart_than_the_pace_are_played_at_their_own():
+    assert contents(stamps=(0, 500_000_000, 1_500_000_000)).spacing_s == pytest.approx(0.5)
+    assert contents(stamps=(7,)).spacing_s == 1.0
+
+
+def test_a_folder_that_is_no_bag_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match="cannot read the bag"):
+        read_contents(tmp_path)
+
+
+def test_a_missing_data_root_ends_with_a_message(tmp_path, capsys):
+    assert demo.main(["--data", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 1
+    assert "error:" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def model() -> Path:
+    try:
+        return shipped("models/nano", "models/zoo/nano")
+    except FileNotFoundError:
+        pytest.skip("the model nano is not there")
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory) -> Path:
+    """A data root with one synthetic drive of two sweeps."""
+    from occfusion_ros.datasets.synthetic import write_nuscenes_root
+    root = tmp_path_factory.mktemp("recording")
+    write_nuscenes_root(root, 1, 2, seed=901_000, progress=False)
+    return root
+
+
+class TestWholeDemo:
+    """The real node, player and supervisor on a synthetic drive, which is what `make demo` runs."""
+
+    @pytest.fixture(scope="class")
+    def run(self, model, recording, tmp_path_factory, ros_domain):
+        out = tmp_path_factory.mktemp("demo")
+        kept = []
+        original = demo.report
+        patch = pytest.MonkeyPatch()
+        patch.setattr(demo, "report", lambda outcome: kept.append(outcome) or original(outcome))
+        code = demo.main(["--data", str(recording), "--out", str(out), "--domain", str(ros_domain), "--pictures", "1",
+                          "--seconds-per-sweep", "6"])
+        patch.undo()
+        yield code, kept[-1], out, recording
+        shutil.rmtree(out)
+
+    def test_every_sweep_is_answered_with_all_cameras(self, run):
+        code, outcome, out, _ = run
+        assert code == 0 and len(outcome.answers) == 2
+        assert all(set(a.message.cameras) == set(NUSCENES_CAMERAS) for a in outcome.answers.values())
+        assert len(list(out.glob("*/*.png"))) == 1
+
+    def test_the_voxels_are_those_of_the_drive(self, run):
+        from occfusion_ros.datasets.nuscenes import NuScenesReader
+        _, outcome, _, recording = run
+        reader = NuScenesReader(recording)
+        for token in reader.samples():
+            stamp = reader.frame(token).stamp_ns
+            got, _ = outcome.answers[stamp].decoded()
+            truth = reader.occupancy(token)
+            observed = truth != 255
+            occupied, real = (got.labels != 0) & observed, (truth != 0) & observed
+            assert (occupied & real).sum() / (occupied | real).sum() > 0.25, "overlap of occupied voxels with the truth"
+            road = got.labels[246:266, 246:300] == 11
+            assert road.any(axis=2).mean() > 0.5, "the vehicle stands on a driveable surface"
+            heights = np.nonzero(road)[2] * 0.2 - 5.0 + 0.1
+            assert np.percentile(np.abs(heights + 1.84), 90) < 0.5, "the road is flat, 1.84 m below the sensor"
+
+    def test_stage_times_are_published(self, run):
+        assert run[1].stage_ms["total"] and all(t > 0 for t in run[1].stage_ms["total"])
