@@ -110,7 +110,7 @@ plausible_fields = st.permutations(["x", "y", "z", "intensity"]).flatmap(lambda 
     for n in names)).map(list))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(fields=hostile_fields | plausible_fields, height=sizes, width=sizes, point_step=sizes, row_step=sizes,
        data=st.binary(max_size=400), big_endian=st.booleans())
 def test_hostile_clouds_are_refused_or_read_within_their_bytes(**values):
@@ -139,7 +139,7 @@ def test_agrees_with_sensor_msgs_py():
     reference = pytest.importorskip("sensor_msgs_py.point_cloud2", reason="sensor_msgs_py comes with ROS only")
     for layout in ({}, {"point_padding": 5, "rows": 3}, {"kind": "f8", "big_endian": True}, {"start": 3}):
         message = cloud(np.random.default_rng(0).normal(size=(60, 4)), **layout)
-        expected = reference.read_points(message, ["x", "y", "z"])
         got = points_from_cloud(message)
+        expected = reference.read_points(message, ["x", "y", "z"])  # swaps the bytes of the message itself
         for column, name in enumerate("xyz"):
             np.testing.assert_array_equal(got[:, column], expected[name].ravel().astype(np.float32))
