@@ -5,7 +5,7 @@ import sys
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.utilities import remove_ros_args
 
@@ -19,8 +19,9 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv if argv is None else [NAME, *argv]
     argparse.ArgumentParser(
         prog="occfusion_node", description="Semantic occupancy from LiDAR sweeps and camera images.",
-        epilog="Parameters are set as with any ROS node: --ros-args -p model:=nano --params-file FILE. "
-               "python -m occfusion_ros.ros.parameters lists them.").parse_args(remove_ros_args(argv)[1:])
+        epilog="Parameters are set as with any ROS node:\n  --ros-args -p model:=nano --params-file FILE\n"
+               "For a table of them: python -m occfusion_ros.ros.parameters",
+        formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(remove_ros_args(argv)[1:])
     use_shared_memory_profile()
     rclpy.init(args=argv)
     try:
@@ -35,10 +36,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run() -> int:
+    executor = SingleThreadedExecutor()
     node = OccFusionNode()
     try:
-        rclpy.spin(node)
+        executor.add_node(node)
+        executor.spin()
     finally:
+        executor.shutdown()
         node.destroy_node()
     return 0
 

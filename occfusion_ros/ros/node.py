@@ -9,6 +9,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
@@ -24,6 +25,7 @@ from .inputs import Input
 from .outputs import Outputs
 from .parameters import NodeParameters, ParameterError, declare_parameters
 from .ros_logging import RosLogHandler
+from .running_clock import RunningClock
 from .statistics import Statistics
 from .synchroniser import Match, Synchroniser
 from .tf_buffer import make_transform_buffer
@@ -82,10 +84,13 @@ class OccFusionNode(Node):
             round(self._settings.max_wait_s * NS_PER_S))
         self._worker = LatestWorker(self._work)
         self._closing.callback(self._worker.close)
-        self._poll_timer = self.create_timer(POLL_S, self._poll)
+        self._clock_for_waiting = RunningClock(self.get_clock())
+        self._poll_timer = self.create_timer(POLL_S, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._poll_timer.cancel()
         self._subscribe()
         self.add_on_set_parameters_callback(self._on_set_parameters)
+        self.get_logger().info(f"ready: model {self._pipeline.contract.model_id} on {self._pipeline.backend_name}, "
+                               f"waiting for {self.resolve_topic_name(self._settings.lidar_topic)}")
 
     def destroy_node(self) -> None:
         """Finish the frame in work and let go of everything."""
@@ -114,7 +119,7 @@ class OccFusionNode(Node):
         stamp, arrival = stamp_ns(message.header), time.monotonic()
         if stamp <= 0:
             self._report_fault("sweep without stamp")
-        elif self._synchroniser.add_cloud(stamp, _Sweep(message, arrival), self._now_ns()):
+        elif self._synchroniser.add_cloud(stamp, _Sweep(message, arrival), self._clock_for_waiting.now_ns()):
             self.get_logger().warning("time jumped back: starting over")
             self._transforms.clear()
         self._poll()
@@ -142,14 +147,11 @@ class OccFusionNode(Node):
 
     def _poll(self) -> None:
         """Hand the newest sweep that is ready to the worker."""
-        match = self._synchroniser.poll(self._now_ns())
+        match = self._synchroniser.poll(self._clock_for_waiting.now_ns())
         if match and self._worker.submit(match):
             self._synchroniser.dropped["superseded"] += 1
         if not self._synchroniser.waiting:
             self._poll_timer.cancel()
-
-    def _now_ns(self) -> int:
-        return self.get_clock().now().nanoseconds
 
     def _work(self, match: Match) -> None:
         """One frame, on the worker thread; whatever goes wrong, the next one gets its chance."""

@@ -11,6 +11,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rig import LATCHED, SPEC, Rig, VoxelPipeline
 from ros_messages import camera_info, cloud, compressed, image
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, PointCloud2
 from std_msgs.msg import Float64
 from visualization_msgs.msg import Marker, MarkerArray
@@ -244,6 +245,14 @@ def test_image_before_its_calibration_is_kept(camera_rig):
     camera_rig.send("/cam_front/camera_info", camera_info())
     camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
     assert camera_rig.wait_for_occupancy(1).cameras == ["cam_front"]
+
+
+def test_waiting_ends_where_simulated_time_stands_still(start):
+    rig = start(cameras=["cam_front"], use_sim_time=True)
+    rig.send("/clock", Clock(clock=header_from(NOW, "").stamp))
+    rig.wait(lambda: rig.node.get_clock().now().nanoseconds == NOW, "the clock")
+    rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
+    assert rig.wait_for_occupancy(1).cameras == []
 
 
 def test_best_effort_publisher_is_followed(start):

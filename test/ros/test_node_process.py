@@ -1,0 +1,71 @@
+"""The node as a process: how it ends."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from occfusion_ros.ros.parameters import NodeParameters
+
+START_S = 60.0
+HERE = Path(__file__).parent
+# The command as it is, with a pipeline that needs no model.
+WITH_VOXEL_PIPELINE = """
+import sys
+from occfusion_ros.ros import main, node
+from rig import VoxelPipeline
+node._load_pipeline = lambda parameters: VoxelPipeline()
+sys.exit(main.main(["--ros-args", "-p", "cameras:=[]"]))
+"""
+
+
+@pytest.fixture
+def environment(ros_domain) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
+
+
+def wait_for_line(process: subprocess.Popen, text: str) -> None:
+    deadline, seen = time.monotonic() + START_S, ""
+    while text not in seen:
+        left = deadline - time.monotonic()
+        assert left > 0 and process.poll() is None, f"waited for {text!r}, got: {seen}"
+        if select.select([process.stderr], [], [], left)[0]:
+            seen += os.read(process.stderr.fileno(), 4096).decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_cleanly(environment, number):
+    process = subprocess.Popen([sys.executable, "-c", WITH_VOXEL_PIPELINE], env=environment, stderr=subprocess.PIPE)
+    try:
+        wait_for_line(process, "ready")
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=START_S)
+        assert process.returncode == 0, errors.decode()
+        assert b"Traceback" not in errors
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["-p", "model:=/nowhere/at/all"], "/nowhere/at/all"),
+    (["-p", "depth:=0"], "depth"),
+    (["-p", "image_transport:=theora"], "got 'theora'"),
+])
+def test_what_cannot_start_says_why(environment, arguments, message):
+    command = [sys.executable, "-m", "occfusion_ros.ros.main", "--ros-args", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S)
+    assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_help(environment):
+    done = subprocess.run([sys.executable, "-m", "occfusion_ros.ros.main", "--help"], env=environment,
+                          capture_output=True, text=True, timeout=START_S, check=True)
+    assert "--params-file" in done.stdout
+    done = subprocess.run([sys.executable, "-m", "occfusion_ros.ros.parameters"], env=environment,
+                          capture_output=True, text=True, timeout=START_S, check=True)
+    assert f"| `model` | `{NodeParameters().model}` |" in done.stdout
