@@ -41,3 +41,14 @@ def nuscenes_sample() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real recordings at {folder}; set OCCFUSION_DATA to run this test")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_artefact(tmp_path_factory) -> Path:
+    """Artefact folder of a small untrained network (`small_model.CONFIG`), exported and compared like a real one."""
+    from export.onnx import export
+    from small_model import save_small_checkpoint
+
+    folder = tmp_path_factory.mktemp("small")
+    export(save_small_checkpoint(folder / "weights.safetensors"), folder / "artefact", data=None, frames=1)
+    return folder / "artefact"

@@ -1,0 +1,110 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import small_model
+from export import onnx as exporter
+from export.parity import Comparison, compare, parity_report
+from models.checkpoint import save_checkpoint
+from occfusion_ros.core.errors import ContractError
+from occfusion_ros.core.frames import SensorFrame
+from occfusion_ros.runtime.artefact import load_artefact
+from occfusion_ros.runtime.pipeline import Pipeline
+
+
+def test_the_artefact_is_complete_and_says_how_well_it_agrees(small_artefact):
+    assert sorted(p.name for p in small_artefact.iterdir()) == sorted(exporter.FILES)
+    report = json.loads((small_artefact / "parity.json").read_text())
+    assert report["passed"] and report["model"] == "small"
+    assert {c["frame"] for c in report["comparisons"]} == {
+        "synthetic 0", "one camera", "every second camera", "no cameras"}
+    grids = [c for c in report["comparisons"] if c["quantity"] == "grid, refine active"]
+    assert len(grids) == 4 and all(c["agreement"] >= 0.9999 for c in grids)
+
+
+def test_the_contract_holds_what_training_fixed(small_artefact):
+    contract, config = load_artefact(small_artefact).contract, small_model.CONFIG
+    assert contract.grid == config.presample.grid and contract.image_size == config.presample.image_size
+    assert (contract.model_id, contract.max_cameras, contract.refine_budget) == ("small", 6, 40)
+    images = contract.fuser.inputs[0]
+    assert (images.name, images.dtype, images.shape) == ("images", "uint8", ("cameras", 3, 64, 96))
+
+
+def test_another_network_than_the_exported_one_is_found_out(small_artefact):
+    model = small_model.small_model()
+    with torch.no_grad():
+        model.occupancy_shift += 0.3
+        model.refined_shift += 0.3
+        model.coarse_head.bias[0] += 0.1
+    points = np.random.default_rng(0).uniform(-6, 6, (3000, 4)).astype(np.float32)
+    frames = {"no cameras": SensorFrame(0, points)}
+    failed = {r.quantity for r in parity_report(model, Pipeline.load(small_artefact, threads=1), frames) if not r.passed}
+    assert failed >= {"fuser occupied", "fuser uncertainty", "refiner labels", "grid, refine none", "grid, refine active"}
+
+
+@pytest.mark.parametrize("got, passed", [([1.0, 100.05], True), ([1.0, 100.2], False), ([1.0, float("nan")], False)])
+def test_tolerance_of_tensors(got, passed):
+    assert compare("f", "q", torch.tensor(got), torch.tensor([1.0, 100.0])).passed is passed
+
+
+def test_tolerance_of_labels():
+    reference = torch.zeros(20000, dtype=torch.uint8)
+    for wrong, passed in ((2, True), (3, False)):
+        got = reference.clone()
+        got[:wrong] = 1
+        assert compare("f", "q", got, reference).passed is passed
+
+
+@pytest.fixture
+def quick_export(small_artefact, tmp_path, monkeypatch):
+    """`export` with engines that are there already and a comparison that says what the test wants."""
+    def copy_engines(model, folder):
+        for name in ("fuser.onnx", "refiner.onnx"):
+            shutil.copy(small_artefact / name, folder / name)
+        return exporter.engine_spec(folder / "fuser.onnx"), exporter.engine_spec(folder / "refiner.onnx")
+
+    def run(agreement: float):
+        monkeypatch.setattr(exporter, "parity_report", lambda *_: [Comparison("f", "labels", agreement=agreement)])
+        exporter.export(checkpoint, tmp_path / "out", None, 1)
+
+    monkeypatch.setattr(exporter, "export_engines", copy_engines)
+    monkeypatch.setattr(exporter, "parity_frames", lambda *_: {})
+    checkpoint = small_model.save_small_checkpoint(tmp_path / "weights.safetensors")
+    return run
+
+
+def test_nothing_is_written_when_engines_disagree(quick_export, tmp_path):
+    with pytest.raises(ContractError, match="disagree, nothing was written: labels on f"):
+        quick_export(0.9)
+    assert not any((tmp_path / "out").iterdir())
+
+
+def test_an_export_replaces_its_own_files_and_leaves_others(quick_export, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "README.md").write_text("model card")
+    (tmp_path / "out" / "contract.yaml").write_text("old")
+    quick_export(1.0)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(["README.md", *exporter.FILES])
+    assert load_artefact(tmp_path / "out").contract.model_id == "small"
+
+
+def test_a_checkpoint_without_its_story_is_refused(tmp_path, small_artefact):
+    save_checkpoint(tmp_path / "w.safetensors", small_model.small_model(), {"model_id": "m"})
+    engines = load_artefact(small_artefact).contract
+    with pytest.raises(ContractError, match="expected 'trained_on' in the checkpoint's metadata"):
+        exporter.make_contract(small_model.small_model(), {"model_id": "m"}, tmp_path / "w.safetensors",
+                               (engines.fuser, engines.refiner))
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["missing.safetensors", "out"], "missing.safetensors: expected a checkpoint"),
+    (["missing.safetensors", "out", "--frames", "0"], "expected 1 or more")])
+def test_the_command_says_what_is_wrong(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        exporter.main(arguments)
+    assert stop.value.code == 2 and message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,104 @@
+import hashlib
+import shutil
+
+import pytest
+import yaml
+
+from occfusion_ros.core.errors import ContractError
+from occfusion_ros.runtime import artefact as module
+from occfusion_ros.runtime.artefact import find_artefact, load_artefact
+
+
+@pytest.fixture
+def copy(small_artefact, tmp_path):
+    """A private copy of a good artefact."""
+    return shutil.copytree(small_artefact, tmp_path / "copy")
+
+
+def edit_contract(folder, change):
+    data = yaml.safe_load((folder / "contract.yaml").read_text())
+    change(data)
+    (folder / "contract.yaml").write_text(yaml.safe_dump(data))
+
+
+def test_a_good_artefact_is_read_back(small_artefact):
+    artefact = load_artefact(small_artefact)
+    content = artefact.read(artefact.contract.fuser)
+    assert hashlib.sha256(content).hexdigest() == artefact.contract.fuser.sha256
+
+
+def test_a_truncated_engine_is_named_with_the_remedy(copy):
+    engine = copy / "fuser.onnx"
+    engine.write_bytes(engine.read_bytes()[:-100])
+    artefact = load_artefact(copy)
+    with pytest.raises(ContractError, match=r"fuser\.onnx: expected sha256 .* copy the whole artefact folder again"):
+        artefact.read(artefact.contract.fuser)
+
+
+def test_a_tampered_engine_is_refused(copy):
+    engine = bytearray((copy / "refiner.onnx").read_bytes())
+    engine[len(engine) // 2] ^= 1
+    (copy / "refiner.onnx").write_bytes(engine)
+    artefact = load_artefact(copy)
+    with pytest.raises(ContractError, match=r"refiner\.onnx: expected sha256"):
+        artefact.read(artefact.contract.refiner)
+
+
+def test_a_missing_engine_is_named(copy):
+    (copy / "refiner.onnx").unlink()
+    artefact = load_artefact(copy)
+    with pytest.raises(ContractError, match=r"refiner\.onnx: cannot be read \(No such file"):
+        artefact.read(artefact.contract.refiner)
+
+
+def test_an_oversized_engine_is_not_read_to_its_end(copy, monkeypatch):
+    monkeypatch.setattr(module, "ENGINE_MAX_BYTES", 1000)
+    artefact = load_artefact(copy)
+    with pytest.raises(ContractError, match=r"fuser\.onnx: expected at most 1000 bytes"):
+        artefact.read(artefact.contract.fuser)
+
+
+@pytest.mark.parametrize("text, message", [
+    ("", "format must be 1, got 'NoneType'"),
+    ("a: [", "expected YAML written by export.onnx"),
+    ("format: 1\nmodel_id: !!python/object/apply:os.getcwd []\n", "expected YAML written by export.onnx"),
+    ("format: 1\n", "grid: expected a mapping"),
+    ("\x00", "expected YAML written by export.onnx"),
+    ("#" * (module.CONTRACT_MAX_BYTES + 1), "expected at most"),
+])
+def test_a_damaged_contract_is_named(copy, text, message):
+    (copy / "contract.yaml").write_text(text)
+    with pytest.raises(ContractError, match=rf"contract\.yaml: .*{message}"):
+        load_artefact(copy)
+
+
+def test_an_unknown_key_is_refused(copy):
+    edit_contract(copy, lambda data: data.update(surprise=1))
+    with pytest.raises(ContractError, match=r"contract\.yaml: contract: missing \[\], unknown \['surprise'\]"):
+        load_artefact(copy)
+
+
+def test_an_engine_outside_the_folder_is_refused(copy):
+    edit_contract(copy, lambda data: data["fuser"].update(file="../other.onnx"))
+    with pytest.raises(ContractError, match="plain file name inside the artefact"):
+        load_artefact(copy)
+
+
+@pytest.mark.parametrize("model, message", [
+    ("", "got an empty string"),
+    ("no_such_model", "'no_such_model' is neither a folder nor a shipped model"),
+    ("no/such/folder", r"no/such/folder/contract\.yaml: no such file"),
+])
+def test_what_is_not_there_is_named(model, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ContractError, match=message):
+        find_artefact(model)
+
+
+def test_a_shipped_model_is_found_by_name_where_it_is_installed(copy, tmp_path, monkeypatch):
+    share = tmp_path / "install/share/occfusion_ros/models"
+    share.mkdir(parents=True)
+    copy.rename(share / "micro")
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"/nowhere:{tmp_path / 'install'}")
+    monkeypatch.chdir(tmp_path)
+    assert find_artefact("micro") == share / "micro"

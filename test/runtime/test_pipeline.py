@@ -1,0 +1,141 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from occfusion_ros.core.errors import BackendError, InvalidFrameError
+from occfusion_ros.core.frames import CameraImage, SensorFrame
+from occfusion_ros.runtime.artefact import load_artefact
+from occfusion_ros.runtime.pipeline import Pipeline
+
+STAGES = ["images", "presample", "fuser", "select", "refiner", "grid", "total"]
+
+
+@pytest.fixture(scope="module")
+def pipeline(small_artefact) -> Pipeline:
+    return Pipeline.load(small_artefact, threads=1)
+
+
+@pytest.fixture
+def frame() -> SensorFrame:
+    rng = np.random.default_rng(0)
+    points = np.c_[rng.uniform(-6, 6, (4000, 2)), rng.normal(-1.8, 0.1, 4000), rng.uniform(0, 1, 4000)]
+    axes = np.eye(4)
+    axes[:3, :3] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
+    intrinsics = np.array([[100.0, 0, 75], [0, 100, 50], [0, 0, 1]])
+    camera = CameraImage("front", rng.integers(0, 256, (100, 150, 3), dtype=np.uint8), intrinsics, axes)
+    return SensorFrame(7, points.astype(np.float32), (camera,), frame_id="lidar")
+
+
+def test_a_frame_becomes_a_grid(pipeline, frame):
+    grid = pipeline(frame)
+    assert grid.labels.shape == (64, 64, 40) and grid.spec == pipeline.contract.grid
+    assert (grid.stamp_ns, grid.frame_id, grid.cameras, grid.model_id) == (7, "lidar", ("front",), "small")
+    assert len(np.unique(grid.labels)) > 3 and grid.labels.max() <= 16
+    assert list(grid.stage_ms) == STAGES
+    assert sum(grid.stage_ms[s] for s in STAGES[:-1]) == pytest.approx(grid.stage_ms["total"])
+
+
+@pytest.mark.parametrize("refine", ["none", "active", "all"])
+def test_voxels_with_a_return_are_never_empty(pipeline, frame, refine, monkeypatch):
+    monkeypatch.setattr(pipeline, "refine", refine)
+    labels = pipeline(frame).labels
+    far = frame.points[np.hypot(*frame.points[:, :2].T) > 1.6]
+    index, inside = pipeline.contract.grid.indices(far[:, :3])
+    assert (labels[tuple(index[inside].T)] > 0).all()
+
+
+def test_refinement_changes_the_selected_voxels_only(pipeline, frame, monkeypatch):
+    answers = {}
+    for refine in ("none", "active"):
+        monkeypatch.setattr(pipeline, "refine", refine)
+        answers[refine] = pipeline(frame).labels
+    changed = np.argwhere(answers["none"] != answers["active"]) // 4
+    assert 0 < len(np.unique(changed, axis=0)) <= pipeline.contract.refine_budget
+
+
+def test_the_order_of_the_points_does_not_matter(pipeline, frame):
+    shuffled = replace(frame, points=np.random.default_rng(1).permutation(frame.points))
+    assert np.array_equal(pipeline(frame).labels, pipeline(shuffled).labels)
+
+
+def test_cameras_matter_and_may_be_missing(pipeline, frame):
+    assert not np.array_equal(pipeline(frame).labels, pipeline(replace(frame, cameras=())).labels)
+
+
+def test_an_empty_sweep_and_unusable_points_are_answered(pipeline, frame):
+    pipeline(replace(frame, points=np.zeros((0, 4), np.float32)))
+    clean = pipeline(frame).labels
+    bad = np.full((3, 4), np.nan, np.float32)
+    bad[0, :3], bad[1] = 1e30, np.inf
+    assert np.array_equal(pipeline(replace(frame, points=np.vstack([frame.points, bad]))).labels, clean)
+
+
+def test_too_many_cameras_are_refused(pipeline, frame):
+    cameras = tuple(replace(frame.cameras[0], name=f"c{i}") for i in range(7))
+    with pytest.raises(InvalidFrameError, match="at most 6 cameras, got 7"):
+        pipeline(replace(frame, cameras=cameras))
+
+
+class Answer:
+    """A backend that always says the same."""
+
+    name, device = "answer", torch.device("cpu")
+
+    def __init__(self, **outputs: torch.Tensor) -> None:
+        self.outputs, self.asked = outputs, []
+
+    def run(self, inputs):
+        self.asked.append(inputs)
+        rows = len(inputs.get("parent", ()))
+        return {name: tensor[:rows] if rows else tensor for name, tensor in self.outputs.items()}
+
+
+@pytest.fixture
+def scripted(small_artefact):
+    """A pipeline whose fuser says: all empty, class 4, voxel (2, 3, 1) uncertain; whose refiner says 0..63."""
+    contract = load_artefact(small_artefact).contract
+    total = contract.coarse_grid.num_voxels
+    uncertainty = torch.zeros(total)
+    uncertainty[(2 * 16 + 3) * 10 + 1] = 1
+    fuser = Answer(occupied=torch.zeros((total, 64), dtype=torch.bool), uncertainty=uncertainty,
+                   semantic=torch.full((total,), 4, dtype=torch.uint8), grid_features=torch.zeros((total, 24)),
+                   image_map=torch.zeros((1, 16, 8, 12)))
+    refiner = Answer(labels=torch.arange(64, dtype=torch.uint8).expand(total, 64))
+    return Pipeline(replace(contract, refine_budget=1), fuser, refiner)
+
+
+def test_refined_children_land_in_their_voxels(scripted):
+    labels = scripted(SensorFrame(0, np.zeros((0, 4), np.float32))).labels
+    expected = np.zeros_like(labels)
+    expected[8:12, 12:16, 4:8] = np.arange(64).reshape(4, 4, 4)
+    assert np.array_equal(labels, expected)
+
+
+def test_a_return_takes_the_class_of_its_voxel_where_nothing_was_predicted(scripted):
+    low, size = np.array(scripted.contract.grid.low), scripted.contract.grid.voxel_size
+    inside = [[8, 12, 4], [8, 12, 5], [50, 60, 30]]  # child 0 and 1 of the refined voxel, one voxel elsewhere
+    points = np.c_[low + (np.array(inside) + 0.5) * size, np.zeros(3)].astype(np.float32)
+    labels = scripted(SensorFrame(0, points)).labels
+    assert (labels[8, 12, 4], labels[8, 12, 5], labels[50, 60, 30]) == (4, 1, 4)
+    assert np.count_nonzero(labels) == 64 + 1
+    assert scripted.refiner.asked[-1]["child_return"].nonzero().tolist() == [[0, 0], [0, 1]]
+
+
+def test_refining_all_asks_for_every_occupied_voxel_in_portions(scripted):
+    occupied = scripted.fuser.outputs["occupied"]
+    occupied[[5, 77, 300], [0, 63, 10]] = True
+    scripted.refine = "all"
+    scripted(SensorFrame(0, np.zeros((0, 4), np.float32)))
+    assert [inputs["parent"].tolist() for inputs in scripted.refiner.asked] == [[5], [77], [300]]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ({"refine": "some"}, "refine: expected one of active, all, none, got 'some'"),
+    ({"threads": -1}, "threads: expected 0"),
+    ({"backend": "tensorrt"}, "not part of this version"),
+])
+def test_wrong_settings_are_refused(small_artefact, arguments, message):
+    with pytest.raises(BackendError, match=message):
+        Pipeline.load(small_artefact, **arguments)
