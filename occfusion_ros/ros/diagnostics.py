@@ -7,9 +7,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from .frame_statistics import Statistics
 from .headers import NS_PER_S, header_from
 from .inputs import Input
-from .statistics import Statistics
 from .synchroniser import Synchroniser
 
 PERIOD_S = 1.0
@@ -28,7 +28,7 @@ class Diagnostics:
         self._synchroniser, self._statistics, self._model = synchroniser, statistics, model
         self._before_ns = node.get_clock().now().nanoseconds
         self._received: dict[str, int] = {}
-        self._seen = (0, 0, 0)  # sweeps, frames, faults of the last report
+        self._seen = (0, 0, 0, 0)  # sweeps, frames, superseded sweeps and faults up to the last report
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         node.create_timer(PERIOD_S, self.report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -65,15 +65,14 @@ class Diagnostics:
     def _frames_verdict(self) -> _Verdict:
         """By what happened since the last report."""
         stats, sync = self._statistics, self._synchroniser
-        counts = (self._lidar.received, stats.published,
+        counts = (self._lidar.received, stats.published, sync.dropped["superseded"],
                   sum(stats.faults.values()) + sum(sync.missing.values()) + sync.dropped["out_of_order"])
-        sweeps, published, faults = (now - before for now, before in zip(counts, self._seen))
+        sweeps, published, superseded, faults = (now - before for now, before in zip(counts, self._seen))
         self._seen = counts
         if faults and not published:
             return ERROR, f"{sweeps} sweeps came, none was published: {stats.last_error}"
-        if faults:
-            return WARN, f"{published} frames published, {faults} faults"
-        return OK, f"{published} frames published"
+        message = f"{sweeps} sweeps came, {published} published, {superseded} superseded by newer ones"
+        return (WARN, f"{message}, {faults} faults") if faults else (OK, message)
 
     def _status(self, part: str, verdict: _Verdict, values: Mapping[str, Any]) -> DiagnosticStatus:
         return DiagnosticStatus(level=verdict[0], name=f"{self._node.get_name()}: {part}", message=verdict[1],

@@ -20,13 +20,13 @@ from ..core.frames import OccupancyGrid, SensorFrame
 from .calibration import Calibration, calibration_from_info
 from .diagnostics import Diagnostics
 from .frame_builder import FrameBuilder
+from .frame_statistics import Statistics
 from .headers import NS_PER_S, stamp_ns
 from .inputs import Input
 from .outputs import Outputs
 from .parameters import NodeParameters, ParameterError, declare_parameters
 from .ros_logging import RosLogHandler
 from .running_clock import RunningClock
-from .statistics import Statistics
 from .synchroniser import Match, Synchroniser
 from .tf_buffer import make_transform_buffer
 from .tf_tree import TransformError

@@ -355,3 +355,43 @@ def test_a_camera_with_a_message_of_another_kind_does_no_harm(camera_rig):
     send_camera(camera_rig, CompressedImage(header=header, format="h264", data=b"\x00\x01"))
     camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
     assert camera_rig.wait_for_occupancy(1).cameras == []
+
+
+def hostile(rng: np.random.Generator, message):
+    """The message with some of its numbers, texts and bytes replaced."""
+    kinds = message.get_fields_and_field_types()
+    for name in rng.choice([name for name in kinds if name != "header"], 2):
+        value, wild = getattr(message, name), int(rng.choice([0, 1, 7, 255, 2**31, 2**32 - 1]))
+        if isinstance(value, bool):
+            setattr(message, name, not value)
+        elif isinstance(value, int):
+            setattr(message, name, wild if kinds[name] == "uint32" else wild % 256)
+        elif isinstance(value, str):
+            setattr(message, name, str(rng.choice(["", "rgb8", "mono16", "jpeg", "x" * 1000])))
+        elif name in ("data", "d"):
+            setattr(message, name, value[:int(rng.integers(len(value) + 1))])
+        elif name in ("k", "r", "p"):
+            value[rng.integers(len(value))] = rng.choice([0.0, -1.0, np.nan, np.inf])
+    return message
+
+
+def test_hostile_messages_are_counted_and_survived(camera_rig):
+    """Whatever comes, each sweep is published, dropped or counted as a fault, and the node goes on."""
+    rng, sweeps = np.random.default_rng(0), 60
+    for i in range(1, sweeps + 1):
+        stamp = NOW + 100 * i * MS
+        camera_rig.send("/cam_front/camera_info", hostile(rng, camera_info()))
+        camera_rig.send("/cam_front/image_rect_compressed", hostile(rng, compressed(SCENE, stamp_ns=stamp)))
+        camera_rig.send("/lidar_top", hostile(rng, cloud(POINTS, stamp_ns=stamp)))
+        camera_rig.wait(lambda i=i: camera_rig.node._diagnostics._lidar.received == i, "the sweep")
+
+    def accounted() -> int:
+        refused, published = camera_rig.faults().get("invalid sweep", 0), camera_rig.node.statistics.published
+        return published + refused + sum(dropped(camera_rig).values())
+    camera_rig.wait(lambda: accounted() == sweeps, "all sweeps to be accounted for")
+    assert "internal" not in camera_rig.faults() and len(camera_rig.faults()) > 1
+    send_camera(camera_rig, stamp=NOW + 100 * S)
+    camera_rig.wait(lambda: "cam_front" in camera_rig.node._calibrations, "the calibration")
+    camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW + 100 * S))
+    camera_rig.wait(lambda: stamp_ns(camera_rig.occupancy[-1].header) == NOW + 100 * S, "the good sweep")
+    assert camera_rig.occupancy[-1].cameras == ["cam_front"]
