@@ -20,6 +20,7 @@ from .voxel_cloud import cloud_bytes
 from .voxels import OccupiedVoxels
 
 DEPTH = 5
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Outputs:
@@ -31,8 +32,7 @@ class Outputs:
         self._markers = node.create_publisher(MarkerArray, "~/markers", DEPTH)
         self._points = node.create_publisher(PointCloud2, "~/points", DEPTH)
         self._times: dict[str, Publisher] = {}
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._table = node.create_publisher(SemanticClasses, "~/classes", latched)
+        self._table = node.create_publisher(SemanticClasses, "~/classes", LATCHED)
         self._table.publish(class_table(contract.model_id, contract.classes, node.get_clock().now().nanoseconds))
 
     def publish(self, grid: OccupancyGrid, parameters: NodeParameters) -> None:
@@ -54,5 +54,5 @@ class Outputs:
         for stage, milliseconds in stage_ms.items():
             if stage not in self._times:
                 topic = f"~/debug/processing_time_ms/{stage}"
-                self._times[stage] = self._node.create_publisher(Float64, topic, DEPTH)
+                self._times[stage] = self._node.create_publisher(Float64, topic, LATCHED)  # the first is not lost
             self._times[stage].publish(Float64(data=milliseconds))
