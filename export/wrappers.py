@@ -37,9 +37,10 @@ class FuserEngine(nn.Module):
         """
         points = (voxel_index, voxel_features, point_features, point_uv, point_camera)
         out = self.model.fuse(self.model.backbone(images), *(tensor[None] for tensor in points))
-        occupied = out.occupancy[0] + self.model.occupancy_shift > 0
-        semantic = best_class(out.coarse[0]).to(torch.uint8)
-        return occupied, semantic, entropy(out.coarse[0]), out.voxel_features[0], out.image_map
+        coarse, occupancy = out.coarse.squeeze(0), out.occupancy.squeeze(0)  # indexing would copy, squeezing does not
+        occupied = occupancy > -self.model.occupancy_shift
+        semantic = best_class(coarse).to(torch.uint8)
+        return occupied, semantic, entropy(coarse), out.voxel_features.squeeze(0), out.image_map
 
 
 class RefinerEngine(nn.Module):
@@ -62,6 +63,7 @@ class RefinerEngine(nn.Module):
         fuser = FuserOutput(unused, unused, grid_features[None], image_map)
         children = (parent, child_uv, parent_camera, child_seen, child_return)
         logits = self.model.refine(fuser, *(tensor[None] for tensor in children),
-                                   count=image_map.shape[2] // self.feature_rows)[0]
-        occupied = logits[..., 1:].logsumexp(-1) - logits[..., 0] + self.model.refined_shift > 0
+                                   count=image_map.shape[2] // self.feature_rows).squeeze(0)
+        # The logit of being occupied plus the shift is positive where the probability of empty is below this.
+        occupied = logits.softmax(-1)[..., 0] < torch.sigmoid(self.model.refined_shift)
         return (best_class(logits) * occupied).to(torch.uint8)  # TensorRT has uint8 at its doors only

@@ -94,5 +94,8 @@ def to_children(dense: torch.Tensor, factor: int) -> torch.Tensor:
 
 def from_children(children: torch.Tensor, grid: GridSpec, factor: int) -> torch.Tensor:
     """(T, J) rows of children to a contiguous (X, Y, Z) over the fine `grid`: the inverse of `to_children`."""
-    split = children.reshape(*grid.coarse(factor).size, factor, factor, factor)
-    return split.permute(0, 3, 1, 4, 2, 5).reshape(grid.size)
+    # Children along z stay neighbours, so where they fit into a machine word they move as one, several times faster.
+    word = {2: torch.int16, 4: torch.int32, 8: torch.int64}.get(factor * children.element_size())
+    packed = children.contiguous().view(word) if word else children
+    split = packed.reshape(*grid.coarse(factor).size, factor, factor, -1)
+    return split.permute(0, 3, 1, 4, 2, 5).contiguous().view(children.dtype).reshape(grid.size)
