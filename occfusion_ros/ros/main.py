@@ -31,6 +31,10 @@ def main(argv: list[str] | None = None) -> int:
     except (OccFusionError, ParameterException) as error:
         get_logger(NAME).fatal(str(error))
         return 1
+    except Exception:
+        if rclpy.ok():
+            raise
+        return 0  # a signal shut rclpy down between two steps of the executor, which it reports in many ways
     finally:
         rclpy.try_shutdown()
 
