@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.export import Dim
 
@@ -22,8 +23,8 @@ from models.occfusion import ModelConfig, OccFusion
 from occfusion_ros.core.contract import EngineSpec, ModelContract, TensorSpec
 from occfusion_ros.core.errors import ContractError, OccFusionError
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
-from occfusion_ros.presample.children import ChildInputs
-from occfusion_ros.presample.presampler import FuserInputs
+from occfusion_ros.presample.children import describe_children
+from occfusion_ros.presample.presampler import Presampler
 from occfusion_ros.runtime.artefact import CONTRACT_FILE
 from occfusion_ros.runtime.pipeline import Pipeline
 
@@ -39,13 +40,12 @@ GRID_FRAME = "origin 1.84 m above the road, x right, y forward, z up (nuScenes L
 def export_engines(model: OccFusion, folder: Path) -> tuple[EngineSpec, EngineSpec]:
     """Write fuser.onnx and refiner.onnx; the number of cameras and of refined voxels are dynamic axes."""
     fuser, refiner = FuserEngine(model).eval(), RefinerEngine(model).eval()
-    inputs = example_inputs(model.config)
+    inputs, children = example_inputs(model.config)
     cameras = Dim("cameras", min=1, max=model.config.presample.max_cameras)
     shapes = {name: {0: cameras} if name == "images" else None for name in inputs}
     export_engine(fuser, inputs, shapes, folder / FILES[0])
     with torch.no_grad():
         fused = dict(zip(fuser.OUTPUTS, fuser(*inputs.values())))
-    children = example_children(model.config)
     parents = Dim("parents", min=1, max=model.config.coarse.num_voxels)
     shapes = {"grid_features": None, "image_map": {2: refiner.feature_rows * cameras},
               **{name: {0: parents} for name in children}}
@@ -54,22 +54,14 @@ def export_engines(model: OccFusion, folder: Path) -> tuple[EngineSpec, EngineSp
     return engine_spec(folder / FILES[0]), engine_spec(folder / FILES[1])
 
 
-def example_inputs(config: ModelConfig) -> dict[str, torch.Tensor]:
-    """Fuser inputs of the right shapes for two cameras."""
-    p = config.presample
-    points = (p.fusion_queries, p.points_per_voxel)
-    example = FuserInputs(torch.zeros((2, 3, *p.image_size), dtype=torch.uint8), torch.arange(points[0]),
-                          torch.zeros((points[0], p.num_features)), torch.zeros((*points, 4)), torch.zeros((*points, 2)),
-                          torch.zeros(points, dtype=torch.long), torch.zeros((2, 4, 4)), torch.arange(2))
-    return example.engine_inputs()
-
-
-def example_children(config: ModelConfig) -> dict[str, torch.Tensor]:
-    """Refiner inputs of the right shapes for a few parents."""
-    parents, children = 3, config.presample.coarse_factor**3
-    seen, returned = torch.zeros((parents, children)), torch.zeros((parents, children))
-    camera = torch.zeros(parents, dtype=torch.long)
-    return ChildInputs(torch.arange(parents), torch.zeros((parents, children, 2)), camera, seen, returned).engine_inputs()
+def example_inputs(config: ModelConfig) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Inputs of the right shapes: the fuser's for two cameras, and a few children for the refiner."""
+    presampler = Presampler(config.presample)
+    images = torch.zeros((2, 3, *config.presample.image_size), dtype=torch.uint8)
+    image_from_grid = torch.eye(4).repeat(2, 1, 1)
+    inputs = presampler.prepare_points(np.zeros((0, 4), np.float32), images, image_from_grid)
+    children = describe_children(torch.arange(3), presampler, image_from_grid, inputs.returns)
+    return inputs.engine_inputs(), children.engine_inputs()
 
 
 def export_engine(engine: torch.nn.Module, inputs: dict[str, torch.Tensor], shapes: dict[str, Any], path: Path) -> None:
@@ -113,7 +105,8 @@ def make_contract(model: OccFusion, metadata: dict[str, Any], checkpoint: Path, 
             fuser=engines[0], refiner=engines[1], checkpoint_sha256=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
             trained_on=metadata["trained_on"], accuracy=metadata["accuracy"])
     except KeyError as error:
-        raise ContractError(f"{checkpoint}: expected {error} in the checkpoint's metadata, got {sorted(metadata)}") from error
+        raise ContractError(f"{checkpoint}: expected {error} in the checkpoint's metadata, "
+                            f"got {sorted(metadata)}") from error
 
 
 def export(checkpoint: Path, out: Path, data: Path | None, frames: int) -> list[Comparison]:

@@ -1,4 +1,4 @@
-"""Are exported engines the same function as the PyTorch model? Compared on whole frames, through the robot's pipeline."""
+"""Are exported engines the same function as the PyTorch model? Compared on frames, through the robot's pipeline."""
 
 from dataclasses import asdict, dataclass
 

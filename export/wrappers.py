@@ -32,8 +32,8 @@ class FuserEngine(nn.Module):
         """See `FuserInputs` for the inputs.
 
         Returns:
-            occupied (T, J) bool of every child, not refined; semantic (T,) uint8, best non-empty label of a coarse voxel;
-            uncertainty (T,) float32 nats; grid_features (T, V) float32; image_map (1, C, N * h, w) float32.
+            occupied (T, J) bool of every child, not refined; semantic (T,) uint8, best non-empty label of a coarse
+            voxel; uncertainty (T,) float32 nats; grid_features (T, V) float32; image_map (1, C, N * h, w) float32.
         """
         points = (voxel_index, voxel_features, point_features, point_uv, point_camera)
         out = self.model.fuse(self.model.backbone(images), *(tensor[None] for tensor in points))

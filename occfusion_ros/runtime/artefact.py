@@ -30,8 +30,9 @@ class Artefact:
         content = _read(path, ENGINE_MAX_BYTES)
         digest = hashlib.sha256(content).hexdigest()
         if digest != engine.sha256:
-            raise ContractError(f"{path}: expected sha256 {engine.sha256}, got {digest} ({len(content)} bytes): the file "
-                                "is damaged or of another export; copy the whole artefact folder again or export anew")
+            raise ContractError(f"{path}: expected sha256 {engine.sha256}, got {digest} ({len(content)} bytes): the "
+                                "file is damaged or of another export; copy the whole artefact folder again or export "
+                                "anew")
         return content
 
 

@@ -50,4 +50,4 @@ class OnnxRuntimeBackend:
             got = {(n.name, DTYPES.get(n.type, n.type), tuple(n.shape)) for n in nodes}
             if expected != got:
                 raise ContractError(f"{self.spec.file}: its {side} differ from the contract, expected "
-                                    f"{sorted(map(str, expected))}, got {sorted(map(str, got))}: export the model again")
+                                    f"{sorted(map(str, expected))}, got {sorted(map(str, got))}: export it again")

@@ -57,7 +57,7 @@ class Pipeline:
             artefact: artefact folder or name of a shipped model.
             backend: one of `BACKEND_NAMES`.
             refine: one of `REFINE_MODES`.
-            threads: CPU threads for the engines, and at most as many for the rest of this process's torch; 0: all cores.
+            threads: CPU threads for the engines, 0: all cores. Torch is set to one thread in this process.
 
         Raises:
             ContractError: the artefact is missing or damaged. BackendError: it cannot run here.
@@ -65,11 +65,10 @@ class Pipeline:
         create = BACKENDS[choose_backend(backend)]
         if threads < 0:
             raise BackendError(f"threads: expected 0 (all cores) or more, got {threads}")
-        if threads:
-            torch.set_num_threads(min(threads, torch.get_num_threads()))
+        torch.set_num_threads(1)  # its work here is small, and more threads wait for each other where cores are busy
         loaded = load_artefact(artefact)
-        engines = (create(loaded.read(spec), spec, threads) for spec in (loaded.contract.fuser, loaded.contract.refiner))
-        pipeline = cls(loaded.contract, *engines, refine=refine)
+        specs = (loaded.contract.fuser, loaded.contract.refiner)
+        pipeline = cls(loaded.contract, *(create(loaded.read(spec), spec, threads) for spec in specs), refine=refine)
         pipeline(SensorFrame(0, np.zeros((0, 4), np.float32)))
         logger.info("model %s from %s on %s, refine %s", loaded.contract.model_id, loaded.folder,
                     pipeline.backend_name, refine)
@@ -124,7 +123,7 @@ class Pipeline:
 
     def compose(self, fused: dict[str, torch.Tensor], parents: torch.Tensor, refined: torch.Tensor,
                 returns: torch.Tensor) -> np.ndarray:
-        """Labels of the fine grid (X, Y, Z) uint8: refined where refined, and never empty where the sweep has a return."""
+        """Labels (X, Y, Z) uint8 of the fine grid: refined where refined, never empty where the sweep has a return."""
         grid, factor, semantic = self.contract.grid, self.contract.coarse_factor, fused["semantic"]
         labels = fused["occupied"].view(torch.uint8) * semantic[:, None]  # (T, J)
         labels[parents] = refined

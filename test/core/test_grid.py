@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.grid import GridSpec
 
-GRIDS = st.builds(GridSpec, st.tuples(*[st.floats(-100, 100)] * 3), st.floats(0.05, 2), st.tuples(*[st.integers(1, 40)] * 3))
+GRIDS = st.builds(GridSpec, st.tuples(*[st.floats(-100, 100)] * 3), st.floats(0.05, 2),
+                  st.tuples(*[st.integers(1, 40)] * 3))
 
 
 @given(GRIDS)

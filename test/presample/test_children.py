@@ -49,7 +49,8 @@ def test_children_are_projected_as_the_geometry_says(config, frame):
         if camera < 0:
             assert not children.child_seen[row].any()
             continue
-        pixels, depth = geometry.project(config.grid.centres(fine[row]), inputs.image_from_grid[camera].double().numpy())
+        image_from_grid = inputs.image_from_grid[camera].double().numpy()
+        pixels, depth = geometry.project(config.grid.centres(fine[row]), image_from_grid)
         uv = (pixels + 0.5) / extent
         margin = np.minimum(uv, 1 - uv).min(1)
         seen = children.child_seen[row].numpy() > 0

@@ -15,7 +15,8 @@ def clouds(draw) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     count = draw(st.integers(0, 80))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     steps = draw(st.sampled_from([3, 1000]))
-    return (torch.from_numpy(rng.integers(0, 5, count) * 7), torch.from_numpy(rng.integers(0, steps, (count, 3)) / steps),
+    return (torch.from_numpy(rng.integers(0, 5, count) * 7),
+            torch.from_numpy(rng.integers(0, steps, (count, 3)) / steps),
             torch.from_numpy(rng.uniform(-0.5, 1.5, count).astype(np.float32)))
 
 
@@ -73,7 +74,8 @@ def test_farthest_point_sampling_against_brute_force(cloud, theta):
 
 def test_farthest_points_reach_the_corners():
     local = torch.tensor([[0, 0, 0], [1, 1, 1], [2, 2, 2], [LOCAL_STEPS - 1] * 3])
-    points = VoxelPoints(torch.tensor([0]), torch.tensor([0]), torch.tensor([4]), local, torch.zeros(4, dtype=torch.long))
+    intensity = torch.zeros(4, dtype=torch.long)
+    points = VoxelPoints(torch.tensor([0]), torch.tensor([0]), torch.tensor([4]), local, intensity)
     assert farthest_points(points, 2).tolist() == [[0, 3]]
 
 
