@@ -13,7 +13,7 @@ from ..core.errors import InvalidFrameError
 from ..core.frames import CameraImage, SensorFrame
 from .calibration import Calibration
 from .clouds import points_from_cloud
-from .headers import stamp_ns
+from .headers import NS_PER_S, stamp_ns
 from .images import rgb_from_compressed, rgb_from_image
 from .parameters import NodeParameters
 from .tf_buffer import TransformBuffer
@@ -32,14 +32,16 @@ class FrameBuilder:
     """
 
     def __init__(self, transforms: TransformBuffer, calibrations: dict[str, Calibration],
-                 on_fault: Callable[[str, Exception], None]) -> None:
+                 now_ns: Callable[[], int], on_fault: Callable[[str, Exception], None]) -> None:
         """
         Args:
             transforms: where poses come from.
             calibrations: by camera; the caller keeps it up to date.
+            now_ns: nanoseconds on the clock by which late transforms are waited for.
             on_fault: called with a cause and the error for each camera that is left out; from any thread.
         """
-        self._transforms, self._calibrations, self._on_fault = transforms, calibrations, on_fault
+        self._transforms, self._calibrations = transforms, calibrations
+        self._now_ns, self._on_fault = now_ns, on_fault
         self._given_up: set[tuple[str, str]] = set()  # pairs of frames that were waited for in vain
         self._decoders = ThreadPoolExecutor(thread_name_prefix="decode")
 
@@ -92,7 +94,7 @@ class FrameBuilder:
 
         Frames that were waited for in vain are not waited for again until their transform is there.
         """
-        deadline = time.monotonic() + max_wait_s
+        deadline_ns = self._now_ns() + round(max_wait_s * NS_PER_S)
 
         def lookup(target_frame: str, source_frame: str, stamp: int) -> np.ndarray:
             pair = (target_frame, source_frame)
@@ -102,7 +104,7 @@ class FrameBuilder:
                     self._given_up.discard(pair)
                     return found
                 except TransformError:
-                    if pair in self._given_up or time.monotonic() > deadline:
+                    if pair in self._given_up or self._now_ns() > deadline_ns:
                         self._given_up.add(pair)
                         raise
                 time.sleep(RETRY_S)

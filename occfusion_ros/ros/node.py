@@ -76,7 +76,9 @@ class OccFusionNode(Node):
         self._calibrations: dict[str, Calibration] = {}
         self._uncalibrated: dict[str, deque] = {name: deque(maxlen=8) for name in self._settings.cameras}
         self._transforms = make_transform_buffer(self)
-        self._frames = FrameBuilder(self._transforms, self._calibrations, self._report_fault)
+        self._clock_for_waiting = RunningClock(self.get_clock())
+        self._frames = FrameBuilder(self._transforms, self._calibrations, self._clock_for_waiting.now_ns,
+                                    self._report_fault)
         self._closing.callback(self._frames.close)
         self._outputs = Outputs(self, self._pipeline.contract)
         self._synchroniser = Synchroniser(
@@ -84,7 +86,6 @@ class OccFusionNode(Node):
             round(self._settings.max_wait_s * NS_PER_S))
         self._worker = LatestWorker(self._work)
         self._closing.callback(self._worker.close)
-        self._clock_for_waiting = RunningClock(self.get_clock())
         self._poll_timer = self.create_timer(POLL_S, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._poll_timer.cancel()
         self._subscribe()

@@ -1,6 +1,8 @@
 """The node in this process: what goes out, and what happens to what cannot be used."""
 
+import itertools
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -147,6 +149,26 @@ def test_late_transform_is_waited_for(start):
     rig.send_transform("lidar_top", "occfusion_grid")
     rig.wait_for_occupancy(1)
     assert not rig.faults()
+
+
+def test_transforms_are_waited_for_in_simulated_time(start):
+    """A bag played a hundred times slower than recorded must not lose its cameras."""
+    rig = start(cameras=["cam_front"], fixed_frame="map", max_wait_s=0.02, use_sim_time=True)
+    rig.send("/clock", Clock(clock=header_from(NOW, "").stamp))
+    rig.send_transform("base_link", "lidar_top")
+    rig.send_transform("base_link", "cam_front", turn=OPTICAL)
+    rig.send_transform("map", "base_link", stamp_ns=NOW - S)
+    send_camera(rig, stamp=NOW)
+    rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
+    begin, ticks = time.monotonic(), itertools.count(NOW)
+
+    def tick_on() -> bool:
+        rig.send("/clock", Clock(clock=header_from(next(ticks), "").stamp))
+        return time.monotonic() > begin + 10 * 0.02
+    rig.wait(tick_on, "ten times max_wait_s of real time")
+    assert not rig.occupancy and not rig.faults()
+    rig.send_transform("map", "base_link", stamp_ns=NOW)
+    assert rig.wait_for_occupancy(1).cameras == ["cam_front"]
 
 
 BROKEN_CAMERAS = {
