@@ -24,7 +24,7 @@ from occfusion_ros.ros.headers import header_from
 from occfusion_ros.ros.node import OccFusionNode
 
 SPEC = GridSpec((-6.4, -6.4, -1.6), 0.2, (64, 64, 16))
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 NO_TURN = (0.0, 0.0, 0.0, 1.0)
 

@@ -63,7 +63,7 @@ def test_image_of_another_size_is_refused():
 numbers = st.floats(allow_nan=True, allow_infinity=True, width=64)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(k=st.lists(numbers, min_size=9, max_size=9), p=st.lists(numbers, min_size=12, max_size=12),
        d=st.lists(numbers, max_size=8), r=st.lists(numbers, min_size=9, max_size=9), rectified=st.booleans(),
        width=st.integers(0, 2**32 - 1), height=st.integers(0, 2**32 - 1))

@@ -120,7 +120,7 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused(monkeypatch):
 sizes = st.one_of(st.integers(0, 20), st.integers(0, 2**32 - 1))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(encoding=st.sampled_from(["rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "bayer_rggb8", "8UC3", "x"]),
        height=sizes, width=sizes, step=sizes, big_endian=st.integers(0, 255), data=st.binary(max_size=600))
 def test_hostile_images_are_refused_or_read_within_their_bytes(encoding, height, width, step, big_endian, data):
@@ -135,7 +135,7 @@ def test_hostile_images_are_refused_or_read_within_their_bytes(encoding, height,
 WHOLE = {kind: bytes(compressed(np.tile(RGB, (4, 4, 1)), kind).data) for kind in ("jpeg", "png")}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(kind=st.sampled_from(sorted(WHOLE)), keep=st.floats(0, 1),
        edits=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=4)), max_size=5))
 def test_damaged_files_are_refused_or_decoded(kind, edits, keep):

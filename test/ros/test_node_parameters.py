@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 import yaml
 
-from occfusion_ros.core.shipped import shipped
+from occfusion_ros.core.shipped import CHECKOUT, shipped
 from occfusion_ros.ros.parameters import (
     NUSCENES_CAMERAS,
     NodeParameters,
@@ -77,6 +77,12 @@ def test_table_documents_every_parameter():
     assert len(rows) == 2 + len(fields(NodeParameters))
     assert all(row.count("|") == 5 for row in rows)
     assert all(field.metadata["description"] for field in fields(NodeParameters))
+
+
+def test_readme_holds_the_table():
+    readme = (CHECKOUT / "README.md").read_text()
+    between = readme.split("<!-- parameters: python -m occfusion_ros.ros.parameters -->")[1]
+    assert between.split("<!-- end of parameters -->")[0].strip() == markdown_table()
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ def test_memory_is_bounded():
 events = st.lists(st.tuples(st.sampled_from(["cloud", "left", "right", "poll"]), st.integers(-80, 80)), max_size=60)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(events=events, period=st.integers(5, 60))
 def test_matches_are_nearest_within_tolerance_and_monotone(events, period):
     """Any arrival order with jitter: images may come early, late, doubled, out of order or never."""
@@ -186,7 +186,7 @@ def test_matches_are_nearest_within_tolerance_and_monotone(events, period):
                 assert abs(match.images[camera][0] - last) == distance
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(events=st.lists(st.tuples(st.sampled_from(["cloud", "left", "poll"]), st.integers(0, 2**62),
                                  st.integers(0, 2**62)), max_size=60))
 def test_arbitrary_stamps_never_break_it(events):
