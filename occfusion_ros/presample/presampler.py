@@ -133,13 +133,21 @@ class Presampler:
     def _choose_queries(self, occupied: torch.Tensor) -> torch.Tensor:
         """(Q,) int64: voxels with returns, then their neighbours, nearest first within each; padded at the end."""
         total, budget = self.coarse.num_voxels, self.config.fusion_queries
-        mask = torch.zeros((1, 1, *self.coarse.size), device=self.device)
-        mask.view(-1)[occupied] = 1
-        near = F.max_pool3d(mask, 3, 1, 1).view(-1)
-        priority = self.rank + total * (2 - near - mask.view(-1)).long()
-        chosen = torch.topk(priority, min(budget, total), largest=False, sorted=True)
-        index = torch.where(chosen.values < 2 * total, chosen.indices, total)
-        return F.pad(index, (0, budget - len(index)), value=total)
+        near = self._with_neighbours(occupied)
+        is_neighbour = torch.ones(total, dtype=torch.long, device=self.device)
+        is_neighbour[occupied] = 0
+        order = torch.sort(self.rank[near] + total * is_neighbour[near]).indices[:budget]
+        return F.pad(near[order], (0, budget - len(order)), value=total)
+
+    def _with_neighbours(self, flat: torch.Tensor) -> torch.Tensor:
+        """(V,) flat coarse voxels to the flat indices, ascending, of all voxels in their 3 x 3 x 3 blocks."""
+        x, y, z = self.coarse.size
+        padded = torch.zeros((x + 2, y + 2, z + 2), dtype=torch.bool, device=self.device)  # a border spares the checks
+        steps = torch.cartesian_prod(*(torch.arange(3, device=self.device),) * 3)  # (27, 3)
+        centre = ((flat // (y * z)) * (y + 2) + flat // z % y) * (z + 2) + flat % z
+        block = (steps[:, 0] * (y + 2) + steps[:, 1]) * (z + 2) + steps[:, 2]
+        padded.view(-1)[(centre[:, None] + block).view(-1)] = True
+        return padded[1:-1, 1:-1, 1:-1].flatten().nonzero()[:, 0]
 
     def _describe(self, voxels: VoxelPoints, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Per query: local points (Q, theta, 3), real (Q, theta) and features (Q, F)."""

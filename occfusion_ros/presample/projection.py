@@ -30,19 +30,23 @@ def fit_camera(camera: CameraImage, size: tuple[int, int], horizon: float,
 
 def project(points: torch.Tensor, image_from_grid: torch.Tensor,
             size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Project points into images.
+    """Project points, each block of them into one image.
 
     Args:
-        points: (..., P, 3) float32 metres, grid frame.
-        image_from_grid: (..., 4, 4) float32, broadcast against the leading axes of `points`.
+        points: (K, J, 3) float32 metres, grid frame.
+        image_from_grid: (K, 4, 4) float32.
         size: (height, width) pixels.
 
     Returns:
-        uv (..., P, 2) float32, 0..1 across the image (edges of the outer pixels), and visible (..., P) bool.
+        uv (K, J, 2) float32, 0..1 across the image (edges of the outer pixels), and visible (K, J) bool.
     """
-    pixels = points @ image_from_grid[..., :3, :3].transpose(-1, -2) + image_from_grid[..., None, :3, 3]
+    return _to_image(points @ image_from_grid[:, :3, :3].transpose(1, 2) + image_from_grid[:, None, :3, 3], size)
+
+
+def _to_image(pixels: torch.Tensor, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Homogeneous pixels (..., 3) to uv (..., 2) in 0..1, clamped, and whether they lie in the image."""
     depth = pixels[..., 2:]
-    extent = torch.tensor([size[1], size[0]], dtype=points.dtype, device=points.device)
+    extent = torch.tensor([size[1], size[0]], dtype=pixels.dtype, device=pixels.device)
     uv = (pixels[..., :2] / depth.clamp(min=NEAR) + 0.5) / extent
     visible = (depth[..., 0] > NEAR) & ((uv >= 0) & (uv <= 1)).all(-1)
     return uv.clamp(0, 1), visible
@@ -61,9 +65,11 @@ def assign_cameras(points: torch.Tensor, image_from_grid: torch.Tensor,
     """
     if not len(image_from_grid):
         return points.new_full((len(points), 2), 0.5), torch.full((len(points),), -1, device=points.device)
-    uv, visible = project(points[None], image_from_grid, size)  # (N, P, 2), (N, P)
+    rows = image_from_grid[:, :3].flatten(0, 1)  # (N * 3, 4); one product for all cameras
+    pixels = torch.addmm(rows[:, 3], points, rows[:, :3].T).view(len(points), -1, 3)
+    uv, visible = _to_image(pixels, size)  # (P, N, 2), (P, N)
     off_centre = (uv - 0.5).abs().amax(-1).masked_fill(~visible, 2.0)
-    margin, camera = off_centre.min(0)
-    chosen = uv.gather(0, camera[None, :, None].expand(1, -1, 2))[0]
+    margin, camera = off_centre.min(1)
+    chosen = uv.gather(1, camera[:, None, None].expand(-1, 1, 2))[:, 0]
     seen = margin <= 1.0
     return torch.where(seen[:, None], chosen, 0.5), torch.where(seen, camera, -1)
