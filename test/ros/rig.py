@@ -14,6 +14,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from ros_messages import camera_info, compressed
 from tf2_msgs.msg import TFMessage
 
 from occfusion_ros.core.errors import BackendError
@@ -22,6 +23,14 @@ from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
 from occfusion_ros.ros.headers import header_from
 from occfusion_ros.ros.node import OccFusionNode
+
+S = 1_000_000_000
+MS = 1_000_000
+NOW = 1_700_000_000 * S + 123
+POINTS = np.array([[0.1, 0.1, 0.1, 0.5], [1.1, -2.1, 0.5, 1], [5, 6, 1, 0]])
+SCENE = np.full((48, 64, 3), (200, 100, 50), np.uint8)
+RIGHT = (0.0, 0.0, -np.sqrt(0.5), np.sqrt(0.5))  # a quarter turn clockwise seen from above
+OPTICAL = (-0.5, 0.5, -0.5, 0.5)  # z forward, x right, y down in a frame with x forward, z up
 
 SPEC = GridSpec((-6.4, -6.4, -1.6), 0.2, (64, 64, 16))
 DEADLINE_S = 30.0
@@ -123,3 +132,7 @@ class Rig:
     def wait_for_fault(self, cause: str, count: int = 1) -> None:
         self.wait(lambda: self.faults().get(cause, 0) >= count, f"fault {cause!r}")
 
+
+def send_camera(rig: Rig, message=None, stamp=NOW, info=None) -> None:
+    rig.send("/cam_front/camera_info", camera_info() if info is None else info)
+    rig.send("/cam_front/image_rect_compressed", compressed(SCENE, stamp_ns=stamp) if message is None else message)

@@ -1,0 +1,39 @@
+"""Fixtures of the tests that run the node in their own process."""
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def ros(ros_domain):
+    """rclpy, started for a module."""
+    import rclpy
+
+    rclpy.init()
+    yield
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def start(ros):
+    """Starts a rig that is closed after the test."""
+    from rig import Rig
+
+    rigs = []
+
+    def make(*arguments, **parameters) -> Rig:
+        rigs.append(Rig(*arguments, **parameters))
+        return rigs[-1]
+    yield make
+    for rig in rigs:
+        rig.close()
+
+
+@pytest.fixture
+def camera_rig(start):
+    """One camera, looking along the LiDAR's y axis, its transform published."""
+    from rig import OPTICAL, RIGHT
+
+    rig = start(cameras=["cam_front"])
+    rig.send_transform("base_link", "lidar_top", (1.0, 0.0, 2.0), RIGHT)
+    rig.send_transform("base_link", "cam_front", (1.5, 0.0, 1.8), OPTICAL)
+    return rig
