@@ -38,9 +38,9 @@ class FuserEngine(nn.Module):
         points = (voxel_index, voxel_features, point_features, point_uv, point_camera)
         out = self.model.fuse(self.model.backbone(images), *(tensor[None] for tensor in points))
         coarse, occupancy = out.coarse.squeeze(0), out.occupancy.squeeze(0)  # indexing would copy, squeezing does not
-        occupied = occupancy > -self.model.occupancy_shift
-        semantic = best_class(coarse).to(torch.uint8)
-        return occupied, semantic, entropy(coarse), out.voxel_features.squeeze(0), out.image_map
+        semantic = best_class(coarse)
+        occupied = occupancy > -self.model.occupancy_shift[semantic][:, None]
+        return occupied, semantic.to(torch.uint8), entropy(coarse), out.voxel_features.squeeze(0), out.image_map
 
 
 class RefinerEngine(nn.Module):
@@ -64,6 +64,7 @@ class RefinerEngine(nn.Module):
         children = (parent, child_uv, parent_camera, child_seen, child_return)
         logits = self.model.refine(fuser, *(tensor[None] for tensor in children),
                                    count=image_map.shape[2] // self.feature_rows).squeeze(0)
+        label = best_class(logits)
         # The logit of being occupied plus the shift is positive where the probability of empty is below this.
-        occupied = logits.softmax(-1)[..., 0] < torch.sigmoid(self.model.refined_shift)
-        return (best_class(logits) * occupied).to(torch.uint8)  # TensorRT has uint8 at its doors only
+        occupied = logits.softmax(-1)[..., 0] < torch.sigmoid(self.model.refined_shift)[label]
+        return (label * occupied).to(torch.uint8)  # TensorRT has uint8 at its doors only

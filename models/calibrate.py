@@ -1,7 +1,8 @@
 """Fit the occupancy thresholds of trained weights: `python -m models.calibrate WEIGHTS OUT`.
 
-Networks trained with overlap losses are over-confident; the shift that gives the best IoU is found on held-out
-synthetic drives whose truth is what their sweeps observe, and stored in the weights.
+Networks trained with overlap losses are over-confident, and differently so by class. One shift of the logit for each
+class is fitted to the best geometric IoU on held-out synthetic drives, whose truth is what their sweeps observe, and
+stored in the weights.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from occfusion_ros.core.labels import IGNORE
+from occfusion_ros.core.labels import IGNORE, NUM_LABELS
 from occfusion_ros.presample.children import describe_children, is_member, child_voxels
 from occfusion_ros.presample.presampler import FuserInputs, Presampler
 
@@ -24,28 +25,70 @@ from .train import stack
 
 VALIDATION_SEED = 900_000
 EDGES = np.linspace(-12, 12, 481)
+LAST_OBJECT = 10  # labels up to this one are things, the others ground and background
+ENOUGH = 300  # occupied voxels from which on a class has a threshold of its own
 
 
-class Sweep:
-    """IoU as a function of the shift, from histograms of the logits of occupied and of free voxels."""
+class LogitCounts:
+    """Histograms of logits by predicted label: `occupied` and `free` are (17, bins) counts of voxels."""
 
     def __init__(self) -> None:
-        self.occupied = np.zeros(len(EDGES) - 1)
-        self.free = np.zeros(len(EDGES) - 1)
+        self.occupied = np.zeros((NUM_LABELS, len(EDGES) - 1))
+        self.free = np.zeros_like(self.occupied)
 
-    def add(self, logit: torch.Tensor, occupied: torch.Tensor, known: torch.Tensor) -> None:
-        """Count voxels; three tensors of one shape."""
-        values = logit.clamp(EDGES[0] + 1e-3, EDGES[-1] - 1e-3)
-        for histogram, chosen in ((self.occupied, known & occupied), (self.free, known & ~occupied)):
-            histogram += np.histogram(values[chosen].numpy(), EDGES)[0]
+    def add(self, logit: torch.Tensor, label: torch.Tensor, occupied: torch.Tensor, known: torch.Tensor) -> None:
+        """Count voxels; tensors of one shape: float logit, predicted label, bool truth, bool whether it is known."""
+        bins = np.clip(np.searchsorted(EDGES, logit[known].numpy(), "right") - 1, 0, len(EDGES) - 2)
+        index = label[known].long().numpy() * (len(EDGES) - 1) + bins
+        for counts, chosen in ((self.occupied, occupied[known].numpy()), (self.free, ~occupied[known].numpy())):
+            counts += np.bincount(index[chosen], minlength=counts.size).reshape(counts.shape)
 
-    def best(self) -> tuple[float, float]:
-        """(shift, IoU): the shift makes the best threshold zero."""
-        hit = np.cumsum(self.occupied[::-1])[::-1]
-        false = np.cumsum(self.free[::-1])[::-1]
-        iou = hit / (self.occupied.sum() + false)
-        best = int(iou.argmax())
-        return -float(EDGES[best]), float(iou[best])
+    def best_shifts(self, iou: float) -> np.ndarray:
+        """(17,) shifts that maximise hits - iou * false alarms; a class with too few voxels takes the common one.
+
+        Objects (cars, people, ...) are few: weighed against the whole scene they would best be left out. Each of their
+        classes is weighed against its own best IoU instead, where that is lower.
+        """
+        common = _best_shift(self.occupied.sum(0), self.free.sum(0), iou)
+        shifts = np.full(NUM_LABELS, common)
+        for label, (occupied, free) in enumerate(zip(self.occupied, self.free)):
+            if occupied.sum() >= ENOUGH:
+                weight = min(iou, _best_iou(occupied, free)) if label <= LAST_OBJECT else iou
+                shifts[label] = _best_shift(occupied, free, weight)
+        return shifts
+
+    def kept(self, shifts: np.ndarray) -> tuple[float, float]:
+        """(hits, false alarms) that the shifts give."""
+        kept = EDGES[:-1] >= -shifts[:, None] - 1e-9
+        return float(self.occupied[kept].sum()), float(self.free[kept].sum())
+
+
+def _best_shift(occupied: np.ndarray, free: np.ndarray, iou: float) -> float:
+    """The shift that maximises hits - iou * false alarms of two histograms (bins,)."""
+    return -EDGES[int(np.cumsum((occupied - iou * free)[::-1])[::-1].argmax())]
+
+
+def _best_iou(occupied: np.ndarray, free: np.ndarray) -> float:
+    """The best IoU that one threshold on two histograms (bins,) gives."""
+    hits, false = np.cumsum(occupied[::-1]), np.cumsum(free[::-1])
+    return float((hits / (occupied.sum() + false)).max())
+
+
+def fit_shifts(counts: LogitCounts, hits: float, false: float, occupied: float) -> tuple[np.ndarray, float]:
+    """Shifts (17,) of the best IoU, and that IoU, by Dinkelbach's method for ratios (Management Science 13, 1967).
+
+    Args:
+        counts: logits of the voxels to decide on.
+        hits, false: voxels that are kept anyway, occupied and free; occupied: all occupied voxels.
+    """
+    iou = hits / (occupied + false)
+    while True:
+        shifts = counts.best_shifts(iou)
+        more, wrong = counts.kept(shifts)
+        better = (hits + more) / (occupied + false + wrong)
+        if better <= iou + 1e-6:
+            return shifts, better
+        iou = better
 
 
 @dataclass
@@ -81,27 +124,37 @@ def occupied_logit(logits: torch.Tensor) -> torch.Tensor:
 
 def labels_of(model: OccFusion, result: Prediction) -> torch.Tensor:
     """(T, 64) uint8: the labels that the pipeline gives, computed from PyTorch logits."""
-    semantic = (result.fuser.coarse[0, :, 1:].argmax(1) + 1).byte()[:, None]
-    labels = torch.where(result.fuser.occupancy[0] + model.occupancy_shift > 0, semantic, 0)
-    fine = (result.refined[..., 1:].argmax(-1) + 1).byte()
-    labels[result.parent] = torch.where(occupied_logit(result.refined) + model.refined_shift > 0, fine, 0)
-    return torch.where((labels == 0) & result.returned, semantic, labels)
+    semantic = coarse_label(result)[:, None]
+    labels = torch.where(result.fuser.occupancy[0] + model.occupancy_shift[semantic] > 0, semantic, 0)
+    fine = result.refined[..., 1:].argmax(-1) + 1
+    labels[result.parent] = torch.where(occupied_logit(result.refined) + model.refined_shift[fine] > 0, fine, 0)
+    return torch.where((labels == 0) & result.returned, semantic, labels).byte()
 
 
-def fit_shifts(model: OccFusion, frames: list[PreparedFrame]) -> ConfusionMatrix:
+def coarse_label(result: Prediction) -> torch.Tensor:
+    """(T,) int64 best non-empty label of each coarse voxel."""
+    return result.fuser.coarse[0, :, 1:].argmax(1) + 1
+
+
+def calibrate(model: OccFusion, frames: list[PreparedFrame]) -> ConfusionMatrix:
     """Set both shifts of the model; returns the confusion matrix that they give on the same frames."""
     presampler = Presampler(model.config.presample)
-    coarse, refined, matrix = Sweep(), Sweep(), ConfusionMatrix()
+    coarse, refined, matrix = LogitCounts(), LogitCounts(), ConfusionMatrix()
+    totals = np.zeros(3)  # occupied and free voxels with a return, all occupied voxels
     for frame in tqdm(frames, "fitting", unit="frame"):
         result = predict(model, frame, presampler)
-        known, occupied = result.truth != IGNORE, result.truth > 0
-        coarse.add(result.fuser.occupancy[0], occupied, known & ~result.returned)
-        at = result.parent
-        refined.add(occupied_logit(result.refined), occupied[at], known[at] & ~result.returned[at])
-    for name, sweep in (("occupancy_shift", coarse), ("refined_shift", refined)):
-        shift, iou = sweep.best()
-        getattr(model, name).fill_(shift)
-        print(f"{name} {shift:+.2f}: IoU {iou:.3f} on its voxels without a return")
+        known, occupied, at = result.truth != IGNORE, result.truth > 0, result.parent
+        open_question = known & ~result.returned
+        label = coarse_label(result)[:, None].expand_as(result.truth)
+        coarse.add(result.fuser.occupancy[0], label, occupied, open_question)
+        refined.add(occupied_logit(result.refined), result.refined[..., 1:].argmax(-1) + 1, occupied[at],
+                    open_question[at])
+        returned = known & result.returned
+        totals += [(returned & occupied).sum(), (returned & ~occupied).sum(), (known & occupied).sum()]
+    shifts, iou = fit_shifts(coarse, *totals)
+    model.occupancy_shift.copy_(torch.from_numpy(shifts))
+    model.refined_shift.copy_(torch.from_numpy(refined.best_shifts(iou)))
+    print(f"IoU without refinement {iou:.3f}")
     for frame in tqdm(frames, "measuring", unit="frame"):
         result = predict(model, frame, presampler)
         matrix.add(labels_of(model, result).numpy(), result.truth.numpy())
@@ -120,7 +173,7 @@ def main(argv: list[str] | None = None) -> None:
     model, metadata = load_checkpoint(options.weights)
     seeds = range(VALIDATION_SEED, VALIDATION_SEED + options.drives)
     paths = prepare_all(options.frames, seeds, model.config.presample, options.workers, window=3)
-    matrix = fit_shifts(model, [PreparedFrame.load(path, model.config.presample.grid) for path in paths])
+    matrix = calibrate(model, [PreparedFrame.load(path, model.config.presample.grid) for path in paths])
     metadata["accuracy"] = {"synthetic validation (thresholds fitted on it)":
                             {"iou": round(matrix.iou(), 4), "miou": round(matrix.miou(), 4), "frames": len(paths)}}
     print(metadata["accuracy"])

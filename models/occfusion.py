@@ -71,9 +71,9 @@ class OccFusion(nn.Module):
         self.coarse_head = nn.Linear(voxel_width, NUM_LABELS)
         self.occupancy_head = nn.Linear(voxel_width, factor**3)
         self.refiner = Refiner(config.coarse.size, factor, voxel_width, config.width, NUM_LABELS)
-        # Added to the logit of being occupied at inference; fitted on validation data after training.
-        self.register_buffer("occupancy_shift", torch.zeros(()))
-        self.register_buffer("refined_shift", torch.zeros(()))
+        # By label, added to the logit of being occupied at inference; fitted on validation data after training.
+        self.register_buffer("occupancy_shift", torch.zeros(NUM_LABELS))
+        self.register_buffer("refined_shift", torch.zeros(NUM_LABELS))
 
     def fuse(self, features: list[torch.Tensor], voxel_index: torch.Tensor, voxel_features: torch.Tensor,
              point_features: torch.Tensor, point_uv: torch.Tensor, point_camera: torch.Tensor) -> FuserOutput:
