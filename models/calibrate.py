@@ -44,17 +44,18 @@ class LogitCounts:
             counts += np.bincount(index[chosen], minlength=counts.size).reshape(counts.shape)
 
     def best_shifts(self, iou: float) -> np.ndarray:
-        """(17,) shifts that maximise hits - iou * false alarms; a class with too few voxels takes the common one.
+        """(17,) shifts that maximise hits - iou * false alarms; a class with too few voxels takes that of its kind.
 
-        Objects (cars, people, ...) are few: weighed against the whole scene they would best be left out. Each of their
-        classes is weighed against its own best IoU instead, where that is lower.
+        Objects (cars, people, ...) are few: weighed against the whole scene they would best be left out. They are
+        weighed against their own best IoU instead, where that is lower.
         """
-        common = _best_shift(self.occupied.sum(0), self.free.sum(0), iou)
-        shifts = np.full(NUM_LABELS, common)
-        for label, (occupied, free) in enumerate(zip(self.occupied, self.free)):
-            if occupied.sum() >= ENOUGH:
-                weight = min(iou, _best_iou(occupied, free)) if label <= LAST_OBJECT else iou
-                shifts[label] = _best_shift(occupied, free, weight)
+        shifts = np.zeros(NUM_LABELS)
+        for kind, weigh in ((slice(0, LAST_OBJECT + 1), lambda *counts: min(iou, _best_iou(*counts))),
+                            (slice(LAST_OBJECT + 1, None), lambda *counts: iou)):
+            common = self.occupied[kind].sum(0), self.free[kind].sum(0)
+            own = zip(self.occupied[kind], self.free[kind])
+            chosen = [counts if counts[0].sum() >= ENOUGH else common for counts in own]
+            shifts[kind] = [_best_shift(*counts, weigh(*counts)) for counts in chosen]
         return shifts
 
     def kept(self, shifts: np.ndarray) -> tuple[float, float]:
@@ -71,7 +72,7 @@ def _best_shift(occupied: np.ndarray, free: np.ndarray, iou: float) -> float:
 def _best_iou(occupied: np.ndarray, free: np.ndarray) -> float:
     """The best IoU that one threshold on two histograms (bins,) gives."""
     hits, false = np.cumsum(occupied[::-1]), np.cumsum(free[::-1])
-    return float((hits / (occupied.sum() + false)).max())
+    return float((hits / np.maximum(occupied.sum() + false, 1)).max())
 
 
 def fit_shifts(counts: LogitCounts, hits: float, false: float, occupied: float) -> tuple[np.ndarray, float]:

@@ -32,17 +32,17 @@ def test_shifts_are_the_best_pair_of_thresholds():
     assert shifts[11] - shifts[12] == pytest.approx(2.0, abs=0.7)
 
 
-def test_unknown_voxels_do_not_count_and_rare_classes_take_the_common_shift():
+def test_unknown_voxels_do_not_count_and_rare_classes_take_that_of_their_kind():
     counts = LogitCounts()
     logit = torch.cat([torch.linspace(-3, 3, 4 * ENOUGH), torch.tensor([0.5])])
-    label = torch.cat([torch.ones(4 * ENOUGH, dtype=torch.long), torch.tensor([2])])
+    label = torch.cat([torch.full((4 * ENOUGH,), 15), torch.tensor([14])])
     known = torch.ones(len(logit), dtype=torch.bool)
     known[: ENOUGH] = False
     counts.add(logit, label, logit > 1, known)
     shifts = counts.best_shifts(0.5)
-    assert counts.free[1].sum() + counts.occupied[1].sum() == 3 * ENOUGH
-    assert shifts[1] == pytest.approx(-1, abs=2 * (EDGES[1] - EDGES[0]))
-    assert shifts[2] == shifts[1]
+    assert counts.free[15].sum() + counts.occupied[15].sum() == 3 * ENOUGH
+    assert shifts[15] == pytest.approx(-1, abs=2 * (EDGES[1] - EDGES[0]))
+    assert shifts[14] == shifts[15]
 
 
 def test_objects_are_weighed_against_themselves():

@@ -11,7 +11,8 @@ from models.metrics import ConfusionMatrix
 LABELS = st.sampled_from([0, 1, 2, 16, 255])
 
 
-@given(arrays(np.uint8, (4, 3, 2), elements=st.sampled_from([0, 1, 2, 16])), arrays(np.uint8, (4, 3, 2), elements=LABELS))
+@given(arrays(np.uint8, (4, 3, 2), elements=st.sampled_from([0, 1, 2, 16])),
+       arrays(np.uint8, (4, 3, 2), elements=LABELS))
 def test_matches_set_arithmetic(prediction, truth):
     matrix = ConfusionMatrix()
     matrix.add(prediction[:2], truth[:2])
