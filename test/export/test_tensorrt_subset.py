@@ -7,9 +7,10 @@ import pytest
 # not to build: NonZero, Unique, TopK above 3840, scatter with a reduction.
 BUILDABLE = {
     "Add", "And", "ArgMax", "Cast", "Clip", "Concat", "ConstantOfShape", "Conv", "Div", "Equal", "Exp", "Expand",
-    "Gather", "GatherElements", "GatherND", "Gemm", "Greater", "GreaterOrEqual", "GridSample", "Less", "LogSoftmax", "MatMul", "Min", "Mod",
-    "Mul", "Neg", "Not", "Pad", "ReduceLogSumExp", "ReduceMax", "ReduceSum", "Relu", "Reshape", "Resize", "ScatterND",
-    "Shape", "Slice", "Softmax", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
+    "Gather", "GatherElements", "GatherND", "Gemm", "Greater", "GreaterOrEqual", "GridSample", "Less", "LogSoftmax",
+    "MatMul", "Min", "Mod", "Mul", "Neg", "Not", "Pad", "ReduceLogSumExp", "ReduceMax", "ReduceSum", "Relu",
+    "Reshape", "Resize", "ScatterND", "Shape", "Slice", "Softmax", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze",
+    "Where",
 }
 
 
