@@ -14,8 +14,9 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _declare(argument) -> DeclareLaunchArgument:
+    choices = list(dict.fromkeys([*argument.choices, argument.default])) if argument.choices else None
     return DeclareLaunchArgument(argument.name, default_value=argument.default, description=argument.description,
-                                 choices=list({*argument.choices, argument.default}) if argument.choices else None)
+                                 choices=choices)
 
 
 def _actions(context) -> list:
@@ -25,8 +26,8 @@ def _actions(context) -> list:
 
 
 def _node(process: Process) -> Node:
-    def on_exit(event, _):
-        if process.required or event.returncode:
+    def on_exit(event, context):
+        if (process.required or event.returncode) and not context.is_shutdown:
             return Shutdown(reason=f"{process.name} ended with exit code {event.returncode}")
         return None
 

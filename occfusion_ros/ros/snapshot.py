@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
         with spinning_node("snapshot", argv) as node:
             return take_pictures(node, options)
     except KeyboardInterrupt:
-        return 130
+        return 130 if options.count else 0  # without a count, to be stopped is the normal end
 
 
 if __name__ == "__main__":

@@ -135,11 +135,12 @@ def test_it_gives_up_and_says_why(name, reason, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_when_told_to(number, tmp_path):
-    command = [sys.executable, "-m", "occfusion_ros.ros.snapshot", "--out", str(tmp_path), "--timeout", "0"]
+@pytest.mark.parametrize("number, count, code", [(signal.SIGINT, 1, 130), (signal.SIGTERM, 0, 0)])
+def test_it_ends_when_told_to(number, count, code, tmp_path):
+    command = [sys.executable, "-m", "occfusion_ros.ros.snapshot", "--out", str(tmp_path), "--timeout", "0",
+               "--count", str(count)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ})
     assert "waiting" in process.stdout.readline()
     process.send_signal(number)
-    assert process.wait(timeout=30) == 130
+    assert process.wait(timeout=30) == code
     process.stdout.close()
