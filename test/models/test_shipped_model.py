@@ -1,0 +1,26 @@
+"""The shipped model on real LiDAR sweeps that it was never trained on."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from models import evaluate
+
+NANO = Path(__file__).parents[2] / "models" / "zoo" / "nano"
+GROUND_INTERPOLATED = 0.318  # IoU of the sweep's voxels with the ground interpolated between its lowest points
+
+
+def test_beats_interpolated_ground_on_the_real_drive(nuscenes_sample, tmp_path, capsys):
+    figures = tmp_path / "figures.json"
+    assert evaluate.main(["--data", str(nuscenes_sample), "--artefact", str(NANO), "--json", str(figures)]) == 0
+    result = json.loads(figures.read_text())
+    assert result["frames"] == 6 and len(result["per_class"]) == 16
+    assert result["iou"] > GROUND_INTERPOLATED and result["miou"] > 0
+    assert f"IoU {result['iou']:.3f}" in capsys.readouterr().out
+
+
+def test_without_labels_it_says_so(nuscenes_sample, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main(["--data", str(nuscenes_sample), "--artefact", str(NANO), "--scene", "nus-scene0061"])
+    assert "no sample with an occupancy truth among 1 samples" in capsys.readouterr().err
