@@ -73,6 +73,11 @@ class AnswerCollector:
         """Whether the node is there."""
         return bool(self._node.get_publishers_info_by_topic(self.topic))
 
+    @property
+    def image_topics(self) -> list[str]:
+        """The images that the node was found to subscribe to, so far."""
+        return list(self._images)
+
     def _follow(self) -> None:
         """Subscribe to what has turned up: stage times, and images that the node subscribes to."""
         for topic, types in self._node.get_topic_names_and_types():

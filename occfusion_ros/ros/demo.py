@@ -64,8 +64,7 @@ def make_bags(options: argparse.Namespace) -> list[Path]:
     from ..datasets.nuscenes import NuScenesReader
     from .nuscenes_to_bag import convert_scene
     root = options.data or _synthetic_root(options.out)
-    tables = b"".join(path.read_bytes() for name in ("scene", "sample") for path in sorted(root.glob(f"*/{name}.json")))
-    folder = options.out / "bags" / hashlib.sha256(str(root.resolve()).encode() + tables).hexdigest()[:12]
+    folder = _bag_folder(root, options.out) if options.data else root / "bags"
     listing = folder / "scenes.txt"
     if not listing.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,6 +76,12 @@ def make_bags(options: argparse.Namespace) -> list[Path]:
     for scene in missing:
         convert_scene(reader, scene, folder)
     return [folder / scene for scene in scenes]
+
+
+def _bag_folder(root: Path, out: Path) -> Path:
+    """A folder of its own for each state of a data root."""
+    tables = b"".join(path.read_bytes() for name in ("scene", "sample") for path in sorted(root.glob(f"*/{name}.json")))
+    return out / "bags" / hashlib.sha256(str(root.resolve()).encode() + tables).hexdigest()[:12]
 
 
 def _synthetic_root(out: Path) -> Path:

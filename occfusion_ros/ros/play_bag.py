@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 LEAST_DEPTH = 10  # of a publisher's queue
 POLL_S = 0.02  # between looks for subscribers: rclpy has no event for them before Jazzy
+SETTLE_S = 0.5  # subscribers may learn of a publisher later than it learns of them, and then get the first messages late
 ACKNOWLEDGE_S = 5.0  # for subscribers to get the last messages
 
 
@@ -55,6 +56,8 @@ class BagPlayer:
             if time.monotonic() > deadline:
                 raise DatasetError(f"no subscriber on {', '.join(sorted(missing))} after {timeout_s:g} s")
             time.sleep(POLL_S)
+        if topics:
+            time.sleep(SETTLE_S)
 
     def play(self) -> int:
         """Play the bag once and return how many messages were published."""

@@ -125,7 +125,7 @@ def replay(bag: Path, arguments: Mapping[str, str], seconds_per_sweep: float) ->
         collector = AnswerCollector(node, "occfusion", outcome.take)
         # The player comes last: it starts when the node and this one are there.
         with Supervisor(Bringup(plan.processes[:-1], plan.environment)) as supervisor:
-            _wait_for_node(supervisor, collector)
+            _wait_for_node(supervisor, collector, len(contents.info_topics))
             supervisor.start(plan.processes[-1])
             _wait_for_answers(supervisor, outcome, plan.processes[-1].name)
             _wait_for_times(supervisor, collector)
@@ -133,13 +133,15 @@ def replay(bag: Path, arguments: Mapping[str, str], seconds_per_sweep: float) ->
     return outcome
 
 
-def _wait_for_node(supervisor: Supervisor, collector: AnswerCollector) -> None:
+def _wait_for_node(supervisor: Supervisor, collector: AnswerCollector, cameras: int) -> None:
+    """Until the node is there and listens to its cameras."""
     deadline = time.monotonic() + START_S
-    while not collector.connected:
+    while not collector.connected or len(collector.image_topics) < cameras:
         if ended := supervisor.next_end(timeout=POLL_S):
             raise ReplayError(f"{ended[0].name} ended with exit code {ended[1]}")
         if time.monotonic() > deadline:
-            raise ReplayError(f"nothing publishes {collector.topic} after {START_S:g} s")
+            raise ReplayError(f"after {START_S:g} s: expected {collector.topic} and {cameras} cameras, got "
+                              f"{'it' if collector.connected else 'no such topic'} and {collector.image_topics}")
 
 
 def _wait_for_answers(supervisor: Supervisor, outcome: Replay, player: str) -> None:
