@@ -30,7 +30,7 @@ def save_checkpoint(path: Path, model: OccFusion, metadata: dict[str, Any]) -> N
     """Write weights, configuration and metadata (JSON values) to `path`, atomically."""
     header = {"config": json.dumps(asdict(model.config)), "metadata": json.dumps(metadata)}
     partial = path.with_suffix(".partial")
-    save_file({k: v.detach().contiguous() for k, v in model.state_dict().items()}, partial, header)
+    save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, partial, header)
     os.replace(partial, path)
 
 

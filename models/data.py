@@ -139,8 +139,8 @@ def make_targets(children: torch.Tensor) -> Targets:
     occupied = (children > 0) & (children < NUM_LABELS)
     coarse = torch.where((children == IGNORE).all(1), IGNORE, 0).long()
     rows = occupied.any(1).nonzero()[:, 0]
-    votes = torch.zeros((len(rows), 256), dtype=torch.int32)
-    votes.scatter_add_(1, children[rows].long(), torch.ones((len(rows), children.shape[1]), dtype=torch.int32))
+    votes = torch.zeros((len(rows), 256), dtype=torch.int32, device=children.device)
+    votes.scatter_add_(1, children[rows].long(), torch.ones_like(children[rows], dtype=torch.int32))
     coarse[rows] = votes[:, 1:NUM_LABELS].argmax(1) + 1
     return Targets(coarse, children)
 
@@ -156,8 +156,10 @@ class Sample:
 
 def make_sample(frame: PreparedFrame, presampler: Presampler) -> Sample:
     """From arrays to tensors through the same pre-sampling that the robot runs."""
-    unused = torch.empty((len(frame.image_from_grid), 3, 0, 0), dtype=torch.uint8)
-    inputs = presampler.prepare_points(frame.points, unused, torch.from_numpy(frame.image_from_grid))
-    children = to_children(torch.from_numpy(frame.semantics), presampler.config.coarse_factor)
-    features = [torch.from_numpy(level).float() for level in frame.features]
-    return Sample(inputs, features, make_targets(children))
+    def put(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(presampler.device)
+
+    unused = torch.empty((len(frame.image_from_grid), 3, 0, 0), dtype=torch.uint8, device=presampler.device)
+    inputs = presampler.prepare_points(frame.points, unused, put(frame.image_from_grid))
+    children = to_children(put(frame.semantics), presampler.config.coarse_factor)
+    return Sample(inputs, [put(level).float() for level in frame.features], make_targets(children))

@@ -42,6 +42,7 @@ class TrainConfig:
         ema: decay of the averaged weights, which are the ones that are kept.
         refined: challenging voxels of each frame that are refined while training.
         seed: of weights, order and augmentation.
+        device: cpu, cuda, or auto for a GPU where there is one.
         threads: CPU threads.
         workers: processes that prepare frames.
     """
@@ -57,6 +58,7 @@ class TrainConfig:
     ema: float = 0.995
     refined: int = 512
     seed: int = 0
+    device: str = "auto"
     threads: int = 2
     workers: int = 2
 
@@ -94,7 +96,7 @@ def sample_losses(model: OccFusion, samples: list[Sample], presampler: Presample
     The first two are taken over every third voxel with a random start: the same in expectation at a third of the cost.
     """
     batch, features = stack(samples)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(presampler.device.type, torch.bfloat16):
         output = model.fuse(features, **batch)
         refined, truth = refine_hardest(model, output, samples, presampler, budget)
     rows = []
@@ -123,10 +125,12 @@ class Trainer:
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.threads)
         self.config, self.paths, self.out = config, paths, out
-        self.model = OccFusion(model_config)
+        automatic = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(automatic if config.device == "auto" else config.device)
+        self.model = OccFusion(model_config).to(self.device)
         self.model.backbone.load_imagenet()
         self.model.backbone.eval().requires_grad_(False)
-        self.presampler = Presampler(model_config.presample)
+        self.presampler = Presampler(model_config.presample, self.device)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(trained, config.learning_rate, weight_decay=config.weight_decay)
@@ -135,7 +139,7 @@ class Trainer:
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, config.learning_rate, steps, pct_start=0.1)
         self.grid = model_config.presample.grid
         some = [self.load(i) for i in range(0, len(paths), max(1, len(paths) // 32))]
-        self.class_weights = class_weights(some)
+        self.class_weights = class_weights(some).to(self.device)
         self.epoch = 0
 
     def load(self, index: int) -> PreparedFrame:
@@ -147,6 +151,7 @@ class Trainer:
         self.resume()
         while self.epoch < self.config.epochs:
             rng = np.random.default_rng([self.config.seed, self.epoch])
+            torch.manual_seed(int(rng.integers(2**31)))  # an epoch draws the same numbers after a resume
             order = rng.permutation(len(self.paths))
             losses = self.train_pass(order, rng, "all")
             hard = order[np.argsort(-losses)][: int(len(order) * self.config.active_share)]
@@ -178,7 +183,7 @@ class Trainer:
         self.optimiser.step()
         self.schedule.step()
         self.average.update_parameters(self.model)
-        return terms.detach()
+        return terms.detach().cpu()
 
     def log(self, name: str, terms: torch.Tensor) -> None:
         """Append the step's losses to log.csv."""
