@@ -113,9 +113,10 @@ def report(outcome: Replay) -> list[str]:
     span = outcome.arrivals[-1] - outcome.arrivals[0] if outcome.arrivals else 0.0
     rate = f"{(len(outcome.arrivals) - 1) / span:.2f} Hz" if span else "n/a with fewer than two"
     cameras = [len(answer.message.cameras) for answer in outcome.answers.values()]
+    fewest, most = min(cameras, default=0), max(cameras, default=0)
     lines = [f"sweeps in       {len(outcome.contents.sweeps)}",
              f"occupancy out   {len(outcome.answers)}, {rate}",
-             f"cameras used    {min(cameras, default=0)} to {max(cameras, default=0)} of {len(outcome.contents.info_topics)}"]
+             f"cameras used    {fewest} to {most} of {len(outcome.contents.info_topics)}"]
     lines += [f"stage {stage:<12} {np.mean(times):8.1f} ms" for stage, times in outcome.stage_ms.items() if times]
     lines += _voxel_lines(outcome)
     return lines + ([f"FAULT           {fault}" for fault in faults] or
@@ -138,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="data root in the nuScenes format (default: synthetic drives)")
     parser.add_argument("--version", help="the tables' folder, such as v1.0-mini (default: the only one there is)")
     parser.add_argument("--scenes", nargs="+", metavar="NAME", help="scenes to run (default: all)")
-    parser.add_argument("--model", default="", help="artefact folder or name of a shipped model (default: as configured)")
+    parser.add_argument("--model", default="", help="artefact folder or name of a shipped model (default: configured)")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for everything (default: out/demo)")
     parser.add_argument("--pictures", type=int, default=3, metavar="N", help="pictures of each scene (default: 3)")
     parser.add_argument("--seconds-per-sweep", type=float, default=2.5, metavar="S",

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 LEAST_DEPTH = 10  # of a publisher's queue
 POLL_S = 0.02  # between looks for subscribers: rclpy has no event for them before Jazzy
-SETTLE_S = 0.5  # subscribers may learn of a publisher later than it learns of them, and then get the first messages late
+SETTLE_S = 0.5  # subscribers may learn of a publisher later than it of them, and then get the first messages late
 ACKNOWLEDGE_S = 5.0  # for subscribers to get the last messages
 
 

@@ -1,4 +1,4 @@
-"""Write what the node publishes as PNG pictures: the voxels in three dimensions beside the camera images, and from above.
+"""Write what the node publishes as PNG pictures: voxels in three dimensions beside the camera images, and from above.
 
 Runs without a screen and without a GPU. The images are those that the node itself subscribes to.
 """

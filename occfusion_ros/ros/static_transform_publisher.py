@@ -6,7 +6,7 @@ import sys
 
 
 def quaternion(roll: float, pitch: float, yaw: float) -> tuple[float, float, float, float]:
-    """Unit quaternion (x, y, z, w) of a turn by roll about x, then pitch about y, then yaw about z (fixed axes, rad)."""
+    """Unit quaternion (x, y, z, w) of turns by roll about x, then pitch about y, then yaw about z (fixed axes, rad)."""
     (sr, cr), (sp, cp), (sy, cy) = ((math.sin(angle / 2), math.cos(angle / 2)) for angle in (roll, pitch, yaw))
     return (sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy, cr * cp * sy - sr * sp * cy,
             cr * cp * cy + sr * sp * sy)

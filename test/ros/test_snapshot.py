@@ -52,7 +52,8 @@ class Source:
         self.images = [self.node.create_publisher(CompressedImage, f"/{camera}/image_rect_compressed", best_effort)
                        for camera in cameras]
         for camera in cameras:  # the real node listens; the snapshot finds the topics by that
-            self.node.create_subscription(CompressedImage, f"/{camera}/image_rect_compressed", lambda _: None, best_effort)
+            topic = f"/{camera}/image_rect_compressed"
+            self.node.create_subscription(CompressedImage, topic, lambda _: None, best_effort)
         self.node.create_timer(0.1, self.publish)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
