@@ -86,7 +86,7 @@ def answer(pipeline: Pipeline, reference: Pipeline, frame: SensorFrame) -> dict[
     The refiner is fed by the reference, and both refine the voxels that the reference selects: which of many equally
     uncertain voxels come among the first K is chance. That the selection is as good shows in "uncertainty, top K".
     """
-    inputs = reference.presampler(frame)
+    inputs = reference.presampler(frame).to(reference.fuser.device)
     fused, fed = pipeline.fuser.run(inputs.engine_inputs()), reference.fuser.run(inputs.engine_inputs())
     parents = reference.select(fed)
     refined = pipeline.classify_children(fused, inputs, parents)

@@ -1,6 +1,6 @@
 """`SensorFrame` to the fuser's fixed-size tensors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -63,6 +63,10 @@ class FuserInputs:
     def engine_inputs(self) -> dict[str, torch.Tensor]:
         """The tensors that enter the fuser engine, by name."""
         return {name: getattr(self, name) for name in self.ENGINE_INPUTS}
+
+    def to(self, device: torch.device) -> "FuserInputs":
+        """The same on `device`; tensors that are there already are not copied."""
+        return FuserInputs(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 class Presampler:

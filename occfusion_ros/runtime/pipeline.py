@@ -47,7 +47,8 @@ class Pipeline:
             raise BackendError(f"refine: expected one of {', '.join(REFINE_MODES)}, got {refine!r}")
         self.contract, self.refine = contract, refine
         self.fuser, self.refiner = fuser, refiner
-        self.presampler = Presampler(presample_config(contract), fuser.device)
+        # Pre-sampling runs on the GPU where there is one, whatever runs the engines.
+        self.presampler = Presampler(presample_config(contract), "cuda" if torch.cuda.is_available() else "cpu")
 
     @classmethod
     def load(cls, artefact: str | Path, backend: str = "auto", refine: str = "active", threads: int = 0) -> "Pipeline":
@@ -88,7 +89,7 @@ class Pipeline:
         watch = Stopwatch()
         images, image_from_grid = self.presampler.prepare_images(frame)
         watch.lap("images")
-        inputs = self.presampler.prepare_points(frame.points, images, image_from_grid)
+        inputs = self.presampler.prepare_points(frame.points, images, image_from_grid).to(self.fuser.device)
         watch.lap("presample")
         fused = self.fuser.run(inputs.engine_inputs())
         watch.lap("fuser")
