@@ -12,7 +12,8 @@ from ..core.shipped import PACKAGE, shipped
 from .dds import profile_environment
 
 YES_NO = ("true", "false")
-# RViz shows compressed images only if their topic ends in "/compressed"; recordings of nuScenes name them otherwise.
+# RViz shows compressed images (compressed_image_transport) only if their topic ends in "/compressed"; recordings of
+# nuScenes name them otherwise.
 RVIZ_IMAGES = tuple((f"/{camera}/image_rect/compressed", f"/{camera}/image_rect_compressed") for camera in (
     "cam_front_left", "cam_front", "cam_front_right", "cam_back_left", "cam_back", "cam_back_right"))
 
