@@ -74,6 +74,19 @@ def export_engine(engine: torch.nn.Module, inputs: dict[str, torch.Tensor], shap
                                     input_names=list(engine.INPUTS), output_names=list(engine.OUTPUTS),
                                     dynamic_shapes=tuple(shapes.values()))
         program.save(path, external_data=False)
+    forget_origin(path)
+
+
+def forget_origin(path: Path) -> None:
+    """Drop the exporter's notes, which hold stack traces: a file must not tell, nor depend on, where it was made."""
+    import onnx
+
+    model = onnx.load(path)
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input,
+                 *model.graph.output, *model.graph.initializer, *model.functions):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(model, path)
 
 
 def engine_spec(path: Path) -> EngineSpec:

@@ -12,7 +12,7 @@ from occfusion_ros.runtime.pipeline import Pipeline
 from .wrappers import FuserEngine, RefinerEngine
 
 MAX_RELATIVE_ERROR = 1e-3  # of float outputs, relative to the largest value of the tensor
-MIN_AGREEMENT = 0.9999  # share of equal labels
+MIN_AGREEMENT = 0.9999  # share of equal labels among the occupied
 
 
 class TorchBackend:
@@ -38,7 +38,7 @@ class Comparison:
     Attributes:
         frame: which frame. quantity: engine output, or the whole grid with a refinement mode.
         max_abs, relative: largest difference, and that over the largest reference value (float tensors).
-        agreement: share of equal values (labels and booleans).
+        agreement: share of equal values (labels and booleans) among those that either side calls occupied.
     """
 
     frame: str
@@ -65,7 +65,9 @@ def compare(frame: str, quantity: str, got: torch.Tensor, reference: torch.Tenso
         raise ValueError(f"{quantity}: expected {reference.dtype} {tuple(reference.shape)}, got {got.dtype} "
                          f"{tuple(got.shape)}")
     if not reference.is_floating_point():
-        return Comparison(frame, quantity, agreement=(got == reference).double().mean().item())
+        occupied = (got != 0) | (reference != 0)  # nearly all of a grid is empty, and would hide any disagreement
+        agreement = (got == reference)[occupied].double().mean().item() if occupied.any() else 1.0
+        return Comparison(frame, quantity, agreement=agreement)
     error = (got - reference).abs().max().item()
     return Comparison(frame, quantity, error, error / max(reference.abs().max().item(), 1e-12))
 

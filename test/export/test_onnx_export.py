@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,11 +53,15 @@ def test_tolerance_of_tensors(got, passed):
 
 
 def test_tolerance_of_labels():
-    reference = torch.zeros(20000, dtype=torch.uint8)
+    reference = torch.zeros(1_000_000, dtype=torch.uint8)
+    reference[:20000] = 11  # the empty rest must not hide a disagreement
     for wrong, passed in ((2, True), (3, False)):
-        got = reference.clone()
-        got[:wrong] = 1
-        assert compare("f", "q", got, reference).passed is passed
+        for label, where in ((4, slice(0, wrong)), (0, slice(0, wrong)), (11, slice(20000, 20000 + wrong))):
+            got = reference.clone()
+            got[where] = label
+            assert compare("f", "q", got, reference).passed is passed
+    nothing = torch.zeros(5, dtype=torch.uint8)
+    assert compare("f", "q", nothing, nothing).passed
 
 
 @pytest.fixture
@@ -109,3 +114,11 @@ def test_the_command_says_what_is_wrong(arguments, message, capsys, tmp_path, mo
         exporter.main(arguments)
     assert stop.value.code == 2 and message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["fuser.onnx", "refiner.onnx"])
+@pytest.mark.parametrize("shipped", [False, True])
+def test_engine_files_do_not_tell_where_they_were_made(small_artefact, name, shipped):
+    root = Path(__file__).parents[2]
+    content = ((root / "models/zoo/nano" if shipped else small_artefact) / name).read_bytes()
+    assert not [trace for trace in (str(root).encode(), b"stack_trace", b'File "', b"site-packages") if trace in content]
