@@ -121,4 +121,5 @@ def test_the_command_says_what_is_wrong(arguments, message, capsys, tmp_path, mo
 def test_engine_files_do_not_tell_where_they_were_made(small_artefact, name, shipped):
     root = Path(__file__).parents[2]
     content = ((root / "models/zoo/nano" if shipped else small_artefact) / name).read_bytes()
-    assert not [trace for trace in (str(root).encode(), b"stack_trace", b'File "', b"site-packages") if trace in content]
+    traces = (str(root).encode(), b"stack_trace", b'File "', b"site-packages")
+    assert not [trace for trace in traces if trace in content]
