@@ -1,8 +1,6 @@
 """nuScenes (any version), and other data in its table format, through the public devkit."""
 
 import logging
-import zipfile
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +11,8 @@ import numpy as np
 
 from ..core.errors import DatasetError
 from ..core.frames import CameraImage, SensorFrame
-from ..core.grid import GridSpec
-from ..core.labels import EMPTY, IGNORE, NUM_LABELS
+from ..core.labels import IGNORE
+from . import openoccupancy
 
 logger = logging.getLogger(__name__)
 
@@ -129,16 +127,15 @@ class NuScenesReader:
     def occupancy(self, sample_token: str) -> np.ndarray | None:
         """Labels of a key frame, (512, 512, 40) uint8 in the LiDAR frame; 255 unobserved; None where there are none.
 
-        Reads ``occupancy/<LiDAR token>.npz`` (array ``semantics``) and OpenOccupancy's own
-        ``scene_<scene token>/occupancy/<LiDAR token>.npy``.
+        Reads ``occupancy/<LiDAR token>.npz`` (array ``semantics``) and OpenOccupancy's own files of rows.
         """
         token = self._lidar_token(sample_token)
         scene = self.tables.get("sample", sample_token)["scene_token"]
         dense = self.occupancy_root / "occupancy" / f"{token}.npz"
-        rows = self.occupancy_root / f"scene_{scene}" / "occupancy" / f"{token}.npy"
+        rows = openoccupancy.row_file(self.occupancy_root, scene, token)
         if dense.is_file():
-            return _checked_occupancy(_load_array(dense, "semantics"), dense)
-        return _occupancy_from_rows(_load_array(rows), rows) if rows.is_file() else None
+            return openoccupancy.check_labels(openoccupancy.load_array(dense, "semantics"), dense)
+        return openoccupancy.read_rows(rows) if rows.is_file() else None
 
     def lidarseg(self, sample_token: str) -> np.ndarray | None:
         """Class of each point of a key frame's sweep, (N,) uint8; 255 unlabelled; None where there are no labels."""
@@ -239,35 +236,6 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         raise DatasetError(f"{path} does not exist, but the tables name it")
     return path
-
-
-def _load_array(path: Path, key: str | None = None) -> np.ndarray:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        return loaded if key is None else loaded[key]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise DatasetError(f"cannot read {path}: {error}") from error
-
-
-def _checked_occupancy(labels: np.ndarray, path: Path) -> np.ndarray:
-    size = GridSpec().size
-    if labels.dtype != np.uint8 or labels.shape != size:
-        raise DatasetError(f"{path}: expected uint8 {size}, got {labels.dtype} {labels.shape}")
-    return labels
-
-
-def _occupancy_from_rows(rows: np.ndarray, path: Path) -> np.ndarray:
-    """OpenOccupancy's rows [z, y, x, class] or [z, y, x, vx, vy, vz, class]; class 0 is noise, unlisted is empty."""
-    size = GridSpec().size
-    if rows.ndim != 2 or rows.shape[1] not in (4, 7):
-        raise DatasetError(f"{path}: expected rows of 4 or 7 values, got shape {rows.shape}")
-    x, y, z, label = rows[:, [2, 1, 0, -1]].astype(np.int64).T
-    inside = (x >= 0) & (x < size[0]) & (y >= 0) & (y < size[1]) & (z >= 0) & (z < size[2])
-    if not (inside & (label >= 0) & (label < NUM_LABELS)).all():
-        raise DatasetError(f"{path}: expected indices below {size} and classes below {NUM_LABELS}, got others")
-    labels = np.full(size, EMPTY, np.uint8)
-    labels[x, y, z] = np.where(label == 0, IGNORE, label)
-    return labels
 
 
 def _only_version(root: Path) -> str:

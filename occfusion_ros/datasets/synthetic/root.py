@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from occfusion_ros.core.errors import DatasetError
+from occfusion_ros.datasets import openoccupancy
 
 from . import tables
 from .drive import ObjectBox, SyntheticDrive, SyntheticFrame
@@ -58,8 +59,8 @@ def write_nuscenes_root(
 ) -> None:
     """Write drives `seed` to `seed + scenes - 1`, each with `frames` key frames; frames that are there are kept.
 
-    Files: the tables in ``v1.0-mini``, ``samples/<CHANNEL>/``, ``lidarseg/`` and ``occupancy/<sample_data token>.npz``
-    (``semantics`` (512, 512, 40) uint8, see `truth`).
+    Files: the tables in ``v1.0-mini``, ``samples/<CHANNEL>/``, ``lidarseg/`` and the truth (see `truth`) in
+    OpenOccupancy's format, some 10 MB a frame because everything unknown needs a row.
     """
     recording = recording or Recording()
     if min(scenes, frames, workers) < 1 or seed < 0:
@@ -139,7 +140,7 @@ def _write_samples(out: Path, seed: int, stamp: int, frame: SyntheticFrame, jpeg
             raise DatasetError(f"could not encode the image of {camera.name}")
         _folder(out / tables.sample_file(seed, camera.name, stamp)).write_bytes(encoded.tobytes())
     token = tables.data_token(seed, "LIDAR_TOP", stamp)
-    np.savez_compressed(_folder(out / "occupancy" / f"{token}.npz"), semantics=frame.semantics)
+    openoccupancy.write_rows(openoccupancy.row_file(out, tables.scene_token(seed), token), frame.semantics)
     _folder(out / tables.lidarseg_file(token)).write_bytes(tables.LIDARSEG_INDEX[frame.point_labels].tobytes())
 
 

@@ -82,6 +82,11 @@ def stamp(seed: int, index: int, hz: float) -> int:
     return _EPOCH + seed % 400_000 * 1_000_000_000 + round(index * 1e6 / hz)
 
 
+def scene_token(seed: int) -> str:
+    """Token of the scene of a drive."""
+    return token("scene", seed)
+
+
 def data_token(seed: int, channel: str, time: int) -> str:
     """sample_data token of a measurement."""
     return token("data", seed, channel, time)
@@ -185,7 +190,7 @@ def _log_tables(seeds: list[int]) -> dict[str, list[dict]]:
 
 def _samples(seed: int, frames: list[dict]) -> list[dict]:
     """sample rows of one scene."""
-    scene = token("scene", seed)
+    scene = scene_token(seed)
     stamps = [frame["stamp"] for frame in frames]
     return _linked([{"token": token("sample", seed, t), "timestamp": t, "scene_token": scene} for t in stamps])
 
@@ -200,7 +205,7 @@ def _linked(rows: list[dict]) -> list[dict]:
 
 def _scene(seed: int, frames: list[dict]) -> dict:
     return {
-        "token": token("scene", seed),
+        "token": scene_token(seed),
         "log_token": token("log", seed),
         "nbr_samples": len(frames),
         "name": scene_name(seed),
