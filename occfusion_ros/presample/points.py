@@ -12,6 +12,7 @@ import torch
 LOCAL_BITS = 15  # position inside a coarse voxel: 0.8 m / 2**15 = 0.02 mm
 LOCAL_STEPS = 1 << LOCAL_BITS
 INTENSITY_STEPS = 65535
+SAMPLINGS = ("both", "fps", "synthetic", "none")
 
 
 @dataclass(frozen=True)
@@ -93,17 +94,25 @@ def synthetic_pattern(theta: int, device: torch.device | str = "cpu") -> torch.T
     return (unit * LOCAL_STEPS).long().to(device)
 
 
-def presample(points: VoxelPoints, theta: int) -> tuple[torch.Tensor, torch.Tensor]:
+def presample(points: VoxelPoints, theta: int, sampling: str = "both") -> tuple[torch.Tensor, torch.Tensor]:
     """Exactly theta points for each non-empty voxel.
+
+    Args:
+        points: the returns by voxel. theta: points a voxel keeps.
+        sampling: one of `SAMPLINGS`. "both": the method. "fps": the same real points; whoever uses the result leaves
+            out the rest. "none": likewise, with the first theta returns in sorted order in place of the farthest.
+            "synthetic": synthetic points only.
 
     Returns:
         local (V, theta, 3) int64 positions inside the voxel and real (V, theta) bool, False for synthetic points.
     """
-    slots = torch.arange(theta, device=points.voxel.device)
+    device = points.voxel.device
+    pattern = synthetic_pattern(theta, device).expand(len(points.voxel), theta, 3)
+    if sampling == "synthetic" or not len(points.local):
+        return pattern, torch.zeros(pattern.shape[:2], dtype=torch.bool, device=device)
+    slots = torch.arange(theta, device=device)
     real = slots < points.count[:, None]
-    index = (points.start[:, None] + slots).clamp(max=max(len(points.local) - 1, 0))
-    index[points.count > theta] = farthest_points(points, theta)
-    pattern = synthetic_pattern(theta, points.voxel.device).expand(len(points.voxel), theta, 3)
-    if not len(points.local):
-        return pattern, real
+    index = (points.start[:, None] + slots).clamp(max=len(points.local) - 1)
+    if sampling != "none":
+        index[points.count > theta] = farthest_points(points, theta)
     return torch.where(real[..., None], points.local[index], pattern), real

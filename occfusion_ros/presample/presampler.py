@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from ..core.errors import InvalidFrameError
 from ..core.frames import SensorFrame
 from ..core.grid import GridSpec
-from .points import INTENSITY_STEPS, LOCAL_STEPS, VoxelPoints, presample, synthetic_pattern, voxelise
+from .points import INTENSITY_STEPS, LOCAL_STEPS, SAMPLINGS, VoxelPoints, presample, synthetic_pattern, voxelise
 from .projection import assign_cameras, fit_camera
 
 EGO_RADIUS = 1.5  # metres; returns nearer than this in x and y are the vehicle that carries the sensor
@@ -18,7 +18,13 @@ NUM_STATISTICS = 4
 
 @dataclass(frozen=True)
 class PresampleConfig:
-    """What the fuser expects; see `ModelContract` for the meaning of each field."""
+    """What the fuser expects; see `ModelContract` for the meaning of the fields that are not explained here.
+
+    Attributes:
+        sampling: how a voxel's theta points come about, see `points.presample`; the others are there to compare with
+            "both". With "fps" and "none" a voxel with too few returns keeps slots that no camera sees.
+        use_lidar: False leaves out every return, to compare with cameras alone.
+    """
 
     grid: GridSpec = GridSpec()
     coarse_factor: int = 4
@@ -27,6 +33,12 @@ class PresampleConfig:
     image_size: tuple[int, int] = (256, 704)
     horizon: float = 0.27
     max_cameras: int = 8
+    sampling: str = "both"
+    use_lidar: bool = True
+
+    def __post_init__(self) -> None:
+        if self.sampling not in SAMPLINGS:
+            raise ValueError(f"sampling must be one of {', '.join(SAMPLINGS)}, got {self.sampling!r}")
 
     @property
     def num_features(self) -> int:
@@ -78,8 +90,9 @@ class Presampler:
         centres = self.centres(torch.arange(self.coarse.num_voxels, device=self.device))
         self.range = centres.norm(dim=1)
         # Rank of each voxel by distance from the sensor: ties are broken by the index, on every device alike.
-        self.rank = torch.empty_like(self.range, dtype=torch.long)
-        self.rank[torch.sort(self.range, stable=True).indices] = torch.arange(len(self.range), device=self.device)
+        self.by_range = torch.sort(self.range, stable=True).indices
+        self.rank = torch.empty_like(self.by_range)
+        self.rank[self.by_range] = torch.arange(len(self.range), device=self.device)
 
     def __call__(self, frame: SensorFrame) -> FuserInputs:
         """Raises InvalidFrameError where the frame has more cameras than the model takes."""
@@ -100,15 +113,18 @@ class Presampler:
 
     def prepare_points(self, points: np.ndarray, images: torch.Tensor, image_from_grid: torch.Tensor) -> FuserInputs:
         """Everything that depends on the sweep; (N, 4) float32 points in the grid frame."""
+        points = points if self.config.use_lidar else points[:0]
         voxels, returns = self._voxelise(torch.from_numpy(points).to(self.device))
         index = self._choose_queries(voxels.voxel)
         local, real, features = self._describe(voxels, index)
         position = (local.double() + 0.5) / LOCAL_STEPS - 0.5  # (Q, theta, 3)
-        used = index < self.coarse.num_voxels
+        used = (index < self.coarse.num_voxels)[:, None]
+        if self.config.sampling in ("fps", "none"):
+            used = used & real
         centres = self.centres(index.clamp(max=self.coarse.num_voxels - 1))
         world = (centres[:, None] + position * self.coarse.voxel_size).float()  # (Q, theta, 3)
         uv, camera = assign_cameras(world.flatten(0, 1), image_from_grid, self.config.image_size)
-        camera = camera.view(real.shape).masked_fill(~used[:, None], -1)
+        camera = camera.view(real.shape).masked_fill(~used, -1)
         point_features = torch.cat([position.float(), real[..., None].float()], -1)
         return FuserInputs(images, index, features, point_features, uv.view(*real.shape, 2), camera,
                            image_from_grid, returns)
@@ -135,23 +151,30 @@ class Presampler:
         return voxelise(flat, scaled / factor - coarse, intensity), returns
 
     def _choose_queries(self, occupied: torch.Tensor) -> torch.Tensor:
-        """(Q,) int64: voxels with returns, then their neighbours, nearest first within each; padded at the end."""
+        """(Q,) int64: voxels with returns, then their neighbours, then the others, nearest first within each.
+
+        Padded at the end where the grid has fewer voxels than there are queries.
+        """
         total, budget = self.coarse.num_voxels, self.config.fusion_queries
-        near = self._with_neighbours(occupied)
+        is_near = self._with_neighbours(occupied)
+        near = is_near.nonzero()[:, 0]
         is_neighbour = torch.ones(total, dtype=torch.long, device=self.device)
         is_neighbour[occupied] = 0
         order = torch.sort(self.rank[near] + total * is_neighbour[near]).indices[:budget]
-        return F.pad(near[order], (0, budget - len(order)), value=total)
+        nearest = self.by_range[:budget]  # enough: what is lacking is less than what of these is not near
+        others = nearest[~is_near[nearest]][:budget - len(order)]
+        chosen = torch.cat([near[order], others])
+        return F.pad(chosen, (0, budget - len(chosen)), value=total)
 
     def _with_neighbours(self, flat: torch.Tensor) -> torch.Tensor:
-        """(V,) flat coarse voxels to the flat indices, ascending, of all voxels in their 3 x 3 x 3 blocks."""
+        """(V,) flat coarse voxels to (T,) bool over the coarse grid: the voxels in their 3 x 3 x 3 blocks."""
         x, y, z = self.coarse.size
         padded = torch.zeros((x + 2, y + 2, z + 2), dtype=torch.bool, device=self.device)  # a border spares the checks
         steps = torch.cartesian_prod(*(torch.arange(3, device=self.device),) * 3)  # (27, 3)
         centre = ((flat // (y * z)) * (y + 2) + flat // z % y) * (z + 2) + flat % z
         block = (steps[:, 0] * (y + 2) + steps[:, 1]) * (z + 2) + steps[:, 2]
         padded.view(-1)[(centre[:, None] + block).view(-1)] = True
-        return padded[1:-1, 1:-1, 1:-1].flatten().nonzero()[:, 0]
+        return padded[1:-1, 1:-1, 1:-1].flatten()
 
     def _describe(self, voxels: VoxelPoints, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Per query: local points (Q, theta, 3), real (Q, theta) and features (Q, F)."""
@@ -159,7 +182,7 @@ class Presampler:
         row = torch.full((self.coarse.num_voxels + 1,), len(voxels.voxel), device=self.device)
         row[voxels.voxel] = torch.arange(len(voxels.voxel), device=self.device)
         row = row[index]  # the last row stands for a voxel without returns
-        local, real = presample(voxels, theta)
+        local, real = presample(voxels, theta, self.config.sampling)
         local = torch.cat([local, synthetic_pattern(theta, self.device)[None]])[row]
         real = torch.cat([real, real.new_zeros(1, theta)])[row]
         nothing = torch.zeros((1, self.config.num_features), device=self.device)

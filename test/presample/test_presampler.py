@@ -52,15 +52,56 @@ def test_features_describe_the_returns_of_a_voxel(config, frame):
     assert inputs.point_features[0, :, 3].tolist() == [1, 1, 1] and inputs.point_features[1, :, 3].sum() == 0
 
 
-def test_voxels_with_returns_come_first_then_their_neighbours_each_nearest_first(config, frame):
+def test_voxels_with_returns_come_first_then_their_neighbours_then_the_others_each_nearest_first(config, frame):
     presampler = Presampler(config)
     points = np.float32([[3.0, 3.0, 0, 0], [-5.0, -5.0, 0, 0]])
-    inputs = presampler(replace(frame, points=np.c_[points[:, :3], [0, 0]].astype(np.float32)))
-    used = inputs.voxel_index[inputs.voxel_index < presampler.coarse.num_voxels]
+    inputs = presampler(replace(frame, points=points))
+    chosen = inputs.voxel_index
     assert inputs.voxel_features[:2, 64].gt(0).all() and (inputs.voxel_features[2:, 64] == 0).all()
-    assert len(used) == 54 and len(set(used.tolist())) == 54  # 27 voxels around each of the two
-    distance = presampler.range[used]
-    assert (distance[:2].diff() >= 0).all() and (distance[2:].diff() >= 0).all()
+    index = torch.stack([chosen // 160, chosen // 10 % 16, chosen % 10], 1)
+    gap = (index[:, None] - index[None, :2]).abs().amax(-1).amin(1)
+    assert (gap[2:54] == 1).all() and (gap[54:] > 1).all()  # 27 voxels around each of the two
+    assert len(set(chosen.tolist())) == config.fusion_queries
+    distance = presampler.range[chosen]
+    assert all((part.diff() >= 0).all() for part in distance.split([2, 52, config.fusion_queries - 54]))
+
+
+def test_queries_beyond_the_grid_are_padding(config, frame):
+    total = Presampler(config).coarse.num_voxels
+    inputs = Presampler(replace(config, fusion_queries=total + 40))(replace(frame, points=frame.points[:0]))
+    assert sorted(inputs.voxel_index[:total].tolist()) == list(range(total))
+    assert (inputs.voxel_index[total:] == total).all() and (inputs.point_camera[total:] == -1).all()
+    assert (inputs.point_camera[:total] >= 0).any()  # without a single return there is something to fuse
+
+
+def test_without_lidar_returns_tell_nothing(config, frame):
+    deaf = Presampler(replace(config, use_lidar=False))
+    one, other = (deaf(replace(frame, points=points)) for points in (frame.points, frame.points[:0]))
+    assert all(torch.equal(tensor, getattr(other, name)) for name, tensor in vars(one).items())
+    assert not len(one.returns) and (one.point_features[..., 3] == 0).all()
+
+
+@pytest.mark.parametrize(("sampling", "seen"), [("both", [3, 3, 3]), ("fps", [3, 1, 0]), ("synthetic", [3, 3, 3]),
+                                                ("none", [3, 1, 0])])
+def test_cameras_see_the_points_that_the_sampling_keeps(config, frame, sampling, seen):
+    """A voxel with four returns, one with one and their neighbours, all in front of the first camera."""
+    crowd = [[0.1 + step, 4.1, 0.3, 0] for step in (0.0, 0.1, 0.2, 0.6)]
+    points = np.float32([*crowd, [0.1, 5.0, 0.3, 0]])
+    inputs = Presampler(replace(config, sampling=sampling))(replace(frame, points=points, cameras=frame.cameras[:1]))
+    count = (inputs.point_camera >= 0).sum(1)
+    in_front = ((inputs.voxel_index == v).nonzero()[0, 0] for v in ((8 * 16 + 13) * 10 + 2, (8 * 16 + 14) * 10 + 2,
+                                                                    (8 * 16 + 15) * 10 + 2))
+    assert [count[row].item() for row in in_front] == seen
+    position = inputs.point_features[0, :, 0].double() + 0.5  # along x in the crowded voxel, 0..1
+    expected = {"both": [0.125, 0.875, 0.375], "fps": [0.125, 0.875, 0.375], "none": [0.125, 0.25, 0.375]}
+    if sampling in expected:
+        assert position.tolist() == pytest.approx(expected[sampling], abs=1e-4)
+    assert inputs.point_features[0, :, 3].tolist() == [0.0 if sampling == "synthetic" else 1.0] * 3
+
+
+def test_an_unknown_sampling_is_refused(config):
+    with pytest.raises(ValueError, match="both, fps, synthetic, none, got 'all'"):
+        replace(config, sampling="all")
 
 
 def test_too_many_cameras_are_refused(config, frame):
