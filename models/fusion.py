@@ -1,4 +1,6 @@
-"""Point-to-point fusion: deformable cross-attention from LiDAR voxels to camera features.
+"""Fusion of cameras and LiDAR: from pre-sampled points and image features to dense voxels.
+
+`PointFusion` is the method: point-to-point fusion, deformable cross-attention from LiDAR voxels to camera features.
 
 The query is a voxel's LiDAR feature, the reference points are its theta pre-sampled points, the values are the
 multi-scale features of the camera that sees each point (deformable attention: Zhu et al., arXiv 2010.04159).
@@ -6,9 +8,35 @@ No depth is estimated anywhere. The features of all cameras are stacked into one
 `grid_sample` a level does the whole work.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+
+class FusedPoints(NamedTuple):
+    """Queries and their points, with a batch axis; see `FuserInputs` for each.
+
+    Attributes:
+        voxel_index: (B, Q). features: (B, Q, theta, 4). uv: (B, Q, theta, 2). camera: (B, Q, theta), -1 unseen.
+        image_from_grid: (B, N, 4, 4), for fusions that place pixels in space; None where it is not at hand.
+    """
+
+    voxel_index: torch.Tensor
+    features: torch.Tensor
+    uv: torch.Tensor
+    camera: torch.Tensor
+    image_from_grid: torch.Tensor | None = None
+
+
+def to_grid(fused: torch.Tensor, voxel_index: torch.Tensor, total: int) -> torch.Tensor:
+    """Scatter (B, Q, C) to a dense grid (B, total, C); voxels without a query are zero."""
+    batch = len(fused)
+    dense = fused.new_zeros(batch * (total + 1), fused.shape[2])  # one slot more for unused queries
+    rows = voxel_index + torch.arange(batch, device=fused.device)[:, None] * (total + 1)
+    dense = dense.index_put((rows.flatten(),), fused.flatten(0, 1))
+    return dense.view(batch, total + 1, -1)[:, :total]
 
 
 def stack_cameras(features: torch.Tensor, batch: int) -> torch.Tensor:
@@ -43,8 +71,9 @@ class PointFusion(nn.Module):
     LEVELS = 2
     REACH = (0.06, 0.12)  # furthest a learned offset goes, as a fraction of the image's width and height
 
-    def __init__(self, width: int, heads: int = 4, offsets: int = 2) -> None:
+    def __init__(self, width: int, total: int, heads: int = 4, offsets: int = 2) -> None:
         super().__init__()
+        self.total = total
         self.heads, self.offsets = heads, offsets
         self.embed_point = nn.Linear(4, width)
         self.offset = nn.Linear(width, offsets * 2)
@@ -52,14 +81,19 @@ class PointFusion(nn.Module):
         self.output = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
         self.register_buffer("reach", torch.tensor(self.REACH), persistent=False)
 
-    def forward(self, query: torch.Tensor, point_features: torch.Tensor, uv: torch.Tensor, camera: torch.Tensor,
-                maps: list[torch.Tensor], count: int) -> torch.Tensor:
-        """Query plus what the cameras say; a query that no camera sees comes out unchanged.
+    def forward(self, query: torch.Tensor, points: FusedPoints, maps: list[torch.Tensor],
+                count: int) -> tuple[torch.Tensor, None]:
+        """Dense voxels (B, total, C) and no loss of its own.
 
         Args:
-            query: (B, Q, C). point_features: (B, Q, theta, 4). uv: (B, Q, theta, 2).
-            camera: (B, Q, theta) int, -1 unseen. maps: two tall maps (B, C, N * h, w). count: N.
+            query: (B, Q, C) LiDAR features. maps: two tall maps (B, C, N * h, w) from `stack_cameras`. count: N.
         """
+        fused = self.attend(query, points.features, points.uv, points.camera, maps, count)
+        return to_grid(fused, points.voxel_index, self.total), None
+
+    def attend(self, query: torch.Tensor, point_features: torch.Tensor, uv: torch.Tensor, camera: torch.Tensor,
+               maps: list[torch.Tensor], count: int) -> torch.Tensor:
+        """(B, Q, C): queries plus what the cameras say; a query that no camera sees comes out unchanged."""
         batch, queries, theta, _ = point_features.shape
         point = query[:, :, None] + self.embed_point(point_features)  # (B, Q, theta, C)
         offset = torch.tanh(self.offset(point)).view(batch, queries, theta * self.offsets, 2) * self.reach
@@ -74,3 +108,16 @@ class PointFusion(nn.Module):
         attended = (values * weight.permute(0, 3, 1, 2)[:, :, None]).sum(-1)  # (B, heads, C / heads, Q)
         attended = attended.permute(0, 3, 1, 2).reshape(batch, queries, -1)  # (B, Q, C)
         return query + self.output(attended) * seen.any(2, keepdim=True).to(query.dtype)
+
+
+class LidarOnly(nn.Module):
+    """The LiDAR features as they are, without cameras: only there to compare OccFusion with."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__()
+        self.total = total
+
+    def forward(self, query: torch.Tensor, points: FusedPoints, maps: list[torch.Tensor],
+                count: int) -> tuple[torch.Tensor, None]:
+        """The interface of `PointFusion`; `maps` is empty."""
+        return to_grid(query, points.voxel_index, self.total), None

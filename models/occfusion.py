@@ -10,9 +10,18 @@ from occfusion_ros.core.labels import NUM_LABELS
 from occfusion_ros.presample.presampler import PresampleConfig
 
 from .backbone import EfficientNetLite0, FeaturePyramid
+from .baseline import LiftSplatFusion
 from .decoder import BevDecoder
-from .fusion import PointFusion, stack_cameras
+from .fusion import FusedPoints, LidarOnly, PointFusion, stack_cameras
 from .refiner import Refiner
+from .resnet import ResNet50
+
+BACKBONES = {"efficientnet_lite0": EfficientNetLite0, "resnet50": ResNet50}
+FUSIONS = {
+    "point": lambda config: PointFusion(config.width, config.coarse.num_voxels),
+    "lift_splat": lambda config: LiftSplatFusion(config.width, config.coarse, config.presample.image_size),
+    "lidar": lambda config: LidarOnly(config.coarse.num_voxels),
+}
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,9 @@ class ModelConfig:
         decoded: channels of a voxel after the decoder.
         bev: channels of the decoder's levels.
         refine_budget: K at inference.
+        fusion: how cameras and LiDAR become voxels, one of `FUSIONS`: "point" is the method, the others are there to
+            compare with. Cameras alone are "point" with `presample.use_lidar` off.
+        backbone: one of `BACKBONES`.
     """
 
     presample: PresampleConfig = PresampleConfig()
@@ -32,11 +44,23 @@ class ModelConfig:
     decoded: int = 32
     bev: tuple[int, ...] = (96, 160, 256)
     refine_budget: int = 1024
+    fusion: str = "point"
+    backbone: str = "efficientnet_lite0"
+
+    def __post_init__(self) -> None:
+        for name, choices in (("fusion", FUSIONS), ("backbone", BACKBONES)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
 
     @property
     def coarse(self) -> GridSpec:
         """The grid of the fuser."""
         return self.presample.grid.coarse(self.presample.coarse_factor)
+
+    @property
+    def uses_images(self) -> bool:
+        """Whether anything reads the image backbone's features."""
+        return self.fusion != "lidar"
 
 
 @dataclass
@@ -45,13 +69,21 @@ class FuserOutput:
 
     Attributes:
         coarse: (B, T, 17) logits. occupancy: (B, T, 64) logits of each sub-voxel being occupied.
-        voxel_features: (B, T, V). image_map: (B, C, N * h, w) finest image features, cameras stacked.
+        voxel_features: (B, T, V).
+        image_map: (B, C, N * h, w) finest image features, cameras stacked; (B, 0) where the network has none.
+        auxiliary_loss: (B,) what the fusion itself wants to be trained on, None where it wants nothing.
     """
 
     coarse: torch.Tensor
     occupancy: torch.Tensor
     voxel_features: torch.Tensor
     image_map: torch.Tensor
+    auxiliary_loss: torch.Tensor | None = None
+
+
+# The largest configuration meant for a GPU: OpenOccupancy's image size and backbone.
+BASE = ModelConfig(PresampleConfig(points_per_voxel=8, fusion_queries=16384, image_size=(896, 1600)),
+                   width=64, decoded=64, bev=(192, 320, 512), refine_budget=4096, backbone="resnet50")
 
 
 class OccFusion(nn.Module):
@@ -62,37 +94,36 @@ class OccFusion(nn.Module):
         self.config = config
         factor, height = config.presample.coarse_factor, config.coarse.size[2]
         voxel_width = config.width + config.decoded
-        self.backbone = EfficientNetLite0()
-        self.pyramid = FeaturePyramid(EfficientNetLite0.channels, config.width)
+        self.backbone = BACKBONES[config.backbone]()
+        self.pyramid = FeaturePyramid(self.backbone.channels, config.width) if config.uses_images else None
         self.voxel_encoder = nn.Sequential(nn.Linear(config.presample.num_features, 64), nn.ReLU(),
                                            nn.Linear(64, config.width))
-        self.fusion = PointFusion(config.width)
+        self.fusion = FUSIONS[config.fusion](config)
         self.decoder = BevDecoder(height * config.width, height * config.decoded, config.bev)
         self.coarse_head = nn.Linear(voxel_width, NUM_LABELS)
         self.occupancy_head = nn.Linear(voxel_width, factor**3)
-        self.refiner = Refiner(config.coarse.size, factor, voxel_width, config.width, NUM_LABELS)
+        self.refiner = Refiner(config.coarse.size, factor, voxel_width,
+                               config.width if config.uses_images else 0, NUM_LABELS)
         # By label, added to the logit of being occupied at inference; fitted on validation data after training.
         self.register_buffer("occupancy_shift", torch.zeros(NUM_LABELS))
         self.register_buffer("refined_shift", torch.zeros(NUM_LABELS))
 
     def fuse(self, features: list[torch.Tensor], voxel_index: torch.Tensor, voxel_features: torch.Tensor,
-             point_features: torch.Tensor, point_uv: torch.Tensor, point_camera: torch.Tensor) -> FuserOutput:
-        """From backbone features (B * N, C, h, w) and pre-sampled points (see `FuserInputs`, with a batch axis)."""
+             point_features: torch.Tensor, point_uv: torch.Tensor, point_camera: torch.Tensor,
+             image_from_grid: torch.Tensor | None = None) -> FuserOutput:
+        """From backbone features (B * N, C, h, w) and pre-sampled points (see `FuserInputs`, with a batch axis).
+
+        Only a fusion that places pixels in space ("lift_splat") reads `image_from_grid` (B, N, 4, 4).
+        """
         batch = len(voxel_index)
         count = features[0].shape[0] // batch
-        maps = [stack_cameras(level, batch) for level in self.pyramid(features)]
+        maps = [stack_cameras(level, batch) for level in self.pyramid(features)] if self.pyramid else []
+        points = FusedPoints(voxel_index, point_features, point_uv, point_camera, image_from_grid)
         query = self.voxel_encoder(voxel_features)  # (B, Q, C)
-        fused = self.fusion(query, point_features, point_uv, point_camera, maps, count)
-        voxels = self.decode(self.to_grid(fused, voxel_index))
-        return FuserOutput(self.coarse_head(voxels), self.occupancy_head(voxels), voxels, maps[0])
-
-    def to_grid(self, fused: torch.Tensor, voxel_index: torch.Tensor) -> torch.Tensor:
-        """Scatter (B, Q, C) to the dense coarse grid (B, T, C); voxels without a query are zero."""
-        batch, total = len(fused), self.config.coarse.num_voxels
-        dense = fused.new_zeros(batch * (total + 1), fused.shape[2])  # one slot more for unused queries
-        rows = voxel_index + torch.arange(batch, device=fused.device)[:, None] * (total + 1)
-        dense = dense.index_put((rows.flatten(),), fused.flatten(0, 1))
-        return dense.view(batch, total + 1, -1)[:, :total]
+        dense, auxiliary_loss = self.fusion(query, points, maps, count)
+        voxels = self.decode(dense)
+        image_map = maps[0] if maps else voxels.new_empty(batch, 0)
+        return FuserOutput(self.coarse_head(voxels), self.occupancy_head(voxels), voxels, image_map, auxiliary_loss)
 
     def decode(self, dense: torch.Tensor) -> torch.Tensor:
         """(B, T, C) fused voxels to (B, T, C + D) voxel features."""

@@ -24,9 +24,9 @@ class Refiner(nn.Module):
     """Each child resamples voxel and image features and is classified anew.
 
     Inputs of `forward`, K parents and J = factor**3 children each:
-        voxel_features (B, T, V) on the coarse grid, image_map (B, C, N * h, w), parent (B, K) int64 flat coarse index,
-        child_uv (B, K, J, 2), parent_camera (B, K) int64 (-1 unseen), child_seen (B, K, J) bool or 0/1,
-        child_return (B, K, J) 1 where the sweep has a return.
+        voxel_features (B, T, V) on the coarse grid, image_map (B, C, N * h, w) (not read where `image_width` is 0),
+        parent (B, K) int64 flat coarse index, child_uv (B, K, J, 2), parent_camera (B, K) int64 (-1 unseen),
+        child_seen (B, K, J) bool or 0/1, child_return (B, K, J) 1 where the sweep has a return.
     Output: (B, K, J, 1 + classes) logits.
     """
 
@@ -36,7 +36,7 @@ class Refiner(nn.Module):
         self.size = size
         self.reduce = nn.Linear(voxel_width, hidden)
         self.place = nn.Parameter(torch.zeros(factor**3, hidden))
-        self.image = nn.Linear(image_width, hidden)
+        self.image = nn.Linear(image_width, hidden) if image_width else None
         self.returned = nn.Parameter(torch.zeros(hidden))
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, labels))
         self.register_buffer("weights", trilinear_weights(factor), persistent=False)
@@ -59,8 +59,15 @@ class Refiner(nn.Module):
         block = self.neighbours(parent).view(batch, parents * 27, 1).expand(-1, -1, width)
         block = voxel_features.gather(1, block).view(batch, parents, 27, width)
         feature = self.weights.to(block.dtype) @ self.reduce(block)  # (B, K, J, hidden)
-        camera = parent_camera.clamp(min=0).to(child_uv.dtype)[:, :, None].expand(-1, -1, children)
-        image = sample_stacked(image_map, child_uv, camera, count).permute(0, 2, 3, 1)  # (B, K, J, C)
-        seen = child_seen.to(feature.dtype)[..., None]
-        feature = feature + self.place + self.image(image.to(feature.dtype)) * seen
+        feature = feature + self.place
+        if self.image is not None:
+            feature = feature + self.see(image_map, child_uv, parent_camera, child_seen, count)
         return self.head(feature + child_return.to(feature.dtype)[..., None] * self.returned)
+
+    def see(self, image_map: torch.Tensor, child_uv: torch.Tensor, parent_camera: torch.Tensor,
+            child_seen: torch.Tensor, count: int) -> torch.Tensor:
+        """(B, K, J, hidden): what the camera of each parent shows of its children, zero where it does not see them."""
+        camera = parent_camera.clamp(min=0).to(child_uv.dtype)[:, :, None].expand(-1, -1, child_uv.shape[2])
+        image = sample_stacked(image_map, child_uv, camera, count).permute(0, 2, 3, 1)  # (B, K, J, C)
+        image = self.image(image.to(self.place.dtype))
+        return image * child_seen.to(image.dtype)[..., None]
