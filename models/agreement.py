@@ -1,0 +1,210 @@
+"""Does an artefact agree with what the sensors saw? `python -m models.agreement --data ROOT --artefact FOLDER`.
+
+Needs no occupancy labels. For every scene with cameras it prints how many LiDAR returns lie in or next to an occupied
+voxel, how many of the voxels that laser rays passed are predicted occupied, and how many of the points inside annotated
+boxes get the box's class, with the cameras and without. The model never predicts a voxel empty that holds a return
+of its own sweep, so the first figure only falls short where something is broken.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from occfusion_ros.core.errors import DatasetError, OccFusionError
+from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.core.labels import EMPTY, OPENOCCUPANCY_CLASSES
+from occfusion_ros.datasets.nuscenes import NuScenesReader
+from occfusion_ros.datasets.rays import mark_passed
+from occfusion_ros.presample.presampler import EGO_RADIUS
+from occfusion_ros.runtime.pipeline import Pipeline
+
+from .recorded import RecordedFrames
+
+LEAST_RETURNS, MOST_PASSED = 0.9, 0.05  # targets
+BOX_CLASSES = {"vehicle.car": "car", "vehicle.truck": "truck", "movable_object.barrier": "barrier"}
+_LABELS = {c.name: c.label for c in OPENOCCUPANCY_CLASSES}
+
+
+@dataclass
+class Share:
+    """`part` of `whole`."""
+
+    part: int = 0
+    whole: int = 0
+
+    def add(self, chosen: np.ndarray) -> None:
+        """Count a bool array of any shape."""
+        self.part += int(np.count_nonzero(chosen))
+        self.whole += chosen.size
+
+    @property
+    def value(self) -> float:
+        """0..1; NaN of nothing."""
+        return self.part / self.whole if self.whole else math.nan
+
+
+def _box_shares() -> dict[str, Share]:
+    return {name: Share() for name in BOX_CLASSES.values()}
+
+
+@dataclass
+class Agreement:
+    """Figures of one scene.
+
+    Attributes:
+        frames, cameras: how many key frames, and cameras in the first.
+        returns: LiDAR returns in range that lie in or next to an occupied voxel.
+        passed: voxels that rays passed and that are predicted occupied.
+        with_cameras, without_cameras: points inside boxes that get the box's class, by class.
+    """
+
+    frames: int = 0
+    cameras: int = 0
+    returns: Share = field(default_factory=Share)
+    passed: Share = field(default_factory=Share)
+    with_cameras: dict[str, Share] = field(default_factory=_box_shares)
+    without_cameras: dict[str, Share] = field(default_factory=_box_shares)
+
+
+def points_in_box(points: np.ndarray, box: Any, grid_from_lidar: np.ndarray) -> np.ndarray:
+    """(N,) bool: grid-frame points (N, 3) inside a box of `NuScenesReader.boxes` (LiDAR frame), faces included.
+
+    The devkit's box has its length along its own x axis, its width along y and its height along z.
+    """
+    lidar_from_box = np.eye(4)
+    lidar_from_box[:3, :3], lidar_from_box[:3, 3] = box.rotation_matrix, box.center
+    box_from_grid = np.linalg.inv(grid_from_lidar @ lidar_from_box)
+    local = points @ box_from_grid[:3, :3].T + box_from_grid[:3, 3]
+    width, length, height = box.wlh
+    return (np.abs(local) <= np.array([length, width, height]) / 2).all(axis=1)
+
+
+def with_neighbours(occupied: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) bool: the voxel or one of its 26 neighbours is occupied."""
+    grown = occupied
+    for axis in range(3):
+        wide = np.pad(grown, [(1, 1) if axis == other else (0, 0) for other in range(3)])
+        size = grown.shape[axis]
+        grown = np.logical_or.reduce([np.take(wide, range(start, start + size), axis) for start in range(3)])
+    return grown
+
+
+def passed_voxels(grid: GridSpec, origin: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) bool: rays from the sensor (3,) to the returns (N, 3) pass the voxel, and none returns from it."""
+    passed = np.zeros(grid.size, bool)
+    mark_passed(passed, grid, origin, points)
+    voxels, inside = grid.indices(points)
+    passed[tuple(voxels[inside].T)] = False
+    return passed
+
+
+def beyond_vehicle(points: np.ndarray) -> np.ndarray:
+    """(M, 3) float64 of the points (N, 4): finite, and no return from the vehicle that carries the sensors."""
+    xyz = points[:, :3].astype(np.float64)
+    return xyz[np.isfinite(xyz).all(axis=1) & (np.hypot(xyz[:, 0], xyz[:, 1]) > EGO_RADIUS)]
+
+
+def measure(pipeline: Pipeline, recorded: RecordedFrames, scene: str) -> Agreement:
+    """Figures over all key frames of a scene."""
+    result, grid = Agreement(), pipeline.contract.grid
+    for token in recorded.reader.samples(scene):
+        frame = recorded.frame(scene, token)
+        labels = pipeline(frame).labels
+        alone = pipeline(replace(frame, cameras=())).labels
+        points = beyond_vehicle(frame.points)
+        voxels, inside = grid.indices(points)
+        at, in_range = tuple(voxels[inside].T), points[inside]
+        occupied = labels != EMPTY
+        result.returns.add(with_neighbours(occupied)[at])
+        result.passed.add(occupied[passed_voxels(grid, recorded.ray_origin(scene, token), points)])
+        for box in recorded.reader.boxes(token):
+            if name := BOX_CLASSES.get(box.name):
+                chosen = points_in_box(in_range, box, recorded.grid_from_lidar(scene, token))
+                result.with_cameras[name].add(labels[at][chosen] == _LABELS[name])
+                result.without_cameras[name].add(alone[at][chosen] == _LABELS[name])
+        result.cameras = result.cameras or len(frame.cameras)
+        result.frames += 1
+    return result
+
+
+def scenes_with_cameras(reader: NuScenesReader) -> list[str]:
+    """Names of the scenes that have images."""
+    return [scene for scene in reader.scenes() if any(r.modality == "camera" for r in reader.records(scene))]
+
+
+def total(shares: dict[str, Share]) -> Share:
+    """All classes together."""
+    return Share(sum(share.part for share in shares.values()), sum(share.whole for share in shares.values()))
+
+
+def lines(scene: str, result: Agreement) -> Iterator[str]:
+    """The figures of a scene beside their targets, for people."""
+    yield f"{scene}: {result.frames} frames, {result.cameras} cameras"
+    for name, share, good, target in (
+            ("returns in or next to an occupied voxel", result.returns, result.returns.value >= LEAST_RETURNS,
+             f"at least {LEAST_RETURNS:.0%}"),
+            ("passed voxels predicted occupied", result.passed, result.passed.value <= MOST_PASSED,
+             f"at most {MOST_PASSED:.0%}")):
+        verdict = _verdict(share, good)
+        yield f"  {name:40s} {_percent(share)} of {share.whole:9,d}   target {target}: {verdict}"
+    yield "  points in boxes that get the box's class, with cameras and without; target more with than without"
+    rows = {**{name: (result.with_cameras[name], result.without_cameras[name]) for name in result.with_cameras},
+            "total": (total(result.with_cameras), total(result.without_cameras))}
+    for name, (seen, unseen) in rows.items():
+        yield (f"    {name:10s} {_percent(seen)} with, {_percent(unseen)} without, of {seen.whole:6,d} points: "
+               f"{_verdict(seen, seen.part > unseen.part)}")
+
+
+def _percent(share: Share) -> str:
+    return f"{share.value:7.1%}" if share.whole else "      -"
+
+
+def _verdict(share: Share, good: bool) -> str:
+    return "not measured" if not share.whole else "PASS" if good else "short of target"
+
+
+def as_json(result: Agreement) -> dict[str, Any]:
+    """The figures for machines: shares 0..1 (None of nothing) with their counts."""
+    def entry(share: Share) -> dict[str, Any]:
+        return {"share": share.value if share.whole else None, "part": share.part, "whole": share.whole}
+    boxes = {name: {**shares, "total": total(shares)} for name, shares in
+             (("with_cameras", result.with_cameras), ("without_cameras", result.without_cameras))}
+    return {"frames": result.frames, "cameras": result.cameras, "returns": entry(result.returns),
+            "passed": entry(result.passed),
+            "boxes": {name: {key: entry(share) for key, share in shares.items()} for name, shares in boxes.items()}}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m models.agreement", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="data root in the nuScenes format")
+    parser.add_argument("--artefact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    options = parser.parse_args(argv)
+    try:
+        recorded = RecordedFrames(NuScenesReader(options.data))
+        scenes = scenes_with_cameras(recorded.reader)
+        if not scenes:
+            raise DatasetError(f"expected a scene with cameras in {options.data}, got none")
+        pipeline = Pipeline.load(options.artefact)
+        results = {scene: measure(pipeline, recorded, scene) for scene in tqdm(scenes, "measuring", unit="scene")}
+    except OccFusionError as error:
+        parser.exit(2, f"agreement: {error}\n")
+    print("\n".join(line for scene, result in results.items() for line in lines(scene, result)))
+    if options.json:
+        figures = {"model": pipeline.contract.model_id,
+                   "scenes": {scene: as_json(result) for scene, result in results.items()}}
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,100 @@
+"""The evaluation from files to figures, on a data root and answers whose figures are known by hand."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from tiny_nuscenes import SCENE, START_US, TinyRoot
+
+from models import evaluate
+from models.report import report, save_picture, table
+from occfusion_ros.core.errors import DatasetError
+from occfusion_ros.core.frames import OccupancyGrid
+from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.datasets.nuscenes import NuScenesReader
+
+GRID = GridSpec()
+WALL, TREE = 15, 16
+
+
+def truth() -> np.ndarray:
+    """A wall 10 m ahead, a tree 30 m to the left; behind the sensor nothing is known."""
+    labels = np.zeros(GRID.size, np.uint8)
+    labels[:, :200] = 255
+    labels[200:312, 306] = WALL
+    labels[106:108, 250:260] = TREE
+    return labels
+
+
+def answer(frame) -> OccupancyGrid:
+    """The wall, 1.2 m too far away, and no tree; something where nothing is known."""
+    labels = np.zeros(GRID.size, np.uint8)
+    labels[200:312, 312] = WALL
+    labels[:, 100] = TREE
+    return OccupancyGrid(GRID, labels, frame.stamp_ns, frame.frame_id)
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    folder = TinyRoot(tmp_path / "root").root
+    (folder / "occupancy").mkdir()
+    np.savez_compressed(folder / "occupancy" / f"LIDAR_TOP{START_US}.npz", semantics=truth())
+    return folder
+
+
+@pytest.fixture
+def figures_and_result(root, monkeypatch):
+    monkeypatch.setattr(answer, "contract", SimpleNamespace(grid=GRID), raising=False)
+    result = evaluate.evaluate(answer, NuScenesReader(root))
+    return report(result.bands, result.rays, result.frames), result
+
+
+def test_figures_known_by_hand(figures_and_result):
+    figures, _ = figures_and_result
+    wall, tree = 112 * 40, 2 * 10 * 40
+    assert figures["frames"] == 1, "the second sample has no labels"
+    assert figures["iou"] == figures["miou"] == figures["miou_all"] == 0
+    assert figures["classes_present"] == 2
+    assert {name for name, value in figures["per_class"].items() if value is not None} == {"manmade", "vegetation"}
+    rays = figures["ray_iou"]
+    assert rays["1"] == 0 and 0 < rays["2"] <= rays["4"] < 1
+    assert rays["per_class"]["vegetation"] == 0 and rays["per_class"]["manmade"] > 0.3
+    assert rays["rays_cast"] == 2 * 14040, "from where the sensor stood in both samples"
+    assert 0 < rays["rays"] < 14040
+    voxels = [band["voxels"] for band in figures["bands"].values()]
+    assert sum(voxels) == 512 * 312 * 40 and wall + tree < voxels[0] < voxels[1] < voxels[2]
+    assert voxels[0] == 128 * 120 * 40, "within 12.8 m, less what lies behind the sensor"
+
+
+def test_table_and_picture(figures_and_result, tmp_path):
+    figures, result = figures_and_result
+    text = table(figures)
+    assert "bus                    absent  absent" in text
+    assert "IoU 0.000   mIoU 0.000 over 2 classes present, 0.000 over all 16" in text
+    save_picture(tmp_path / "picture.png", figures, result.prediction, result.truth)
+    picture = cv2.imread(str(tmp_path / "picture.png"))
+    assert picture.shape[0] > 500 and picture.shape[1] > 1500
+    wall = np.array([190, 210, 220])  # blue, green, red of manmade at full light
+    assert (np.abs(picture.astype(int) - wall).max(axis=2) < 3).sum() > 50
+
+
+def test_without_labels_or_with_another_grid_it_says_so(root, monkeypatch):
+    reader = NuScenesReader(root)
+    (root / "occupancy" / f"LIDAR_TOP{START_US}.npz").unlink()
+    monkeypatch.setattr(answer, "contract", SimpleNamespace(grid=GRID), raising=False)
+    with pytest.raises(DatasetError, match="no sample with an occupancy truth among 2 samples"):
+        evaluate.evaluate(answer, reader, [SCENE])
+    monkeypatch.setattr(answer, "contract", SimpleNamespace(grid=GRID.coarse(4)))
+    with pytest.raises(DatasetError, match="expected a model on the grid of the labels"):
+        evaluate.evaluate(answer, reader)
+
+
+def test_a_set_with_nothing_in_it_still_gives_valid_json():
+    from models.metrics import RangeBands
+    from models.ray_iou import RayIoU
+    figures = report(RangeBands(GRID), RayIoU(GRID), 0)
+    assert json.loads(json.dumps(figures, allow_nan=False))["ray_iou"]["mean"] is None
+    assert "absent" in table(figures)
