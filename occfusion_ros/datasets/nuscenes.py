@@ -105,6 +105,14 @@ class NuScenesReader:
         found = [data for data in self._data_of_scene[self._scene(scene)["token"]] if sweeps or data["is_key_frame"]]
         return sorted((self._record(data["token"]) for data in found), key=lambda record: record.stamp_ns)
 
+    def lidar_record(self, sample_token: str) -> SensorRecord:
+        """The sweep of a key frame."""
+        return self._record(self._lidar_token(sample_token))
+
+    def scene_of(self, sample_token: str) -> str:
+        """Name of the scene of a key frame."""
+        return self.tables.get("scene", self.tables.get("sample", sample_token)["scene_token"])["name"]
+
     def frame(self, sample_token: str, grid_from_lidar: np.ndarray | None = None,
               intensity_max: float = INTENSITY_MAX) -> SensorFrame:
         """One key frame, every camera placed as it stood at its own stamp relative to the sweep's.
@@ -114,7 +122,7 @@ class NuScenesReader:
             grid_from_lidar: (4, 4) float64, for rigs whose LiDAR frame is not the grid frame (`GRID_FROM_VEHICLE`).
             intensity_max: the raw intensity that becomes 1.
         """
-        sweep = self._record(self._lidar_token(sample_token))
+        sweep = self.lidar_record(sample_token)
         raw = read_sweep(sweep.path)
         points = np.empty((len(raw), 4), np.float32)
         points[:, :3] = raw[:, :3] if grid_from_lidar is None else _transform(raw[:, :3], grid_from_lidar)
@@ -140,14 +148,18 @@ class NuScenesReader:
     def lidarseg(self, sample_token: str) -> np.ndarray | None:
         """Class of each point of a key frame's sweep, (N,) uint8; 255 unlabelled; None where there are no labels."""
         token = self._lidar_token(sample_token)
-        names = {record["sample_data_token"]: record["filename"] for record in getattr(self.tables, "lidarseg", ())}
-        if token not in names:
+        if not self.has_lidarseg(sample_token):
             return None
-        labels = self._label_of_category[np.fromfile(_existing(self.root / names[token]), np.uint8)]
+        name = self._lidarseg_files[token]
+        labels = self._label_of_category[np.fromfile(_existing(self.root / name), np.uint8)]
         points = len(read_sweep(self._record(token).path))
         if len(labels) != points:
-            raise DatasetError(f"{names[token]}: expected {points} labels, one for each point, got {len(labels)}")
+            raise DatasetError(f"{name}: expected {points} labels, one for each point, got {len(labels)}")
         return labels
+
+    def has_lidarseg(self, sample_token: str) -> bool:
+        """Whether the points of a key frame's sweep have labels."""
+        return self._lidar_token(sample_token) in self._lidarseg_files
 
     def boxes(self, sample_token: str) -> list:
         """Annotated boxes of a key frame, the devkit's ``Box`` (centre, wlh, orientation, name), in the LiDAR frame."""
@@ -190,6 +202,11 @@ class NuScenesReader:
             if data["sensor_modality"] in ("lidar", "camera"):
                 by_scene[scene_of_sample[data["sample_token"]]].append(data)
         return by_scene
+
+    @cached_property
+    def _lidarseg_files(self) -> dict[str, str]:
+        """Files of point labels, below the root, by sample_data token."""
+        return {record["sample_data_token"]: record["filename"] for record in getattr(self.tables, "lidarseg", ())}
 
     @cached_property
     def _label_of_category(self) -> np.ndarray:

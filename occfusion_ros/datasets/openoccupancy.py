@@ -37,7 +37,7 @@ def read_rows(path: Path) -> np.ndarray:
             raise DatasetError(f"{path}: expected whole indices below {size} and classes below {NUM_LABELS}, "
                                "got others")
     voxels = np.ravel_multi_index([axis.astype(np.intp) for axis in (x, y, z)], size)
-    return _labels(voxels, np.where(label == NOISE, IGNORE, label).astype(np.int64))
+    return vote(voxels, np.where(label == NOISE, IGNORE, label))
 
 
 def write_rows(path: Path, labels: np.ndarray) -> None:
@@ -73,17 +73,18 @@ def load_array(path: Path, key: str | None = None) -> np.ndarray:
         raise DatasetError(f"cannot read {path}: {error}") from error
 
 
-def _labels(voxels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Grid of labels from (N,) flat voxel indices and (N,) labels.
+def vote(voxels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Grid of labels, (512, 512, 40) uint8, from (N,) int64 flat voxel indices and (N,) labels from 1 to 255.
 
-    A voxel with several rows gets its most frequent label and of equally frequent ones the lowest, as in OpenOccupancy.
+    A voxel that is named several times gets its most frequent label and of equally frequent ones the lowest, as in
+    OpenOccupancy; one that is not named is empty.
     """
     grid = np.full(GridSpec().size, EMPTY, np.uint8)
     cells = grid.reshape(-1)
     cells[voxels] = labels
     if np.count_nonzero(cells) == len(voxels):
         return grid
-    keys, counts = np.unique(voxels * 256 + labels, return_counts=True)
+    keys, counts = np.unique(voxels * 256 + labels.astype(np.int64), return_counts=True)
     order = np.lexsort((-keys, counts))  # of writes to one voxel the last stays
     cells[keys[order] // 256] = keys[order] % 256
     return grid
