@@ -1,17 +1,21 @@
 """A seeded procedural driving world with a nuScenes-like sensor rig: images, LiDAR sweeps and dense semantic truth."""
 
 from .drive import ObjectBox, SyntheticDrive, SyntheticFrame
-from .rig import Camera, Lidar, Rig, nuscenes_rig
+from .rig import RIGS, Camera, Lidar, Rig, nuscenes_rig, van_rig
 from .root import Recording, write_nuscenes_root
+from .sensing import Sweep
 
 __all__ = [
+    "RIGS",
     "Camera",
     "Lidar",
     "ObjectBox",
     "Recording",
     "Rig",
+    "Sweep",
     "SyntheticDrive",
     "SyntheticFrame",
     "nuscenes_rig",
+    "van_rig",
     "write_nuscenes_root",
 ]

@@ -11,14 +11,16 @@ from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE
 
 from .mesh import Mesh, Paint, box, join
-from .rig import Rig, nuscenes_rig
+from .rig import Camera, Rig, nuscenes_rig
 from .road import BLOCK, LENGTH, Road
 from .sensing import Painter, Sweep, sweep
 from .style import draw_light, draw_style
 from .truth import SAMPLE, mark_points, sample, voxelise
+from .weather import draw_weather
 from .world import Body, Window, World
 
 FIRST_STATION = 150.0  # metres; the road exists well before it
+_LIFT = 0.12  # metres by which the body of one vehicle stands higher or lower on its wheels than another's
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,9 @@ class SyntheticFrame:
     """A sensor frame with its truth.
 
     Attributes:
-        frame: sweep and images in the grid frame (x right, y forward, z up, 1.84 m above the road).
+        frame: sweep and images in the grid frame (x right, y forward, z up, about 1.84 m above the road).
         semantics: (512, 512, 40) uint8, see `truth`.
-        point_labels: (N,) uint8 class of every LiDAR point; 255 for the vehicle itself and for ghosts.
+        point_labels: (N,) uint8 class of every LiDAR point; 255 for the vehicle itself, ghosts and drops in the air.
         exact_points: (N, 3) float32 metres, grid frame, the points without range noise.
         rings: (N,) uint8 beam of every point.
         map_from_grid: (4, 4) float64; map_from_base: (4, 4) float64.
@@ -72,7 +74,12 @@ class SyntheticDrive:
     """A drive: `frame(0)`, `frame(1)` ... are 0.5 s and some 3 to 6 m apart. The same seed gives the same frames."""
 
     def __init__(
-        self, seed: int, rig: Rig | None = None, image_size: tuple[int, int] | None = None, interval: float = 0.5
+        self,
+        seed: int,
+        rig: Rig | None = None,
+        image_size: tuple[int, int] | None = None,
+        interval: float = 0.5,
+        jitter: bool = False,
     ):
         """
         Args:
@@ -80,17 +87,20 @@ class SyntheticDrive:
             rig: sensors, nuScenes' by default.
             image_size: (height, width) of the images, None for the rig's own; intrinsics are scaled with it.
             interval: seconds between frames.
+            jitter: mount the sensors a little differently in every drive, see `Rig.jittered`.
         """
-        self.seed, self.rig, self.interval = seed, rig or nuscenes_rig(), interval
+        self.seed, self.interval, rig = seed, interval, rig or nuscenes_rig()
+        self.rig = rig.jittered(np.random.default_rng([seed, 10])) if jitter else rig
         self.cameras = tuple(c.resized(image_size) if image_size else c for c in self.rig.cameras)
         self.world = _world(seed)
         self.style = self.world.road.style
         rng = np.random.default_rng([seed, 7])
-        self.painter = Painter(draw_light(rng), rng)
+        self.weather = draw_weather(np.random.default_rng([seed, 11]))
+        self.painter = Painter(draw_light(rng, self.weather), rng)
         self.spec = GridSpec()
         self._own = join([box(centre, size, Paint(IGNORE, (0.3, 0.3, 0.3))) for centre, size in self.rig.own_parts])
-        self._tilt = rng.normal(0, 0.008, 2)
-        self._offset = self.style.traffic_side * (0.5 * self.style.lane_width + rng.normal(0, 0.25))
+        self._tilt, self._lift = rng.normal(0, 0.01, 2), rng.uniform(-_LIFT, _LIFT)
+        self._offset = self.style.traffic_side * (self.world.road.lane(self.style.ego_lane) + rng.normal(0, 0.25))
 
     def _station(self, index: int) -> float:
         station = FIRST_STATION + self.style.speed * index * self.interval / 0.5
@@ -99,12 +109,13 @@ class SyntheticDrive:
         return station
 
     def map_from_base(self, index: int) -> np.ndarray:
-        """(4, 4) float64 pose of the vehicle: on the road, with the small movements of its springs."""
+        """(4, 4) float64 pose of the vehicle's body: on the road, with its own height and its springs' movements."""
         s = self._station(index)
         rng = np.random.default_rng([self.seed, 8, index])
         pose = self.world.road.pose(s, self._offset + rng.normal(0, 0.05), rng.normal(0, 0.01))
         roll, pitch = self._tilt + rng.normal(0, 0.005, 2)
-        sway = np.array([[1, 0, pitch, 0], [0, 1, -roll, 0], [-pitch, roll, 1, rng.normal(0, 0.02)], [0, 0, 0, 1]])
+        rise = self._lift + rng.normal(0, 0.02)
+        sway = np.array([[1, 0, pitch, 0], [0, 1, -roll, 0], [-pitch, roll, 1, rise], [0, 0, 0, 1]])
         left, _, right = np.linalg.svd((pose @ sway)[:3, :3])  # back to a rotation
         pose[:3, 3] = (pose @ sway)[:3, 3]
         pose[:3, :3] = left @ right
@@ -112,21 +123,35 @@ class SyntheticDrive:
 
     def frame(self, index: int, images: bool = True) -> SyntheticFrame:
         """Render one frame; without `images` only the sweep and the truth."""
-        station = self._station(index)
+        scene = self._scene(index)
         rng = np.random.default_rng([self.seed, 9, index])
-        window = self.world.around(station)
-        mesh, tags = self.world.moving(index * self.interval / 0.5, station, self.style.speed)
-        bodies = (window.body, Body(mesh, window.origin))
-        base = self.map_from_base(index)
-        lidar = self.rig.lidar
-        map_from_grid = base @ lidar.base_from_lidar
-        own = Body(self._own.moved(base), window.origin)
-        seen = sweep(lidar, (*bodies, own), _shifted(map_from_grid, -window.origin), rng, self.style.grass)
-        semantics = self._semantics(window, mesh, map_from_grid, seen)
-        cameras = tuple(self._photograph(c, bodies, base, window.origin, rng) for c in self.cameras) if images else ()
-        boxes = _near_boxes(window.tagged, tags, base[:3, 3])
+        seen, base, window = self._sweep(scene, rng), scene.base, scene.window
+        map_from_grid = base @ self.rig.base_from_frame()
+        semantics = self._semantics(window, scene.moving, map_from_grid, seen)
+        cameras = tuple(self._photograph(camera, scene, rng) for camera in self.cameras) if images else ()
+        boxes = _near_boxes(window.tagged, scene.tags, base[:3, 3])
         frame = SensorFrame(int(index * self.interval * 1e9), seen.points, cameras)
         return SyntheticFrame(frame, semantics, seen.labels, seen.exact, seen.rings, map_from_grid, base, boxes)
+
+    def sweep(self, index: int) -> tuple[Sweep, np.ndarray]:
+        """Only the LiDAR of a frame: the returns of `frame(index)`, in the grid frame, and map_from_grid (4, 4)."""
+        scene = self._scene(index)
+        seen = self._sweep(scene, np.random.default_rng([self.seed, 9, index]))
+        return seen, scene.base @ self.rig.base_from_frame()
+
+    def _scene(self, index: int) -> "_Scene":
+        station = self._station(index)
+        window = self.world.around(station)
+        mesh, tags = self.world.moving(index * self.interval / 0.5, station, self.style.speed)
+        return _Scene(window, mesh, tags, (window.body, Body(mesh, window.origin)), self.map_from_base(index))
+
+    def _sweep(self, scene: "_Scene", rng: np.random.Generator) -> Sweep:
+        """The LiDAR's returns in the grid frame."""
+        lidar, origin = self.rig.lidar, scene.window.origin
+        own = Body(self._own.moved(scene.base), origin)
+        local_from_lidar = _shifted(scene.base @ lidar.base_from_lidar, -origin)
+        seen = sweep(lidar, (*scene.bodies, own), local_from_lidar, rng, self.style.grass, self.weather)
+        return seen if self.rig.base_from_grid is None else seen.moved(self.rig.grid_from_lidar())
 
     def _semantics(self, window: Window, mesh: Mesh, map_from_grid: np.ndarray, seen: Sweep) -> np.ndarray:
         near = 0.75 * BLOCK + max(self.spec.high) * 2**0.5
@@ -141,13 +166,23 @@ class SyntheticDrive:
         )  # corners that the samples missed
         return grid
 
-    def _photograph(
-        self, camera, bodies, base: np.ndarray, origin: np.ndarray, rng: np.random.Generator
-    ) -> CameraImage:
-        local_from_camera = _shifted(base @ camera.base_from_camera, -origin)
-        image = self.painter.image(camera, bodies, local_from_camera, origin, rng)
-        camera_from_grid = np.linalg.inv(camera.base_from_camera) @ self.rig.lidar.base_from_lidar
+    def _photograph(self, camera: Camera, scene: "_Scene", rng: np.random.Generator) -> CameraImage:
+        origin = scene.window.origin
+        local_from_camera = _shifted(scene.base @ camera.base_from_camera, -origin)
+        image = self.painter.image(camera, scene.bodies, local_from_camera, origin, rng)
+        camera_from_grid = np.linalg.inv(camera.base_from_camera) @ self.rig.base_from_frame()
         return CameraImage(camera.name, image, camera.intrinsics.copy(), camera_from_grid)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """The world at one moment: static window, moving objects with their annotations, all for rays, and the vehicle."""
+
+    window: Window
+    moving: Mesh
+    tags: list
+    bodies: tuple[Body, Body]
+    base: np.ndarray
 
 
 def _shifted(pose: np.ndarray, shift: np.ndarray) -> np.ndarray:

@@ -1,8 +1,12 @@
 """Sensor rigs as data: where the LiDAR and the cameras sit and what they measure."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+GRID_HEIGHT = 1.84  # metres of the grid's origin above the road
+_TURN_JITTER, _MOVE_JITTER, _FOCAL_JITTER = 1.5, 0.05, 0.03  # degrees, metres, share
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,51 @@ class Rig:
     """One LiDAR and any number of cameras on a vehicle; base is the ground below the rear axle, x forward, y left.
 
     Attributes:
+        base_from_grid: (4, 4) float64, the frame that points and cameras of a frame are given in: x right, y forward,
+            z up, 1.84 m above the road; None where the LiDAR's own frame is that.
         own_parts: parts of the vehicle that the LiDAR sees: (centre, size) of boxes, metres, base frame.
     """
 
     lidar: Lidar
     cameras: tuple[Camera, ...]
+    base_from_grid: np.ndarray | None = None
     own_parts: tuple[tuple[tuple[float, float, float], tuple[float, float, float]], ...] = ()
+
+    def base_from_frame(self) -> np.ndarray:
+        """(4, 4) float64: the frame that points and cameras of a frame are given in."""
+        return self.lidar.base_from_lidar if self.base_from_grid is None else self.base_from_grid
+
+    def grid_from_lidar(self) -> np.ndarray:
+        """(4, 4) float64, exactly the identity where the LiDAR's own frame is the grid frame."""
+        if self.base_from_grid is None:
+            return np.eye(4)
+        return np.linalg.inv(self.base_from_grid) @ self.lidar.base_from_lidar
+
+    def jittered(self, rng: np.random.Generator) -> "Rig":
+        """The same rig mounted by another mechanic: turned by up to 1.5 degrees, moved by up to 5 cm; focal lengths
+        off by up to 3 %. The result knows its true calibration."""
+        lidar = replace(self.lidar, base_from_lidar=_nudged(self.lidar.base_from_lidar, rng))
+        return replace(self, lidar=lidar, cameras=tuple(_remounted(camera, rng) for camera in self.cameras))
+
+
+def _remounted(camera: Camera, rng: np.random.Generator) -> Camera:
+    intrinsics = camera.intrinsics.copy()
+    intrinsics[[0, 1], [0, 1]] *= 1 + rng.uniform(-_FOCAL_JITTER, _FOCAL_JITTER)
+    return replace(camera, intrinsics=intrinsics, base_from_camera=_nudged(camera.base_from_camera, rng))
+
+
+def _nudged(pose: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The pose (4, 4) of a mount, turned and moved a little about its own origin."""
+    roll, pitch, yaw = np.radians(rng.uniform(-_TURN_JITTER, _TURN_JITTER, 3))
+    turn = np.eye(4)
+    for angle, (i, j) in zip((roll, pitch, yaw), ((1, 2), (2, 0), (0, 1))):
+        c, s = np.cos(angle), np.sin(angle)
+        step = np.eye(4)
+        step[[i, i, j, j], [i, j, i, j]] = c, -s, s, c
+        turn = turn @ step
+    result = pose @ turn
+    result[:3, 3] += rng.uniform(-_MOVE_JITTER, _MOVE_JITTER, 3)
+    return result
 
 
 def _yawed(translation: tuple[float, float, float], yaw: float) -> np.ndarray:
@@ -91,10 +134,35 @@ _NUSCENES_CAMERAS = (
 def nuscenes_rig() -> Rig:
     """A rig like nuScenes': one 32-beam LiDAR (x right, y forward, 1.84 m above the road) and six cameras."""
     elevations = tuple(np.linspace(-30.67, 10.67, 32))
-    lidar = Lidar("LIDAR_TOP", elevations, 1085, _yawed((0.94, 0.0, 1.84), -np.pi / 2))
+    lidar = Lidar("LIDAR_TOP", elevations, 1085, _yawed((0.94, 0.0, GRID_HEIGHT), -np.pi / 2))
     cameras = []
     for name, mount, yaw, focal in _NUSCENES_CAMERAS:
         intrinsics = np.array([[focal, 0, 799.5], [0, focal, 489.5], [0, 0, 1.0]])
         cameras.append(Camera(name, (900, 1600), intrinsics, _yawed(mount, np.radians(yaw)) @ _FORWARD_FROM_OPTICAL))
     rack, bonnet = ((0.11, 0.0, 1.2), (0.55, 1.1, 0.58)), ((2.6, 0.0, 0.9), (0.3, 1.0, 0.08))
-    return Rig(lidar, tuple(cameras), (rack, bonnet))
+    return Rig(lidar, tuple(cameras), own_parts=(rack, bonnet))
+
+
+# channel, mount (metres), yaw (degrees), focal length (pixels at 960 x 1280)
+_VAN_CAMERAS = (
+    ("CAM_FRONT", (2.05, 0.05, 1.95), 0, 930.0),
+    ("CAM_RIGHT", (1.75, -0.88, 1.82), -68, 690.0),
+    ("CAM_BACK_RIGHT", (-0.70, -0.86, 2.02), -142, 640.0),
+    ("CAM_BACK_LEFT", (-0.70, 0.86, 2.02), 142, 640.0),
+    ("CAM_LEFT", (1.75, 0.88, 1.82), 68, 690.0),
+)
+
+
+def van_rig() -> Rig:
+    """A van: one 64-beam LiDAR (x forward, y left, 2.31 m above the road) and five cameras."""
+    elevations = tuple(np.concatenate([np.linspace(-24.8, -8.2, 26), np.linspace(-7.8, 14.6, 38)]))
+    lidar = Lidar("LIDAR_ROOF", elevations, 900, _yawed((1.35, 0.12, 2.31), 0.0), max_range=120.0, range_noise=0.03)
+    cameras = []
+    for name, mount, yaw, focal in _VAN_CAMERAS:
+        intrinsics = np.array([[focal, 0, 639.5], [0, focal, 459.5], [0, 0, 1.0]])
+        cameras.append(Camera(name, (960, 1280), intrinsics, _yawed(mount, np.radians(yaw)) @ _FORWARD_FROM_OPTICAL))
+    roof = ((-0.4, 0.0, 2.05), (2.4, 1.5, 0.1))
+    return Rig(lidar, tuple(cameras), _yawed((1.35, 0.0, GRID_HEIGHT), -np.pi / 2), (roof,))
+
+
+RIGS: dict[str, Callable[[], Rig]] = {"nuscenes": nuscenes_rig, "van": van_rig}

@@ -5,14 +5,15 @@ from functools import lru_cache
 
 import numpy as np
 
+from .barriers import BarrierRun, draw_runs
 from .mesh import pose
 from .style import Style
+from .surfaces import DRIVEABLE, OTHER_FLAT, SIDEWALK, TERRAIN
 
 BLOCK = 32.0  # metres of road that are planned and built together
 HALF_WIDTH = 78.0  # metres of ground on either side
 LENGTH = 6000.0  # metres of road in a drive
 CURB_RUN = 0.04  # metres over which a curb rises
-DRIVEABLE, OTHER_FLAT, SIDEWALK, TERRAIN = 11, 12, 13, 14
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,36 @@ class BlockPlan:
     Attributes:
         opening, opening_half: metres, station and half width of a side road or driveway; half width 0 for none.
         opening_sides: which sides (right, left) it leaves on.
-        lots: per side one of "building", "green", "parking", "plaza".
+        radius: metres, of the curb where the side road joins; 0 for driveways.
+        lots: per side one of "building", "green", "parking", "plaza", "belt".
+        yards: per side the class of the ground beyond the road's outer edge.
         verges: per side the class between curb and sidewalk.
     """
 
     opening: float
     opening_half: float
     opening_sides: tuple[bool, bool]
+    radius: float
     lots: tuple[str, str]
+    yards: tuple[int, int]
     verges: tuple[int, int]
+
+    @property
+    def crossing(self) -> bool:
+        """A road runs straight across; a median has a gap for it."""
+        return self.radius > 0 and all(self.opening_sides)
+
+    def half_at(self, beyond: np.ndarray) -> np.ndarray:
+        """Metres from the opening's centre to its edge, `beyond` metres outside the curb of the main road."""
+        inner = self.radius - np.clip(beyond, 0, self.radius)
+        return self.opening_half + self.radius - np.sqrt(self.radius**2 - inner**2)
+
+    def bent(self, s: np.ndarray, beyond: np.ndarray) -> np.ndarray:
+        """Stations s moved so that a lattice follows the curved edges of the opening; 0 <= shift < 2 radii."""
+        away, sign = np.abs(s - self.opening), np.sign(s - self.opening)
+        half, edge, far = self.opening_half, self.half_at(beyond), self.opening_half + 2 * self.radius + 1
+        inside, outside = away * edge / half, edge + (away - half) * (far - edge) / (far - half)
+        return self.opening + sign * np.where(away <= half, inside, np.where(away < far, outside, away))
 
 
 def _smooth(x: np.ndarray) -> np.ndarray:
@@ -71,23 +93,48 @@ class Road:
         self._profile, self._bank, self._wide = Waves(rng, (60, 400)), Waves(rng, (80, 300)), Waves(rng, (60, 200))
         self._hills = (Waves(rng, (30, 150)), Waves(rng, (30, 150)))
         self._bumps, self._fine = Waves(rng, (3, 14), 8, 2), Waves(rng, (1.5, 4), 6, 2)
+        self.barriers: list[BarrierRun] = draw_runs(rng, style, LENGTH)
         self.plan = lru_cache(maxsize=512)(self._draw_plan)
 
     def _draw_plan(self, block: int) -> BlockPlan:
         rng = np.random.default_rng([self.seed, 2, block + 1000])
         style, middle = self.style, (block + 0.5) * BLOCK
-        half = 0.0
+        half, radius, sides = 0.0, 0.0, (True, True)
         if rng.uniform() < style.openings:
-            half = rng.uniform(3.2, 6.5) if rng.uniform() < 0.5 else rng.uniform(1.6, 3.0)
-        sides = [(True, False), (False, True), (True, True)][rng.integers(3)]
-        weights = np.array([style.buildings, 1.1 - style.urban, 0.12 + 0.1 * style.urban, 0.02 + 0.15 * style.urban])
-        lots = rng.choice(["building", "green", "parking", "plaza"], 2, p=weights / weights.sum())
-        verges = rng.choice([TERRAIN, SIDEWALK, OTHER_FLAT], 2, p=[0.7, 0.2, 0.1])
-        return BlockPlan(middle + rng.uniform(-6, 6), half, sides, tuple(map(str, lots)), tuple(map(int, verges)))
+            if rng.uniform() < style.crossings:
+                half, radius = rng.uniform(3.2, 5.8), rng.uniform(1.5, 3.2)
+            else:
+                half = rng.uniform(1.6, 3.5)
+            if rng.uniform() > (0.6 if radius else 0.15):
+                sides = [(True, False), (False, True)][rng.integers(2)]
+        lots, yards = zip(*(self._draw_lot(rng) for _ in range(2)))
+        verges = rng.choice([TERRAIN, OTHER_FLAT, SIDEWALK], 2, p=[0.72, 0.14, 0.14])
+        shift = min(6.0, BLOCK / 2 - half - 2 * radius - 1.1)
+        opening = middle + rng.uniform(-shift, shift)
+        return BlockPlan(opening, half, sides, radius, lots, yards, tuple(map(int, verges)))
+
+    def _draw_lot(self, rng: np.random.Generator) -> tuple[str, int]:
+        """What one side of a block is used for and the class of its ground."""
+        style = self.style
+        weights = np.array([style.buildings, 0.8 - 0.75 * style.urban, 0.3, 0.03 + 0.1 * style.urban])
+        lot = str(rng.choice(["building", "green", "parking", "plaza"], p=weights / weights.sum()))
+        if rng.uniform() < style.belt * (1 - 0.4 * style.urban):
+            lot = "belt"
+        paved = int(rng.choice([SIDEWALK, TERRAIN, DRIVEABLE, OTHER_FLAT], p=[0.36, 0.28, 0.2, 0.16]))
+        return lot, {"building": paved, "parking": DRIVEABLE, "plaza": OTHER_FLAT}.get(lot, TERRAIN)
+
+    def lane(self, k: int) -> float:
+        """Metres from the centre line to the centre of lane k (0 is the innermost)."""
+        return self.style.median / 2 + (k + 0.5) * self.style.lane_width
+
+    @property
+    def carriageway(self) -> float:
+        """Metres from the centre line to the outer edge of the outermost lane."""
+        return self.lane(self.style.lanes - 1) + self.style.lane_width / 2
 
     def half_width(self, s: np.ndarray) -> np.ndarray:
         """Metres from the centre line to the curb."""
-        return self.style.lanes * self.style.lane_width + self.style.parking + 0.15 * (1 + self._wide(s))
+        return self.carriageway + self.style.shoulder + self.style.parking + 0.15 * (1 + self._wide(s))
 
     def edges(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Metres from the centre line to the curb, the inner and the outer edge of the sidewalk."""
@@ -100,64 +147,69 @@ class Road:
         x, y = np.interp(s, self._s, self._x), np.interp(s, self._s, self._y)
         return x - np.sin(heading) * d, y + np.cos(heading) * d, heading
 
-    def _openness(self, s: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Distance (metres, inf where none) outside the opening of the block, and flatness 0..1 of the lot."""
-        outside, flat = np.full(s.shape, np.inf), np.zeros(s.shape)
+    def _outside(self, s: np.ndarray, d: np.ndarray) -> np.ndarray:
+        """Metres outside the opening of the block, inf where there is none."""
+        outside, reach = np.full(s.shape, np.inf), np.abs(d)
+        beyond, middle = reach - self.half_width(s), reach < self.style.median / 2
         block = np.floor(s / BLOCK).astype(int)
+        for k in np.unique(block):
+            plan = self.plan(int(k))
+            if plan.opening_half:
+                open_here = np.where(d > 0, plan.opening_sides[1], plan.opening_sides[0])
+                mine = (block == k) & np.where(middle, plan.crossing, open_here)
+                outside[mine] = np.abs(s[mine] - plan.opening) - plan.half_at(beyond[mine])
+        return outside
+
+    def _levelled(self, s: np.ndarray, left: np.ndarray) -> np.ndarray:
+        """1 on lots that are paved and level, fading to 0 over 8 m into their neighbours of terrain."""
+        flat, block = np.zeros(s.shape), np.floor(s / BLOCK).astype(int)
         for k in np.unique(block):
             for side in (0, 1):
                 mine = (block == k) & (left == side)
-                plan = self.plan(int(k))
-                if plan.opening_half and plan.opening_sides[side]:
-                    outside[mine] = np.abs(s[mine] - plan.opening) - plan.opening_half
-                flat[mine] = self._flatness(int(k), side, s[mine])
-        return outside, flat
-
-    def _flatness(self, k: int, side: int, s: np.ndarray) -> np.ndarray:
-        """1 on lots that are levelled, fading to 0 over 8 m into the neighbours that are not."""
-        levelled = [self.plan(j).lots[side] in ("parking", "plaza") for j in (k - 1, k, k + 1)]
-        if levelled[1]:
-            return np.ones(s.shape)
-        before, after = 1 - _smooth((s - k * BLOCK) / 8), 1 - _smooth(((k + 1) * BLOCK - s) / 8)
-        return np.maximum(levelled[0] * before, levelled[2] * after)
+                level = [self.plan(int(j)).yards[side] != TERRAIN for j in (k - 1, k, k + 1)]
+                before, after = 1 - _smooth((s[mine] - k * BLOCK) / 8), 1 - _smooth(((k + 1) * BLOCK - s[mine]) / 8)
+                flat[mine] = 1.0 if level[1] else np.maximum(level[0] * before, level[2] * after)
+        return flat
 
     def height(self, s: np.ndarray, d: np.ndarray) -> np.ndarray:
         """Ground height, metres, map frame."""
         s, d = np.broadcast_arrays(np.asarray(s, float), np.asarray(d, float))
         style, reach = self.style, np.abs(d)
         curb, _, outer = self.edges(s)
-        outside, flat = self._openness(s, d > 0)
+        outside = self._outside(s, d)
         slope = self._profile(s) * 20 * style.grade + (style.bank + 0.01 * self._bank(s)) * np.clip(d, -40, 40)
         road = slope - style.crown * np.minimum(reach, curb)
-        step = style.curb * np.clip((reach - curb) / CURB_RUN, 0, 1) * np.clip(outside / CURB_RUN, 0, 1)
-        beyond = np.maximum(reach - outer - 0.5, 0)
-        wild = (1 - flat) * _smooth(outside / 7)
+        rise = np.clip((reach - curb) / CURB_RUN, 0, 1) + np.clip((style.median / 2 - reach) / CURB_RUN, 0, 1)
+        step = style.curb * rise * np.clip(outside / CURB_RUN, 0, 1)
+        return road + step + self._wild(s, d, reach - outer, outside)
+
+    def _wild(self, s: np.ndarray, d: np.ndarray, beyond: np.ndarray, outside: np.ndarray) -> np.ndarray:
+        """Hills, ditches and bumps, metres; `beyond` is metres outside the road's outer edge."""
+        style = self.style
+        wild = (1 - self._levelled(s, d > 0)) * _smooth(outside / 7)
         rise = np.where(d > 0, self._hills[1](s), self._hills[0](s)) * style.hills
-        hill = rise * np.tanh(beyond / (4 + 2 * np.abs(rise))) * wild
+        hill = rise * np.tanh(np.maximum(beyond - 0.5, 0) / (4 + 2 * np.abs(rise)))
+        ditch = style.ditch * np.exp(-(((beyond - 2.2) / 0.9) ** 2))
+        planted = (np.abs(d) < style.median / 2) & (style.median_label == TERRAIN)
+        rough = style.roughness * np.where(planted, 0.4, 0.08 + 0.92 * _smooth(beyond / 1.5) * wild)
         x, y, _ = self.to_map(s, d)
-        rough = style.roughness * (0.15 + 0.85 * _smooth(beyond / 3) * wild)
-        return road + step + hill + rough * self._bumps(x, y) + 0.3 * rough * self._fine(x, y)
+        return (hill - ditch) * wild + rough * (self._bumps(x, y) + 0.45 * self._fine(x, y))
 
     def surface(self, s: np.ndarray, d: np.ndarray) -> np.ndarray:
         """Ground class (uint8) at (s, d)."""
-        reach, left = np.abs(d), d > 0
+        reach, left, style = np.abs(d), d > 0, self.style
         curb, inner, outer = self.edges(s)
-        outside, _ = self._openness(s, left)
         label = np.full(s.shape, TERRAIN, np.uint8)
         block = np.floor(s / BLOCK).astype(int)
-        lot_class = {
-            "building": SIDEWALK if self.style.urban > 0.7 else TERRAIN,
-            "green": TERRAIN,
-            "parking": DRIVEABLE,
-            "plaza": OTHER_FLAT,
-        }
         for k in np.unique(block):
             for side in (0, 1):
                 mine = (block == k) & (left == side)
                 plan = self.plan(int(k))
                 zones = [reach[mine] < inner[mine], reach[mine] < outer[mine], reach[mine] < outer[mine] + 30]
-                label[mine] = np.select(zones, [plan.verges[side], SIDEWALK, lot_class[plan.lots[side]]], TERRAIN)
-        return np.where((reach < curb + CURB_RUN / 2) | (outside < CURB_RUN / 2), np.uint8(DRIVEABLE), label)
+                label[mine] = np.select(zones, [plan.verges[side], SIDEWALK, plan.yards[side]], TERRAIN)
+        median = reach < style.median / 2 - CURB_RUN / 4
+        asphalt = (reach < curb + CURB_RUN / 2) & ~median | (self._outside(s, d) < CURB_RUN / 2)
+        return np.where(asphalt, np.uint8(DRIVEABLE), np.where(median, np.uint8(style.median_label), label))
 
     def pose(self, s: float, d: float, yaw: float = 0.0, follow: bool = True) -> np.ndarray:
         """map_from_object (4, 4) of something standing on the ground at (s, d), turned by `yaw` from the road.

@@ -9,6 +9,7 @@ from occfusion_ros.core.labels import IGNORE
 from .mesh import FACADE, GLASS, GRASS, GROUND, LEAVES
 from .rig import Camera, Lidar
 from .style import Light
+from .weather import CLEAR, Weather, air_returns, lost_share, wet_brightness
 from .world import Body, Hits, cast
 
 _SHADOW_STEP = 2  # one shadow ray for this many pixels along each axis
@@ -21,7 +22,7 @@ class Sweep:
 
     Attributes:
         points: (N, 4) float32 x, y, z in metres in the LiDAR frame and intensity 0..1.
-        labels: (N,) uint8 class; 255 for the vehicle itself and for ghosts.
+        labels: (N,) uint8 class; 255 for the vehicle itself, ghosts and drops in the air.
         exact: (N, 3) float32, the points without range noise.
         rings: (N,) uint8 beam.
     """
@@ -30,6 +31,12 @@ class Sweep:
     labels: np.ndarray
     exact: np.ndarray
     rings: np.ndarray
+
+    def moved(self, target_from_lidar: np.ndarray) -> "Sweep":
+        """The returns in another frame; (4, 4) rigid transform, metres."""
+        rotation, shift = target_from_lidar[:3, :3].T, target_from_lidar[:3, 3]
+        points = np.c_[self.points[:, :3] @ rotation + shift, self.points[:, 3]].astype(np.float32)
+        return Sweep(points, self.labels, (self.exact @ rotation + shift).astype(np.float32), self.rings)
 
 
 def lidar_directions(lidar: Lidar, start: float = 0.0) -> np.ndarray:
@@ -43,7 +50,12 @@ def lidar_directions(lidar: Lidar, start: float = 0.0) -> np.ndarray:
 
 
 def sweep(
-    lidar: Lidar, bodies: tuple[Body, ...], local_from_lidar: np.ndarray, rng: np.random.Generator, grass: float = 0.0
+    lidar: Lidar,
+    bodies: tuple[Body, ...],
+    local_from_lidar: np.ndarray,
+    rng: np.random.Generator,
+    grass: float = 0.0,
+    weather: Weather = CLEAR,
 ) -> Sweep:
     """One turn of the LiDAR.
 
@@ -54,27 +66,37 @@ def sweep(
     directions = lidar_directions(lidar, rng.uniform(0, 2 * np.pi))
     turned = (directions @ local_from_lidar[:3, :3].T).astype(np.float32)
     hits = cast(bodies, np.tile(local_from_lidar[:3, 3].astype(np.float32), (len(turned), 1)), turned)
-    bright = _brightness(hits, turned)
-    # dark, grazed and far surfaces return too little light more often
-    lost = lidar.dropout + 0.25 * np.clip(hits.distance / lidar.max_range, 0, 1) ** 2 / (0.2 + 3 * bright)
-    lost = np.where(hits.texture == GLASS, np.maximum(lost, 0.35), lost)
+    bright = wet_brightness(weather, _brightness(hits, turned), hits.normal)
+    lost = _lost(lidar, hits, bright, weather)
     seen = (hits.distance < lidar.max_range) & (hits.distance > lidar.min_range) & (rng.uniform(size=len(lost)) > lost)
+    air, air_distance = air_returns(weather, hits.distance, rng)
+    seen[air] = False
     blade = grass * rng.beta(1, 2, len(turned)) * (hits.texture == GRASS)
     distance = (hits.distance - np.minimum(blade / np.maximum(-turned[:, 2], 0.05), 0.8))[seen]
     exact = directions[seen] * distance[:, None]
     noisy = directions[seen] * (distance + rng.normal(0, lidar.range_noise, len(distance)))[:, None]
     intensity = np.clip(0.35 * bright[seen] * rng.lognormal(0, 0.35, len(distance)), 0, 1)
-    ghosts = rng.uniform(size=len(seen)) < lidar.ghosts * ~seen
+    silent = ~seen
+    silent[air] = False
+    ghosts = rng.uniform(size=len(seen)) < lidar.ghosts * silent
     near = rng.uniform((-0.05, -0.6, -0.05), (0.05, 0.1, 0.02), (ghosts.sum(), 3))
+    drops = directions[air] * air_distance[:, None]
+    glint = rng.uniform(0, np.repeat((0.5, 0.08), (len(near), len(drops))))
+    false = np.c_[np.concatenate([near, drops]), glint]
     ring = np.arange(len(directions)) // lidar.azimuth_steps
     return Sweep(
-        points=np.concatenate([np.c_[noisy, intensity], np.c_[near, rng.uniform(0, 0.5, len(near))]]).astype(
-            np.float32
-        ),
-        labels=np.concatenate([hits.label[seen], np.full(len(near), IGNORE, np.uint8)]),
-        exact=np.concatenate([exact, near]).astype(np.float32),
-        rings=np.concatenate([ring[seen], ring[ghosts]]).astype(np.uint8),
+        points=np.concatenate([np.c_[noisy, intensity], false]).astype(np.float32),
+        labels=np.concatenate([hits.label[seen], np.full(len(false), IGNORE, np.uint8)]),
+        exact=np.concatenate([exact, false[:, :3]]).astype(np.float32),
+        rings=np.concatenate([ring[seen], ring[ghosts], ring[air]]).astype(np.uint8),
     )
+
+
+def _lost(lidar: Lidar, hits: Hits, bright: np.ndarray, weather: Weather) -> np.ndarray:
+    """Probability (N,) that a ray does not come back: dark, grazed and far surfaces return too little light."""
+    lost = lidar.dropout + 0.25 * np.clip(hits.distance / lidar.max_range, 0, 1) ** 2 / (0.2 + 3 * bright)
+    lost = np.where(hits.texture == GLASS, np.maximum(lost, 0.35), lost)
+    return np.maximum(lost, lost_share(weather, hits.distance))
 
 
 def _brightness(hits: Hits, rays: np.ndarray) -> np.ndarray:

@@ -173,29 +173,32 @@ def _draw_travellers(road: Road) -> list[Traveller]:
     for side in (-1, 1):
         along = 1 if side == style.traffic_side else -1
         for lane in range(style.lanes):
-            ego_lane = along == 1 and lane == 0
+            ego_lane = along == 1 and lane == style.ego_lane
             speed = style.speed if ego_lane else along * style.speed * rng.uniform(0.2, 1.3)
-            offset = side * (lane + 0.5) * style.lane_width
-            found += _lane(rng, style.traffic, speed, offset, 9.0 if ego_lane else 0.0)
-        curb, inner, outer = (float(e) for e in road.edges(np.float64(0)))
-        for _ in range(rng.poisson(2 * style.pedestrians)):
-            mesh = actors.pedestrian(rng)
-            reach = rng.uniform(inner + 0.3, max(outer - 0.2, inner + 0.4))
-            found.append(
-                Traveller(7, mesh, rng.uniform(-90, 90), rng.choice([-1, 1]) * rng.uniform(0.4, 0.9), side * reach)
-            )
-        for _ in range(rng.poisson(1.2 * style.urban)):
-            label = int(rng.choice([2, 6]))
-            mesh = actors.MAKERS[label](rng, rider=True)
-            found.append(
-                Traveller(
-                    label,
-                    mesh,
-                    rng.uniform(-90, 90),
-                    along * rng.uniform(1, 3),
-                    side * (style.lanes * style.lane_width - 0.3),
-                )
-            )
+            found += _lane(rng, style.traffic, speed, side * road.lane(lane), 9.0 if ego_lane else 0.0)
+        found += _walkers(rng, road, side) + _riders(rng, road, side, along)
+    return found
+
+
+def _walkers(rng: np.random.Generator, road: Road, side: int) -> list[Traveller]:
+    """People on the sidewalk or beside the road, most of them near."""
+    _, inner, outer = (float(e) for e in road.edges(np.float64(0)))
+    found = []
+    for _ in range(rng.poisson(2 * road.style.pedestrians)):
+        mesh, start = actors.pedestrian(rng), np.clip(rng.normal(0, 35), -90, 90)
+        reach = rng.uniform(inner + 0.3, max(outer - 0.2, inner + 0.4))
+        speed = rng.choice([-1, 1]) * rng.uniform(0.4, 0.9)
+        found.append(Traveller(actors.PEDESTRIAN, mesh, start, speed, side * reach))
+    return found
+
+
+def _riders(rng: np.random.Generator, road: Road, side: int, along: int) -> list[Traveller]:
+    """Bicycles and motorcycles at the edge of the outermost lane."""
+    found = []
+    for _ in range(rng.poisson(2.0 * road.style.cyclists)):
+        label = int(rng.choice([actors.BICYCLE, actors.MOTORCYCLE]))
+        mesh, start = actors.MAKERS[label](rng, rider=True), np.clip(rng.normal(0, 35), -90, 90)
+        found.append(Traveller(label, mesh, start, along * rng.uniform(1, 3), side * (road.carriageway - 0.3)))
     return found
 
 
@@ -203,7 +206,7 @@ def _lane(rng: np.random.Generator, traffic: float, speed: float, offset: float,
     """Vehicles of one lane; none within `keep_clear` metres of the ego vehicle."""
     found, s = [], -_LOOP / 2 + rng.uniform(0, 30)
     while s < _LOOP / 2 - 16:
-        label = int(rng.choice([4, 10, 3, 9, 5, 6], p=[0.74, 0.13, 0.05, 0.03, 0.02, 0.03]))
+        label = int(rng.choice([4, 10, 3, 9, 5, 6, 2], p=[0.66, 0.1, 0.06, 0.05, 0.02, 0.08, 0.03]))
         mesh = actors.MAKERS[label](rng)
         length = mesh.bounds()[1][0] - mesh.bounds()[0][0]
         if abs(s + length / 2) > keep_clear + length / 2 or not keep_clear:
