@@ -4,7 +4,6 @@ import numpy as np
 
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.datasets.ground import ground_heights, height_corrections
-from occfusion_ros.datasets.synthetic import SyntheticDrive
 
 GRADE = 0.05
 
@@ -41,22 +40,6 @@ def test_sweeps_that_share_no_ground_are_left_alone():
     assert (height_corrections([near, far], [ground, ground]) == 0).all()
     assert (height_corrections([near, near], [ground, np.empty((0, 3))]) == 0).all()
     assert height_corrections([], []).shape == (0,)
-
-
-def test_flattened_synthetic_drive_becomes_hilly_again():
-    drive, first = next((drive, index) for drive in map(SyntheticDrive, range(100)) for index in range(6)
-                        if abs(_climb(drive, index)) > 0.2)
-    frames = [drive.frame(index, images=False) for index in (first, first + 1)]
-    flat = [frame.map_from_grid.copy() for frame in frames]
-    flat[1][2, 3] = flat[0][2, 3]
-    ground = [frame.frame.points[np.isin(frame.point_labels, (11, 12, 13, 14)), :3] for frame in frames]
-    one, other = height_corrections(flat, ground)
-    assert abs(other - one - (frames[1].map_from_grid[2, 3] - flat[1][2, 3])) < 0.02
-
-
-def _climb(drive: SyntheticDrive, index: int) -> float:
-    """Metres between a frame and the next."""
-    return drive.map_from_base(index + 1)[2, 3] - drive.map_from_base(index)[2, 3]
 
 
 def test_ground_between_rings_is_interpolated():

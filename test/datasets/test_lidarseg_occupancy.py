@@ -8,9 +8,11 @@ from tiny_nuscenes import SCENE, START_US, TinyRoot, landmark_in_lidar
 
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.datasets.ground import height_corrections
 from occfusion_ros.datasets.lidarseg_occupancy import (LabelledSweep, ObjectBox, aggregate, aggregate_occupancy,
                                                        load_sweeps, main)
 from occfusion_ros.datasets.nuscenes import NuScenesReader
+from occfusion_ros.datasets.synthetic import SyntheticDrive, SyntheticFrame
 
 REAL_DRIVE = "nus-lidar-drive"
 CAR, CONE, PEDESTRIAN, ROAD, WALL = 4, 8, 7, 11, 15
@@ -132,6 +134,40 @@ def test_command_says_what_is_wrong(tiny, tmp_path, capsys):
     assert main([*arguments, "--workers", "0"]) == 1 and "at least 1 worker" in capsys.readouterr().err
     (tiny.root / "v1.0-mini/lidarseg.json").unlink()
     assert main(arguments) == 1 and "has lidarseg labels" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def climb() -> list[SyntheticFrame]:
+    """Two frames of a synthetic drive on a grade: the road climbs or falls by more than 0.2 m between them."""
+    drive, first = next((drive, index) for drive in map(SyntheticDrive, range(100)) for index in range(6)
+                        if abs(drive.map_from_base(index + 1)[2, 3] - drive.map_from_base(index)[2, 3]) > 0.2)
+    return [drive.frame(index, images=False) for index in (first, first + 1)]
+
+
+def test_flattened_synthetic_drive_becomes_hilly_again(climb):
+    flat = [frame.map_from_grid.copy() for frame in climb]
+    flat[1][2, 3] = flat[0][2, 3]
+    ground = [frame.frame.points[np.isin(frame.point_labels, (11, 12, 13, 14)), :3] for frame in climb]
+    one, other = height_corrections(flat, ground)
+    assert abs(other - one - (climb[1].map_from_grid[2, 3] - flat[1][2, 3])) < 0.02
+
+
+def test_what_sweeps_of_a_synthetic_drive_show_is_true(climb):
+    boxes = [{box.identity: _annotated(box, frame) for box in frame.boxes} for frame in climb]
+    sweeps = {str(index): LabelledSweep(frame.frame.points[:, :3].astype(float), frame.point_labels,
+                                        frame.map_from_grid, boxes[index]) for index, frame in enumerate(climb)}
+    seen, true = aggregate(sweeps, "0", 1), climb[0].semantics
+    occupied, truly = (seen > 0) & (seen < 255), (true > 0) & (true < 255)
+    assert occupied.sum() > 15_000 and (seen == 0).sum() > 500_000
+    assert truly[occupied].mean() > 0.85, "range noise moves some returns to a voxel beside the surface's"
+    assert (seen == true)[occupied & truly].mean() > 0.95, "two classes may share a voxel"
+    assert truly[seen == 0].mean() < 0.05, "rays pass through voxels with leaves"
+
+
+def _annotated(box, frame: SyntheticFrame) -> ObjectBox:
+    low, high = box.bounds
+    centre = _pose(*(low + high) / 2)
+    return ObjectBox(np.linalg.inv(frame.map_from_grid) @ box.map_from_object @ centre, (high - low) / 2 + 0.1)
 
 
 def test_real_drive_agrees_with_labels_made_by_other_code(nuscenes_sample):
