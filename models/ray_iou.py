@@ -25,6 +25,7 @@ NUM_AZIMUTHS = 360
 GROUND_RINGS = 10  # rays that meet flat ground at 1, 2, ... times the sensor's height
 HIGHEST_PITCH = 0.21  # radians, top of the field of view of nuScenes' LiDAR
 OUTSIDE = IGNORE - 1  # label of the wall around the grid
+STRIDE = 8  # cells
 
 
 def ray_directions() -> np.ndarray:
@@ -75,18 +76,18 @@ def first_hits(labels: np.ndarray, grid: GridSpec, origins: np.ndarray,
     cells = walled.reshape(-1)  # (X + 2) * (Y + 2) * (Z + 2)
     cell = ((start + 1) @ strides).astype(np.int32)
     step = (np.where(directions < 0, -1, 1) * strides).astype(np.int32)
-    with np.errstate(divide="ignore"):
-        inverse = 1 / np.abs(directions)
+    along = directions != 0
+    inverse = 1 / np.where(along, np.abs(directions), 1)
     face = np.where(directions < 0, origins - grid.low - start * grid.voxel_size,
                     (start + 1) * grid.voxel_size - (origins - grid.low))
-    crossing = np.where(directions == 0, np.inf, face * np.where(directions == 0, 1, inverse))
-    return _traverse(cells, cell, step.T.copy(), crossing.T.astype(np.float32),
-                     (grid.voxel_size * inverse).T.astype(np.float32))
+    crossing = np.where(along, face * inverse, np.inf)
+    between = np.where(along, grid.voxel_size * inverse, 0)  # a ray along a face never crosses it
+    return _traverse(cells, cell, step.T.copy(), crossing.T.astype(np.float32), between.T.astype(np.float32))
 
 
 def _traverse(cells: np.ndarray, cell: np.ndarray, step: np.ndarray, crossing: np.ndarray,
               between: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Follow rays until a cell is not EMPTY.
+    """Follow rays until a cell is not EMPTY; rays that have stopped are sorted out every STRIDE cells.
 
     Args:
         cells: flat labels with a wall around. cell: (N,) int32 where the rays are.
@@ -96,21 +97,32 @@ def _traverse(cells: np.ndarray, cell: np.ndarray, step: np.ndarray, crossing: n
     label, distance = np.zeros(len(cell), np.uint8), np.zeros(len(cell), np.float32)
     ray, travelled = np.arange(len(cell)), np.zeros(len(cell), np.float32)
     while len(ray):
-        met = cells[cell]
+        visited, entered = np.empty((STRIDE, len(ray)), np.int32), np.empty((STRIDE, len(ray)), np.float32)
+        for k in range(STRIDE):
+            visited[k], entered[k] = cell, travelled
+            cell, travelled = _advance(cell, step, crossing, between)
+        met = cells.take(visited, mode="clip")  # (STRIDE, N); what lies behind the wall does not matter
         stopped = met != EMPTY
-        if stopped.any():
-            label[ray[stopped]], distance[ray[stopped]] = met[stopped], travelled[stopped]
-            on = ~stopped
-            ray, cell = ray[on], cell[on]
-            step, crossing, between = step[:, on], crossing[:, on], between[:, on]
-        travelled = crossing.min(axis=0)
-        along_x = crossing[0] == travelled
-        along_y = (crossing[1] == travelled) & ~along_x
-        for axis, chosen in enumerate((along_x, along_y, ~(along_x | along_y))):
-            cell = cell + step[axis] * chosen
-            crossing[axis] += np.where(chosen, between[axis], 0)
+        done = np.flatnonzero(stopped.any(axis=0))
+        first = stopped[:, done].argmax(axis=0)
+        label[ray[done]], distance[ray[done]] = met[first, done], entered[first, done]
+        on = ~stopped.any(axis=0)
+        ray, cell, travelled = ray[on], cell[on], travelled[on]
+        step, crossing, between = step[:, on], crossing[:, on], between[:, on]
     label[label == OUTSIDE] = EMPTY
     return label, distance
+
+
+def _advance(cell: np.ndarray, step: np.ndarray, crossing: np.ndarray,
+             between: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The next cell of each ray and the metres at which it is entered; `crossing` is moved on in place."""
+    travelled = np.minimum(np.minimum(crossing[0], crossing[1]), crossing[2])
+    along_x = crossing[0] == travelled
+    along_y = (crossing[1] == travelled) & ~along_x
+    for axis, chosen in enumerate((along_x, along_y, ~(along_x | along_y))):
+        cell = cell + step[axis] * chosen
+        crossing[axis] += between[axis] * chosen
+    return cell, travelled
 
 
 class RayIoU:

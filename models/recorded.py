@@ -59,9 +59,16 @@ class RecordedFrames:
 
 
 def grid_from_lidar(base_from_lidar: np.ndarray) -> np.ndarray:
-    """(4, 4) float64 from a LiDAR's mounting (4, 4) on the vehicle (x forward, y left, road at z = 0)."""
+    """(4, 4) float64 from a LiDAR's mounting (4, 4) on the vehicle (x forward, y left, road at z = 0).
+
+    The grid's origin lies on the vehicle's axis, as far ahead as the LiDAR.
+    """
     forward, up = base_from_lidar[0, 1], base_from_lidar[2, 2]
-    return np.eye(4) if min(forward, up) > ALIGNED else GRID_FROM_VEHICLE @ base_from_lidar
+    if min(forward, up) > ALIGNED:
+        return np.eye(4)
+    beside = base_from_lidar.copy()
+    beside[0, 3] = 0
+    return GRID_FROM_VEHICLE @ beside
 
 
 def ray_origin(sweep: SensorRecord) -> np.ndarray:

