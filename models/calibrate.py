@@ -6,7 +6,6 @@ stored in the weights.
 """
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,15 @@ import torch
 from tqdm import tqdm
 
 from occfusion_ros.core.labels import IGNORE, NUM_LABELS
-from occfusion_ros.presample.children import describe_children, is_member, child_voxels
-from occfusion_ros.presample.presampler import FuserInputs, Presampler
+from occfusion_ros.presample.presampler import Presampler
 
+from .augment import crop
 from .checkpoint import load_checkpoint, save_checkpoint
-from .data import PreparedFrame, make_sample, prepare_all
+from .data import PreparedFrame
 from .metrics import ConfusionMatrix
-from .occfusion import FuserOutput, OccFusion, entropy
-from .train import stack
+from .occfusion import OccFusion
+from .predict import coarse_label, labels_of, occupied_logit, predict
+from .prepare import prepare_all
 
 VALIDATION_SEED = 900_000
 EDGES = np.linspace(-12, 12, 481)
@@ -92,51 +92,6 @@ def fit_shifts(counts: LogitCounts, hits: float, false: float, occupied: float) 
         iou = better
 
 
-@dataclass
-class Prediction:
-    """Logits of one frame: fuser output, refined children (K, 64, 17), their parents (K,), children with a return."""
-
-    fuser: FuserOutput
-    refined: torch.Tensor
-    parent: torch.Tensor
-    returned: torch.Tensor
-    truth: torch.Tensor
-
-
-@torch.inference_mode()
-def predict(model: OccFusion, frame: PreparedFrame, presampler: Presampler) -> Prediction:
-    """Run the network in PyTorch on a prepared frame; truth and `returned` are (T, 64)."""
-    sample = make_sample(frame, presampler)
-    batch, features = stack([sample])
-    fuser = model.fuse(features, **batch)
-    parent = entropy(fuser.coarse[0]).topk(model.config.refine_budget).indices
-    inputs: FuserInputs = sample.inputs
-    children = describe_children(parent, presampler, inputs.image_from_grid, inputs.returns).engine_inputs()
-    refined = model.refine(fuser, **{k: v[None] for k, v in children.items()}, count=len(inputs.image_from_grid))[0]
-    config = model.config.presample
-    everything = child_voxels(torch.arange(model.config.coarse.num_voxels), config.grid, config.coarse_factor)
-    return Prediction(fuser, refined, parent, is_member(everything, inputs.returns), sample.targets.children)
-
-
-def occupied_logit(logits: torch.Tensor) -> torch.Tensor:
-    """Log-odds of not being empty, (..., 17) to (...)."""
-    return logits[..., 1:].logsumexp(-1) - logits[..., 0]
-
-
-def labels_of(model: OccFusion, result: Prediction) -> torch.Tensor:
-    """(T, 64) uint8: the labels that the pipeline gives, computed from PyTorch logits."""
-    semantic = coarse_label(result)[:, None]
-    labels = torch.where(result.fuser.occupancy[0] + model.occupancy_shift[semantic] > 0, semantic, 0)
-    fine = result.refined[..., 1:].argmax(-1) + 1
-    labels[result.parent] = torch.where(occupied_logit(result.refined) + model.refined_shift[fine] > 0, fine, 0)
-    return torch.where((labels == 0) & result.returned, semantic, labels).byte()
-
-
-def coarse_label(result: Prediction) -> torch.Tensor:
-    """(T,) int64 best non-empty label of each coarse voxel."""
-    return result.fuser.coarse[0, :, 1:].argmax(1) + 1
-
-
 def calibrate(model: OccFusion, frames: list[PreparedFrame]) -> ConfusionMatrix:
     """Set both shifts of the model; returns the confusion matrix that they give on the same frames."""
     presampler = Presampler(model.config.presample)
@@ -173,8 +128,8 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     model, metadata = load_checkpoint(options.weights)
     seeds = range(VALIDATION_SEED, VALIDATION_SEED + options.drives)
-    paths = prepare_all(options.frames, seeds, model.config.presample, options.workers, window=3)
-    matrix = calibrate(model, [PreparedFrame.load(path, model.config.presample.grid) for path in paths])
+    paths = prepare_all(options.frames, seeds, model.config.presample, options.workers)
+    matrix = calibrate(model, [crop(PreparedFrame.load(path), model.config.presample.grid) for path in paths])
     metadata["accuracy"] = {"synthetic validation (thresholds fitted on it)":
                             {"iou": round(matrix.iou(), 4), "miou": round(matrix.miou(), 4), "frames": len(paths)}}
     print(metadata["accuracy"])

@@ -26,9 +26,14 @@ def config_from_dict(data: dict[str, Any]) -> ModelConfig:
     return ModelConfig(**{**data, "presample": PresampleConfig(**presample), "bev": tuple(data["bev"])})
 
 
-def save_checkpoint(path: Path, model: OccFusion, metadata: dict[str, Any]) -> None:
-    """Write weights, configuration and metadata (JSON values) to `path`, atomically."""
-    header = {"config": json.dumps(asdict(model.config)), "metadata": json.dumps(metadata)}
+def save_checkpoint(path: Path, model: OccFusion, metadata: dict[str, Any], config: ModelConfig | None = None) -> None:
+    """Write weights, configuration and metadata (JSON values) to `path`, atomically.
+
+    Args:
+        config: of the network that the weights are for, where it is not `model` itself: training sees windows of the
+            grid, and no weight depends on the grid's size.
+    """
+    header = {"config": json.dumps(asdict(config or model.config)), "metadata": json.dumps(metadata)}
     partial = path.with_suffix(".partial")
     save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, partial, header)
     os.replace(partial, path)
@@ -49,6 +54,16 @@ def load_checkpoint(path: Path) -> tuple[OccFusion, dict[str, Any]]:
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ContractError(f"{path}: expected a checkpoint written by models.train, got {error!r:.300}") from error
     return model.eval(), json.loads(header["metadata"])
+
+
+def save_torch(path: Path, state: dict[str, Any]) -> None:
+    """Write a training state (tensors and plain values only), atomically."""
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
 
 
 def load_torch(path: Path) -> dict[str, Any]:

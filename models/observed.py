@@ -6,47 +6,40 @@ everything else is unknown (255). Thresholds must be fitted on such truth, not o
 
 import numpy as np
 
-from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE
+from occfusion_ros.datasets.rays import mark_passed
 from occfusion_ros.datasets.synthetic import SyntheticDrive, SyntheticFrame
 
-STEP = 0.1  # metres between the samples of a ray
-STOP = 0.3  # metres before the return where a ray's free space ends
+SWEEPS = 2  # aggregated before and after the frame
 MOVABLE = 10  # labels up to this one may move: only the frame's own sweep shows where they are
 GROUND = (11, 14)  # first and last label of flat ground
 
 
-def observed_truth(drive: SyntheticDrive, index: int, window: int) -> tuple[SyntheticFrame, np.ndarray]:
-    """The frame and its observed truth (X, Y, Z) uint8 from `window` sweeps before and after."""
-    frame = drive.frame(index)
+def observed_truth(drive: SyntheticDrive, index: int, frame: SyntheticFrame) -> np.ndarray:
+    """What the sweeps around frame `index` of a drive observe; (X, Y, Z) uint8, 255 where they observe nothing."""
     grid = drive.spec
     hit, passed = (np.zeros(grid.size, bool) for _ in range(2))
     labels = frame.semantics.copy()
     labels[labels == IGNORE] = 0
-    for offset in range(-window, window + 1):
-        other = frame if offset == 0 else drive.frame(index + offset, images=False)
-        grid_from_other = np.linalg.inv(frame.map_from_grid) @ other.map_from_grid
-        keep = slice(None) if offset == 0 else other.point_labels > MOVABLE
-        points = other.frame.points[keep, :3] @ grid_from_other[:3, :3].T + grid_from_other[:3, 3]
+    for offset in range(-SWEEPS, SWEEPS + 1):
+        points, point_labels, map_from_other = _sweep(drive, index + offset)
+        grid_from_other = np.linalg.inv(frame.map_from_grid) @ map_from_other
+        keep = slice(None) if offset == 0 else point_labels > MOVABLE
+        points, point_labels = points[keep] @ grid_from_other[:3, :3].T + grid_from_other[:3, 3], point_labels[keep]
         voxels, inside = grid.indices(points)
         at = tuple(voxels[inside].T)
         hit[at] = True
-        labels[at] = np.where(labels[at] == 0, other.point_labels[keep][inside], labels[at])
+        labels[at] = np.where(labels[at] == 0, point_labels[inside], labels[at])
         mark_passed(passed, grid, grid_from_other[:3, 3], points)
     truth = np.where(hit, labels, np.where(passed, 0, IGNORE)).astype(np.uint8)
     truth[near_surface(frame.semantics) & ~hit] = IGNORE
-    return frame, truth
+    return truth
 
 
-def mark_passed(passed: np.ndarray, grid: GridSpec, origin: np.ndarray, points: np.ndarray) -> None:
-    """Set `passed` (X, Y, Z) bool along the rays from `origin` (3,) to `points` (N, 3), up to STOP before each."""
-    direction = points - origin
-    length = np.linalg.norm(direction, axis=1)
-    direction = direction / length[:, None]
-    for distance in np.arange(0, length.max() - STOP, STEP):
-        alive = length - STOP > distance
-        voxels, inside = grid.indices(origin + distance * direction[alive])
-        passed[tuple(voxels[inside].T)] = True
+def _sweep(drive: SyntheticDrive, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points (N, 3) in the grid frame of their own moment, their labels (N,), and map_from_grid of that moment."""
+    frame = drive.frame(index, images=False)
+    return frame.frame.points[:, :3].astype(np.float64), frame.point_labels, frame.map_from_grid
 
 
 def near_surface(semantics: np.ndarray) -> np.ndarray:

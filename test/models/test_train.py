@@ -1,81 +1,110 @@
-"""The training loop on a tiny network: it learns, ranks samples by loss, and goes on where it stopped."""
+"""The training loop on a tiny network: it learns, ranks samples by loss, and goes on where it was killed."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_training
 import torch
-from small_model import CONFIG
+from PIL import Image
+from tiny_training import CONFIG, SETTINGS, write_frames
 
 from models.checkpoint import load_checkpoint
-from models.train import TrainConfig, Trainer
+from models.objective import TERMS
+from models.train import Trainer
+from models.training_config import TrainConfig
+from occfusion_ros.core.errors import ContractError, DatasetError
 
-GRID = CONFIG.presample.grid
-
-
-def write_frame(path, seed: int) -> None:
-    """A flat road with a box on it, the points on both, and features that say nothing."""
-    rng = np.random.default_rng(seed)
-    semantics = np.zeros(GRID.size, np.uint8)
-    semantics[:, :, 15] = 11
-    corner = rng.integers(5, 45, 2)
-    semantics[corner[0]:corner[0] + 10, corner[1]:corner[1] + 10, 16:24] = 4
-    voxels = np.flatnonzero(semantics).astype(np.uint32)
-    seen = np.stack(np.unravel_index(rng.choice(voxels, 2000), GRID.size), 1)
-    points = np.c_[GRID.centres(seen), rng.random(2000)].astype(np.float32)
-    height, width = CONFIG.presample.image_size
-    levels = {f"features{i}": np.zeros((2, channels, height // stride, width // stride), np.float16)
-              for i, (channels, stride) in enumerate(((40, 8), (112, 16), (320, 32)))}
-    np.savez(path, points=points, image_from_grid=np.tile(np.eye(4, dtype=np.float32), (2, 1, 1)), voxels=voxels,
-             labels=semantics.reshape(-1)[voxels], **levels)
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def paths(tmp_path):
-    files = [tmp_path / f"{seed}.npz" for seed in range(4)]
-    for seed, path in enumerate(files):
-        write_frame(path, seed)
-    return files
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    return write_frames(tmp_path_factory.mktemp("frames") / "prepared")
 
 
-def config(epochs: int) -> TrainConfig:
-    return TrainConfig(epochs=epochs, active_share=0.5, refined=20, threads=1, device="cpu")
+def rows(out: Path) -> list[dict[str, str]]:
+    """The log without the time."""
+    with open(out / "log.csv", newline="") as file:
+        return [{key: value for key, value in row.items() if key != "time"} for row in csv.DictReader(file)]
 
 
-def losses(out) -> list[list[str]]:
-    """Epoch, pass, step and the three loss terms of every step."""
-    return [line.split(",")[:6] for line in (out / "log.csv").read_text().splitlines()]
+def run_program(*words: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, *before, tiny_training.__file__, *map(str, words)], cwd=REPOSITORY,
+                          env=environment, capture_output=True, text=True, timeout=120)
 
 
 def test_it_learns_and_trains_the_hard_half_again(paths, tmp_path):
-    trainer = Trainer(config(20), paths, tmp_path, CONFIG)
-    seen = []
-    step = trainer.train_pass
-    trainer.train_pass = lambda order, rng, name: seen.append((name, set(order), step(order, rng, name))) or seen[-1][2]
+    trainer = Trainer(TrainConfig(**{**SETTINGS, "epochs": 8, "window": 0, "batch": 2}), paths, tmp_path, CONFIG)
+    passes, losses = [], []
+    train_pass = trainer.train_pass
+
+    def recorded_pass(order, bar):
+        train_pass(order, bar)
+        passes.append(order)
+        losses.append(np.array(trainer.progress.losses))  # of the epoch's first pass, in its order
+
+    trainer.train_pass = recorded_pass
     trainer.run()
-    rows = losses(tmp_path)
-    totals = [sum(map(float, row[3:6])) for row in rows]
-    print(totals)
-    assert np.mean(totals[-3:]) < 0.7 * np.mean(totals[:3])
-    assert [name for name, *_ in seen] == ["all", "hard"] * 20
-    assert all(len(hard[1]) == 2 and len(every[1]) == 4 for every, hard in zip(seen[::2], seen[1::2]))
+    totals = [sum(float(row[name]) for name in TERMS) for row in rows(tmp_path)]
+    assert np.mean(totals[-6:]) < 0.75 * np.mean(totals[:6])
+    assert [row["pass"] for row in rows(tmp_path)] == ["all", "all", "hard"] * 8
+    for every, hard, of_sample in zip(passes[::2], passes[1::2], losses[::2]):
+        assert sorted(every) == [0, 1, 2, 3]
+        assert set(hard) == set(every[np.argsort(of_sample)[2:]])
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_weights(paths, tmp_path):
-    for folder in ("whole", "stopped"):
+def test_a_run_that_is_killed_goes_on_to_the_same_losses_and_weights(paths, tmp_path):
+    for folder in ("whole", "killed"):
         (tmp_path / folder).mkdir()
-    Trainer(config(2), paths, tmp_path / "whole", CONFIG).run()
-    first = Trainer(config(2), paths, tmp_path / "stopped", CONFIG)
-    save = first.save
-    first.save = lambda: (save(), (_ for _ in ()).throw(KeyboardInterrupt))  # killed after the first epoch
-    with pytest.raises(KeyboardInterrupt):
-        first.run()
-    Trainer(config(2), paths, tmp_path / "stopped", CONFIG).run()
-    whole, stopped = (load_checkpoint(tmp_path / name / "weights.safetensors")[0].state_dict()
-                      for name in ("whole", "stopped"))
-    assert losses(tmp_path / "whole") == losses(tmp_path / "stopped")
-    assert all(torch.equal(whole[key], stopped[key]) for key in whole)
+    Trainer(TrainConfig(**SETTINGS), paths, tmp_path / "whole", CONFIG).run()
+    steps = rows(tmp_path / "whole")
+    assert len(steps) == 12
+    for at, logged in ((5, 5), (9, 9)):  # in the second pass of the first epoch, in the first of the second
+        result = run_program(paths[0].parent, tmp_path / "killed", at)
+        assert result.returncode == -signal.SIGKILL, result.stderr
+        assert len(rows(tmp_path / "killed")) == logged
+    Trainer(TrainConfig(**SETTINGS), paths, tmp_path / "killed", CONFIG).run()
+    assert rows(tmp_path / "killed") == steps
+    whole, killed = (load_checkpoint(tmp_path / name / "weights.safetensors")[0] for name in ("whole", "killed"))
+    assert whole.config == CONFIG  # of the whole grid, although windows were trained on
+    assert all(torch.equal(value, killed.state_dict()[key]) for key, value in whole.state_dict().items())
 
 
-@pytest.mark.parametrize("wrong", [{"active_share": 1.5}, {"batch": 0}, {"epochs": 0}])
-def test_settings_out_of_range_are_refused(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        TrainConfig(**wrong)
+def test_two_processes_share_the_samples_and_keep_the_same_weights(paths, tmp_path):
+    result = run_program(paths[0].parent, tmp_path, before=("-m", "torch.distributed.run", "--standalone",
+                                                            "--nproc-per-node", "2"))
+    assert result.returncode == 0, result.stderr
+    first, second = (np.load(tmp_path / f"rank{rank}.npy") for rank in range(2))
+    assert np.array_equal(first, second)
+    assert [row["pass"] for row in rows(tmp_path)] == ["all", "all", "hard"] * 2  # 4 samples, 2 processes
+    start = Trainer(TrainConfig(**SETTINGS), paths, tmp_path / "unused", CONFIG)
+    assert not np.array_equal(first, torch.cat([p.detach().flatten() for p in start.model.parameters()]).numpy())
+
+
+def test_other_settings_do_not_go_on_with_a_run(paths, tmp_path):
+    Trainer(TrainConfig(**SETTINGS, steps=1), paths, tmp_path, CONFIG).run()
+    with pytest.raises(ContractError, match="clip, steps"):
+        Trainer(TrainConfig(**SETTINGS, steps=2, clip=1.0), paths, tmp_path, CONFIG).run()
+    Trainer(TrainConfig(**{**SETTINGS, "pictures": 0}, steps=1), paths, tmp_path, CONFIG).run()
+    assert len(rows(tmp_path)) == 1
+
+
+def test_pictures_show_observed_truth_complete_truth_and_prediction(paths, tmp_path):
+    Trainer(TrainConfig(**SETTINGS, steps=1), paths, tmp_path, CONFIG).run()
+    picture = np.asarray(Image.open(next((tmp_path / "pictures").glob("*.png"))))
+    assert picture.shape == (32, 96, 3)  # a window of 8 coarse voxels
+    assert (picture[:, 32:64] != picture[0, 32]).any()
+
+
+def test_a_frame_of_an_older_version_is_refused(paths, tmp_path):
+    with np.load(paths[0]) as file:
+        np.savez(tmp_path / "old.npz", **{key: file[key] for key in file if key != "observed"})
+    with pytest.raises(DatasetError, match="remove the file"):
+        Trainer(TrainConfig(**SETTINGS), [tmp_path / "old.npz"], tmp_path, CONFIG)

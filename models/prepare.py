@@ -1,0 +1,124 @@
+"""Prepare training frames once: synthetic drives, or a data root in the nuScenes format.
+
+A prepared frame holds the features of the frozen image backbone, the sweep and the truth (see `PreparedFrame`).
+"""
+
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from occfusion_ros.core.frames import SensorFrame
+from occfusion_ros.core.labels import IGNORE
+from occfusion_ros.presample.presampler import PresampleConfig, Presampler
+
+from .augment import AugmentConfig, augment_images
+from .backbone import EfficientNetLite0
+from .data import PreparedFrame
+
+FRAMES_PER_DRIVE = 4
+SPACING = 8  # one frame in eight (4 s): neighbours in time teach little
+RENDER_SIZE = (396, 704)  # nuScenes' 900 x 1600 at the scale at which the network sees it
+
+
+@torch.inference_mode()
+def image_features(backbone: EfficientNetLite0, images: torch.Tensor) -> list[torch.Tensor]:
+    """Frozen backbone features; (N, 3, h, w) uint8 to float16 levels."""
+    with torch.autocast("cpu", torch.bfloat16):
+        images = images.float().contiguous(memory_format=torch.channels_last)
+        return [level.half() for level in backbone(images)]
+
+
+class Preparer:
+    """Turns sensor frames with truth into prepared frames; holds the backbone.
+
+    Args:
+        config: of the network to be trained.
+        augmentation: how images are changed, None for validation frames, which stay as they are.
+    """
+
+    def __init__(self, config: PresampleConfig, augmentation: AugmentConfig | None) -> None:
+        self.backbone, self.presampler = EfficientNetLite0().eval(), Presampler(config)
+        self.backbone.load_imagenet()
+        self.augmentation = augmentation
+
+    def __call__(self, frame: SensorFrame, semantics: np.ndarray, observed: np.ndarray,
+                 rng: np.random.Generator) -> PreparedFrame:
+        """From a frame, its complete truth and where that is observed, both (X, Y, Z)."""
+        images, image_from_grid = self.presampler.prepare_images(frame)
+        if self.augmentation and len(image_from_grid):
+            images, image_from_grid = augment_images(images, image_from_grid, self.augmentation, rng)
+        features = tuple(level.numpy() for level in image_features(self.backbone, images))
+        return PreparedFrame(frame.points, image_from_grid.numpy(), features, semantics, observed)
+
+
+def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmentation: AugmentConfig | None) -> int:
+    """Generate the missing frames of a synthetic drive; returns how many.
+
+    Args:
+        job: seed of the drive and a file for each of its frames.
+        config, augmentation: see `Preparer`.
+    """
+    from occfusion_ros.datasets.synthetic import SyntheticDrive
+
+    from .observed import observed_truth
+
+    seed, paths = job
+    torch.set_num_threads(1)  # the workers are as many as the cores
+    prepare, drive = Preparer(config, augmentation), SyntheticDrive(seed, image_size=RENDER_SIZE)
+    missing = [(number, path) for number, path in enumerate(paths, start=1) if not path.exists()]
+    for number, path in missing:
+        index = number * SPACING
+        frame = drive.frame(index)
+        truth = observed_truth(drive, index, frame)
+        observed = truth != IGNORE
+        semantics = np.where(observed, truth, frame.semantics)
+        prepare(frame.frame, semantics, observed, np.random.default_rng([seed, index])).save(path)
+    return len(missing)
+
+
+def prepare_all(folder: Path, seeds: range, config: PresampleConfig, workers: int,
+                augmentation: AugmentConfig | None = None) -> list[Path]:
+    """Prepare every frame of the synthetic drives that is not there yet; with a progress bar."""
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [(seed, [folder / f"{seed:06d}_{number}.npz" for number in range(FRAMES_PER_DRIVE)]) for seed in seeds]
+    missing = [job for job in jobs if not all(path.exists() for path in job[1])]
+    if missing:
+        # A worker is replaced now and then: the worlds it has built fragment its memory.
+        with get_context("spawn").Pool(workers, maxtasksperchild=8) as pool:
+            done = pool.imap_unordered(partial(prepare_drive, config=config, augmentation=augmentation), missing)
+            for _ in tqdm(done, "preparing drives", len(missing), unit="drive"):
+                pass
+    return [path for _, paths in jobs for path in paths]
+
+
+def prepare_root(folder: Path, root: Path, config: PresampleConfig, augmentation: AugmentConfig | None = None,
+                 occupancy: Path | None = None, scenes: list[str] | None = None) -> list[Path]:
+    """Prepare every sample of a data root that has an occupancy truth and is not there yet; with a progress bar.
+
+    Args:
+        root: in the nuScenes table format. occupancy: where the labels lie, if not there.
+        scenes: names of the scenes to take, all by default.
+    """
+    from occfusion_ros.core.errors import DatasetError
+    from occfusion_ros.datasets.nuscenes import NuScenesReader
+
+    folder.mkdir(parents=True, exist_ok=True)
+    reader = NuScenesReader(root, occupancy_root=occupancy)
+    tokens = [token for scene in scenes or reader.scenes() for token in reader.samples(scene)]
+    prepare, paths = Preparer(config, augmentation), []
+    for number, token in enumerate(tqdm(tokens, "preparing samples", unit="sample")):
+        path = folder / f"{token}.npz"
+        if not path.exists():
+            semantics = reader.occupancy(token)
+            if semantics is None:
+                continue
+            frame = reader.frame(token)
+            prepare(frame, semantics, semantics != IGNORE, np.random.default_rng([number])).save(path)
+        paths.append(path)
+    if not paths:
+        raise DatasetError(f"no sample with an occupancy truth among {len(tokens)} samples of {root}")
+    return paths

@@ -1,0 +1,71 @@
+"""Training of a tiny network on tiny frames, also as a program: `python tiny_training.py FRAMES OUT [KILL_AT_STEP]`."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as conftest.py does for the tests
+
+from models.data import PreparedFrame
+from models.train import Trainer, join_processes
+from models.training_config import TrainConfig
+from small_model import CONFIG
+
+GRID = CONFIG.presample.grid
+SETTINGS = {"epochs": 2, "active_share": 0.5, "refined": 20, "threads": 1, "device": "cpu", "window": 8,
+            "window_queries": 100, "window_spread": 1.5, "save_every": 2, "pictures": 1, "batch": 1}
+
+
+def make_frame(seed: int) -> PreparedFrame:
+    """A flat road with a box on it, the points on both, observed on one side, and features that say nothing."""
+    rng = np.random.default_rng(seed)
+    semantics = np.zeros(GRID.size, np.uint8)
+    semantics[:, :, 15] = 11
+    corner = rng.integers(5, 45, 2)
+    semantics[corner[0]:corner[0] + 10, corner[1]:corner[1] + 10, 16:24] = 4
+    voxels = np.flatnonzero(semantics)
+    seen = np.stack(np.unravel_index(rng.choice(voxels, 2000), GRID.size), 1)
+    points = np.c_[GRID.centres(seen), rng.random(2000)].astype(np.float32)
+    height, width = CONFIG.presample.image_size
+    features = tuple(np.zeros((2, channels, height // stride, width // stride), np.float16)
+                     for channels, stride in ((40, 8), (112, 16), (320, 32)))
+    observed = np.zeros(GRID.size, bool)
+    observed[:48] = True
+    return PreparedFrame(points, np.tile(np.eye(4, dtype=np.float32), (2, 1, 1)), features, semantics, observed, GRID)
+
+
+def write_frames(folder: Path, count: int = 4) -> list[Path]:
+    """Prepared frames in `folder`."""
+    folder.mkdir()
+    for seed in range(count):
+        make_frame(seed).save(folder / f"{seed}.npz")
+    return sorted(folder.glob("*.npz"))
+
+
+def main() -> None:
+    """Train to the end, or until this process kills itself before an optimiser step; keep each process's weights."""
+    frames, out, *kill = sys.argv[1:]
+    join_processes("cpu")
+    trainer = Trainer(TrainConfig(**SETTINGS), sorted(Path(frames).glob("*.npz")), Path(out), CONFIG)
+    step = trainer.step
+
+    def deadly_step(batch):
+        if kill and trainer.done == int(kill[0]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(batch)
+
+    trainer.step = deadly_step
+    trainer.run()
+    parameters = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+    np.save(Path(out) / f"rank{trainer.rank}.npy", parameters.numpy())
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
