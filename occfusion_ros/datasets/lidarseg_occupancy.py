@@ -1,5 +1,7 @@
 """Occupancy labels from nuScenes-lidarseg: the labelled sweeps around a key frame, brought into its LiDAR frame.
 
+The LiDAR frame must be the grid frame, as nuScenes' is.
+
 - Occupied: voxels with a return. Static classes come from all sweeps of the window. Objects that may move come from the
   key frame's own sweep and, moved with their annotated boxes, from the others.
 - Free (0): voxels that a ray passed, except those below.

@@ -76,17 +76,17 @@ class NuScenesReader:
     Args:
         root: the folder that holds the version's tables, ``samples/`` and ``sweeps/``.
         version: name of the tables' folder; may be left out where there is only one.
-        lidar: channel of the LiDAR that anchors the frames.
+        lidar: channel of the LiDAR that anchors the frames; may be left out where there is only one.
         occupancy_root: where occupancy labels lie, if not in `root`.
     """
 
-    def __init__(self, root: Path | str, version: str | None = None, lidar: str = "LIDAR_TOP",
+    def __init__(self, root: Path | str, version: str | None = None, lidar: str | None = None,
                  occupancy_root: Path | str | None = None) -> None:
         self.root = Path(root)
         self.version = version or _only_version(self.root)
-        self.lidar = lidar
         self.occupancy_root = Path(occupancy_root or root)
         self.tables = _load_tables(self.root, self.version)
+        self.lidar = lidar or _only_lidar(self.tables.sensor, self.root)
 
     def scenes(self) -> list[str]:
         """Names of all scenes."""
@@ -133,7 +133,7 @@ class NuScenesReader:
                            frame_id=frame_id)
 
     def occupancy(self, sample_token: str) -> np.ndarray | None:
-        """Labels of a key frame, (512, 512, 40) uint8 in the LiDAR frame; 255 unobserved; None where there are none.
+        """Labels of a key frame, (512, 512, 40) uint8 in the grid frame; 255 unobserved; None where there are none.
 
         Reads ``occupancy/<LiDAR token>.npz`` (array ``semantics``) and OpenOccupancy's own files of rows.
         """
@@ -260,6 +260,13 @@ def _only_version(root: Path) -> str:
     if len(versions) != 1:
         raise DatasetError(f"expected {root} to hold the tables of one version (or name one), got {versions or 'none'}")
     return versions[0]
+
+
+def _only_lidar(sensors: list[dict], root: Path) -> str:
+    channels = sorted(sensor["channel"] for sensor in sensors if sensor["modality"] == "lidar")
+    if len(channels) != 1:
+        raise DatasetError(f"expected {root} to have one LiDAR (or name one), got {channels or 'none'}")
+    return channels[0]
 
 
 def _load_tables(root: Path, version: str):  # -> nuscenes.nuscenes.NuScenes

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from occfusion_ros.core.errors import DatasetError
 
+from .rig import RIGS
 from .root import Recording, write_nuscenes_root
 
 
@@ -19,15 +20,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=8, help="key frames in each drive")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first drive; the next ones follow it")
     parser.add_argument("--hz", type=float, default=2.0, help="key frames per second")
+    parser.add_argument("--rig", choices=list(RIGS), default="nuscenes", help="the vehicle's sensors")
     parser.add_argument(
-        "--image-scale", type=float, default=1.0, help="of 1600 x 900 images; calibration is scaled too"
+        "--image-scale", type=float, default=1.0, help="of the rig's own images; calibration is scaled too"
     )
     parser.add_argument("--jpeg-quality", type=int, default=92, help="1 to 100")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments = parser.parse_args(argv)
     try:
-        recording = Recording(arguments.hz, arguments.image_scale, arguments.jpeg_quality)
+        recording = Recording(arguments.hz, arguments.image_scale, arguments.jpeg_quality, arguments.rig)
         write_nuscenes_root(
             arguments.out,
             arguments.scenes,

@@ -14,7 +14,7 @@ from occfusion_ros.datasets import openoccupancy
 
 from . import tables
 from .drive import ObjectBox, SyntheticDrive, SyntheticFrame
-from .rig import nuscenes_rig
+from .rig import RIGS, Rig
 
 _CHUNK = 4  # consecutive frames made by one worker, which keeps the world around them
 
@@ -27,11 +27,13 @@ class Recording:
         hz: frames per second.
         image_scale: of the rig's image size; intrinsics are scaled with it.
         jpeg_quality: 1 to 100.
+        rig: name of one of `RIGS`.
     """
 
     hz: float = 2.0
     image_scale: float = 1.0
     jpeg_quality: int = 92
+    rig: str = "nuscenes"
 
     def __post_init__(self) -> None:
         if not 0 < self.hz <= 20:
@@ -40,10 +42,12 @@ class Recording:
             raise DatasetError(f"image scale: expected 0.05 to 1, got {self.image_scale}")
         if not 1 <= self.jpeg_quality <= 100:
             raise DatasetError(f"JPEG quality: expected 1 to 100, got {self.jpeg_quality}")
+        if self.rig not in RIGS:
+            raise DatasetError(f"rig: expected one of {', '.join(RIGS)}, got {self.rig!r}")
 
     def drive(self, seed: int) -> SyntheticDrive:
         """The drive of a seed as it is recorded."""
-        rig = nuscenes_rig()
+        rig = RIGS[self.rig]()
         size = tuple(round(edge * self.image_scale) for edge in rig.cameras[0].size)
         return SyntheticDrive(seed, rig, size, interval=1 / self.hz)
 
@@ -60,7 +64,8 @@ def write_nuscenes_root(
     """Write drives `seed` to `seed + scenes - 1`, each with `frames` key frames; frames that are there are kept.
 
     Files: the tables in ``v1.0-mini``, ``samples/<CHANNEL>/``, ``lidarseg/`` and the truth (see `truth`) in
-    OpenOccupancy's format, some 10 MB a frame because everything unknown needs a row.
+    OpenOccupancy's format, some 10 MB a frame because everything unknown needs a row. Sweeps are in the LiDAR's own
+    frame, the truth is in the grid frame; only in rigs like nuScenes' are they one.
     """
     recording = recording or Recording()
     if min(scenes, frames, workers) < 1 or seed < 0:
@@ -85,8 +90,8 @@ def write_nuscenes_root(
 def _check_recording(out: Path, recording: Recording) -> None:
     """Remember how this root is recorded, or refuse to mix two kinds."""
     path, mine = out / "frames" / "recording.json", asdict(recording)
-    there = json.loads(path.read_text()) if path.exists() else None
-    if there not in (None, mine):
+    there = asdict(Recording(**json.loads(path.read_text()))) if path.exists() else mine
+    if there != mine:
         raise DatasetError(f"{out} was recorded with {there}, not with {mine}; choose another folder")
     _write_text(path, json.dumps(mine))
 
@@ -114,9 +119,11 @@ def _write_all(
 def _write_frames(out: Path, jobs: list[tuple[int, int]], recording: Recording) -> int:
     """Make frames (seed, index) and write their files; each frame's record comes last and says that it is whole."""
     for seed, index in jobs:
-        frame = recording.drive(seed).frame(index)
+        drive = recording.drive(seed)
+        frame = drive.frame(index)
         stamp = tables.stamp(seed, index, recording.hz)
-        _write_samples(out, seed, stamp, frame, recording.jpeg_quality)
+        _write_sweep(out, seed, stamp, frame, drive.rig)
+        _write_images(out, seed, stamp, frame, recording.jpeg_quality)
         record = {
             "seed": seed,
             "index": index,
@@ -128,20 +135,25 @@ def _write_frames(out: Path, jobs: list[tuple[int, int]], recording: Recording) 
     return len(jobs)
 
 
-def _write_samples(out: Path, seed: int, stamp: int, frame: SyntheticFrame, jpeg_quality: int) -> None:
+def _write_sweep(out: Path, seed: int, stamp: int, frame: SyntheticFrame, rig: Rig) -> None:
+    """The sweep in the LiDAR's own frame, the labels of its points and the truth in the grid frame."""
+    lidar_from_grid, points = np.linalg.inv(rig.grid_from_lidar()), frame.frame.points
+    positions = points[:, :3] @ lidar_from_grid[:3, :3].T + lidar_from_grid[:3, 3]
+    rows = np.concatenate([positions, np.round(points[:, 3:] * 255), frame.rings[:, None]], 1).astype(np.float32)
+    _folder(out / tables.sample_file(seed, rig.lidar.name, stamp)).write_bytes(rows.tobytes())
+    token = tables.data_token(seed, rig.lidar.name, stamp)
+    openoccupancy.write_rows(openoccupancy.row_file(out, tables.scene_token(seed), token), frame.semantics)
+    _folder(out / tables.lidarseg_file(token)).write_bytes(tables.LIDARSEG_INDEX[frame.point_labels].tobytes())
+
+
+def _write_images(out: Path, seed: int, stamp: int, frame: SyntheticFrame, jpeg_quality: int) -> None:
     import cv2
 
-    points = frame.frame.points
-    rows = np.concatenate([points[:, :3], np.round(points[:, 3:] * 255), frame.rings[:, None]], 1).astype(np.float32)
-    _folder(out / tables.sample_file(seed, "LIDAR_TOP", stamp)).write_bytes(rows.tobytes())
     for camera in frame.frame.cameras:
         ok, encoded = cv2.imencode(".jpg", camera.image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
         if not ok:
             raise DatasetError(f"could not encode the image of {camera.name}")
         _folder(out / tables.sample_file(seed, camera.name, stamp)).write_bytes(encoded.tobytes())
-    token = tables.data_token(seed, "LIDAR_TOP", stamp)
-    openoccupancy.write_rows(openoccupancy.row_file(out, tables.scene_token(seed), token), frame.semantics)
-    _folder(out / tables.lidarseg_file(token)).write_bytes(tables.LIDARSEG_INDEX[frame.point_labels].tobytes())
 
 
 def _box_record(box: ObjectBox, frame: SyntheticFrame) -> dict:

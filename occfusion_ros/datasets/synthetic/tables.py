@@ -94,7 +94,7 @@ def data_token(seed: int, channel: str, time: int) -> str:
 
 def sample_file(seed: int, channel: str, time: int) -> str:
     """Path of a measurement below the root."""
-    ending = "pcd.bin" if channel == "LIDAR_TOP" else "jpg"
+    ending = "pcd.bin" if channel.startswith("LIDAR") else "jpg"
     return f"samples/{channel}/{scene_name(seed)}__{channel}__{time}.{ending}"
 
 
@@ -134,7 +134,7 @@ def all_tables(records: list[dict], drive: SyntheticDrive) -> dict[str, list[dic
             data, poses = _measurements(seed, frames, channel, size)
             result["sample_data"] += data
             result["ego_pose"] += poses
-        tokens = [data_token(seed, "LIDAR_TOP", frame["stamp"]) for frame in frames]
+        tokens = [data_token(seed, drive.rig.lidar.name, frame["stamp"]) for frame in frames]
         result["lidarseg"] += [{"token": t, "sample_data_token": t, "filename": lidarseg_file(t)} for t in tokens]
         instances, annotations = _objects(seed, frames)
         result["instance"] += instances
