@@ -17,7 +17,7 @@ def lot(site: Site, side: int) -> None:
         _parking_lot(site, side)
     elif kind == "plaza":
         _plaza(site, side)
-    if kind != "building" and site.rng.uniform() < 0.6 * site.style.urban + 0.35:
+    if kind != "building" and site.rng.uniform() < 0.55 * site.style.urban + 0.45:
         _buildings(site, side, site.rng.uniform(18, 32))
 
 
@@ -34,8 +34,8 @@ def _buildings(site: Site, side: int, extra: float = 0.0) -> None:
 
 
 def _parking_lot(site: Site, side: int) -> None:
-    rng, density = site.rng, site.rng.uniform(0.1, 0.7)
-    labels, chances = [4, 10, 9, 3, 5], [0.86, 0.06, 0.04, 0.03, 0.01]
+    rng, density = site.rng, site.rng.uniform(0.1, 0.6)
+    labels, chances = [4, 10, 9, 3, 5], [0.87, 0.07, 0.025, 0.025, 0.01]
     for row in (4.0, 15.0, 21.0):
         for s in np.arange(site.start + 1.5, site.stop - 1, 2.7):
             if rng.uniform() < density:

@@ -161,7 +161,7 @@ def van_rig() -> Rig:
     for name, mount, yaw, focal in _VAN_CAMERAS:
         intrinsics = np.array([[focal, 0, 639.5], [0, focal, 459.5], [0, 0, 1.0]])
         cameras.append(Camera(name, (960, 1280), intrinsics, _yawed(mount, np.radians(yaw)) @ _FORWARD_FROM_OPTICAL))
-    roof = ((-0.4, 0.0, 2.05), (2.4, 1.5, 0.1))
+    roof = ((-0.4, 0.0, 1.85), (2.4, 1.5, 0.1))
     return Rig(lidar, tuple(cameras), _yawed((1.35, 0.0, GRID_HEIGHT), -np.pi / 2), (roof,))
 
 

@@ -102,7 +102,7 @@ class Road:
         half, radius, sides = 0.0, 0.0, (True, True)
         if rng.uniform() < style.openings:
             if rng.uniform() < style.crossings:
-                half, radius = rng.uniform(3.2, 5.8), rng.uniform(1.5, 3.2)
+                half, radius = rng.uniform(3.4, 6.2), rng.uniform(1.5, 3.2)
             else:
                 half = rng.uniform(1.6, 3.5)
             if rng.uniform() > (0.6 if radius else 0.15):
@@ -118,7 +118,7 @@ class Road:
         style = self.style
         weights = np.array([style.buildings, 0.8 - 0.75 * style.urban, 0.3, 0.03 + 0.1 * style.urban])
         lot = str(rng.choice(["building", "green", "parking", "plaza"], p=weights / weights.sum()))
-        if rng.uniform() < style.belt * (1 - 0.4 * style.urban):
+        if rng.uniform() < style.belt * (1 - 0.25 * style.urban):
             lot = "belt"
         paved = int(rng.choice([SIDEWALK, TERRAIN, DRIVEABLE, OTHER_FLAT], p=[0.36, 0.28, 0.2, 0.16]))
         return lot, {"building": paved, "parking": DRIVEABLE, "plaza": OTHER_FLAT}.get(lot, TERRAIN)
@@ -191,7 +191,7 @@ class Road:
         hill = rise * np.tanh(np.maximum(beyond - 0.5, 0) / (4 + 2 * np.abs(rise)))
         ditch = style.ditch * np.exp(-(((beyond - 2.2) / 0.9) ** 2))
         planted = (np.abs(d) < style.median / 2) & (style.median_label == TERRAIN)
-        rough = style.roughness * np.where(planted, 0.4, 0.08 + 0.92 * _smooth(beyond / 1.5) * wild)
+        rough = style.roughness * np.where(planted, 0.4, 0.04 + 0.96 * _smooth(beyond / 1.5) * wild)
         x, y, _ = self.to_map(s, d)
         return (hill - ditch) * wild + rough * (self._bumps(x, y) + 0.45 * self._fine(x, y))
 

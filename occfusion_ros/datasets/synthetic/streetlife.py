@@ -8,7 +8,7 @@ from .mesh import Mesh
 from .site import Site
 
 _PARKED = (
-    (CAR, 0.6), (TRUCK, 0.1), (BUS, 0.05), (TRAILER, 0.07), (MOTORCYCLE, 0.1), (BICYCLE, 0.07), (CONSTRUCTION, 0.01)
+    (CAR, 0.61), (TRUCK, 0.1), (BUS, 0.05), (TRAILER, 0.05), (MOTORCYCLE, 0.1), (BICYCLE, 0.08), (CONSTRUCTION, 0.01)
 )
 
 
@@ -36,9 +36,9 @@ def works(site: Site, side: int) -> None:
 def _row(site: Site, first: float, last: float, d: float) -> None:
     """Cones, short barriers or a concrete wall between two stations."""
     rng = site.rng
-    label = int(rng.choice([BARRIER, CONE], p=[0.4, 0.6]))
+    label = int(rng.choice([BARRIER, CONE], p=[0.35, 0.65]))
     state, closed = rng.bit_generator.state, rng.uniform() < 0.5
-    for s in np.arange(first, last, rng.uniform(2.6, 3.4) if label == BARRIER else rng.uniform(1.2, 3.0)):
+    for s in np.arange(first, last, rng.uniform(2.6, 3.4) if label == BARRIER else rng.uniform(1.0, 2.6)):
         if label == BARRIER and closed:  # all pieces alike
             after, rng.bit_generator.state = rng.bit_generator.state, state
             mesh = actors.barrier(rng)
@@ -105,7 +105,7 @@ def two_wheelers(site: Site, side: int) -> None:
     """Rows of parked bicycles and motorcycles on the sidewalk, the verge or at the curb."""
     rng = site.rng
     for s in site.scatter(site.style.cyclists):
-        label = int(rng.choice([BICYCLE, MOTORCYCLE], p=[0.55, 0.45]))
+        label = int(rng.choice([BICYCLE, MOTORCYCLE], p=[0.45, 0.55]))
         d = side * (site.edges(s)[0] + rng.uniform(0.7, 1.6) * rng.choice([-1, 1], p=[0.25, 0.75]))
         turn = np.pi / 2 if rng.uniform() < 0.7 else 0.3
         for k in range(rng.integers(1, 7)):

@@ -88,16 +88,16 @@ class Light:
 
 def draw_style(rng: np.random.Generator) -> Style:
     """A random but coherent style."""
-    chance, urban = rng.uniform, rng.uniform(0, 1)
+    chance, urban = rng.uniform, rng.uniform(0, 1) ** 0.85
     divided = chance() < 0.36
-    wooded = chance() < 0.5  # tree-lined roads are as common in towns as in the country
+    wooded = chance() < 0.55  # tree-lined roads are as common in towns as in the country
     return Style(
         urban=urban,
         **_road_style(rng, urban, divided),
         **_ground_style(rng),
         setback=chance(0.5, 4) if urban > 0.6 else chance(2, 18),
         buildings=0.3 + 1.4 * urban * chance(0.5, 1),
-        storeys=1 + urban * chance(0.5, 6),
+        storeys=1.4 + urban * chance(0.5, 6),
         trees=chance(0, 7) * (1.2 - 0.6 * urban) * (1.6 if wooded else 1.0),
         bushes=chance(0, 9) * (1.1 - 0.5 * urban) * (1.6 if wooded else 1.0),
         thicket=chance(0, 1.0) * (1.0 - 0.5 * urban),
@@ -110,8 +110,8 @@ def draw_style(rng: np.random.Generator) -> Style:
         traffic=chance(0, 1) ** 1.3,
         pedestrians=chance(0, 6) * urban**1.3 + chance(0, 0.8),
         cyclists=chance(0, 2.0) * (0.3 + 0.7 * urban),
-        works=chance(0.15, 0.7) if chance() < 0.6 else 0.0,
-        openings=chance(0.15, 0.65),
+        works=chance(0.15, 0.7) if chance() < 0.7 else 0.0,
+        openings=chance(0.25, 0.75),
         crossings=chance(0.2, 0.8),
     )
 
@@ -119,8 +119,8 @@ def draw_style(rng: np.random.Generator) -> Style:
 def _road_style(rng: np.random.Generator, urban: float, divided: bool) -> dict:
     """The cross-section of the road."""
     chance = rng.uniform
-    lanes = int(rng.choice([2, 3, 4], p=[0.5, 0.35, 0.15]) if divided else rng.choice([1, 2, 3], p=[0.4, 0.42, 0.18]))
-    has_walk = chance() < 0.15 + 0.85 * urban
+    lanes = int(rng.choice([2, 3, 4], p=[0.5, 0.35, 0.15]) if divided else rng.choice([1, 2, 3], p=[0.32, 0.46, 0.22]))
+    has_walk = chance() < 0.25 + 0.8 * urban
     curb = chance(0.08, 0.2) if chance() < (0.9 if has_walk else 0.25 + 0.3 * urban) else 0.0
     verge = chance(0.6, 3.5) if chance() < (0.45 if curb else 1.0) else 0.0  # a walk needs a curb or a verge
     return dict(
@@ -156,7 +156,7 @@ def _ground_style(rng: np.random.Generator) -> dict:
 
 
 def _barrier_style(rng: np.random.Generator, divided: bool) -> dict:
-    walled, railed = rng.uniform() < (0.6 if divided else 0.33), rng.uniform() < 0.25
+    walled, railed = rng.uniform() < (0.65 if divided else 0.38), rng.uniform() < 0.25
     return dict(walls=rng.uniform(0.4, 0.9) if walled else 0.0, rails=rng.uniform(0.3, 0.8) if railed else 0.0)
 
 

@@ -195,7 +195,7 @@ def _walkers(rng: np.random.Generator, road: Road, side: int) -> list[Traveller]
 def _riders(rng: np.random.Generator, road: Road, side: int, along: int) -> list[Traveller]:
     """Bicycles and motorcycles at the edge of the outermost lane."""
     found = []
-    for _ in range(rng.poisson(2.0 * road.style.cyclists)):
+    for _ in range(rng.poisson(2.6 * road.style.cyclists)):
         label = int(rng.choice([actors.BICYCLE, actors.MOTORCYCLE]))
         mesh, start = actors.MAKERS[label](rng, rider=True), np.clip(rng.normal(0, 35), -90, 90)
         found.append(Traveller(label, mesh, start, along * rng.uniform(1, 3), side * (road.carriageway - 0.3)))
@@ -206,7 +206,7 @@ def _lane(rng: np.random.Generator, traffic: float, speed: float, offset: float,
     """Vehicles of one lane; none within `keep_clear` metres of the ego vehicle."""
     found, s = [], -_LOOP / 2 + rng.uniform(0, 30)
     while s < _LOOP / 2 - 16:
-        label = int(rng.choice([4, 10, 3, 9, 5, 6, 2], p=[0.66, 0.1, 0.06, 0.05, 0.02, 0.08, 0.03]))
+        label = int(rng.choice([4, 10, 3, 9, 5, 6, 2], p=[0.67, 0.1, 0.06, 0.04, 0.02, 0.08, 0.03]))
         mesh = actors.MAKERS[label](rng)
         length = mesh.bounds()[1][0] - mesh.bounds()[0][0]
         if abs(s + length / 2) > keep_clear + length / 2 or not keep_clear:
