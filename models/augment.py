@@ -12,10 +12,8 @@ import torch.nn.functional as F
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE, NUM_LABELS
 
-from .data import PreparedFrame
+from .data import UNSEEN, PreparedFrame
 
-UNSEEN = np.diag([0.0, 0, 0, 1])  # a projection that puts every point behind the camera
-UNSEEN[2, 3] = -1
 BEAM_DEGREES = 41.34 / 31  # between neighbouring beams of nuScenes' LiDAR
 
 

@@ -18,6 +18,8 @@ from occfusion_ros.presample.children import to_children
 from occfusion_ros.presample.presampler import FuserInputs, Presampler
 
 LEVELS = 3  # of backbone features
+UNSEEN = np.diag([0.0, 0, 0, 1]).astype(np.float32)  # a projection that puts every point behind the camera
+UNSEEN[2, 3] = -1
 
 
 @dataclass(frozen=True)
@@ -130,11 +132,22 @@ def make_sample(frame: PreparedFrame, presampler: Presampler, keep: float = 0.0,
 
 
 def stack(samples: list[Sample]) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
-    """Batched arguments of `OccFusion.fuse` by name, and its backbone features (B * N, C, h, w)."""
-    counts = {len(sample.inputs.image_from_grid) for sample in samples}
-    if len(counts) > 1:
-        raise DatasetError(f"expected frames with the same number of cameras in a batch, got {sorted(counts)}")
-    names = ["image_from_grid", *(name for name in FuserInputs.ENGINE_INPUTS if name != "images")]
+    """Batched arguments of `OccFusion.fuse` by name, and its backbone features (B * N, C, h, w).
+
+    N is the largest number of cameras of a sample; the others get cameras that see nothing, with features of 0.
+    """
+    count = max(len(sample.features[0]) for sample in samples)
+    names = [name for name in FuserInputs.ENGINE_INPUTS if name != "images"]
     batch = {name: torch.stack([getattr(s.inputs, name) for s in samples]) for name in names}
-    levels = [torch.cat(level) for level in zip(*(s.features for s in samples))]
+    batch["image_from_grid"] = torch.stack([_filled(s.inputs.image_from_grid, count, UNSEEN) for s in samples])
+    levels = [torch.cat([_filled(values, count, 0) for values in level])
+              for level in zip(*(s.features for s in samples))]
     return batch, [level.contiguous(memory_format=torch.channels_last) for level in levels]
+
+
+def _filled(values: torch.Tensor, count: int, filler: np.ndarray | int) -> torch.Tensor:
+    """(N, ...) with `filler` behind it: (count, ...)."""
+    if len(values) == count:
+        return values
+    rest = torch.as_tensor(filler, dtype=values.dtype, device=values.device)
+    return torch.cat([values, rest.expand(count - len(values), *values.shape[1:])])

@@ -39,7 +39,7 @@ class Objective(nn.Module):
         batch, features = stack(samples)
         with torch.autocast(presampler.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             output = self.model.fuse(features, **batch)
-            refined, truth = self.refine_hardest(output, samples, presampler)
+            refined, truth = self.refine_hardest(output, samples, presampler, batch["image_from_grid"].shape[1])
         auxiliary = output.auxiliary_loss
         rows = []
         for index, sample in enumerate(samples):
@@ -53,14 +53,14 @@ class Objective(nn.Module):
                 output.coarse.new_zeros((), dtype=torch.float32) if auxiliary is None else auxiliary[index]]))
         return torch.stack(rows)
 
-    def refine_hardest(self, output: FuserOutput, samples: list[Sample],
-                       presampler: Presampler) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (B, K, 64, 17) and truth (B, K, 64) of the children of the most uncertain voxels."""
+    def refine_hardest(self, output: FuserOutput, samples: list[Sample], presampler: Presampler,
+                       count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (B, K, 64, 17) and truth (B, K, 64) of the children of the most uncertain voxels; `count` cameras."""
         parents = entropy(output.coarse.detach()).topk(self.budget, dim=1).indices
         children = [describe_children(p, presampler, s.inputs.image_from_grid, s.inputs.returns).engine_inputs()
                     for p, s in zip(parents, samples)]
         batch = {name: torch.stack([c[name] for c in children]) for name in children[0]}
-        logits = self.model.refine(output, **batch, count=len(samples[0].inputs.image_from_grid))
+        logits = self.model.refine(output, **batch, count=count)
         return logits, torch.stack([s.targets.children[p] for p, s in zip(parents, samples)])
 
 

@@ -17,29 +17,23 @@ GROUND = (11, 14)  # first and last label of flat ground
 
 def observed_truth(drive: SyntheticDrive, index: int, frame: SyntheticFrame) -> np.ndarray:
     """What the sweeps around frame `index` of a drive observe; (X, Y, Z) uint8, 255 where they observe nothing."""
-    grid = drive.spec
+    grid, grid_from_lidar = drive.spec, drive.rig.grid_from_lidar()
     hit, passed = (np.zeros(grid.size, bool) for _ in range(2))
     labels = frame.semantics.copy()
     labels[labels == IGNORE] = 0
     for offset in range(-SWEEPS, SWEEPS + 1):
-        points, point_labels, map_from_other = _sweep(drive, index + offset)
+        sweep, map_from_other = drive.sweep(index + offset)
         grid_from_other = np.linalg.inv(frame.map_from_grid) @ map_from_other
-        keep = slice(None) if offset == 0 else point_labels > MOVABLE
-        points, point_labels = points[keep] @ grid_from_other[:3, :3].T + grid_from_other[:3, 3], point_labels[keep]
+        keep = slice(None) if offset == 0 else sweep.labels > MOVABLE
+        points = sweep.points[keep, :3] @ grid_from_other[:3, :3].T + grid_from_other[:3, 3]
         voxels, inside = grid.indices(points)
         at = tuple(voxels[inside].T)
         hit[at] = True
-        labels[at] = np.where(labels[at] == 0, point_labels[inside], labels[at])
-        mark_passed(passed, grid, grid_from_other[:3, 3], points)
+        labels[at] = np.where(labels[at] == 0, sweep.labels[keep][inside], labels[at])
+        mark_passed(passed, grid, (grid_from_other @ grid_from_lidar)[:3, 3], points)
     truth = np.where(hit, labels, np.where(passed, 0, IGNORE)).astype(np.uint8)
     truth[near_surface(frame.semantics) & ~hit] = IGNORE
     return truth
-
-
-def _sweep(drive: SyntheticDrive, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points (N, 3) in the grid frame of their own moment, their labels (N,), and map_from_grid of that moment."""
-    frame = drive.frame(index, images=False)
-    return frame.frame.points[:, :3].astype(np.float64), frame.point_labels, frame.map_from_grid
 
 
 def near_surface(semantics: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ def predict(model: OccFusion, frame: PreparedFrame, presampler: Presampler) -> P
     parent = entropy(fuser.coarse[0]).topk(model.config.refine_budget).indices
     inputs, config = sample.inputs, presampler.config
     children = describe_children(parent, presampler, inputs.image_from_grid, inputs.returns).engine_inputs()
-    refined = model.refine(fuser, **{k: v[None] for k, v in children.items()}, count=len(inputs.image_from_grid))[0]
+    refined = model.refine(fuser, **{k: v[None] for k, v in children.items()}, count=len(features[0]))[0]
     parents = torch.arange(presampler.coarse.num_voxels, device=presampler.device)
     everything = child_voxels(parents, config.grid, config.coarse_factor)
     return Prediction(fuser, refined, parent, is_member(everything, inputs.returns), sample.targets.children)

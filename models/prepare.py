@@ -21,7 +21,8 @@ from .data import PreparedFrame
 
 FRAMES_PER_DRIVE = 4
 SPACING = 8  # one frame in eight (4 s): neighbours in time teach little
-RENDER_SIZE = (396, 704)  # nuScenes' 900 x 1600 at the scale at which the network sees it
+RENDER_WIDTH = 704  # pixels: about the scale at which the network sees the images
+MIXED = "mixed"  # every rig in turn
 
 
 @torch.inference_mode()
@@ -55,20 +56,27 @@ class Preparer:
         return PreparedFrame(frame.points, image_from_grid.numpy(), features, semantics, observed)
 
 
-def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmentation: AugmentConfig | None) -> int:
+def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmentation: AugmentConfig | None,
+                  rig: str) -> int:
     """Generate the missing frames of a synthetic drive; returns how many.
 
     Args:
         job: seed of the drive and a file for each of its frames.
-        config, augmentation: see `Preparer`.
+        config, augmentation: see `Preparer`; where images are changed, the rig is mounted differently in every drive.
+        rig: a name of `RIGS`, or "mixed".
     """
     from occfusion_ros.datasets.synthetic import SyntheticDrive
+    from occfusion_ros.datasets.synthetic.rig import RIGS
 
     from .observed import observed_truth
 
     seed, paths = job
     torch.set_num_threads(1)  # the workers are as many as the cores
-    prepare, drive = Preparer(config, augmentation), SyntheticDrive(seed, image_size=RENDER_SIZE)
+    sensors = RIGS[list(RIGS)[seed % len(RIGS)] if rig == MIXED else rig]()
+    height, width = sensors.cameras[0].size
+    prepare = Preparer(config, augmentation)
+    drive = SyntheticDrive(seed, sensors, (round(height * RENDER_WIDTH / width), RENDER_WIDTH),
+                           jitter=augmentation is not None)
     missing = [(number, path) for number, path in enumerate(paths, start=1) if not path.exists()]
     for number, path in missing:
         index = number * SPACING
@@ -81,15 +89,21 @@ def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmenta
 
 
 def prepare_all(folder: Path, seeds: range, config: PresampleConfig, workers: int,
-                augmentation: AugmentConfig | None = None) -> list[Path]:
-    """Prepare every frame of the synthetic drives that is not there yet; with a progress bar."""
+                augmentation: AugmentConfig | None = None, rig: str = "nuscenes") -> list[Path]:
+    """Prepare every frame of the synthetic drives that is not there yet; with a progress bar.
+
+    Args:
+        folder: for the frames. seeds: of the drives. workers: processes.
+        config, augmentation, rig: see `prepare_drive`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(seed, [folder / f"{seed:06d}_{number}.npz" for number in range(FRAMES_PER_DRIVE)]) for seed in seeds]
     missing = [job for job in jobs if not all(path.exists() for path in job[1])]
     if missing:
         # A worker is replaced now and then: the worlds it has built fragment its memory.
         with get_context("spawn").Pool(workers, maxtasksperchild=8) as pool:
-            done = pool.imap_unordered(partial(prepare_drive, config=config, augmentation=augmentation), missing)
+            done = pool.imap_unordered(partial(prepare_drive, config=config, augmentation=augmentation, rig=rig),
+                                       missing)
             for _ in tqdm(done, "preparing drives", len(missing), unit="drive"):
                 pass
     return [path for _, paths in jobs for path in paths]

@@ -231,7 +231,7 @@ def prepare(config: TrainConfig, out: Path, model_config: ModelConfig) -> list[P
                              Path(config.occupancy) if config.occupancy else None, list(config.scenes))
     else:
         seeds = range(config.first_seed, config.first_seed + config.drives)
-        paths = prepare_all(folder, seeds, model_config.presample, config.workers, config.augment)
+        paths = prepare_all(folder, seeds, model_config.presample, config.workers, config.augment, config.rig)
     if dist.is_initialized() and dist.get_rank() == 0:
         dist.barrier()
     return paths

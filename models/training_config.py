@@ -21,6 +21,7 @@ class TrainConfig:
         scenes: names of its scenes to train on; empty for all.
         drives: synthetic drives to train on; each gives 4 frames.
         first_seed: seed of the first drive; drive i has seed first_seed + i.
+        rig: sensors of the synthetic drives: nuscenes, van, or mixed for both in turn.
         frames: folder of prepared frames, filled where needed; empty for OUT/frames.
         epochs: passes over the data, each with its second pass over the hard samples.
         steps: optimiser steps after which the run ends, even within an epoch; 0 for all of `epochs`.
@@ -50,6 +51,7 @@ class TrainConfig:
     scenes: tuple[str, ...] = ()
     drives: int = 120
     first_seed: int = 1000
+    rig: str = "nuscenes"
     frames: str = ""
     epochs: int = 6
     steps: int = 0
@@ -86,7 +88,8 @@ class TrainConfig:
         for name in ("learning_rate", "clip"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be greater than 0, got {getattr(self, name)}")
-        for name, allowed in (("precision", ("bf16", "fp32")), ("device", ("auto", "cpu", "cuda"))):
+        for name, allowed in (("precision", ("bf16", "fp32")), ("device", ("auto", "cpu", "cuda")),
+                              ("rig", ("nuscenes", "van", "mixed"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         if not self.data and (self.occupancy or self.scenes):

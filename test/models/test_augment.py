@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.augment import (UNSEEN, AugmentConfig, augment, augment_images, crop, draw_plane, drop_points, jitter,
+from models.augment import (AugmentConfig, augment, augment_images, crop, draw_plane, drop_points, jitter,
                             lose_cameras, scale_intensity, transform, warp_image)
-from models.data import PreparedFrame
+from models.data import UNSEEN, PreparedFrame
 from occfusion_ros.core.camera import project, projection_matrix
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE

@@ -1,11 +1,13 @@
 """Targets follow OpenOccupancy's majority rule where the truth is observed, and a drawn share of the rest."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from tiny_training import GRID, make_frame
 
-from models.data import PreparedFrame, make_sample, make_targets, stack
+from models.data import UNSEEN, PreparedFrame, make_sample, make_targets, stack
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.labels import IGNORE
 from occfusion_ros.presample.presampler import Presampler
@@ -66,9 +68,15 @@ def test_a_damaged_frame_is_refused(tmp_path):
         PreparedFrame.load(tmp_path / "frame.npz")
 
 
-def test_frames_with_different_cameras_do_not_share_a_batch():
+def test_a_sample_with_fewer_cameras_gets_blind_ones():
     frame, presampler = make_frame(0), Presampler(CONFIG.presample)
-    alone = PreparedFrame(frame.points, frame.image_from_grid[:1], tuple(f[:1] for f in frame.features),
-                          frame.semantics, frame.observed, GRID)
-    with pytest.raises(DatasetError, match="same number of cameras"):
-        stack([make_sample(frame, presampler), make_sample(alone, presampler)])
+    alone = replace(frame, image_from_grid=frame.image_from_grid[:1], features=tuple(f[:1] + 1 for f in frame.features))
+    blind = replace(alone, image_from_grid=frame.image_from_grid[:0])  # no camera, a grey image
+    for samples in ([frame, alone], [frame, blind], [alone, blind]):
+        count = max(len(sample.features[0]) for sample in samples)
+        batch, features = stack([make_sample(sample, presampler) for sample in samples])
+        assert batch["image_from_grid"].shape == (2, count, 4, 4)
+        assert [len(level) for level in features] == [2 * count] * 3
+        added = batch["image_from_grid"][1, len(samples[1].image_from_grid):]
+        assert torch.equal(added, torch.from_numpy(UNSEEN).expand(len(added), 4, 4))
+    assert (batch["point_camera"][1] == -1).all()
