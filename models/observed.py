@@ -11,7 +11,7 @@ from occfusion_ros.datasets.rays import mark_passed
 from occfusion_ros.datasets.synthetic import SyntheticDrive, SyntheticFrame
 
 SWEEPS = 2  # aggregated before and after the frame
-MOVABLE = 10  # labels up to this one may move: only the frame's own sweep shows where they are
+MOVABLE = (2, 3, 4, 5, 6, 7, 9, 10)  # objects that may move: only the frame's own sweep shows where they are
 GROUND = (11, 14)  # first and last label of flat ground
 
 
@@ -24,7 +24,7 @@ def observed_truth(drive: SyntheticDrive, index: int, frame: SyntheticFrame) -> 
     for offset in range(-SWEEPS, SWEEPS + 1):
         sweep, map_from_other = drive.sweep(index + offset)
         grid_from_other = np.linalg.inv(frame.map_from_grid) @ map_from_other
-        keep = slice(None) if offset == 0 else sweep.labels > MOVABLE
+        keep = slice(None) if offset == 0 else ~np.isin(sweep.labels, (*MOVABLE, IGNORE))
         points = sweep.points[keep, :3] @ grid_from_other[:3, :3].T + grid_from_other[:3, 3]
         voxels, inside = grid.indices(points)
         at = tuple(voxels[inside].T)

@@ -22,7 +22,7 @@ from .data import PreparedFrame
 FRAMES_PER_DRIVE = 4
 SPACING = 8  # one frame in eight (4 s): neighbours in time teach little
 RENDER_WIDTH = 704  # pixels: about the scale at which the network sees the images
-MIXED = "mixed"  # every rig in turn
+MIXED = "mixed"  # nuScenes' rig in three drives of four, the others in turn in the fourth
 
 
 @torch.inference_mode()
@@ -56,6 +56,11 @@ class Preparer:
         return PreparedFrame(frame.points, image_from_grid.numpy(), features, semantics, observed)
 
 
+def mixed_rig(names: list[str], seed: int) -> str:
+    """The rig of a drive among rigs that are mixed; the first of `names` has three drives of four."""
+    return names[0] if seed % 4 else names[1 + seed // 4 % (len(names) - 1)]
+
+
 def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmentation: AugmentConfig | None,
                   rig: str) -> int:
     """Generate the missing frames of a synthetic drive; returns how many.
@@ -72,7 +77,7 @@ def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmenta
 
     seed, paths = job
     torch.set_num_threads(1)  # the workers are as many as the cores
-    sensors = RIGS[list(RIGS)[seed % len(RIGS)] if rig == MIXED else rig]()
+    sensors = RIGS[mixed_rig(list(RIGS), seed) if rig == MIXED else rig]()
     height, width = sensors.cameras[0].size
     prepare = Preparer(config, augmentation)
     drive = SyntheticDrive(seed, sensors, (round(height * RENDER_WIDTH / width), RENDER_WIDTH),

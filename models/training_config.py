@@ -21,7 +21,7 @@ class TrainConfig:
         scenes: names of its scenes to train on; empty for all.
         drives: synthetic drives to train on; each gives 4 frames.
         first_seed: seed of the first drive; drive i has seed first_seed + i.
-        rig: sensors of the synthetic drives: nuscenes, van, or mixed for both in turn.
+        rig: sensors of the synthetic drives: nuscenes, van, or mixed (nuscenes in three drives of four).
         frames: folder of prepared frames, filled where needed; empty for OUT/frames.
         epochs: passes over the data, each with its second pass over the hard samples.
         steps: optimiser steps after which the run ends, even within an epoch; 0 for all of `epochs`.
