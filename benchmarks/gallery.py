@@ -1,0 +1,94 @@
+"""Pictures of synthetic frames with truth and prediction side by side: `python -m benchmarks.gallery`.
+
+The drives are held out: no training configuration uses their seeds.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+from occfusion_ros.core.frames import OccupancyGrid
+from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
+from occfusion_ros.datasets.synthetic import SyntheticDrive, SyntheticFrame
+from occfusion_ros.runtime.pipeline import Pipeline
+from occfusion_ros.viz.birdseye import birds_eye_view
+from occfusion_ros.viz.perspective import perspective_view
+
+FIRST_SEED = 910_000  # of drives that nothing is trained, calibrated or measured on
+FRAME = 16  # 8 s into the drive
+RENDER_SIZE = (396, 704)
+COLUMN, GAP = 760, 10  # pixels
+FRONT = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT")
+
+
+def side_by_side(frame: SyntheticFrame, prediction: OccupancyGrid) -> Image.Image:
+    """Front images above; below them truth on the left and prediction on the right, in 3D and from above."""
+    truth = replace(prediction, labels=frame.semantics)
+    rows = [_strip([_front_images(frame)])]
+    for draw in (_scene, _map):
+        rows.append(_strip([draw(truth, "truth"), draw(prediction, "prediction, 6 cameras + LiDAR")]))
+    page = Image.new("RGB", (rows[0].width, sum(row.height + GAP for row in rows)), "white")
+    top = 0
+    for row in rows:
+        page.paste(row, (0, top))
+        top += row.height + GAP
+    return page
+
+
+def _front_images(frame: SyntheticFrame) -> Image.Image:
+    by_name = {camera.name: camera.image for camera in frame.frame.cameras}
+    joined = Image.fromarray(np.concatenate([by_name[name] for name in FRONT], 1))
+    width = 2 * COLUMN + GAP
+    return joined.resize((width, round(joined.height * width / joined.width)), Image.LANCZOS)
+
+
+def _scene(grid: OccupancyGrid, title: str) -> Image.Image:
+    return _titled(Image.fromarray(perspective_view(grid, OPENOCCUPANCY_CLASSES, (470, COLUMN))), title)
+
+
+def _map(grid: OccupancyGrid, title: str) -> Image.Image:
+    flat = Image.fromarray(birds_eye_view(grid, OPENOCCUPANCY_CLASSES))
+    return _titled(flat.resize((COLUMN, COLUMN), Image.BICUBIC), title)
+
+
+def _titled(image: Image.Image, title: str) -> Image.Image:
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(18)
+    draw.rectangle((0, 0, draw.textlength(title, font) + 16, 28), "#1c2028")
+    draw.text((8, 3), title, "white", font)
+    return image
+
+
+def _strip(images: list[Image.Image]) -> Image.Image:
+    strip = Image.new("RGB", (sum(i.width for i in images) + GAP * (len(images) - 1), images[0].height), "white")
+    left = 0
+    for image in images:
+        strip.paste(image, (left, 0))
+        left += image.width + GAP
+    return strip
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--artefact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
+    parser.add_argument("--drives", type=int, default=3, help="pictures, one of each held-out drive (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder to write (%(default)s)")
+    options = parser.parse_args(argv)
+    pipeline = Pipeline.load(options.artefact)
+    if pipeline.contract.grid != GridSpec():
+        parser.error(f"expected a model of the grid of the synthetic truth, {GridSpec()}, got {pipeline.contract.grid}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    for number in tqdm(range(options.drives), "drawing", unit="frame"):
+        frame = SyntheticDrive(FIRST_SEED + number, image_size=RENDER_SIZE).frame(FRAME)
+        picture = side_by_side(frame, pipeline(frame.frame))
+        picture.save(options.out / f"synthetic_{number + 1}.jpg", quality=88, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
