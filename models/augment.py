@@ -41,7 +41,7 @@ class AugmentConfig:
 
     flip: float = 0.5
     turn: float = 0.5
-    turn_degrees: float = 180.0
+    turn_degrees: float = 15.0
     stretch: float = 0.05
     thin: float = 0.3
     beams: float = 0.3

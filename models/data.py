@@ -79,10 +79,12 @@ class Targets:
 
 def majority(children: torch.Tensor) -> torch.Tensor:
     """(T, 64) uint8 children to (T,) int64: the most frequent label that is not empty, as in OpenOccupancy."""
-    rows, columns = ((children > 0) & (children < NUM_LABELS)).nonzero(as_tuple=True)
-    votes = torch.bincount(rows * NUM_LABELS + children[rows, columns], minlength=len(children) * NUM_LABELS)
+    flat = children.reshape(-1)
+    place = ((flat > 0) & (flat < NUM_LABELS)).nonzero()[:, 0]
+    parent = place // children.shape[1]
+    votes = torch.bincount(parent * NUM_LABELS + flat[place], minlength=len(children) * NUM_LABELS)
     coarse = votes.view(-1, NUM_LABELS).argmax(1)  # no votes: 0, empty
-    return torch.where((children == IGNORE).all(1), IGNORE, coarse)
+    return torch.where(children.amin(1) == IGNORE, IGNORE, coarse)
 
 
 def make_targets(children: torch.Tensor, observed: torch.Tensor, keep: float = 0.0,

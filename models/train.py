@@ -122,13 +122,14 @@ class Trainer:
         self.model.train()
         self.model.backbone.eval()
         for batch in self.maker.batches((progress.epoch, progress.passing), order, progress.step):
+            rate = self.schedule.get_last_lr()[0]
             terms = self.step(batch)
             progress.step += 1
             if name == "all":
                 progress.losses = (progress.losses + terms.sum(1).tolist())[:len(order)]
             means = terms.mean(0).tolist()
             if self.log:
-                self.log.write(progress.epoch, name, self.done, means, self.schedule.get_last_lr()[0])
+                self.log.write(progress.epoch, name, self.done, means, rate)
             bar.set_postfix_str(" ".join(f"{mean:.2f}" for mean in means), refresh=False)
             bar.update()
             if self.done >= self.total_steps:
@@ -173,7 +174,8 @@ class Trainer:
         if not path.exists():
             return
         state = load_torch(path)
-        changed = sorted(name for name, value in self.settings().items() if state["settings"].get(name) != value)
+        before = state["settings"]
+        changed = sorted(name for name, value in self.settings().items() if before.get(name, value) != value)
         if changed:
             raise ContractError(f"{path} is of a run with other settings ({', '.join(changed)}): "
                                 "give --fresh to start again, or another folder")

@@ -5,8 +5,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from small_model import CONFIG
+from tiny_training import make_frame
 
-from models.calibrate import EDGES, ENOUGH, LogitCounts, fit_shifts
+from models.calibrate import EDGES, ENOUGH, LogitCounts, calibrate, fit_shifts
+from models.occfusion import OccFusion
 
 
 def iou(logit, label, occupied, shifts, hits, false, total):
@@ -54,3 +57,11 @@ def test_objects_are_weighed_against_themselves():
         counts.add(logit, torch.full((len(logit),), label), torch.from_numpy(occupied), torch.ones(len(logit)).bool())
     shifts = counts.best_shifts(0.9)
     assert shifts[4] > shifts[15]
+
+
+def test_calibrated_shifts_are_stored_in_the_model_and_measured_on_what_is_observed():
+    model = OccFusion(CONFIG).eval()
+    frames = [make_frame(seed) for seed in range(2)]
+    matrix = calibrate(model, frames)
+    assert model.occupancy_shift.abs().sum() > 0 and model.refined_shift.abs().sum() > 0
+    assert matrix.counts.sum() == sum(frame.observed.sum() for frame in frames)

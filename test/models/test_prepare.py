@@ -1,0 +1,112 @@
+"""Preparing frames: a synthetic drive, and a data root in the nuScenes format that is then trained on."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_nuscenes import TinyRoot
+
+from models.augment import AugmentConfig
+from models.backbone import EfficientNetLite0
+from models.checkpoint import load_checkpoint
+from models.data import PreparedFrame
+from models.prepare import image_features, mixed_rig, prepare_drive, prepare_root
+from models.train import main
+from occfusion_ros.core.errors import DatasetError
+from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.core.labels import IGNORE
+from occfusion_ros.datasets.nuscenes import NuScenesReader
+from occfusion_ros.datasets.synthetic import SyntheticDrive
+from occfusion_ros.datasets.synthetic.rig import RIGS
+from occfusion_ros.presample.presampler import PresampleConfig, Presampler
+
+CONFIG = PresampleConfig(image_size=(64, 96))
+SEED = 7_000_000
+
+
+def test_a_training_frame_of_a_drive_holds_its_sweep_its_truth_and_what_is_observed(tmp_path):
+    path = tmp_path / "frame.npz"
+    assert prepare_drive((SEED, [path]), CONFIG, AugmentConfig(), "nuscenes") == 1
+    assert prepare_drive((SEED, [path]), CONFIG, AugmentConfig(), "nuscenes") == 0
+    frame = PreparedFrame.load(path)
+    sweep, _ = SyntheticDrive(SEED, RIGS["nuscenes"](), jitter=True).sweep(8)
+    assert np.array_equal(frame.points, sweep.points)
+    assert [level.shape for level in frame.features] == [(6, 40, 8, 12), (6, 112, 4, 6), (6, 320, 2, 3)]
+    indices, inside = frame.grid.indices(sweep.points[:, :3])
+    known = inside & (sweep.labels != IGNORE)
+    at = tuple(indices[known].T)
+    assert frame.observed[at].all() and (frame.semantics[at] > 0).all()
+    assert (frame.semantics[at] == sweep.labels[known]).mean() > 0.9
+    assert (frame.semantics[frame.observed] == 0).mean() > 0.5  # most of what is observed is free
+    assert ((frame.semantics > 0) & (frame.semantics < IGNORE) & ~frame.observed).sum() > 10_000
+
+
+def test_mixed_rigs():
+    names = [mixed_rig(["a", "b", "c"], seed) for seed in range(16)]
+    assert names.count("a") == 12 and names.count("b") == names.count("c") == 2
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """A data root with labels for all samples but the first."""
+    root = tmp_path_factory.mktemp("root")
+    TinyRoot(root)
+    reader = NuScenesReader(root)
+    tokens = list(reader.samples())
+    (root / "occupancy").mkdir()
+    rng = np.random.default_rng(0)
+    for token in tokens[1:]:
+        truth = np.full(GridSpec().size, IGNORE, np.uint8)
+        truth[200:300, 200:300] = 0
+        truth[200:300, 200:300, 15:16] = 11
+        truth[tuple(rng.integers(200, 300, (2, 500))), 20] = 4
+        np.savez_compressed(root / "occupancy" / f"{reader.tables.get('sample', token)['data']['LIDAR_TOP']}.npz",
+                            semantics=truth)
+    return root, reader, tokens
+
+
+def test_labelled_samples_of_a_data_root_are_prepared_as_they_are(labelled, tmp_path):
+    root, reader, tokens = labelled
+    paths = prepare_root(tmp_path, root, CONFIG)
+    assert [path.stem for path in paths] == tokens[1:]
+    frame, source = PreparedFrame.load(paths[0]), reader.frame(tokens[1])
+    assert np.array_equal(frame.points, source.points)
+    assert np.array_equal(frame.semantics, reader.occupancy(tokens[1]))
+    assert np.array_equal(frame.observed, frame.semantics != IGNORE)
+    images, image_from_grid = Presampler(CONFIG).prepare_images(source)
+    assert np.array_equal(frame.image_from_grid, image_from_grid.numpy())
+    backbone = EfficientNetLite0().eval()
+    backbone.load_imagenet()
+    assert torch.equal(torch.from_numpy(frame.features[0]), image_features(backbone, images)[0])
+
+
+def test_a_data_root_without_labels_is_refused(tmp_path):
+    TinyRoot(tmp_path / "root")
+    with pytest.raises(DatasetError, match="no sample with an occupancy truth"):
+        prepare_root(tmp_path / "frames", tmp_path / "root", CONFIG)
+
+
+def test_the_command_trains_on_a_data_root(labelled, tmp_path):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(
+        f"data: {labelled[0]}\nepochs: 1\nbatch: 1\nwindow: 8\nwindow_queries: 50\nrefined: 10\ndevice: cpu\n"
+        "model:\n  width: 16\n  decoded: 8\n  bev: [16, 24]\n  refine_budget: 20\n"
+        "  presample: {image_size: [64, 96], fusion_queries: 300,\n"
+        "              grid: {low: [-6.4, -6.4, -5.0], voxel_size: 0.2, size: [64, 64, 40]}}\n")
+    assert main([str(settings), "--out", str(tmp_path / "out"), "--set", "pictures=1"]) == 0
+    model, metadata = load_checkpoint(tmp_path / "out/weights.safetensors")
+    assert model.config.presample.grid.size == (64, 64, 40) and metadata["epoch"] == 1
+    picture = np.asarray(Image.open(tmp_path / "out/pictures/epoch001_frame0.png"))
+    assert picture.shape == (32, 96, 3)
+    before = (tmp_path / "out/log.csv").read_text()
+    assert main([str(settings), "--out", str(tmp_path / "out"), "--set", "pictures=1"]) == 0  # nothing left to do
+    assert (tmp_path / "out/log.csv").read_text() == before
+    assert main([str(settings), "--out", str(tmp_path / "out"), "--fresh", "--set", "seed=1"]) == 0
+    assert (tmp_path / "out/log.csv").read_text() != before
+
+
+def test_the_command_says_what_is_wrong(tmp_path, capsys):
+    (tmp_path / "settings.yaml").write_text("bacth: 1\n")
+    with pytest.raises(SystemExit) as stopped:
+        main([str(tmp_path / "settings.yaml"), "--out", str(tmp_path)])
+    assert stopped.value.code == 2 and "unknown bacth" in capsys.readouterr().err
