@@ -66,7 +66,7 @@ def assign_cameras(points: torch.Tensor, image_from_grid: torch.Tensor,
     if not len(image_from_grid):
         return points.new_full((len(points), 2), 0.5), torch.full((len(points),), -1, device=points.device)
     rows = image_from_grid[:, :3].flatten(0, 1)  # (N * 3, 4); one product for all cameras
-    pixels = torch.addmm(rows[:, 3], points, rows[:, :3].T).view(len(points), -1, 3)
+    pixels = torch.addmm(rows[:, 3], points, rows[:, :3].T).view(len(points), len(image_from_grid), 3)
     uv, visible = _to_image(pixels, size)  # (P, N, 2), (P, N)
     off_centre = (uv - 0.5).abs().amax(-1).masked_fill(~visible, 2.0)
     margin, camera = off_centre.min(1)

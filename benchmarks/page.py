@@ -1,0 +1,260 @@
+"""The page of the study: tables, findings and plots from its results; nothing on it is written by hand."""
+
+from pathlib import Path
+from typing import Any
+
+from .rows import ALL, NONE, REFERENCE, SHARES, STANDARD
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results.md"
+KEPT_GOAL, COST_GOAL = 0.98, 0.5  # of refining all: the mIoU that active refinement must keep, and its cost
+
+FUSION = (REFERENCE, "lift_splat", "lidar", "camera")
+SAMPLING = ("sampling_none", "sampling_fps", "sampling_synthetic", REFERENCE)
+THETA = {2: "theta2", 4: REFERENCE, 8: "theta8"}
+ACTIVE = {0.0: "active_off", 0.5: "active50", 0.6: "active60", 0.7: REFERENCE, 0.8: "active80", 0.9: "active90",
+          1.0: "active100"}
+MODES = {NONE: "none", "active10": "active, 10 %", "active25": "active, 25 %", "active50": "active, 50 %",
+         "inside10": "active among occupied, 10 %", "inside25": "active among occupied, 25 %",
+         "inside50": "active among occupied, 50 %", ALL: "all occupied (M-CONet)"}
+
+
+class Results:
+    """What `benchmarks.study` found; figures in percent."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.data, self.rows = data, data["rows"]
+
+    def values(self, row: str, figure: str, mode: str = STANDARD) -> list[float]:
+        """One figure for every seed, in the order of the seeds."""
+        return [100 * run["modes"][mode][figure] for _, run in sorted(self.rows[row]["seeds"].items())]
+
+    def mean(self, row: str, figure: str, mode: str = STANDARD) -> float:
+        """Over the seeds."""
+        values = self.values(row, figure, mode)
+        return sum(values) / len(values)
+
+    def cell(self, row: str, figure: str, mode: str = STANDARD) -> str:
+        """Mean and range."""
+        values = self.values(row, figure, mode)
+        return f"{self.mean(row, figure, mode):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+    def compare(self, row: str, other: str, figure: str = "miou") -> str:
+        """How `row` does against `other`, seed by seed."""
+        pairs = [a - b for (seed, _), a in zip(sorted(self.rows[row]["seeds"].items()), self.values(row, figure))
+                 for (theirs, _), b in zip(sorted(self.rows[other]["seeds"].items()), self.values(other, figure))
+                 if seed == theirs]
+        mean = sum(pairs) / len(pairs)
+        name = {"miou": "mIoU", "iou": "IoU"}[figure]
+        amount = f"{name} {mean:+.1f} points on average, {min(pairs):+.1f} to {max(pairs):+.1f} by seed"
+        if min(pairs) > 0:
+            return f"better in every seed ({amount})"
+        return f"{'worse' if max(pairs) < 0 else 'no difference that holds'} in every seed ({amount})"
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Markdown."""
+    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def fusion_section(results: Results) -> list[str]:
+    """OccFusion against the baselines."""
+    rows, costs = [], results.data["costs"]
+    there = [name for name in FUSION if name in results.rows]
+    for name in there:
+        price = costs[name]
+        gmacs, memory, seconds = price["gmacs"], price["memory"], price["seconds"]
+        rows.append([results.rows[name]["title"], results.cell(name, "iou"), results.cell(name, "miou"),
+                     *(f"{gmacs[part]:.2f}" for part in ("image branch", "fusion", "decoder", "refiner", "total")),
+                     f"{gmacs['parameters']:.2f}", f"{memory['fuser']:.0f}", f"{memory['all']:.0f}",
+                     f"{1e3 * seconds['fuser']:.0f}", f"{1e3 * seconds['total']:.0f}", f"{seconds['relative']:.2f}"])
+    head = ["fusion", "IoU %", "mIoU %", "image branch, GMACs", "fusion", "decoder", "refiner", "total",
+            "parameters, M", "peak memory of the fuser, MB", "of everything", "time of the fuser, ms", "of everything",
+            "relative"]
+    found = [f"- OccFusion against {results.rows[name]['title']}: {results.compare(REFERENCE, name)}; "
+             f"{results.compare(REFERENCE, name, 'iou')}." for name in there[1:]]
+    if "lift_splat" in costs:
+        ours, theirs = costs[REFERENCE], costs["lift_splat"]
+        found.append(f"- Fusion without depth takes {ours['gmacs']['fusion']:.2f} GMACs against "
+                     f"{theirs['gmacs']['fusion']:.2f} of lift-splat, its fuser {ours['memory']['fuser']:.0f} MB "
+                     f"against {theirs['memory']['fuser']:.0f} MB; the whole frame takes lift-splat "
+                     f"{theirs['seconds']['relative']:.2f} times as long.")
+    return ["## Fusion", "", *table(head, rows), "", *found, ""]
+
+
+def sampling_section(results: Results) -> list[str]:
+    """Pre-sampling and theta."""
+    there = [name for name in SAMPLING if name in results.rows]
+    titles = {REFERENCE: "both"}
+    rows = [[titles.get(name, results.rows[name]["title"]), results.cell(name, "iou"), results.cell(name, "miou")]
+            for name in there]
+    found = [f"- Both against {results.rows[name]['title']}: {results.compare(REFERENCE, name)}."
+             for name in there if name != REFERENCE]
+    thetas = {theta: name for theta, name in THETA.items() if name in results.rows}
+    costs = results.data["costs"]
+    numbers = [[str(theta), results.cell(name, "iou"), results.cell(name, "miou"),
+                f"{costs[name]['gmacs']['fusion']:.3f}", f"{1e3 * costs[name]['seconds']['fuser']:.0f}"]
+               for theta, name in thetas.items()]
+    found_theta = [f"- Theta 4 against {theta}: {results.compare(REFERENCE, name)}."
+                   for theta, name in thetas.items() if name != REFERENCE]
+    return ["## Pre-sampling", "",
+            "Farthest point sampling only: voxels with fewer than theta returns have fewer points, those without a",
+            "return none. Synthetic points only: theta synthetic points in every fused voxel, whatever the returns.",
+            "Neither: the first theta returns in sorted order, and nothing where there are fewer.", "",
+            *table(["points", "IoU %", "mIoU %"], rows), "", *found, "",
+            *table(["theta", "IoU %", "mIoU %", "fusion, GMACs", "time of the fuser, ms"], numbers), "",
+            *found_theta, ""]
+
+
+def refinement_section(results: Results) -> list[str]:
+    """Refinement modes of the reference."""
+    prices, reference = results.data["refinement"], results.rows[REFERENCE]["seeds"]
+    modes = [mode for mode in MODES if all(mode in run["modes"] for run in reference.values())]
+    full = prices[ALL]
+    rows = [[MODES[mode], str(prices[mode]["refined"]), results.cell(REFERENCE, "iou", mode),
+             results.cell(REFERENCE, "miou", mode),
+             f"{kept(results, mode):.1f}", f"{prices[mode]['gmacs']:.2f}",
+             f"{100 * prices[mode]['gmacs'] / full['gmacs']:.0f}", f"{1e3 * prices[mode]['seconds']:.0f}"]
+            for mode in modes]
+    share = prices[STANDARD]["gmacs"] / full["gmacs"]
+    met = kept(results, STANDARD) >= 100 * KEPT_GOAL and share < COST_GOAL
+    found = [f"- Active at 25 % keeps {kept(results, STANDARD):.1f} % of the mIoU of refining all at "
+             f"{100 * share:.0f} % of the refiner's multiply-adds and "
+             f"{100 * prices[STANDARD]['seconds'] / full['seconds']:.0f} % of its time; the goal (at least "
+             f"{100 * KEPT_GOAL:.0f} % at under {100 * COST_GOAL:.0f} %) is {'met' if met else 'missed'}."]
+    change = results.mean(REFERENCE, "miou", ALL) - results.mean(REFERENCE, "miou", NONE)
+    found.append(f"- Refining all changes mIoU by {change:+.1f} points against no refinement, on average.")
+    return ["## Refinement", "",
+            "The weights are the reference's; thresholds are fitted for each refinement. *All* refines every coarse",
+            "voxel of which a part is predicted occupied. The percentages are of the number of voxels that *all*",
+            "refines: *active* takes those of the highest entropy wherever they lie, as the robot does, *active among",
+            "occupied* only from those that *all* refines. The refiner is trained on the",
+            f"{results.data['train']['refined']} most uncertain voxels of each frame.", "",
+            *table(["refinement", "voxels refined, mean", "IoU %", "mIoU %", "of the mIoU of all, %", "refiner, GMACs",
+                    "of the GMACs of all, %", "time of the refiner, ms"], rows), "",
+            "![Accuracy against the cost of refinement](images/results_refinement.png)", "", *found, ""]
+
+
+def kept(results: Results, mode: str) -> float:
+    """Percent of the mIoU of refining all that a refinement of the reference has."""
+    return 100 * results.mean(REFERENCE, "miou", mode) / results.mean(REFERENCE, "miou", ALL)
+
+
+def active_section(results: Results) -> list[str]:
+    """Shares of active training."""
+    there = {share: name for share, name in ACTIVE.items() if name in results.rows}
+    rows = [[f"{share:.1f}" if share else "off", results.cell(name, "iou"), results.cell(name, "miou")]
+            for share, name in there.items()]
+    best = max(there, key=lambda share: results.mean(there[share], "miou"))
+    found = [f"- Share 0.7 against {share or 'off'}: {results.compare(REFERENCE, name)}."
+             for share, name in there.items() if name != REFERENCE]
+    if len(there) > 1:
+        found.append(f"- The best mean mIoU is that of {f'share {best}' if best else 'no active training'}; the paper "
+                     "reports its peak at 0.7.")
+    return ["## Active training", "",
+            "Share of each epoch's samples, hardest first, that is trained a second time. Optimiser steps are equal,",
+            "so a larger share means fewer epochs.", "", *table(["share", "IoU %", "mIoU %"], rows), "",
+            "![Accuracy by share of active training](images/results_active.png)", "", *found, ""]
+
+
+def sizes_section(results: Results) -> list[str]:
+    """Cost of the full-size configurations, counted."""
+    sizes = results.data["sizes"]
+    parts = ("image branch", "fusion", "decoder", "refiner", "total")
+    head = ["configuration", *(f"{part}, GMACs" for part in parts), "parameters, M", "voxels refined"]
+    rows = [[name, *(f"{size[part]:.1f}" for part in parts), f"{size['parameters']:.1f}", str(size["refined"])]
+            for name, size in sizes.items()]
+    return ["## Full-size configurations", "",
+            "The whole 512 x 512 x 40 grid, six cameras. `nano` is the shipped model. `base` (ResNet-50, 896 x 1600",
+            "pixels, wider) is for a GPU and was **not trained**: only its cost is given, counted without running it.",
+            "", *table(head, rows), ""]
+
+
+def method_section(results: Results) -> list[str]:
+    """How the figures came about."""
+    data = results.data
+    budget, train, drives = data["budget"], data["train"], data["drives"]
+    runs = sorted({len(row["seeds"]) for row in results.rows.values()})
+    number = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
+    frames = {use: budget[use] * data["frames_per_drive"] for use in drives}
+    seeds = {use: f"{first} to {last}" for use, (first, last) in drives.items()}
+    return ["## How this was measured", "",
+            "Made by `python -m benchmarks.study`; `python -m benchmarks.study --render` writes this page again from",
+            "[results.json](results.json).", "",
+            f"- Every row is trained from scratch, {number} times with seeds 0, 1, ... of weights, order and "
+            "augmentation; cells give the mean and, in brackets, the range.",
+            f"- The same for every row: {budget['steps']} optimiser steps of {train['batch']} frames (AdamW, one-cycle "
+            f"schedule, peak {train['learning_rate']:g}), on {frames['train']} frames of synthetic drives "
+            f"{seeds['train']}. The image backbone is frozen.",
+            "- This is a small budget on a small network: 51.2 m x 51.2 m around the vehicle (256 x 256 x 40 voxels of "
+            "0.2 m), a narrower decoder. Absolute figures are far below those of a full training; only differences "
+            "between rows mean something, and only where they hold in every seed.",
+            f"- Accuracy: OpenOccupancy's IoU and mIoU (over the classes present) on {frames['test']} frames of "
+            f"held-out drives {seeds['test']}, over the voxels that their sweeps observe, with thresholds fitted for "
+            f"each row on {frames['fit']} frames of other held-out drives {seeds['fit']}. Where nothing else is said, "
+            "active refinement of 25 %.",
+            "- Cameras only: no return enters anywhere; every coarse voxel is a query, with one point.",
+            "- GMACs: multiply-adds (half of the FLOPs that `torch.utils.flop_counter` counts) of convolutions and "
+            "matrix products for one frame with six cameras; bilinear sampling, softmax and scatter are not counted.",
+            "- Peak memory: rise of resident memory during a first forward pass in a fresh process, weights aside.",
+            f"- Time: median of {budget['repeats']} forward passes in float32 on {data['threads']} threads; *relative* "
+            "is the median ratio to the reference, the two taking turns.",
+            f"- Machine: {data['machine']}, no GPU. "
+            + ", ".join(f"{name} {number}" for name, number in data["versions"].items()) + ".", ""]
+
+
+def plot_refinement(results: Results, path: Path) -> None:
+    """mIoU against the refiner's multiply-adds."""
+    from matplotlib.figure import Figure
+
+    prices = results.data["refinement"]
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    lines = {"active": [NONE, *SHARES], "active among occupied": [NONE, "inside10", "inside25", "inside50", ALL]}
+    for label, modes in lines.items():
+        modes = [mode for mode in modes if mode in prices]
+        points = [(REFERENCE, mode) for mode in modes]
+        draw_range(axes, results, [prices[mode]["gmacs"] for mode in modes], points, label)
+    for mode in (NONE, ALL):
+        axes.annotate(MODES[mode], (prices[mode]["gmacs"], results.mean(REFERENCE, "miou", mode)), xytext=(0, 8),
+                      textcoords="offset points", ha="left" if mode == NONE else "right")
+    axes.axhline(KEPT_GOAL * results.mean(REFERENCE, "miou", ALL), color="grey", linestyle=":",
+                 label=f"{100 * KEPT_GOAL:.0f} % of refining all")
+    axes.set(xlabel="refiner, GMACs a frame", ylabel="mIoU, %")
+    axes.legend()
+    figure.savefig(path, dpi=100)
+
+
+def plot_active(results: Results, path: Path) -> None:
+    """mIoU by share of active training."""
+    from matplotlib.figure import Figure
+
+    there = {share: name for share, name in ACTIVE.items() if name in results.rows}
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    draw_range(axes, results, list(range(len(there))), [(name, STANDARD) for name in there.values()], "mean and range")
+    axes.set_xticks(range(len(there)), [f"{share:.1f}" if share else "off" for share in there])
+    axes.set(xlabel="share that is trained again", ylabel="mIoU, %")
+    axes.legend()
+    figure.savefig(path, dpi=100)
+
+
+def draw_range(axes: Any, results: Results, x: list[float], points: list[tuple[str, str]], label: str) -> None:
+    """A line through the means of (row, mode) points with bars from the least to the greatest seed."""
+    means = [results.mean(row, "miou", mode) for row, mode in points]
+    values = [results.values(row, "miou", mode) for row, mode in points]
+    bars = [[m - min(v) for m, v in zip(means, values)], [max(v) - m for m, v in zip(means, values)]]
+    axes.errorbar(x, means, bars, marker="o", capsize=3, label=label)
+
+
+def write_page(data: dict[str, Any], path: Path) -> None:
+    """Write the page at `path` and its plots in images/ beside it."""
+    results = Results(data)
+    images = path.parent / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    plot_refinement(results, images / "results_refinement.png")
+    plot_active(results, images / "results_active.png")
+    sections = (fusion_section, sampling_section, refinement_section, active_section, sizes_section, method_section)
+    lines = ["# Results", "", "What the parts of the method bring, measured on synthetic drives with one small budget",
+             "for every row. See the end of the page for how.", ""]
+    lines += [line for section in sections for line in section(results)]
+    path.write_text("\n".join(lines).rstrip() + "\n")

@@ -1,0 +1,62 @@
+"""What is compared: every row is a network and a way of training it, on one budget for all."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from models.augment import AugmentConfig
+from models.occfusion import ModelConfig
+from models.training_config import TrainConfig
+from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.presample.presampler import PresampleConfig
+
+REFERENCE = "reference"
+WINDOW = GridSpec((-25.6, -25.6, -5.0), 0.2, (256, 256, 40))
+"""The part of the grid that is trained and measured: 51.2 m x 51.2 m around the vehicle."""
+
+MODEL = ModelConfig(PresampleConfig(grid=WINDOW, fusion_queries=4096), bev=(48, 80, 128))
+# Cameras alone: no return says which voxels matter, so every coarse voxel is a query, with one point.
+CAMERA = replace(MODEL, presample=replace(MODEL.presample, use_lidar=False, points_per_voxel=1,
+                                          fusion_queries=WINDOW.coarse(4).num_voxels))
+# Every frame keeps its cameras, because rows are compared with cameras; few steps need a fast average of the weights.
+TRAIN = TrainConfig(window=0, batch=2, refined=1024, learning_rate=3e-3, ema=0.97, pictures=0, threads=2,
+                    augment=AugmentConfig(all_cameras=0.0, some_cameras=0.2, beams=0.1, sector=0.05))
+
+NONE, ALL = "none", "all"
+SHARES = {"active10": 0.10, "active25": 0.25, "active50": 0.50}
+INSIDE = {"inside10": 0.10, "inside25": 0.25, "inside50": 0.50}
+STANDARD = "active25"
+"""The refinement with which every row is measured."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network and its training.
+
+    Attributes:
+        title: for the page. model: the network. train: changes of `TRAIN`. modes: refinements to measure it with.
+    """
+
+    title: str
+    model: ModelConfig = MODEL
+    train: dict[str, Any] = field(default_factory=dict)
+    modes: tuple[str, ...] = (STANDARD,)
+
+
+def _presampled(**changes: Any) -> ModelConfig:
+    return replace(MODEL, presample=replace(MODEL.presample, **changes))
+
+
+ROWS = {
+    REFERENCE: Row("OccFusion: both, theta 4, active share 0.7", modes=(NONE, ALL, *SHARES, *INSIDE)),
+    "lift_splat": Row("depth-based baseline (lift-splat)", replace(MODEL, fusion="lift_splat")),
+    "lidar": Row("LiDAR only", replace(MODEL, fusion="lidar")),
+    "camera": Row("cameras only", CAMERA),
+    "sampling_none": Row("neither", _presampled(sampling="none")),
+    "sampling_fps": Row("farthest point sampling only", _presampled(sampling="fps")),
+    "sampling_synthetic": Row("synthetic points only", _presampled(sampling="synthetic")),
+    "theta2": Row("both, theta 2", _presampled(points_per_voxel=2)),
+    "theta8": Row("both, theta 8", _presampled(points_per_voxel=8)),
+    "active_off": Row("off", train={"active_share": 0.0}),
+    **{f"active{round(share * 100)}": Row(f"{share:.1f}", train={"active_share": share})
+       for share in (0.5, 0.6, 0.8, 0.9, 1.0)},
+}

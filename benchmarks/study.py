@@ -1,0 +1,248 @@
+"""Train and measure every row of the study, and write docs/results.md: `python -m benchmarks.study`.
+
+Every row is trained from scratch on the same frames, steps and thresholds; rows come before seeds, so a run that is
+stopped leaves whole tables. What is finished is kept in OUT and not made again.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from models.augment import AugmentConfig
+from models.calibrate import VALIDATION_SEED
+from models.checkpoint import load_checkpoint
+from models.data import PreparedFrame
+from models.occfusion import BASE, ModelConfig
+from models.prepare import FRAMES_PER_DRIVE
+from models.train import Trainer
+from occfusion_ros.core.errors import OccFusionError
+
+from . import cost
+from .accuracy import measure
+from .frames import window_frames
+from .page import RESULTS, write_page
+from .rows import REFERENCE, ROWS, STANDARD, TRAIN, Row
+
+COSTED = (REFERENCE, "lift_splat", "lidar", "camera", "theta2", "theta8")
+
+
+class StudyError(OccFusionError):
+    """The study cannot go on."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every row gets.
+
+    Attributes:
+        steps: optimiser steps. train, fit, test: synthetic drives to train on, to fit thresholds on, to measure on.
+        repeats: forward passes of which the median time is taken.
+    """
+
+    steps: int = 150
+    train: int = 24
+    fit: int = 2
+    test: int = 4
+    repeats: int = cost.REPEATS
+
+    def seeds(self) -> dict[str, range]:
+        """Seeds of the drives by use."""
+        first = {"train": TRAIN.first_seed, "fit": VALIDATION_SEED, "test": VALIDATION_SEED + self.fit}
+        return {use: range(seed, seed + getattr(self, use)) for use, seed in first.items()}
+
+
+QUICK = Budget(steps=2, train=1, fit=1, test=1, repeats=1)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Cut frames by use."""
+
+    train: list[Path]
+    fit: list[Path]
+    test: list[Path]
+
+
+def kept(path: Path, settings: dict[str, Any], make: Callable[[], Any]) -> Any:
+    """The result at `path` if it was made with the same settings (JSON values), else what `make` gives."""
+    settings = json.loads(json.dumps(settings))
+    if path.exists():
+        saved = json.loads(path.read_text())
+        if saved["settings"] == settings:
+            return saved["result"]
+    result = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"settings": settings, "result": result})
+    return result
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(partial, path)
+
+
+def train_and_measure(row: Row, seed: int, budget: Budget, frames: Frames, folder: Path) -> dict[str, Any]:
+    """Accuracy of a row by refinement, and the seconds that its training and measurement took."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    start = time.perf_counter()
+    Trainer(train_config(row, seed, budget), frames.train, folder, row.model).run()
+    trained = time.perf_counter()
+    model, _ = load_checkpoint(folder / "weights.safetensors")
+    fit, test = ([PreparedFrame.load(path) for path in paths] for paths in (frames.fit, frames.test))
+    modes = measure(model, fit, test, row.modes)
+    (folder / "state.pt").unlink()  # as large as the weights several times over
+    return {"modes": modes, "training": trained - start, "measuring": time.perf_counter() - trained}
+
+
+def train_config(row: Row, seed: int, budget: Budget) -> Any:
+    """Settings of the trainer for a row."""
+    return replace(TRAIN, steps=budget.steps, save_every=budget.steps, drives=budget.train, seed=seed, **row.train)
+
+
+def run_rows(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Path,
+             minutes: float) -> dict[str, dict[str, Any]]:
+    """Results by row and seed; begins no row after so many minutes."""
+    results: dict[str, dict[str, Any]] = {name: {} for name in names}
+    jobs = [(seed, name) for seed in range(seeds) for name in names]
+    end = time.monotonic() + 60 * minutes
+    bar = tqdm(jobs, "rows", unit="row")
+    for seed, name in bar:
+        row, path = ROWS[name], out / "rows" / f"{name}-{seed}.json"
+        bar.set_postfix_str(f"{name}, seed {seed}")
+        settings = {"model": asdict(row.model), "train": asdict(train_config(row, seed, budget)), "modes": row.modes,
+                    "budget": asdict(replace(budget, repeats=0))}
+        if time.monotonic() > end and not path.exists():
+            continue
+        make = partial(train_and_measure, row, seed, budget, frames, path.with_suffix(""))
+        try:
+            results[name][str(seed)] = kept(path, settings, make)
+        except Exception:  # one row must not cost the others their results
+            traceback.print_exc()
+            tqdm.write(f"{name}, seed {seed}: failed, left out", sys.stderr)
+    return {name: by_seed for name, by_seed in results.items() if by_seed}
+
+
+def measure_costs(names: list[str], refined: int, budget: Budget, out: Path) -> dict[str, Any]:
+    """Costs of the rows that differ in cost, each beside the reference."""
+    torch.set_num_threads(TRAIN.threads)
+    reference, costs = cost.Forward(ROWS[REFERENCE].model, refined), {}
+    for name in tqdm([name for name in COSTED if name in names], "costs", unit="row"):
+        config = ROWS[name].model
+
+        def make(name: str = name, config: ModelConfig = config) -> dict[str, Any]:
+            return {"gmacs": cost.count(config, refined, "cpu"), "memory": cost.peak_memory(name, refined),
+                    "seconds": cost.compare_times(reference, cost.Forward(config, refined), budget.repeats)}
+
+        settings = {"model": asdict(config), "refined": refined, "repeats": budget.repeats}
+        costs[name] = kept(out / "costs" / f"{name}.json", settings, make)
+    return costs
+
+
+def measure_refinement(modes: dict[str, Any], budget: Budget) -> dict[str, Any]:
+    """Cost of the refiner by mode, from the mean number of voxels that it refined."""
+    config, costs = ROWS[REFERENCE].model, {}
+    for mode, figures in tqdm(modes.items(), "refinements", unit="mode"):
+        count = round(figures["refined"])
+        gmacs = cost.count(config, count)["refiner"] if count else 0.0
+        costs[mode] = {"refined": count, "gmacs": gmacs, "seconds": cost.refiner_times(config, count, budget.repeats)}
+    return costs
+
+
+def averages(by_seed: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Mean over the seeds of every figure of every refinement."""
+    runs = [result["modes"] for result in by_seed.values()]
+    return {mode: {key: sum(run[mode][key] for run in runs) / len(runs) for key in runs[0][mode]} for mode in runs[0]}
+
+
+def processor() -> str:
+    """Name of the processor and its number of cores."""
+    try:
+        name = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text()).group(1)
+    except (OSError, AttributeError):
+        name = platform.processor() or platform.machine()
+    return f"{name.strip()}, {os.cpu_count()} cores"
+
+
+def study(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Path, minutes: float) -> dict[str, Any]:
+    """Everything that the page shows."""
+    rows = run_rows(names, seeds, budget, frames, out, minutes)
+    if REFERENCE not in rows:
+        raise StudyError(f"the {REFERENCE} row failed: without it there is nothing to compare with")
+    modes = averages(rows[REFERENCE])
+    nano = ModelConfig()
+    return {
+        "budget": asdict(budget), "drives": {use: [seeds.start, seeds.stop - 1] for use, seeds in
+                                             budget.seeds().items()},
+        "frames_per_drive": FRAMES_PER_DRIVE, "train": json.loads(json.dumps(asdict(TRAIN))),
+        "machine": processor(), "threads": TRAIN.threads,
+        "versions": {"Python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}},
+        "rows": {name: {"title": ROWS[name].title, "seeds": by_seed} for name, by_seed in rows.items()},
+        "costs": measure_costs(names, round(modes[STANDARD]["refined"]), budget, out),
+        "refinement": measure_refinement(modes, budget),
+        "sizes": {"nano": {"refined": nano.refine_budget, **cost.count(nano, nano.refine_budget)},
+                  "base": {"refined": BASE.refine_budget, **cost.count(BASE, BASE.refine_budget)}},
+    }
+
+
+def prepare(budget: Budget, frames: Path, validation: Path, out: Path, workers: int) -> Frames:
+    """The frames of the study."""
+    folders = {"train": (frames, AugmentConfig()), "fit": (validation, None), "test": (validation, None)}
+    return Frames(**{use: window_frames(folder, out / "window" / use, budget.seeds()[use], workers, augmentation)
+                     for use, (folder, augmentation) in folders.items()})
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("out/study"), help="folder for all that is kept (%(default)s)")
+    parser.add_argument("--page", type=Path, default=RESULTS, help="page to write (%(default)s), with its .json beside")
+    parser.add_argument("--frames", type=Path, help="prepared training frames, filled where needed (OUT/frames)")
+    parser.add_argument("--validation", type=Path, help="prepared held-out frames, likewise (OUT/validation)")
+    parser.add_argument("--seeds", type=int, default=3, help="repetitions of every row (%(default)s)")
+    parser.add_argument("--steps", type=int, default=Budget.steps, help="optimiser steps of a row (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no row after so many minutes")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW",
+                        help=f"only these, besides the reference: {', '.join(ROWS)}")
+    parser.add_argument("--workers", type=int, default=2, help="processes that prepare frames (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="two steps on one drive: to try the program, not to prove")
+    parser.add_argument("--render", action="store_true", help="only write the page again from its .json")
+    options = parser.parse_args(argv)
+    results = options.page.with_suffix(".json")
+    if options.seeds < 1 or options.steps < 1:
+        parser.error(f"seeds and steps must be at least 1, got {options.seeds} and {options.steps}")
+    try:
+        if not options.render:
+            budget = QUICK if options.quick else replace(Budget(), steps=options.steps)
+            frames = prepare(budget, options.frames or options.out / "frames",
+                             options.validation or options.out / "validation", options.out, options.workers)
+            names = [name for name in ROWS if name == REFERENCE or name in options.rows]
+            found = study(names, options.seeds, budget, frames, options.out, options.minutes)
+            results.parent.mkdir(parents=True, exist_ok=True)
+            write_json(results, found)
+        write_page(json.loads(results.read_text()), options.page)
+    except (OccFusionError, OSError, json.JSONDecodeError) as error:
+        parser.exit(2, f"study: {error}\n")
+    print(f"page: {options.page}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
