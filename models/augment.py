@@ -1,6 +1,6 @@
 """Random changes of training frames that keep points, calibration and truth consistent.
 
-`augment` is applied whenever a frame is drawn; `augment_images` when it is prepared, because image features are kept.
+`augment` is applied whenever a frame is drawn; `augment_images` when it is prepared, where image features are kept.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -191,6 +191,15 @@ def augment_images(images: torch.Tensor, image_from_grid: torch.Tensor, config: 
         changed.append(image)
         matrices.append(matrix)
     return torch.stack(changed), torch.stack(matrices)
+
+
+def augment_kept_images(frame: PreparedFrame, config: AugmentConfig, rng: np.random.Generator) -> PreparedFrame:
+    """`augment_images` of a frame that holds its images."""
+    if not len(frame.image_from_grid):
+        return frame
+    images, image_from_grid = augment_images(torch.from_numpy(frame.features[0]),
+                                             torch.from_numpy(frame.image_from_grid), config, rng)
+    return replace(frame, features=(images.numpy(),), image_from_grid=image_from_grid.numpy())
 
 
 def _draw_zoom(size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Training frames as they lie on disk, and what the network and the losses get of one.
 
-The image backbone is frozen while training, so its features are computed once for each frame and kept.
+Where the image backbone is frozen, its features are computed once for each frame and kept, else the images are.
 """
 
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
@@ -17,7 +18,6 @@ from occfusion_ros.core.labels import IGNORE, NUM_LABELS
 from occfusion_ros.presample.children import to_children
 from occfusion_ros.presample.presampler import FuserInputs, Presampler
 
-LEVELS = 3  # of backbone features
 UNSEEN = np.diag([0.0, 0, 0, 1]).astype(np.float32)  # a projection that puts every point behind the camera
 UNSEEN[2, 3] = -1
 
@@ -29,7 +29,7 @@ class PreparedFrame:
     Attributes:
         points: (P, 4) float32, metres and intensity.
         image_from_grid: (N, 4, 4) float32.
-        features: backbone features float16, (N, C, h, w) for each level.
+        features: backbone features float16, (N, C, h, w) for each level; or the images, one array (N, 3, h, w) uint8.
         semantics: (X, Y, Z) uint8, complete truth; what sensors could observe stands above what is known besides.
         observed: (X, Y, Z) bool, where `semantics` is what sensors could observe.
         grid: where `semantics` and `observed` lie.
@@ -52,6 +52,11 @@ class PreparedFrame:
                  voxel_size=self.grid.voxel_size, size=self.grid.size, **levels)
         os.replace(partial, path)
 
+    @property
+    def holds_images(self) -> bool:
+        """Whether `features` are the images."""
+        return self.features[0].dtype == np.uint8
+
     @staticmethod
     def load(path: Path) -> "PreparedFrame":
         """Read a file written by `save`."""
@@ -61,7 +66,8 @@ class PreparedFrame:
                 semantics = np.zeros(grid.num_voxels, np.uint8)
                 semantics[file["voxels"]] = file["labels"]
                 observed = np.unpackbits(file["observed"], count=grid.num_voxels).view(bool)
-                features = tuple(file[f"features{level}"] for level in range(LEVELS))
+                levels = sorted(name for name in file.files if name.startswith("features"))
+                features = tuple(file[name] for name in levels)
                 return PreparedFrame(file["points"], file["image_from_grid"], features, semantics.reshape(grid.size),
                                      observed.reshape(grid.size), grid)
         except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
@@ -112,7 +118,7 @@ def _drawn(rng: np.random.Generator, probability: float, like: torch.Tensor) -> 
 
 @dataclass(frozen=True)
 class Sample:
-    """One drawn frame: fuser inputs, backbone features (N, C, h, w) float32 and targets."""
+    """One drawn frame: fuser inputs, backbone features (N, C, h, w) float32 or images uint8, and targets."""
 
     inputs: FuserInputs
     features: list[torch.Tensor]
@@ -129,12 +135,12 @@ def make_sample(frame: PreparedFrame, presampler: Presampler, keep: float = 0.0,
     inputs = presampler.prepare_points(frame.points, unused, put(frame.image_from_grid))
     children, observed = (to_children(put(dense), presampler.config.coarse_factor)
                           for dense in (frame.semantics, frame.observed))
-    return Sample(inputs, [put(level).float() for level in frame.features],
-                  make_targets(children, observed, keep, rng))
+    features = [put(level) if frame.holds_images else put(level).float() for level in frame.features]
+    return Sample(inputs, features, make_targets(children, observed, keep, rng))
 
 
 def stack(samples: list[Sample]) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
-    """Batched arguments of `OccFusion.fuse` by name, and its backbone features (B * N, C, h, w).
+    """Batched arguments of `OccFusion.fuse` by name, and its backbone features (B * N, C, h, w), or images.
 
     N is the largest number of cameras of a sample; the others get cameras that see nothing, with features of 0.
     """
@@ -145,6 +151,11 @@ def stack(samples: list[Sample]) -> tuple[dict[str, torch.Tensor], list[torch.Te
     levels = [torch.cat([_filled(values, count, 0) for values in level])
               for level in zip(*(s.features for s in samples))]
     return batch, [level.contiguous(memory_format=torch.channels_last) for level in levels]
+
+
+def through_backbone(backbone: nn.Module, features: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Features of `stack` as they are; where the samples hold images, what the backbone makes of them."""
+    return backbone(features[0]) if features[0].dtype == torch.uint8 else features
 
 
 def _filled(values: torch.Tensor, count: int, filler: np.ndarray | int) -> torch.Tensor:

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.presample.presampler import PresampleConfig, Presampler
 
-from .augment import augment
+from .augment import augment, augment_kept_images
 from .data import PreparedFrame, Sample, make_sample
 from .training_config import TrainConfig
 
@@ -101,7 +102,14 @@ class BatchMaker:
     def sample(self, key: tuple[int, int], index: int, presampler: Presampler) -> Sample:
         """One augmented sample."""
         rng = self.rng(key, SAMPLES, index)
-        frame = augment(PreparedFrame.load(self.paths[index]), presampler.config.grid, self.train.augment, rng)
+        frame = PreparedFrame.load(self.paths[index])
+        if frame.holds_images != self.train.train_backbone:
+            held = "images" if frame.holds_images else "features of images"
+            raise DatasetError(f"{self.paths[index]} holds {held}, which does not fit train_backbone: "
+                               f"{self.train.train_backbone}; remove the file to have it made again")
+        if frame.holds_images:
+            frame = augment_kept_images(frame, self.train.augment, rng)
+        frame = augment(frame, presampler.config.grid, self.train.augment, rng)
         return make_sample(frame, presampler, self.train.unobserved_keep, rng)
 
     def rng(self, key: tuple[int, int], *purpose: int) -> np.random.Generator:

@@ -8,7 +8,7 @@ from occfusion_ros.core.labels import IGNORE, NUM_LABELS
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
 
-from .data import PreparedFrame, Sample, stack
+from .data import PreparedFrame, Sample, stack, through_backbone
 from .losses import occupancy_loss, semantic_loss
 from .occfusion import FuserOutput, OccFusion, entropy
 
@@ -36,9 +36,9 @@ class Objective(nn.Module):
         The first two are taken over every third voxel with a random start: the same in expectation at a third of the
         cost.
         """
-        batch, features = stack(samples)
         with torch.autocast(presampler.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            output = self.model.fuse(features, **batch)
+            batch, features = stack(samples)
+            output = self.model.fuse(through_backbone(self.model.backbone, features), **batch)
             refined, truth = self.refine_hardest(output, samples, presampler, batch["image_from_grid"].shape[1])
         auxiliary = output.auxiliary_loss
         rows = []

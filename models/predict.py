@@ -7,7 +7,7 @@ import torch
 from occfusion_ros.presample.children import child_voxels, describe_children, is_member
 from occfusion_ros.presample.presampler import Presampler
 
-from .data import PreparedFrame, make_sample, stack
+from .data import PreparedFrame, make_sample, stack, through_backbone
 from .occfusion import FuserOutput, OccFusion, entropy
 
 
@@ -33,7 +33,7 @@ def predict(model: OccFusion, frame: PreparedFrame, presampler: Presampler) -> P
     """Run the network on a prepared frame, whose truth lies on the presampler's grid."""
     sample = make_sample(frame, presampler)
     batch, features = stack([sample])
-    fuser = model.fuse(features, **batch)
+    fuser = model.fuse(through_backbone(model.backbone, features), **batch)
     parent = entropy(fuser.coarse[0]).topk(model.config.refine_budget).indices
     inputs, config = sample.inputs, presampler.config
     children = describe_children(parent, presampler, inputs.image_from_grid, inputs.returns).engine_inputs()

@@ -21,7 +21,6 @@ from .data import PreparedFrame
 
 FRAMES_PER_DRIVE = 4
 SPACING = 8  # one frame in eight (4 s): neighbours in time teach little
-RENDER_WIDTH = 704  # pixels: about the scale at which the network sees the images
 MIXED = "mixed"  # nuScenes' rig in three drives of four, the others in turn in the fourth
 
 
@@ -39,17 +38,20 @@ class Preparer:
     Args:
         config: of the network to be trained.
         augmentation: how images are changed, None for validation frames, which stay as they are.
+        keep_images: keep the images, unchanged, instead of their features.
     """
 
-    def __init__(self, config: PresampleConfig, augmentation: AugmentConfig | None) -> None:
-        self.backbone, self.presampler = EfficientNetLite0().eval(), Presampler(config)
+    def __init__(self, config: PresampleConfig, augmentation: AugmentConfig | None, keep_images: bool = False) -> None:
+        self.presampler, self.augmentation, self.keep_images = Presampler(config), augmentation, keep_images
+        self.backbone = EfficientNetLite0().eval()
         self.backbone.load_imagenet()
-        self.augmentation = augmentation
 
     def __call__(self, frame: SensorFrame, semantics: np.ndarray, observed: np.ndarray,
                  rng: np.random.Generator) -> PreparedFrame:
         """From a frame, its complete truth and where that is observed, both (X, Y, Z)."""
         images, image_from_grid = self.presampler.prepare_images(frame)
+        if self.keep_images:
+            return PreparedFrame(frame.points, image_from_grid.numpy(), (images.numpy(),), semantics, observed)
         if self.augmentation and len(image_from_grid):
             images, image_from_grid = augment_images(images, image_from_grid, self.augmentation, rng)
         features = tuple(level.numpy() for level in image_features(self.backbone, images))
@@ -62,12 +64,13 @@ def mixed_rig(names: list[str], seed: int) -> str:
 
 
 def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmentation: AugmentConfig | None,
-                  rig: str) -> int:
+                  rig: str, keep_images: bool = False) -> int:
     """Generate the missing frames of a synthetic drive; returns how many.
 
     Args:
         job: seed of the drive and a file for each of its frames.
-        config, augmentation: see `Preparer`; where images are changed, the rig is mounted differently in every drive.
+        config, augmentation, keep_images: see `Preparer`; with an augmentation every drive has its rig mounted
+            differently.
         rig: a name of `RIGS`, or "mixed".
     """
     from occfusion_ros.datasets.synthetic import SyntheticDrive
@@ -78,10 +81,9 @@ def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmenta
     seed, paths = job
     torch.set_num_threads(1)  # the workers are as many as the cores
     sensors = RIGS[mixed_rig(list(RIGS), seed) if rig == MIXED else rig]()
-    height, width = sensors.cameras[0].size
-    prepare = Preparer(config, augmentation)
-    drive = SyntheticDrive(seed, sensors, (round(height * RENDER_WIDTH / width), RENDER_WIDTH),
-                           jitter=augmentation is not None)
+    (height, width), rendered = sensors.cameras[0].size, config.image_size[1]  # about as the network sees them
+    prepare = Preparer(config, augmentation, keep_images)
+    drive = SyntheticDrive(seed, sensors, (round(height * rendered / width), rendered), jitter=augmentation is not None)
     missing = [(number, path) for number, path in enumerate(paths, start=1) if not path.exists()]
     for number, path in missing:
         index = number * SPACING
@@ -94,12 +96,13 @@ def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmenta
 
 
 def prepare_all(folder: Path, seeds: range, config: PresampleConfig, workers: int,
-                augmentation: AugmentConfig | None = None, rig: str = "nuscenes") -> list[Path]:
+                augmentation: AugmentConfig | None = None, rig: str = "nuscenes",
+                keep_images: bool = False) -> list[Path]:
     """Prepare every frame of the synthetic drives that is not there yet; with a progress bar.
 
     Args:
         folder: for the frames. seeds: of the drives. workers: processes.
-        config, augmentation, rig: see `prepare_drive`.
+        config, augmentation, rig, keep_images: see `prepare_drive`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(seed, [folder / f"{seed:06d}_{number}.npz" for number in range(FRAMES_PER_DRIVE)]) for seed in seeds]
@@ -107,20 +110,22 @@ def prepare_all(folder: Path, seeds: range, config: PresampleConfig, workers: in
     if missing:
         # A worker is replaced now and then: the worlds it has built fragment its memory.
         with get_context("spawn").Pool(workers, maxtasksperchild=8) as pool:
-            done = pool.imap_unordered(partial(prepare_drive, config=config, augmentation=augmentation, rig=rig),
-                                       missing)
+            work = partial(prepare_drive, config=config, augmentation=augmentation, rig=rig, keep_images=keep_images)
+            done = pool.imap_unordered(work, missing)
             for _ in tqdm(done, "preparing drives", len(missing), unit="drive"):
                 pass
     return [path for _, paths in jobs for path in paths]
 
 
 def prepare_root(folder: Path, root: Path, config: PresampleConfig, augmentation: AugmentConfig | None = None,
-                 occupancy: Path | None = None, scenes: list[str] | None = None) -> list[Path]:
+                 occupancy: Path | None = None, scenes: list[str] | None = None,
+                 keep_images: bool = False) -> list[Path]:
     """Prepare every sample of a data root that has an occupancy truth and is not there yet; with a progress bar.
 
     Args:
         root: in the nuScenes table format. occupancy: where the labels lie, if not there.
         scenes: names of the scenes to take, all by default.
+        config, augmentation, keep_images: see `Preparer`.
     """
     from occfusion_ros.core.errors import DatasetError
     from occfusion_ros.datasets.nuscenes import NuScenesReader
@@ -128,7 +133,7 @@ def prepare_root(folder: Path, root: Path, config: PresampleConfig, augmentation
     folder.mkdir(parents=True, exist_ok=True)
     reader = NuScenesReader(root, occupancy_root=occupancy)
     tokens = [token for scene in scenes or reader.scenes() for token in reader.samples(scene)]
-    prepare, paths = Preparer(config, augmentation), []
+    prepare, paths = Preparer(config, augmentation, keep_images), []
     for number, token in enumerate(tqdm(tokens, "preparing samples", unit="sample")):
         path = folder / f"{token}.npz"
         if not path.exists():

@@ -9,7 +9,6 @@ import argparse
 import os
 import sys
 from dataclasses import asdict, dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +29,13 @@ from .drawing import Batch, BatchMaker, windowed
 from .objective import Objective, class_weights
 from .occfusion import ModelConfig, OccFusion
 from .prepare import prepare_all, prepare_root
+from .processes import gathered, join_processes, pick_device
 from .training_config import TrainConfig, load_config
 from .training_log import TrainingLog, save_pictures
 
 PASSES = ("all", "hard")
 FREE_TO_CHANGE = ("frames", "save_every", "pictures", "device", "threads", "workers")  # when a run goes on
+BACKBONE_RATE = 0.1  # learning rate of a trained image backbone, relative to that of the rest
 WEIGHED = 32  # frames from which the class weights are counted
 
 
@@ -68,8 +69,9 @@ class Trainer:
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.threads)
         model = OccFusion(replace(model_config, presample=windowed(model_config.presample, config)))
+        check_fit(config, model)
         model.backbone.load_imagenet()
-        model.backbone.requires_grad_(False)
+        model.backbone.requires_grad_(config.train_backbone)
         self.model = model.to(self.device, memory_format=torch.channels_last)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
         some = [PreparedFrame.load(path) for path in paths[::max(1, len(paths) // WEIGHED)]]
@@ -79,10 +81,12 @@ class Trainer:
         self.maker = BatchMaker(config, model_config.presample, paths, self.device, self.rank, self.world)
         per_epoch = self.maker.steps(len(paths)) + self.maker.steps(self.hard_count)
         self.total_steps = config.steps or config.epochs * per_epoch
-        self.optimiser = torch.optim.AdamW([p for p in self.model.parameters() if p.requires_grad],
-                                           config.learning_rate, weight_decay=config.weight_decay)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, config.learning_rate, self.total_steps,
-                                                            pct_start=0.1)
+        groups = [{"params": [p for name, p in self.model.named_parameters() if not name.startswith("backbone.")]}]
+        if config.train_backbone:
+            groups.append({"params": list(self.model.backbone.parameters())})
+        rates = [config.learning_rate, config.learning_rate * BACKBONE_RATE][:len(groups)]
+        self.optimiser = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, rates, self.total_steps, pct_start=0.1)
         self.progress = Progress()
         self.log = None
 
@@ -193,34 +197,26 @@ class Trainer:
     def metadata(self) -> dict[str, Any]:
         """What the contract and the model card say of the training."""
         source = f"of {self.config.data}" if self.config.data else f"of {self.config.drives} synthetic drives"
-        return {"model_id": "nano", "train": asdict(self.config), "epoch": self.progress.epoch, "accuracy": {},
-                "trained_on": f"{len(self.paths)} frames {source}, {self.progress.epoch} epochs, {self.done} steps; "
-                              "image backbone: ImageNet weights, frozen"}
+        backbone = "trained on" if self.config.train_backbone else "frozen"
+        return {"model_id": self.config.name, "train": asdict(self.config), "epoch": self.progress.epoch,
+                "accuracy": {}, "trained_on": f"{len(self.paths)} frames {source}, {self.progress.epoch} epochs, "
+                f"{self.done} steps; image backbone: ImageNet weights, {backbone}"}
 
 
-def pick_device(name: str) -> torch.device:
-    """The device of this process; with `auto` its own GPU where there is one."""
-    kind = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    return torch.device(kind, int(os.environ.get("LOCAL_RANK", 0))) if kind == "cuda" else torch.device(kind)
-
-
-def gathered(values: torch.Tensor) -> torch.Tensor:
-    """(B, ...) of every process, one after the other: (processes * B, ...)."""
-    if not dist.is_initialized():
-        return values
-    parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, values)
-    return torch.cat(parts)
-
-
-def join_processes(device: str) -> None:
-    """Meet the other processes if torchrun started this one."""
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        own = pick_device(device)
-        if own.type == "cuda":
-            torch.cuda.set_device(own)
-        # Processes wait for each other while frames are prepared, which takes hours.
-        dist.init_process_group("nccl" if own.type == "cuda" else "gloo", timeout=timedelta(days=1))
+def check_fit(config: TrainConfig, model: OccFusion) -> None:
+    """Raise ContractError where the settings do not fit the network, which has the size of a window."""
+    strides, size = 2 ** (len(model.config.bev) - 1), model.config.coarse.size
+    if any(edge % strides for edge in size[:2]):
+        raise ContractError(f"window: expected a multiple of {strides} coarse voxels, got {size[0]} x {size[1]}")
+    if config.refined > model.config.coarse.num_voxels:
+        raise ContractError(f"refined: expected at most {model.config.coarse.num_voxels}, the voxels of a window, got "
+                            f"{config.refined}")
+    if model.config.fusion == "lift_splat" and config.window:
+        raise ContractError("window: lift_splat is tied to one place of its grid and needs window 0, got "
+                            f"{config.window}")
+    if model.config.backbone != "efficientnet_lite0" and not config.train_backbone:
+        raise ContractError("train_backbone: the features that are kept are those of efficientnet_lite0; "
+                            f"{model.config.backbone} must be trained")
 
 
 def prepare(config: TrainConfig, out: Path, model_config: ModelConfig) -> list[Path]:
@@ -230,10 +226,12 @@ def prepare(config: TrainConfig, out: Path, model_config: ModelConfig) -> list[P
         dist.barrier()
     if config.data:
         paths = prepare_root(folder, Path(config.data), model_config.presample, config.augment,
-                             Path(config.occupancy) if config.occupancy else None, list(config.scenes))
+                             Path(config.occupancy) if config.occupancy else None, list(config.scenes),
+                             config.train_backbone)
     else:
         seeds = range(config.first_seed, config.first_seed + config.drives)
-        paths = prepare_all(folder, seeds, model_config.presample, config.workers, config.augment, config.rig)
+        paths = prepare_all(folder, seeds, model_config.presample, config.workers, config.augment, config.rig,
+                            config.train_backbone)
     if dist.is_initialized() and dist.get_rank() == 0:
         dist.barrier()
     return paths

@@ -16,6 +16,7 @@ class TrainConfig:
     """Settings of a training run.
 
     Attributes:
+        name: of the model, which artefacts made of it carry.
         data: data root in the nuScenes format to train on; empty for synthetic drives.
         occupancy: where its occupancy labels lie; empty for `data` itself.
         scenes: names of its scenes to train on; empty for all.
@@ -36,6 +37,7 @@ class TrainConfig:
         weight_decay: of AdamW.
         clip: largest gradient norm.
         ema: decay of the averaged weights, which are the ones that are kept.
+        train_backbone: train the image backbone too, at a tenth of the rate, its batch norms as they are; for a GPU.
         refined: challenging voxels of each frame that are refined while training.
         precision: bf16 (mixed precision) or fp32.
         seed: of weights, order, windows and augmentation.
@@ -46,6 +48,7 @@ class TrainConfig:
         workers: processes that prepare frames.
     """
 
+    name: str = "nano"
     data: str = ""
     occupancy: str = ""
     scenes: tuple[str, ...] = ()
@@ -66,6 +69,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     clip: float = 10.0
     ema: float = 0.995
+    train_backbone: bool = False
     refined: int = 512
     precision: str = "bf16"
     seed: int = 0
@@ -149,8 +153,8 @@ def _converted(name: str, kind: Any, value: Any) -> Any:
         return float(value)
     if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as text
         return float(value)
-    if kind in (int, float, str) and type(value) is kind:
+    if kind in (int, float, str, bool) and type(value) is kind:
         return value
-    if kind not in (int, float, str) and isinstance(value, list):
+    if kind not in (int, float, str, bool) and isinstance(value, list):
         return tuple(value)
     raise ValueError(f"{name}: expected {getattr(kind, '__name__', kind)}, got {value!r}")

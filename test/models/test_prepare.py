@@ -80,6 +80,15 @@ def test_labelled_samples_of_a_data_root_are_prepared_as_they_are(labelled, tmp_
     assert torch.equal(torch.from_numpy(frame.features[0]), image_features(backbone, images)[0])
 
 
+def test_images_are_kept_where_the_backbone_is_to_be_trained(labelled, tmp_path):
+    root, reader, tokens = labelled
+    path, = prepare_root(tmp_path, root, CONFIG, AugmentConfig(images=1), keep_images=True)
+    frame = PreparedFrame.load(path)
+    images, image_from_grid = Presampler(CONFIG).prepare_images(reader.frame(tokens[1]))
+    assert frame.holds_images and np.array_equal(frame.features[0], images.numpy())
+    assert np.array_equal(frame.image_from_grid, image_from_grid.numpy())
+
+
 def test_a_data_root_without_labels_is_refused(tmp_path):
     TinyRoot(tmp_path / "root")
     with pytest.raises(DatasetError, match="no sample with an occupancy truth"):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,36 @@ def test_other_settings_do_not_go_on_with_a_run(paths, tmp_path):
         Trainer(TrainConfig(**SETTINGS, steps=2, clip=1.0), paths, tmp_path, CONFIG).run()
     Trainer(TrainConfig(**{**SETTINGS, "pictures": 0}, steps=1), paths, tmp_path, CONFIG).run()
     assert len(rows(tmp_path)) == 1
+
+
+def test_a_trained_backbone_learns_from_the_images_and_keeps_its_statistics(tmp_path):
+    paths = write_frames(tmp_path / "frames", 2, images=True)
+    config = TrainConfig(**{**SETTINGS, "window": 0}, steps=2, train_backbone=True)
+    trainer = Trainer(config, paths, tmp_path, CONFIG)
+    before = {name: value.clone() for name, value in trainer.model.backbone.state_dict().items()}
+    trainer.run()
+    changed = {name for name, value in trainer.model.backbone.state_dict().items()
+               if not torch.equal(value, before[name])}
+    assert {"_conv_stem.weight", "_blocks.10._depthwise_conv.weight"} < changed
+    assert not any("running" in name for name in changed)
+    rates = [group["max_lr"] for group in trainer.optimiser.param_groups]
+    assert rates == pytest.approx([config.learning_rate, config.learning_rate / 10])
+
+
+def test_frames_that_hold_the_wrong_thing_are_refused(paths, tmp_path):
+    with pytest.raises(DatasetError, match="holds features of images, which does not fit train_backbone: True"):
+        Trainer(TrainConfig(**SETTINGS, train_backbone=True), paths, tmp_path, CONFIG).run()
+
+
+@pytest.mark.parametrize(("settings", "model", "message"), [
+    ({"window": 5}, {}, "multiple of 2 coarse voxels, got 5 x 5"),
+    ({"refined": 1000}, {}, "refined: expected at most 640"),
+    ({}, {"fusion": "lift_splat"}, "lift_splat is tied"),
+    ({}, {"backbone": "resnet50"}, "resnet50 must be trained"),
+])
+def test_settings_that_do_not_fit_the_network_are_refused(paths, tmp_path, settings, model, message):
+    with pytest.raises(ContractError, match=message):
+        Trainer(TrainConfig(**{**SETTINGS, **settings}), paths, tmp_path, replace(CONFIG, **model))
 
 
 def test_pictures_show_observed_truth_complete_truth_and_prediction(paths, tmp_path):

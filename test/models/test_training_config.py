@@ -6,22 +6,17 @@ from pathlib import Path
 import pytest
 
 from models.augment import AugmentConfig
-from models.occfusion import ModelConfig
+from models.occfusion import BASE, ModelConfig
 from models.training_config import TrainConfig, load_config
 from occfusion_ros.core.errors import ContractError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "models/configs"
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_shipped_settings_load(path):
-    train, model = load_config(path)
-    assert isinstance(train, TrainConfig) and isinstance(model, ModelConfig)
-
-
-def test_the_shipped_model_is_the_default_network_trained_with_active_training():
-    train, model = load_config(CONFIGS / "nano.yaml")
-    assert model == ModelConfig() and train.active_share == 0.7
+@pytest.mark.parametrize(("name", "network"), [("nano", ModelConfig()), ("base", BASE)])
+def test_shipped_settings_are_of_the_network_of_their_name(name, network):
+    train, model = load_config(CONFIGS / f"{name}.yaml")
+    assert model == network and train.name == name and train.active_share == 0.7
 
 
 def test_values_come_from_the_file_and_changes_go_before_them(tmp_path):

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +40,18 @@ def make_frame(seed: int) -> PreparedFrame:
     return PreparedFrame(points, np.tile(np.eye(4, dtype=np.float32), (2, 1, 1)), features, semantics, observed, GRID)
 
 
-def write_frames(folder: Path, count: int = 4) -> list[Path]:
+def with_images(frame: PreparedFrame) -> PreparedFrame:
+    """The same frame holding random images instead of features."""
+    images = np.random.default_rng(0).integers(0, 255, (2, 3, *CONFIG.presample.image_size), np.uint8)
+    return replace(frame, features=(images,))
+
+
+def write_frames(folder: Path, count: int = 4, images: bool = False) -> list[Path]:
     """Prepared frames in `folder`."""
     folder.mkdir()
     for seed in range(count):
-        make_frame(seed).save(folder / f"{seed}.npz")
+        frame = make_frame(seed)
+        (with_images(frame) if images else frame).save(folder / f"{seed}.npz")
     return sorted(folder.glob("*.npz"))
 
 
