@@ -117,6 +117,15 @@ def prepare_all(folder: Path, seeds: range, config: PresampleConfig, workers: in
     return [path for _, paths in jobs for path in paths]
 
 
+def named_scenes(there: list[str], wanted: list[str] | None) -> list[str]:
+    """The scenes that are wanted, in the given order, a split replaced by those of its scenes that are there."""
+    from nuscenes.utils.splits import create_splits_scenes
+
+    splits = create_splits_scenes()
+    return [scene for name in wanted or there
+            for scene in ([scene for scene in splits[name] if scene in there] if name in splits else [name])]
+
+
 def prepare_root(folder: Path, root: Path, config: PresampleConfig, augmentation: AugmentConfig | None = None,
                  occupancy: Path | None = None, scenes: list[str] | None = None,
                  keep_images: bool = False) -> list[Path]:
@@ -124,7 +133,7 @@ def prepare_root(folder: Path, root: Path, config: PresampleConfig, augmentation
 
     Args:
         root: in the nuScenes table format. occupancy: where the labels lie, if not there.
-        scenes: names of the scenes to take, all by default.
+        scenes: names of the scenes to take, or of the devkit's splits (train, val, mini_train, ...); all by default.
         config, augmentation, keep_images: see `Preparer`.
     """
     from occfusion_ros.core.errors import DatasetError
@@ -132,7 +141,7 @@ def prepare_root(folder: Path, root: Path, config: PresampleConfig, augmentation
 
     folder.mkdir(parents=True, exist_ok=True)
     reader = NuScenesReader(root, occupancy_root=occupancy)
-    tokens = [token for scene in scenes or reader.scenes() for token in reader.samples(scene)]
+    tokens = [token for scene in named_scenes(reader.scenes(), scenes) for token in reader.samples(scene)]
     prepare, paths = Preparer(config, augmentation, keep_images), []
     for number, token in enumerate(tqdm(tokens, "preparing samples", unit="sample")):
         path = folder / f"{token}.npz"

@@ -104,19 +104,25 @@ class Trainer:
         """Train to the end from where the last saved state stands."""
         self.resume()
         self.log = TrainingLog(self.out, self.done) if self.rank == 0 else None
-        progress = self.progress
         with tqdm(total=self.total_steps, initial=self.done, unit="step", disable=self.rank > 0, mininterval=5) as bar:
             while self.done < self.total_steps:
-                rng = np.random.default_rng([self.config.seed, progress.epoch])
-                order, shuffle = rng.permutation(len(self.paths)), rng.permutation(self.hard_count)
-                if PASSES[progress.passing] == "all":
-                    self.train_pass(order, bar)
-                if self.done < self.total_steps:
-                    hardest = order[np.argsort(-np.array(progress.losses), kind="stable")[:self.hard_count]]
-                    self.train_pass(hardest[shuffle], bar)
-                if self.done < self.total_steps or not self.config.steps:
-                    progress.epoch, progress.losses = progress.epoch + 1, []
+                self.train_epoch(bar)
                 self.finish_epoch()
+        if self.log:
+            self.log.close()
+
+    def train_epoch(self, bar: tqdm) -> None:
+        """Train on every sample, then on the hardest ones again; from where the progress stands."""
+        progress = self.progress
+        rng = np.random.default_rng([self.config.seed, progress.epoch])
+        order, shuffle = rng.permutation(len(self.paths)), rng.permutation(self.hard_count)
+        if PASSES[progress.passing] == "all":
+            self.train_pass(order, bar)
+        if self.done < self.total_steps:
+            hardest = order[np.argsort(-np.array(progress.losses), kind="stable")[:self.hard_count]]
+            self.train_pass(hardest[shuffle], bar)
+        if self.done < self.total_steps or not self.config.steps:
+            progress.epoch, progress.losses = progress.epoch + 1, []
 
     def train_pass(self, order: np.ndarray, bar: tqdm) -> None:
         """Train on the samples in `order` from the step on that is next."""

@@ -19,7 +19,7 @@ class TrainConfig:
         name: of the model, which artefacts made of it carry.
         data: data root in the nuScenes format to train on; empty for synthetic drives.
         occupancy: where its occupancy labels lie; empty for `data` itself.
-        scenes: names of its scenes to train on; empty for all.
+        scenes: names of its scenes to train on, or of the devkit's splits (train, mini_train); empty for all.
         drives: synthetic drives to train on; each gives 4 frames.
         first_seed: seed of the first drive; drive i has seed first_seed + i.
         rig: sensors of the synthetic drives: nuscenes, van, or mixed (nuscenes in three drives of four).

@@ -49,6 +49,11 @@ class TrainingLog:
                 self.board.add_scalar(f"loss/{term}", value, step)
             self.board.add_scalar("learning_rate", learning_rate, step)
 
+    def close(self) -> None:
+        """Write what is still held back."""
+        if self.board:
+            self.board.close()
+
 
 def _tensorboard(folder: Path, first_step: int):  # -> SummaryWriter | None
     try:

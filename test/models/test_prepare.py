@@ -10,7 +10,7 @@ from models.augment import AugmentConfig
 from models.backbone import EfficientNetLite0
 from models.checkpoint import load_checkpoint
 from models.data import PreparedFrame
-from models.prepare import image_features, mixed_rig, prepare_drive, prepare_root
+from models.prepare import image_features, mixed_rig, named_scenes, prepare_drive, prepare_root
 from models.train import main
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
@@ -87,6 +87,13 @@ def test_images_are_kept_where_the_backbone_is_to_be_trained(labelled, tmp_path)
     images, image_from_grid = Presampler(CONFIG).prepare_images(reader.frame(tokens[1]))
     assert frame.holds_images and np.array_equal(frame.features[0], images.numpy())
     assert np.array_equal(frame.image_from_grid, image_from_grid.numpy())
+
+
+def test_scenes_are_named_one_by_one_or_by_split():
+    there = ["scene-0061", "scene-0553", "scene-0103", "scene-9999"]
+    assert named_scenes(there, None) == there
+    assert named_scenes(there, ["scene-9999", "mini_val"]) == ["scene-9999", "scene-0103"]
+    assert named_scenes(there, ["mini_train"]) == ["scene-0061", "scene-0553"]
 
 
 def test_a_data_root_without_labels_is_refused(tmp_path):
