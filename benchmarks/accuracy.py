@@ -16,6 +16,8 @@ from occfusion_ros.presample.presampler import Presampler
 
 from .rows import ALL, INSIDE, NONE, SHARES
 
+CHUNK = 512  # coarse voxels that are refined at once
+
 
 @dataclass
 class Scene:
@@ -61,13 +63,14 @@ def chosen_voxels(model: OccFusion, fuser: FuserOutput, mode: str) -> torch.Tens
 
 @torch.inference_mode()
 def refine(model: OccFusion, scene: Scene, mode: str, presampler: Presampler) -> Prediction:
-    """Refine a scene's voxels."""
+    """Refine a scene's voxels, a cacheful at a time."""
     parent = chosen_voxels(model, scene.fuser, mode)
-    inputs = scene.sample.inputs
-    children = describe_children(parent, presampler, inputs.image_from_grid, inputs.returns).engine_inputs()
-    refined = model.refine(scene.fuser, **{k: v[None] for k, v in children.items()},
-                           count=len(scene.sample.features[0]))
-    return Prediction(scene.fuser, refined[0], parent, scene.returned, scene.sample.targets.children)
+    inputs, refined = scene.sample.inputs, []
+    for part in parent.split(CHUNK):
+        children = describe_children(part, presampler, inputs.image_from_grid, inputs.returns).engine_inputs()
+        refined.append(model.refine(scene.fuser, **{k: v[None] for k, v in children.items()},
+                                    count=len(scene.sample.features[0]))[0])
+    return Prediction(scene.fuser, torch.cat(refined), parent, scene.returned, scene.sample.targets.children)
 
 
 def fit_occupancy(model: OccFusion, scenes: list[Scene]) -> float:

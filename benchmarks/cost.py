@@ -58,12 +58,13 @@ def macs(call: Callable[[], Any]) -> tuple[int, Any]:
     return counter.get_total_flops() // 2, result
 
 
-def count(config: ModelConfig, refined: int, device: str = "meta") -> dict[str, float]:
+def count(config: ModelConfig, refined: int) -> dict[str, float]:
     """GMACs of one frame by part, with `refined` coarse voxels refined, and parameters in millions.
 
-    On the `meta` device nothing is computed; what depends on values (lift-splat) needs "cpu". The image branch is
-    backbone and pyramid, and nothing where the network has no use for images.
+    Nothing is computed where that is possible (on the `meta` device). The image branch is backbone and pyramid, and
+    nothing where the network has no use for images.
     """
+    device = "cpu" if config.fusion == "lift_splat" else "meta"  # where pixels land depends on values
     batch, presampler = example(config)
     children = describe_children(torch.arange(refined), presampler, batch["image_from_grid"][0],
                                  torch.empty(0, dtype=torch.long)).engine_inputs()

@@ -54,7 +54,7 @@ class Budget:
         repeats: forward passes of which the median time is taken.
     """
 
-    steps: int = 150
+    steps: int = 120
     train: int = 24
     fit: int = 2
     test: int = 4
@@ -148,7 +148,7 @@ def measure_costs(names: list[str], refined: int, budget: Budget, out: Path) -> 
         config = ROWS[name].model
 
         def make(name: str = name, config: ModelConfig = config) -> dict[str, Any]:
-            return {"gmacs": cost.count(config, refined, "cpu"), "memory": cost.peak_memory(name, refined),
+            return {"gmacs": cost.count(config, refined), "memory": cost.peak_memory(name, refined),
                     "seconds": cost.compare_times(reference, cost.Forward(config, refined), budget.repeats)}
 
         settings = {"model": asdict(config), "refined": refined, "repeats": budget.repeats}

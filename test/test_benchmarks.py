@@ -122,7 +122,7 @@ def test_parts_of_a_network_are_counted():
     assert small["total"] == pytest.approx(sum(small[part] for part in parts))
     assert all(small[part] > 0 for part in small)
     assert cost.count(CONFIG, 80)["refiner"] == pytest.approx(2 * small["refiner"])
-    lift = cost.count(replace(CONFIG, fusion="lift_splat"), 40, "cpu")
+    lift = cost.count(replace(CONFIG, fusion="lift_splat"), 40)
     assert lift["fusion"] > small["fusion"] and lift["decoder"] == small["decoder"]
     # Published: 4.09 GMACs for 224 x 224 with the classifier's 2 million, so six images of the base configuration ...
     base, scale = cost.count(BASE, 1), 6 * 896 * 1600 / 224**2
