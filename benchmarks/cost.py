@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.occfusion import ModelConfig, OccFusion
+from models.occfusion import FuserOutput, ModelConfig, OccFusion
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
 
@@ -48,6 +48,13 @@ def example(config: ModelConfig, seed: int = 0) -> tuple[dict[str, torch.Tensor]
     return {**batch, "image_from_grid": image_from_grid[None]}, presampler
 
 
+def children_of(parents: torch.Tensor, batch: dict[str, torch.Tensor], presampler: Presampler) -> dict[str, Any]:
+    """Arguments of `refine` for the coarse voxels `parents` (K,), of which none holds a return; batch of one."""
+    nothing = torch.empty(0, dtype=torch.long)
+    children = describe_children(parents, presampler, batch["image_from_grid"][0], nothing)
+    return {name: value[None] for name, value in children.engine_inputs().items()}
+
+
 def macs(call: Callable[[], Any]) -> tuple[int, Any]:
     """Multiply-adds of convolutions and matrix products in `call`, and what it returns.
 
@@ -66,10 +73,9 @@ def count(config: ModelConfig, refined: int) -> dict[str, float]:
     """
     device = "cpu" if config.fusion == "lift_splat" else "meta"  # where pixels land depends on values
     batch, presampler = example(config)
-    children = describe_children(torch.arange(refined), presampler, batch["image_from_grid"][0],
-                                 torch.empty(0, dtype=torch.long)).engine_inputs()
+    children = children_of(torch.arange(refined), batch, presampler)
     batch = {name: value.to(device) for name, value in batch.items()}
-    children = {name: value[None].to(device) for name, value in children.items()}
+    children = {name: value.to(device) for name, value in children.items()}
     with torch.device(device), torch.inference_mode():
         model = OccFusion(config).eval()
         images = torch.zeros((CAMERAS, 3, *config.presample.image_size), dtype=torch.uint8)
@@ -96,9 +102,8 @@ class Forward:
         self.config, self.model = config, OccFusion(config).eval()
         self.batch, presampler = example(config)
         self.images = torch.zeros((CAMERAS, 3, *config.presample.image_size), dtype=torch.uint8)
-        children = describe_children(torch.arange(refined), presampler, self.batch["image_from_grid"][0],
-                                     torch.empty(0, dtype=torch.long)).engine_inputs()
-        self.children = {name: value[None] for name, value in children.items()}
+        parts = torch.arange(refined).split(ModelConfig.refine_budget)  # the pipeline refines so many at once
+        self.children = [children_of(part, self.batch, presampler) for part in parts]
 
     @torch.inference_mode()
     def __call__(self) -> dict[str, float]:
@@ -106,8 +111,13 @@ class Forward:
         times = {}
         features = self.timed(times, "image branch", self.see)
         fused = self.timed(times, "fuser", lambda: self.model.fuse(features, **self.batch))
-        self.timed(times, "refiner", lambda: self.model.refine(fused, **self.children, count=CAMERAS))
+        self.timed(times, "refiner", lambda: self.refine(fused))
         return times
+
+    def refine(self, fused: FuserOutput) -> None:
+        """Classify the children of all voxels that are to be refined."""
+        for part in self.children:
+            self.model.refine(fused, **part, count=CAMERAS)
 
     def see(self) -> list[torch.Tensor]:
         """Backbone features of the images."""
@@ -135,12 +145,18 @@ def compare_times(one: Forward, other: Forward, repeats: int = REPEATS) -> dict[
     return {**times, "total": total, "relative": relative}
 
 
-def refiner_times(config: ModelConfig, refined: int, repeats: int = REPEATS) -> float:
+@torch.inference_mode()
+def refiner_time(config: ModelConfig, refined: int, repeats: int = REPEATS) -> float:
     """Median seconds in which the refiner classifies the children of `refined` voxels."""
-    if not refined:
-        return 0.0
-    forward = Forward(config, refined)
-    return statistics.median(forward()["refiner"] for _ in range(repeats))
+    forward, times = Forward(config, refined), {}
+    size = config.presample.image_size
+    features = [torch.zeros(CAMERAS, channels, size[0] // stride, size[1] // stride)
+                for channels, stride in zip(forward.model.backbone.channels, (8, 16, 32))]
+    fused = forward.model.fuse(features, **forward.batch)
+    forward.refine(fused)
+    for number in range(repeats):
+        forward.timed(times, str(number), lambda: forward.refine(fused))
+    return statistics.median(times.values())
 
 
 def own_memory(field: str) -> int:

@@ -161,8 +161,9 @@ def measure_refinement(modes: dict[str, Any], budget: Budget) -> dict[str, Any]:
     config, costs = ROWS[REFERENCE].model, {}
     for mode, figures in tqdm(modes.items(), "refinements", unit="mode"):
         count = round(figures["refined"])
-        gmacs = cost.count(config, count)["refiner"] if count else 0.0
-        costs[mode] = {"refined": count, "gmacs": gmacs, "seconds": cost.refiner_times(config, count, budget.repeats)}
+        gmacs = cost.count(config, count)["refiner"]
+        costs[mode] = {"refined": count, "gmacs": gmacs,
+                       "seconds": cost.refiner_time(config, count, budget.repeats) if count else 0.0}
     return costs
 
 
