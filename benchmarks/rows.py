@@ -1,11 +1,12 @@
 """What is compared: every row is a network and a way of training it, on one budget for all."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from models.augment import AugmentConfig
 from models.occfusion import ModelConfig
-from models.training_config import TrainConfig
+from models.training_config import TrainConfig, load_config
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.presample.presampler import PresampleConfig
 
@@ -20,6 +21,9 @@ CAMERA = replace(MODEL, presample=replace(MODEL.presample, use_lidar=False, poin
 # Every frame keeps its cameras, because rows are compared with cameras; few steps need a fast average of the weights.
 TRAIN = TrainConfig(window=0, batch=2, refined=512, learning_rate=3e-3, ema=0.97, pictures=0, threads=2,
                     augment=AugmentConfig(all_cameras=0.0, some_cameras=0.2, beams=0.1, sector=0.05))
+
+NANO = ModelConfig()
+BASE = load_config(Path(__file__).resolve().parents[1] / "models/configs/base.yaml")[1]
 
 NONE, ALL = "none", "all"
 SHARES = {"active10": 0.10, "active25": 0.25, "active50": 0.50}

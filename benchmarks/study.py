@@ -27,7 +27,7 @@ from models.augment import AugmentConfig
 from models.calibrate import VALIDATION_SEED
 from models.checkpoint import load_checkpoint
 from models.data import PreparedFrame
-from models.occfusion import BASE, ModelConfig
+from models.occfusion import ModelConfig
 from models.prepare import FRAMES_PER_DRIVE
 from models.train import Trainer
 from occfusion_ros.core.errors import OccFusionError
@@ -36,7 +36,7 @@ from . import cost
 from .accuracy import measure
 from .frames import window_frames
 from .page import RESULTS, write_page
-from .rows import REFERENCE, ROWS, STANDARD, TRAIN, Row
+from .rows import BASE, NANO, REFERENCE, ROWS, STANDARD, TRAIN, Row
 
 COSTED = (REFERENCE, "lift_splat", "lidar", "camera", "theta2", "theta8")
 
@@ -159,10 +159,10 @@ def measure_costs(names: list[str], refined: int, budget: Budget, out: Path) -> 
 def measure_refinement(modes: dict[str, Any], budget: Budget) -> dict[str, Any]:
     """Cost of the refiner by mode, from the mean number of voxels that it refined."""
     config, costs = ROWS[REFERENCE].model, {}
+    for_one = cost.count(config, 1)["refiner"]
     for mode, figures in tqdm(modes.items(), "refinements", unit="mode"):
         count = round(figures["refined"])
-        gmacs = cost.count(config, count)["refiner"]
-        costs[mode] = {"refined": count, "gmacs": gmacs,
+        costs[mode] = {"refined": count, "gmacs": count * for_one,
                        "seconds": cost.refiner_time(config, count, budget.repeats) if count else 0.0}
     return costs
 
@@ -188,7 +188,6 @@ def study(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Pat
     if REFERENCE not in rows:
         raise StudyError(f"the {REFERENCE} row failed: without it there is nothing to compare with")
     modes = averages(rows[REFERENCE])
-    nano = ModelConfig()
     return {
         "budget": asdict(budget), "drives": {use: [seeds.start, seeds.stop - 1] for use, seeds in
                                              budget.seeds().items()},
@@ -198,8 +197,8 @@ def study(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Pat
         "rows": {name: {"title": ROWS[name].title, "seeds": by_seed} for name, by_seed in rows.items()},
         "costs": measure_costs(names, round(modes[STANDARD]["refined"]), budget, out),
         "refinement": measure_refinement(modes, budget),
-        "sizes": {"nano": {"refined": nano.refine_budget, **cost.count(nano, nano.refine_budget)},
-                  "base": {"refined": BASE.refine_budget, **cost.count(BASE, BASE.refine_budget)}},
+        "sizes": {name: {"refined": size.refine_budget, **cost.count(size, size.refine_budget)}
+                  for name, size in (("nano", NANO), ("base", BASE))},
     }
 
 

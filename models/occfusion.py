@@ -81,11 +81,6 @@ class FuserOutput:
     auxiliary_loss: torch.Tensor | None = None
 
 
-# The largest configuration meant for a GPU: OpenOccupancy's image size and backbone.
-BASE = ModelConfig(PresampleConfig(points_per_voxel=8, fusion_queries=16384, image_size=(896, 1600)),
-                   width=64, decoded=64, bev=(192, 320, 512), refine_budget=4096, backbone="resnet50")
-
-
 class OccFusion(nn.Module):
     """All parts of the network; `fuse` and `refine` are the two engines of an exported artefact."""
 

@@ -9,9 +9,9 @@ import torch
 
 from benchmarks import cost, frames, page, study
 from benchmarks.accuracy import chosen_voxels, occupied_voxels
-from benchmarks.rows import ALL, INSIDE, MODEL, NONE, REFERENCE, ROWS, SHARES
+from benchmarks.rows import ALL, BASE, INSIDE, MODEL, NONE, REFERENCE, ROWS, SHARES
 from models.data import PreparedFrame
-from models.occfusion import BASE, FuserOutput, ModelConfig, OccFusion, entropy
+from models.occfusion import FuserOutput, OccFusion, entropy
 from occfusion_ros.core.grid import GridSpec
 from small_model import CONFIG
 
@@ -127,7 +127,7 @@ def test_parts_of_a_network_are_counted():
     # Published: 4.09 GMACs for 224 x 224 with the classifier's 2 million, so six images of the base configuration ...
     base, scale = cost.count(BASE, 1), 6 * 896 * 1600 / 224**2
     assert base["image branch"] > 4.087 * scale
-    assert base["parameters"] > 23.5 and ModelConfig().backbone != BASE.backbone
+    assert base["parameters"] > 23.5
 
 
 def test_every_row_is_a_network_that_can_be_built():

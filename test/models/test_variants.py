@@ -1,16 +1,19 @@
 """The networks that OccFusion is compared with: same doors, geometry that can be checked by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from small_model import CONFIG
 
+import models
 from models.baseline import DEPTH_BINS, DEPTH_LOW, DEPTH_STEP, LiftSplatFusion, depth_loss
 from models.fusion import FusedPoints
-from models.occfusion import BASE, ModelConfig, OccFusion
+from models.occfusion import ModelConfig, OccFusion
 from models.resnet import ResNet50
+from models.training_config import load_config
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
@@ -197,7 +200,8 @@ def test_resnet50_takes_the_published_weights_and_refuses_others():
 
 
 def test_base_is_a_network_of_resnet50_features():
+    _, base = load_config(Path(models.__file__).parent / "configs/base.yaml")
     with torch.device("meta"):
-        model = OccFusion(BASE)
-    assert isinstance(model.backbone, ResNet50) and BASE.presample.image_size == (896, 1600)
+        model = OccFusion(base)
+    assert isinstance(model.backbone, ResNet50) and base.presample.image_size == (896, 1600)
     assert model.pyramid.lateral[2].in_channels == 2048
