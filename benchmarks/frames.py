@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from models.augment import AugmentConfig, transform
 from models.data import PreparedFrame
-from models.prepare import prepare_all
+from models.prepare import MIXED, prepare_all
 from occfusion_ros.presample.presampler import PresampleConfig
 
 from .rows import WINDOW
@@ -26,8 +26,9 @@ def window_frames(prepared: Path, cut_to: Path, seeds: range, workers: int,
     """Frames of the synthetic drives `seeds`, cut; `prepared` holds them whole and is filled where needed.
 
     Args:
-        augmentation: how images of training frames are changed, None for held-out frames.
+        augmentation: how images of training frames are changed, None for held-out frames, which are of one rig.
     """
-    paths = prepare_all(prepared, seeds, PresampleConfig(), workers, augmentation)
+    rig = MIXED if augmentation else "nuscenes"
+    paths = prepare_all(prepared, seeds, PresampleConfig(), workers, augmentation, rig)
     cut_to.mkdir(parents=True, exist_ok=True)
     return [cut(path, cut_to) for path in tqdm(paths, f"cutting to {cut_to.name}", unit="frame")]
