@@ -122,6 +122,14 @@ def make_contract(model: OccFusion, metadata: dict[str, Any], checkpoint: Path, 
                             f"got {sorted(metadata)}") from error
 
 
+def check_is_method(checkpoint: Path, config: ModelConfig) -> None:
+    """Refuse networks that only exist to compare with: the contract cannot tell the robot how to feed them."""
+    variant = {"fusion": config.fusion, "sampling": config.presample.sampling, "use_lidar": config.presample.use_lidar}
+    wrong = {name: value for name, value in variant.items() if value not in ("point", "both", True)}
+    if wrong:
+        raise ContractError(f"{checkpoint}: expected fusion point, sampling both and use_lidar true, got {wrong}")
+
+
 def export(checkpoint: Path, out: Path, data: Path | None, frames: int) -> list[Comparison]:
     """Export, compare, and only then replace what is in `out`.
 
@@ -131,6 +139,7 @@ def export(checkpoint: Path, out: Path, data: Path | None, frames: int) -> list[
     import yaml
 
     model, metadata = load_checkpoint(checkpoint)
+    check_is_method(checkpoint, model.config)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as partial:
         folder = Path(partial)

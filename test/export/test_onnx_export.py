@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import small_model
 from export import onnx as exporter
 from export.parity import Comparison, compare, parity_report
 from models.checkpoint import save_checkpoint
+from models.occfusion import OccFusion
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.runtime.artefact import load_artefact
@@ -95,6 +97,18 @@ def test_an_export_replaces_its_own_files_and_leaves_others(quick_export, tmp_pa
     quick_export(1.0)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(["README.md", *exporter.FILES])
     assert load_artefact(tmp_path / "out").contract.model_id == "small"
+
+
+@pytest.mark.parametrize("config", [
+    replace(small_model.CONFIG, fusion="lidar"), replace(small_model.CONFIG, fusion="lift_splat"),
+    replace(small_model.CONFIG, presample=replace(small_model.CONFIG.presample, sampling="fps")),
+    replace(small_model.CONFIG, presample=replace(small_model.CONFIG.presample, use_lidar=False))])
+def test_networks_to_compare_with_are_refused(config, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_checkpoint(path, OccFusion(config), {"model_id": "other", "trained_on": "nothing", "accuracy": {}})
+    with pytest.raises(ContractError, match="expected fusion point, sampling both and use_lidar true, got {"):
+        exporter.export(path, tmp_path / "out", None, 1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_checkpoint_without_its_story_is_refused(tmp_path, small_artefact):
