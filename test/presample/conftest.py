@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from occfusion_ros.core.frames import CameraImage, SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.presample.presampler import PresampleConfig
+
+settings.register_profile("no deadline", deadline=None)  # a busy machine is no reason to fail
+settings.load_profile("no deadline")
 
 FORWARD = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # optical axes of a camera that looks along y
 
