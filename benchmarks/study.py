@@ -5,6 +5,7 @@ stopped leaves whole tables. What is finished is kept in OUT and not made again.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -28,15 +29,16 @@ from models.calibrate import VALIDATION_SEED
 from models.checkpoint import load_checkpoint
 from models.data import PreparedFrame
 from models.occfusion import ModelConfig
-from models.prepare import FRAMES_PER_DRIVE
-from models.train import Trainer
+from models.prepare import FRAMES_PER_DRIVE, prepare_all
+from models.training_config import TrainConfig
 from occfusion_ros.core.errors import OccFusionError
 
 from . import cost
 from .accuracy import measure
 from .frames import window_frames
 from .page import RESULTS, write_page
-from .rows import BASE, NANO, REFERENCE, ROWS, STANDARD, TRAIN, Row
+from .rows import BASE, EVERY_MODE, NANO, REFERENCE, ROWS, SHIPPED, STANDARD, TRAIN, Row
+from .training import train, train_config
 
 COSTED = (REFERENCE, "lift_splat", "lidar", "camera", "theta2", "theta8")
 
@@ -98,23 +100,21 @@ def write_json(path: Path, value: Any) -> None:
     os.replace(partial, path)
 
 
-def train_and_measure(row: Row, seed: int, budget: Budget, frames: Frames, folder: Path) -> dict[str, Any]:
-    """Accuracy of a row by refinement, and the seconds that its training and measurement took."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    start = time.perf_counter()
-    Trainer(train_config(row, seed, budget), frames.train, folder, row.model).run()
-    trained = time.perf_counter()
-    model, _ = load_checkpoint(folder / "weights.safetensors")
-    fit, test = ([PreparedFrame.load(path) for path in paths] for paths in (frames.fit, frames.test))
-    modes = measure(model, fit, test, row.modes)
-    (folder / "state.pt").unlink()  # as large as the weights several times over
-    return {"modes": modes, "training": trained - start, "measuring": time.perf_counter() - trained}
+def train_and_measure(row: Row, config: TrainConfig, frames: Frames, path: Path, settings: dict[str, Any]) -> Any:
+    """Accuracy of a row by refinement; weights beside `path` that were trained alike are measured as they are."""
+    folder = path.with_suffix("")
+    weights = folder / "weights.safetensors"
+    if not (weights.exists() and path.exists() and alike(json.loads(path.read_text())["settings"], settings)):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        train(row, config, frames.train, folder)
+    fit, test = ([PreparedFrame.load(frame) for frame in paths] for paths in (frames.fit, frames.test))
+    return {"modes": measure(load_checkpoint(weights)[0], fit, test, row.modes)}
 
 
-def train_config(row: Row, seed: int, budget: Budget) -> Any:
-    """Settings of the trainer for a row."""
-    return replace(TRAIN, steps=budget.steps, save_every=budget.steps, drives=budget.train, seed=seed, **row.train)
+def alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two settings (JSON values) differ in how is measured at most."""
+    return {**one, "modes": None} == {**json.loads(json.dumps(other)), "modes": None}
 
 
 def run_rows(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Path,
@@ -127,11 +127,12 @@ def run_rows(names: list[str], seeds: int, budget: Budget, frames: Frames, out: 
     for seed, name in bar:
         row, path = ROWS[name], out / "rows" / f"{name}-{seed}.json"
         bar.set_postfix_str(f"{name}, seed {seed}")
-        settings = {"model": asdict(row.model), "train": asdict(train_config(row, seed, budget)), "modes": row.modes,
+        config = train_config(row, seed, budget.steps, budget.train)
+        settings = {"model": asdict(row.model), "train": asdict(config), "modes": row.modes,
                     "budget": asdict(replace(budget, repeats=0))}
         if time.monotonic() > end and not path.exists():
             continue
-        make = partial(train_and_measure, row, seed, budget, frames, path.with_suffix(""))
+        make = partial(train_and_measure, row, config, frames, path, settings)
         try:
             results[name][str(seed)] = kept(path, settings, make)
         except Exception:  # one row must not cost the others their results
@@ -156,10 +157,9 @@ def measure_costs(names: list[str], refined: int, budget: Budget, out: Path) -> 
     return costs
 
 
-def measure_refinement(modes: dict[str, Any], budget: Budget) -> dict[str, Any]:
+def measure_refinement(config: ModelConfig, modes: dict[str, Any], budget: Budget) -> dict[str, Any]:
     """Cost of the refiner by mode, from the mean number of voxels that it refined."""
-    config, costs = ROWS[REFERENCE].model, {}
-    for_one = cost.count(config, 1)["refiner"]
+    costs, for_one = {}, cost.count(config, 1)["refiner"]
     for mode, figures in tqdm(modes.items(), "refinements", unit="mode"):
         count = round(figures["refined"])
         costs[mode] = {"refined": count, "gmacs": count * for_one,
@@ -171,6 +171,23 @@ def averages(by_seed: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Mean over the seeds of every figure of every refinement."""
     runs = [result["modes"] for result in by_seed.values()]
     return {mode: {key: sum(run[mode][key] for run in runs) / len(runs) for key in runs[0][mode]} for mode in runs[0]}
+
+
+def measure_shipped(weights: Path, validation: Path, budget: Budget, out: Path, workers: int) -> dict[str, Any]:
+    """A trained network on the whole held-out frames, in the form of a row."""
+    model, metadata = load_checkpoint(weights)
+
+    def make() -> dict[str, Any]:
+        fit, test = ([PreparedFrame.load(path) for path in prepare_all(validation, budget.seeds()[use],
+                                                                       model.config.presample, workers)]
+                     for use in ("fit", "test"))
+        modes = measure(model, fit, test, EVERY_MODE)
+        return {"modes": modes, "costs": measure_refinement(model.config, modes, budget)}
+
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    found = kept(out / "shipped.json", {"weights": digest, "budget": asdict(budget), "modes": EVERY_MODE}, make)
+    return {"row": {"title": f"{metadata['model_id']}: {metadata['trained_on']}", "seeds": {"0": {
+        "modes": found["modes"]}}}, "costs": found["costs"]}
 
 
 def processor() -> str:
@@ -187,7 +204,7 @@ def study(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Pat
     rows = run_rows(names, seeds, budget, frames, out, minutes)
     if REFERENCE not in rows:
         raise StudyError(f"the {REFERENCE} row failed: without it there is nothing to compare with")
-    modes = averages(rows[REFERENCE])
+    modes = {name: averages(by_seed) for name, by_seed in rows.items()}
     return {
         "budget": asdict(budget), "drives": {use: [seeds.start, seeds.stop - 1] for use, seeds in
                                              budget.seeds().items()},
@@ -195,8 +212,9 @@ def study(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Pat
         "machine": processor(), "threads": TRAIN.threads,
         "versions": {"Python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}},
         "rows": {name: {"title": ROWS[name].title, "seeds": by_seed} for name, by_seed in rows.items()},
-        "costs": measure_costs(names, round(modes[STANDARD]["refined"]), budget, out),
-        "refinement": measure_refinement(modes, budget),
+        "costs": measure_costs(names, round(modes[REFERENCE][STANDARD]["refined"]), budget, out),
+        "refinement": {name: measure_refinement(ROWS[name].model, figures, budget)
+                       for name, figures in modes.items() if set(EVERY_MODE) <= set(figures)},
         "sizes": {name: {"refined": size.refine_budget, **cost.count(size, size.refine_budget)}
                   for name, size in (("nano", NANO), ("base", BASE))},
     }
@@ -216,6 +234,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--page", type=Path, default=RESULTS, help="page to write (%(default)s), with its .json beside")
     parser.add_argument("--frames", type=Path, help="prepared training frames, filled where needed (OUT/frames)")
     parser.add_argument("--validation", type=Path, help="prepared held-out frames, likewise (OUT/validation)")
+    parser.add_argument("--weights", type=Path, help="trained network whose refinement is measured besides")
     parser.add_argument("--seeds", type=int, default=3, help="repetitions of every row (%(default)s)")
     parser.add_argument("--steps", type=int, default=Budget.steps, help="optimiser steps of a row (%(default)s)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no row after so many minutes")
@@ -235,6 +254,10 @@ def main(argv: list[str] | None = None) -> int:
                              options.validation or options.out / "validation", options.out, options.workers)
             names = [name for name in ROWS if name == REFERENCE or name in options.rows]
             found = study(names, options.seeds, budget, frames, options.out, options.minutes)
+            if options.weights:
+                shipped = measure_shipped(options.weights, options.validation or options.out / "validation", budget,
+                                          options.out, options.workers)
+                found["rows"][SHIPPED], found["refinement"][SHIPPED] = shipped["row"], shipped["costs"]
             results.parent.mkdir(parents=True, exist_ok=True)
             write_json(results, found)
         write_page(json.loads(results.read_text()), options.page)

@@ -56,12 +56,16 @@ class Objective(nn.Module):
     def refine_hardest(self, output: FuserOutput, samples: list[Sample], presampler: Presampler,
                        count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (B, K, 64, 17) and truth (B, K, 64) of the children of the most uncertain voxels; `count` cameras."""
-        parents = entropy(output.coarse.detach()).topk(self.budget, dim=1).indices
+        parents = self.chosen(output)
         children = [describe_children(p, presampler, s.inputs.image_from_grid, s.inputs.returns).engine_inputs()
                     for p, s in zip(parents, samples)]
         batch = {name: torch.stack([c[name] for c in children]) for name in children[0]}
         logits = self.model.refine(output, **batch, count=count)
         return logits, torch.stack([s.targets.children[p] for p, s in zip(parents, samples)])
+
+    def chosen(self, output: FuserOutput) -> torch.Tensor:
+        """(B, K) coarse voxels that are refined: the most uncertain."""
+        return entropy(output.coarse.detach()).topk(self.budget, dim=1).indices
 
 
 def class_weights(frames: list[PreparedFrame]) -> torch.Tensor:

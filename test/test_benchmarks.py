@@ -10,6 +10,7 @@ import torch
 from benchmarks import cost, frames, page, study
 from benchmarks.accuracy import chosen_voxels, occupied_voxels
 from benchmarks.rows import ALL, BASE, INSIDE, MODEL, NONE, REFERENCE, ROWS, SHARES
+from benchmarks.training import OccupiedObjective, train_config
 from models.data import PreparedFrame
 from models.occfusion import FuserOutput, OccFusion, entropy
 from occfusion_ros.core.grid import GridSpec
@@ -48,7 +49,7 @@ def quick_page(tmp_path_factory):
     arguments = ["--quick", "--seeds", "1", "--rows", "lidar", "--out", str(folder), "--page", str(folder / "page.md")]
     assert study.main(arguments) == 0
     first = json.loads((folder / "page.json").read_text())
-    patch.setattr(study, "Trainer", None)  # nothing may be trained again
+    patch.setattr(study, "train", None)  # nothing may be trained again
     assert study.main(arguments) == 0
     patch.undo()
     return folder, first, json.loads((folder / "page.json").read_text())
@@ -110,6 +111,23 @@ def test_refinement_chooses_as_many_voxels_as_it_says():
     assert set(inside.tolist()) == {100 + i for i in uncertainty[100:300].topk(20).indices.tolist()}
 
 
+def test_m_conet_trains_its_refiner_on_occupied_voxels():
+    torch.manual_seed(0)
+    objective = OccupiedObjective(OccFusion(CONFIG), torch.ones(17), 40, "fp32")
+    coarse = torch.zeros(1, CONFIG.coarse.num_voxels, 17)
+    coarse[..., 0] = 1
+    coarse[0, 500:600, 4] = 2
+    output = FuserOutput(coarse, torch.empty(0), torch.empty(0), torch.empty(0))
+    one, other = (set(objective.chosen(output)[0].tolist()) for _ in range(2))
+    assert len(one) == 40 and one | other <= set(range(500, 600)) and one != other
+
+
+def test_weights_are_measured_again_but_not_trained_again_for_another_refinement():
+    settings = {"train": {"steps": 1}, "modes": ["none"]}
+    assert study.alike(settings, {**settings, "modes": ("none", "all")})
+    assert not study.alike(settings, {**settings, "train": {"steps": 2}})
+
+
 def test_multiply_adds_of_known_layers():
     layer, image = torch.nn.Conv2d(3, 5, 3, padding=1), torch.zeros(1, 3, 8, 10)
     assert cost.macs(lambda: layer(image))[0] == 8 * 10 * 3 * 5 * 9
@@ -134,4 +152,4 @@ def test_every_row_is_a_network_that_can_be_built():
     for row in ROWS.values():
         with torch.device("meta"):
             OccFusion(row.model)
-        study.train_config(row, 0, study.Budget())
+        assert train_config(row, 3, 100, 5).seed == 3
