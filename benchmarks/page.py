@@ -231,7 +231,7 @@ def method_section(results: Results) -> list[str]:
             "- Peak memory: rise of resident memory during a first forward pass in a fresh process, weights aside.",
             f"- Time: median of {budget['repeats']} forward passes in float32 on {data['threads']} threads; *relative* "
             "is the median ratio to the reference, the two taking turns.",
-            f"- Machine: {data['machine']}, no GPU. "
+            f"- Machine: {data['machine']}, no GPU, load average {data['load']} before the times were taken. "
             + ", ".join(f"{name} {number}" for name, number in data["versions"].items()) + ".", ""]
 
 

@@ -209,7 +209,7 @@ def study(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Pat
         "budget": asdict(budget), "drives": {use: [seeds.start, seeds.stop - 1] for use, seeds in
                                              budget.seeds().items()},
         "frames_per_drive": FRAMES_PER_DRIVE, "train": json.loads(json.dumps(asdict(TRAIN))),
-        "machine": processor(), "threads": TRAIN.threads,
+        "machine": processor(), "threads": TRAIN.threads, "load": round(os.getloadavg()[0], 1),
         "versions": {"Python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}},
         "rows": {name: {"title": ROWS[name].title, "seeds": by_seed} for name, by_seed in rows.items()},
         "costs": measure_costs(names, round(modes[REFERENCE][STANDARD]["refined"]), budget, out),
