@@ -23,7 +23,7 @@ from occfusion_ros.core.errors import ContractError, OccFusionError
 from occfusion_ros.presample.presampler import Presampler
 
 from .augment import crop
-from .checkpoint import load_torch, save_checkpoint, save_torch
+from .checkpoint import load_checkpoint, load_torch, save_checkpoint, save_torch
 from .data import PreparedFrame
 from .drawing import Batch, BatchMaker, windowed
 from .objective import Objective, class_weights
@@ -72,6 +72,9 @@ class Trainer:
         check_fit(config, model)
         model.backbone.load_imagenet()
         model.backbone.requires_grad_(config.train_backbone)
+        self.before = start_from(model, Path(config.init)) if config.init else ""
+        for part in config.frozen:
+            getattr(model, part).requires_grad_(False)
         self.model = model.to(self.device, memory_format=torch.channels_last)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
         some = [PreparedFrame.load(path) for path in paths[::max(1, len(paths) // WEIGHED)]]
@@ -130,7 +133,8 @@ class Trainer:
         name = PASSES[progress.passing]
         bar.set_description(f"epoch {progress.epoch + 1} {name}")
         self.model.train()
-        self.model.backbone.eval()
+        for part in ("backbone", *self.config.frozen):
+            getattr(self.model, part).eval()
         for batch in self.maker.batches((progress.epoch, progress.passing), order, progress.step):
             rate = self.schedule.get_last_lr()[0]
             terms = self.step(batch)
@@ -204,13 +208,30 @@ class Trainer:
         """What the contract and the model card say of the training."""
         source = f"of {self.config.data}" if self.config.data else f"of {self.config.drives} synthetic drives"
         backbone = "trained on" if self.config.train_backbone else "frozen"
+        trained_on = (f"{len(self.paths)} frames {source}, {self.progress.epoch} epochs, {self.done} steps; "
+                      f"image backbone: ImageNet weights, {backbone}")
+        if self.config.frozen:
+            trained_on += f"; {', '.join(self.config.frozen)} frozen"
         return {"model_id": self.config.name, "train": asdict(self.config), "epoch": self.progress.epoch,
-                "accuracy": {}, "trained_on": f"{len(self.paths)} frames {source}, {self.progress.epoch} epochs, "
-                f"{self.done} steps; image backbone: ImageNet weights, {backbone}"}
+                "accuracy": {}, "trained_on": f"{self.before}; then {trained_on}" if self.before else trained_on}
+
+
+def start_from(model: OccFusion, path: Path) -> str:
+    """Load the weights of another run into `model`, which may have another grid; returns what they were trained on."""
+    try:
+        other, metadata = load_checkpoint(path)
+        model.load_state_dict(other.state_dict())
+    except RuntimeError as error:
+        raise ContractError(f"init: {path} is of another network: {error!s:.300}") from error
+    return metadata["trained_on"]
 
 
 def check_fit(config: TrainConfig, model: OccFusion) -> None:
     """Raise ContractError where the settings do not fit the network, which has the size of a window."""
+    unknown = set(config.frozen) - {name for name, _ in model.named_children()}
+    if unknown:
+        raise ContractError(f"frozen: expected some of {', '.join(name for name, _ in model.named_children())}, got "
+                            f"{', '.join(sorted(unknown))}")
     strides, size = 2 ** (len(model.config.bev) - 1), model.config.coarse.size
     if any(edge % strides for edge in size[:2]):
         raise ContractError(f"window: expected a multiple of {strides} coarse voxels, got {size[0]} x {size[1]}")

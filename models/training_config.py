@@ -24,6 +24,8 @@ class TrainConfig:
         first_seed: seed of the first drive; drive i has seed first_seed + i.
         rig: sensors of the synthetic drives: nuscenes, van, or mixed (nuscenes in three drives of four).
         frames: folder of prepared frames, filled where needed; empty for OUT/frames.
+        init: weights of another run to start from; empty for new ones.
+        frozen: parts of the network whose weights stay as they are, for example decoder.
         epochs: passes over the data, each with its second pass over the hard samples.
         steps: optimiser steps after which the run ends, even within an epoch; 0 for all of `epochs`.
         active_share: share of the samples, hardest first, that each epoch trains again; 0 turns it off.
@@ -56,6 +58,8 @@ class TrainConfig:
     first_seed: int = 1000
     rig: str = "nuscenes"
     frames: str = ""
+    init: str = ""
+    frozen: tuple[str, ...] = ()
     epochs: int = 6
     steps: int = 0
     active_share: float = 0.7

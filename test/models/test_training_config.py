@@ -6,17 +6,21 @@ from pathlib import Path
 import pytest
 
 from models.augment import AugmentConfig
-from models.occfusion import BASE, ModelConfig
+from models.occfusion import ModelConfig
 from models.training_config import TrainConfig, load_config
 from occfusion_ros.core.errors import ContractError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "models/configs"
 
 
-@pytest.mark.parametrize(("name", "network"), [("nano", ModelConfig()), ("base", BASE)])
-def test_shipped_settings_are_of_the_network_of_their_name(name, network):
-    train, model = load_config(CONFIGS / f"{name}.yaml")
-    assert model == network and train.name == name and train.active_share == 0.7
+@pytest.mark.parametrize(("file", "name", "backbone", "image_size"), [
+    ("nano", "nano", "efficientnet_lite0", (256, 704)), ("nano_images", "nano", "efficientnet_lite0", (256, 704)),
+    ("base", "base", "resnet50", (896, 1600))])
+def test_shipped_settings_are_of_the_network_of_their_name(file, name, backbone, image_size):
+    train, model = load_config(CONFIGS / f"{file}.yaml")
+    assert train.name == name and train.active_share == 0.7
+    assert (model.backbone, model.presample.image_size) == (backbone, image_size)
+    assert name == "base" or model == ModelConfig()
 
 
 def test_values_come_from_the_file_and_changes_go_before_them(tmp_path):
