@@ -34,9 +34,6 @@ class AugmentConfig:
         some_cameras: share of frames that lose each camera with a probability of 0.3.
         jitter_degrees: standard deviation of a false rotation of each camera, which the truth does not follow.
         jitter_metres: the same of a false shift.
-        lost_levels: share of frames that lose a level of their image features, for each level; what is lost is replaced
-            by its mean. The network must not lean on looks that only synthetic images have.
-        lost_channels: share of the channels that frames lose from the other levels.
         images: share of images that are scaled, shifted and changed in light when a frame is prepared.
         zoom: images are scaled by a factor between 1 / (1 + this) and 1 + this.
         mirror: share of images that are mirrored.
@@ -54,15 +51,12 @@ class AugmentConfig:
     some_cameras: float = 0.3
     jitter_degrees: float = 0.2
     jitter_metres: float = 0.01
-    lost_levels: float = 0.0
-    lost_channels: float = 0.0
     images: float = 0.75
     zoom: float = 0.2
     mirror: float = 0.25
 
     def __post_init__(self) -> None:
-        shares = ("flip", "turn", "thin", "beams", "sector", "all_cameras", "some_cameras", "lost_levels",
-                  "lost_channels", "images", "mirror")
+        shares = ("flip", "turn", "thin", "beams", "sector", "all_cameras", "some_cameras", "images", "mirror")
         for field in fields(self):
             value = getattr(self, field.name)
             if value < 0 or (field.name in shares and value > 1):
@@ -79,8 +73,7 @@ def augment(frame: PreparedFrame, window: GridSpec, config: AugmentConfig, rng: 
     frame = transform(frame, window, draw_plane(config, rng))
     points = scale_intensity(drop_points(frame.points, config, rng), rng.uniform(0, config.intensity))
     image_from_grid = lose_cameras(jitter(frame.image_from_grid, config, rng), config, rng)
-    features = frame.features if frame.holds_images else lose_features(frame.features, config, rng)
-    return replace(frame, points=points, image_from_grid=image_from_grid, features=features)
+    return replace(frame, points=points, image_from_grid=image_from_grid)
 
 
 def draw_plane(config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
@@ -167,20 +160,6 @@ def lose_cameras(image_from_grid: np.ndarray, config: AugmentConfig, rng: np.ran
     share = 1.0 if kind < config.all_cameras else 0.3 if kind < config.all_cameras + config.some_cameras else 0.0
     lost = rng.random(len(image_from_grid)) < share
     return np.where(lost[:, None, None], UNSEEN, image_from_grid).astype(np.float32)
-
-
-def lose_features(features: tuple[np.ndarray, ...], config: AugmentConfig,
-                  rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Whole levels and single channels of image features, (N, C, h, w) each, replaced by their mean over the frame."""
-    found = []
-    for level in features:
-        share = 1.0 if rng.random() < config.lost_levels else config.lost_channels
-        lost = rng.random(level.shape[1]) < share
-        if lost.any():
-            level = level.copy()
-            level[:, lost] = level[:, lost].mean((0, 2, 3), np.float32, keepdims=True)
-        found.append(level)
-    return tuple(found)
 
 
 def jitter(image_from_grid: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:

@@ -75,8 +75,6 @@ class Trainer:
         self.before = start_from(model, Path(config.init)) if config.init else ""
         for part in config.frozen:
             getattr(model, part).requires_grad_(False)
-        for level in config.muted:
-            model.pyramid.lateral[level].weight.requires_grad_(False).zero_()
         self.model = model.to(self.device, memory_format=torch.channels_last)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
         some = [PreparedFrame.load(path) for path in paths[::max(1, len(paths) // WEIGHED)]]
@@ -214,8 +212,6 @@ class Trainer:
                       f"image backbone: ImageNet weights, {backbone}")
         if self.config.frozen:
             trained_on += f"; {', '.join(self.config.frozen)} frozen"
-        if self.config.muted:
-            trained_on += f"; image features of level {', '.join(map(str, self.config.muted))} not read"
         return {"model_id": self.config.name, "train": asdict(self.config), "epoch": self.progress.epoch,
                 "accuracy": {}, "trained_on": f"{self.before}; then {trained_on}" if self.before else trained_on}
 
@@ -236,8 +232,6 @@ def check_fit(config: TrainConfig, model: OccFusion) -> None:
     if unknown:
         raise ContractError(f"frozen: expected some of {', '.join(name for name, _ in model.named_children())}, got "
                             f"{', '.join(sorted(unknown))}")
-    if set(config.muted) - set(range(len(model.pyramid.lateral))):
-        raise ContractError(f"muted: expected levels from 0 to {len(model.pyramid.lateral) - 1}, got {config.muted}")
     strides, size = 2 ** (len(model.config.bev) - 1), model.config.coarse.size
     if any(edge % strides for edge in size[:2]):
         raise ContractError(f"window: expected a multiple of {strides} coarse voxels, got {size[0]} x {size[1]}")

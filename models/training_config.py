@@ -26,7 +26,6 @@ class TrainConfig:
         frames: folder of prepared frames, filled where needed; empty for OUT/frames.
         init: weights of another run to start from; empty for new ones.
         frozen: parts of the network whose weights stay as they are, for example decoder.
-        muted: levels of image features (0, 1, 2: stride 8, 16, 32) that the network is kept from reading.
         epochs: passes over the data, each with its second pass over the hard samples.
         steps: optimiser steps after which the run ends, even within an epoch; 0 for all of `epochs`.
         active_share: share of the samples, hardest first, that each epoch trains again; 0 turns it off.
@@ -61,7 +60,6 @@ class TrainConfig:
     frames: str = ""
     init: str = ""
     frozen: tuple[str, ...] = ()
-    muted: tuple[int, ...] = ()
     epochs: int = 6
     steps: int = 0
     active_share: float = 0.7
