@@ -114,16 +114,18 @@ def sampling_section(results: Results) -> list[str]:
 
 def refinement_section(results: Results) -> list[str]:
     """Refinement modes of every network that was measured with all of them."""
+    there = refined_rows(results)
+    longer = {REFINE_UNCERTAIN, REFINE_OCCUPIED} & set(there)
+    trained = ("the most uncertain ones, or random occupied ones, as M-CONet does. The refiner learns late; the rows "
+               f"that are only here are trained {ROWS[REFINE_UNCERTAIN].longer} times as long as the others for that."
+               if longer else "the most uncertain ones.")
     lines = ["## Refinement", "",
              "Thresholds are fitted for each refinement. *All* refines every coarse voxel of which a part is predicted",
              "occupied. The percentages are of the number of voxels that *all* refines: *active* takes those of the",
              "highest entropy wherever they lie, as the robot does, *active among occupied* only from those that *all*",
-             f"refines. In training, {results.data['train']['refined']} voxels of each frame are refined: the most",
-             "uncertain ones, or random occupied ones, as M-CONet does. The refiner learns late; the two rows that are",
-             f"only here are trained {ROWS[REFINE_UNCERTAIN].longer} times as long as the others for that reason.", "",
+             f"refines. In training, {results.data['train']['refined']} voxels of each frame are refined:", trained, "",
              "![Accuracy against the cost of refinement](images/results_refinement.png)", ""]
-    there = refined_rows(results)
-    if {REFINE_UNCERTAIN, REFINE_OCCUPIED} <= set(there):
+    if {REFINE_UNCERTAIN, REFINE_OCCUPIED} <= longer:
         share = 100 * (results.mean(REFINE_UNCERTAIN, "miou", STANDARD) / results.mean(REFINE_OCCUPIED, "miou", ALL))
         ours, theirs = (results.data["refinement"][row][mode]["gmacs"]
                         for row, mode in ((REFINE_UNCERTAIN, STANDARD), (REFINE_OCCUPIED, ALL)))
