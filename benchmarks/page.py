@@ -159,7 +159,7 @@ def refinement_table(results: Results, row: str) -> list[str]:
             f"- Active at 25 % has {kept(results, row, STANDARD):.1f} % of the mIoU of refining all, at "
             f"{percent(active['gmacs'], full['gmacs']):.0f} % of the refiner's multiply-adds and "
             f"{percent(active['seconds'], full['seconds']):.0f} % of its time: the goal is "
-            f"{'met' if met else 'missed'}.",
+            f"{'met' if met else 'missed'}. Among occupied voxels, 25 % have {kept(results, row, 'inside25'):.1f} %.",
             f"- Against no refinement, refining all changes mIoU by {gain:+.1f} points, active at 25 % by {own:+.1f}."
             + (" Refining all lowers accuracy here, so keeping up with it proves little." if gain < 0 else ""), ""]
 
@@ -208,13 +208,14 @@ def method_section(results: Results) -> list[str]:
     """How the figures came about."""
     data = results.data
     budget, train, drives = data["budget"], data["train"], data["drives"]
-    runs = sorted({len(row["seeds"]) for row in results.rows.values()})
+    runs = sorted({len(row["seeds"]) for name, row in results.rows.items() if name != SHIPPED})
+    left_out = [name for name in ROWS if name not in results.rows]
     number = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
     frames = {use: budget[use] * data["frames_per_drive"] for use in drives}
     seeds = {use: f"{first} to {last}" for use, (first, last) in drives.items()}
     return ["## How this was measured", "",
             "Made by `python -m benchmarks.study`; `python -m benchmarks.study --render` writes this page again from",
-            "[results.json](results.json).", "",
+            "[results.json](results.json)." + f" Not run: {', '.join(left_out)}." * bool(left_out), "",
             f"- Every row is trained from scratch, {number} times with seeds 0, 1, ... of weights, order and "
             "augmentation; cells give the mean and, in brackets, the range.",
             f"- The same for every row: {budget['steps']} optimiser steps of {train['batch']} frames (AdamW, one-cycle "
