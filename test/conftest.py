@@ -2,12 +2,16 @@
 
 import fcntl
 import os
+import signal
 import tempfile
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# A shell starts background jobs with SIGINT ignored, and the programs that tests interrupt would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _claim_domain() -> tuple[int, object]:
