@@ -29,7 +29,8 @@ class AugmentConfig:
         thin: largest share of returns lost at random.
         beams: share of frames that lose LiDAR beams, each with a probability of up to a half.
         sector: share of frames whose sweep lacks a sector of up to 90 degrees.
-        intensity: intensities are multiplied by 0 up to this: the model must not lean on them.
+        intensity: standard deviation of the logarithm of a factor on all intensities: scales differ between sensors.
+        no_intensity: share of frames whose intensities are all 0: the model must not lean on them.
         all_cameras: share of frames that lose all cameras.
         some_cameras: share of frames that lose each camera with a probability of 0.3.
         jitter_degrees: standard deviation of a false rotation of each camera, which the truth does not follow.
@@ -46,7 +47,8 @@ class AugmentConfig:
     thin: float = 0.3
     beams: float = 0.3
     sector: float = 0.15
-    intensity: float = 2.0
+    intensity: float = 0.5
+    no_intensity: float = 0.15
     all_cameras: float = 0.35
     some_cameras: float = 0.3
     jitter_degrees: float = 0.2
@@ -56,7 +58,8 @@ class AugmentConfig:
     mirror: float = 0.25
 
     def __post_init__(self) -> None:
-        shares = ("flip", "turn", "thin", "beams", "sector", "all_cameras", "some_cameras", "images", "mirror")
+        shares = ("flip", "turn", "thin", "beams", "sector", "no_intensity", "all_cameras", "some_cameras", "images",
+                  "mirror")
         for field in fields(self):
             value = getattr(self, field.name)
             if value < 0 or (field.name in shares and value > 1):
@@ -71,7 +74,7 @@ class AugmentConfig:
 def augment(frame: PreparedFrame, window: GridSpec, config: AugmentConfig, rng: np.random.Generator) -> PreparedFrame:
     """A random variant of a frame, its truth cut to `window`."""
     frame = transform(frame, window, draw_plane(config, rng))
-    points = scale_intensity(drop_points(frame.points, config, rng), rng.uniform(0, config.intensity))
+    points = scale_intensity(drop_points(frame.points, config, rng), draw_intensity(config, rng))
     image_from_grid = lose_cameras(jitter(frame.image_from_grid, config, rng), config, rng)
     return replace(frame, points=points, image_from_grid=image_from_grid)
 
@@ -145,6 +148,12 @@ def drop_points(points: np.ndarray, config: AugmentConfig, rng: np.random.Genera
         start, width = rng.uniform(0, 2 * np.pi), rng.uniform(0, np.pi / 2)
         keep &= (azimuth - start) % (2 * np.pi) >= width
     return points[keep]
+
+
+def draw_intensity(config: AugmentConfig, rng: np.random.Generator) -> float:
+    """Random factor on the intensities of a frame."""
+    factor = np.exp(rng.normal(0, config.intensity))
+    return 0.0 if rng.random() < config.no_intensity else float(factor)
 
 
 def scale_intensity(points: np.ndarray, factor: float) -> np.ndarray:
@@ -225,8 +234,21 @@ def warp_image(image: torch.Tensor, pixel_from_pixel: np.ndarray) -> torch.Tenso
 
 
 def _relight(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Random brightness, contrast and tint of (3, h, w) uint8."""
-    gain = torch.tensor(rng.uniform(0.6, 1.4) * rng.uniform(0.92, 1.08, (3, 1, 1)), dtype=torch.float32)
-    mean = image.float().mean()
-    contrast = rng.uniform(0.7, 1.3)
-    return (((image.float() - mean) * contrast + mean) * gain).round().clamp(0, 255).to(torch.uint8)
+    """Another camera's picture of (3, h, w) uint8: random sharpness, saturation, contrast, gamma, brightness, tint."""
+    image = image.float() / 255
+    if rng.random() < 0.4:
+        image = blur(image, rng.uniform(0.3, 1.5))
+    grey = image.mean(0, keepdim=True)
+    image = grey + (image - grey) * rng.uniform(0.3, 1.4)
+    mean = image.mean()
+    image = ((image - mean) * rng.uniform(0.7, 1.3) + mean).clamp(0, 1) ** rng.uniform(0.7, 1.4)
+    gain = torch.tensor(rng.uniform(0.6, 1.4) * rng.uniform(0.88, 1.12, (3, 1, 1)), dtype=torch.float32)
+    return (image * gain * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def blur(image: torch.Tensor, sigma: float) -> torch.Tensor:
+    """(3, h, w) float32 through a Gaussian of `sigma` pixels."""
+    line = torch.exp(-0.5 * (torch.arange(-3, 4) / sigma) ** 2)
+    line = (line / line.sum()).expand(3, 1, 1, 7)
+    image = F.pad(image[None], (3, 3, 3, 3), mode="replicate")
+    return F.conv2d(F.conv2d(image, line, groups=3), line.transpose(2, 3), groups=3)[0]

@@ -3,6 +3,7 @@
 A prepared frame holds the features of the frozen image backbone, the sweep and the truth (see `PreparedFrame`).
 """
 
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,8 +12,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from occfusion_ros.core.camera import fit_image, fitted_intrinsics
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.labels import IGNORE
+from occfusion_ros.datasets.synthetic.rig import RIGS, Camera
 from occfusion_ros.presample.presampler import PresampleConfig, Presampler
 
 from .augment import AugmentConfig, augment_images
@@ -63,6 +66,12 @@ def mixed_rig(names: list[str], seed: int) -> str:
     return names[0] if seed % 4 else names[1 + seed // 4 % (len(names) - 1)]
 
 
+def as_network_sees(camera: Camera, config: PresampleConfig) -> Camera:
+    """The part of a camera that the network looks at, at its size: nothing else need be rendered."""
+    fit = fit_image(camera.size, config.image_size, camera.intrinsics[1, 2], config.horizon)
+    return replace(camera, size=config.image_size, intrinsics=fitted_intrinsics(camera.intrinsics, camera.size, fit))
+
+
 def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmentation: AugmentConfig | None,
                   rig: str, keep_images: bool = False) -> int:
     """Generate the missing frames of a synthetic drive; returns how many.
@@ -74,16 +83,15 @@ def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmenta
         rig: a name of `RIGS`, or "mixed".
     """
     from occfusion_ros.datasets.synthetic import SyntheticDrive
-    from occfusion_ros.datasets.synthetic.rig import RIGS
 
     from .observed import observed_truth
 
     seed, paths = job
     torch.set_num_threads(1)  # the workers are as many as the cores
     sensors = RIGS[mixed_rig(list(RIGS), seed) if rig == MIXED else rig]()
-    (height, width), rendered = sensors.cameras[0].size, config.image_size[1]  # about as the network sees them
+    sensors = replace(sensors, cameras=tuple(as_network_sees(camera, config) for camera in sensors.cameras))
     prepare = Preparer(config, augmentation, keep_images)
-    drive = SyntheticDrive(seed, sensors, (round(height * rendered / width), rendered), jitter=augmentation is not None)
+    drive = SyntheticDrive(seed, sensors, jitter=augmentation is not None)
     missing = [(number, path) for number, path in enumerate(paths, start=1) if not path.exists()]
     for number, path in missing:
         index = number * SPACING

@@ -8,12 +8,12 @@ import pytest
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.datasets.synthetic.barriers import ELEMENT, BarrierRun
 from occfusion_ros.datasets.synthetic.block import Block
-from occfusion_ros.datasets.synthetic.mesh import Paint, box
+from occfusion_ros.datasets.synthetic.mesh import Mesh, Paint, box
 from occfusion_ros.datasets.synthetic.plants import VEGETATION, belt
 from occfusion_ros.datasets.synthetic.rig import nuscenes_rig
 from occfusion_ros.datasets.synthetic.road import BLOCK, BlockPlan, Road
 from occfusion_ros.datasets.synthetic.sensing import sweep
-from occfusion_ros.datasets.synthetic.style import draw_light, draw_style
+from occfusion_ros.datasets.synthetic.style import VISIBLE, draw_infrared, draw_light, draw_style
 from occfusion_ros.datasets.synthetic.surfaces import DRIVEABLE, OTHER_FLAT, SIDEWALK, TERRAIN
 from occfusion_ros.datasets.synthetic.truth import voxelise
 from occfusion_ros.datasets.synthetic.weather import CLEAR, Weather, air_returns, draw_weather
@@ -127,6 +127,20 @@ def test_terrain_is_rougher_than_the_road():
     lane, meadow = road.height(s, np.full_like(s, 3.0)), road.height(s, np.full_like(s, 20.0))
     bumps = [np.abs(np.diff(heights, 2)).mean() for heights in (lane, meadow)]
     assert bumps[1] > 5 * bumps[0]
+
+
+def test_some_terrain_is_mown_and_grass_is_brighter_to_a_lidar_than_to_the_eye():
+    roughness = np.array([draw_style(np.random.default_rng([seed, 0])).roughness for seed in range(200)])
+    assert 0.3 < (roughness < 0.03).mean() < 0.5
+    gains = np.array([draw_infrared(np.random.default_rng(seed)) for seed in range(200)])
+    assert (gains[:, TERRAIN] >= 1.2).all() and np.median(gains[:, TERRAIN] / gains[:, DRIVEABLE]) > 1.8
+    assert (gains[:, 4] == 1).all()
+    lawn = Body(Mesh.painted(np.array([[[-50, -50, -2], [50, -50, -2], [0, 90, -2]]]), Paint(TERRAIN, (0.2, 0.2, 0.2))),
+                np.zeros(3))
+    dark, bright = (sweep(nuscenes_rig().lidar, (lawn,), np.eye(4), np.random.default_rng(0), infrared=gain * VISIBLE)
+                    for gain in (np.float32(1), np.float32(3)))
+    means = [seen.points[seen.labels == TERRAIN, 3].mean() for seen in (dark, bright)]
+    assert means[1] == pytest.approx(3 * means[0], rel=0.1)
 
 
 def test_rays_get_into_a_belt_and_some_through_it():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.augment import (AugmentConfig, augment, augment_images, crop, draw_plane, drop_points, jitter,
-                            lose_cameras, scale_intensity, transform, warp_image)
+from models.augment import (AugmentConfig, augment, augment_images, blur, crop, draw_intensity, draw_plane, drop_points,
+                            jitter, lose_cameras, scale_intensity, transform, warp_image)
 from models.data import UNSEEN, PreparedFrame
 from occfusion_ros.core.camera import project, projection_matrix
 from occfusion_ros.core.grid import GridSpec
@@ -17,8 +17,8 @@ GRID = GridSpec((-8.0, -8.0, -2.0), 0.5, (32, 32, 8))
 WINDOW = GridSpec((-5.0, -2.0, -2.0), 0.5, (16, 16, 8))
 INTRINSICS = np.array([[60.0, 0, 47.5], [0, 60.0, 31.5], [0, 0, 1]])
 CAMERA_FROM_GRID = np.array([[1.0, 0, 0, 0.1], [0, 0, -1, 0.2], [0, 1, 0, 0.3], [0, 0, 0, 1]])  # looks along y
-NONE = AugmentConfig(flip=0, turn=0, stretch=0, thin=0, beams=0, sector=0, all_cameras=0, some_cameras=0,
-                     jitter_degrees=0, jitter_metres=0)
+NONE = AugmentConfig(flip=0, turn=0, stretch=0, thin=0, beams=0, sector=0, intensity=0, no_intensity=0, all_cameras=0,
+                     some_cameras=0, jitter_degrees=0, jitter_metres=0)
 
 
 def make_frame(seed: int) -> PreparedFrame:
@@ -102,9 +102,9 @@ def test_a_window_is_cut_from_the_truth():
 
 def test_without_any_augmentation_a_frame_stays_as_it_is():
     frame = make_frame(3)
-    same = augment(frame, GRID, replace(NONE, intensity=0), np.random.default_rng(0))
+    same = augment(frame, GRID, NONE, np.random.default_rng(0))
     assert np.array_equal(same.semantics, frame.semantics) and np.array_equal(same.observed, frame.observed)
-    assert np.array_equal(same.points[:, :3], frame.points[:, :3]) and (same.points[:, 3] == 0).all()
+    assert np.array_equal(same.points, frame.points)
     assert np.array_equal(same.image_from_grid, frame.image_from_grid)
 
 
@@ -154,6 +154,23 @@ def test_thinning_loses_up_to_its_share():
     kept = [len(drop_points(points, replace(NONE, thin=0.4), np.random.default_rng(seed))) / 5000 for seed in range(20)]
     assert 0.57 < min(kept) < 0.75 and 0.9 < max(kept)
     assert scale_intensity(points, 0.5)[0].tolist() == [1, 1, 1, 0.5] and scale_intensity(points, 2)[0, 3] == 1
+
+
+def test_intensities_are_scaled_about_one_or_lost():
+    config = replace(NONE, intensity=0.5, no_intensity=0.2)
+    factors = np.array([draw_intensity(config, np.random.default_rng(seed)) for seed in range(400)])
+    assert (factors == 0).mean() == pytest.approx(0.2, abs=0.06)
+    logs = np.log(factors[factors > 0])
+    assert abs(logs.mean()) < 0.08 and logs.std() == pytest.approx(0.5, rel=0.12)
+
+
+def test_a_blurred_image_keeps_its_light_and_spreads_it():
+    spot = torch.zeros((3, 21, 21))
+    spot[:, 10, 10] = 1
+    blurred = blur(spot, 1.0)
+    assert torch.allclose(blurred.sum((1, 2)), torch.ones(3), atol=1e-5)
+    offsets = torch.arange(21.0) - 10
+    assert blurred[0].sum(0) @ offsets**2 == pytest.approx(1.0, rel=0.05)  # the variance is sigma squared
 
 
 def test_lost_cameras_see_nothing():

@@ -4,36 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .lorries import TRUCK, truck
 from .mesh import GLASS, Mesh, Paint, box, cylinder, ellipsoid, join, pose
+from .vehicle_parts import CHROME, DARK, RUBBER, WINDOW, body_colour, lettering, tail_lights, wheels
 
-BARRIER, BICYCLE, BUS, CAR, CONSTRUCTION, MOTORCYCLE, PEDESTRIAN, CONE, TRAILER, TRUCK = range(1, 11)
-_RUBBER, _DARK, _CHROME, _WINDOW = (0.04, 0.04, 0.04), (0.08, 0.08, 0.09), (0.55, 0.55, 0.58), (0.07, 0.09, 0.11)
-_BODY_COLOURS = (
-    (0.8, 0.8, 0.8),
-    (0.05, 0.05, 0.06),
-    (0.35, 0.36, 0.38),
-    (0.55, 0.05, 0.05),
-    (0.06, 0.12, 0.4),
-    (0.6, 0.58, 0.5),
-    (0.1, 0.25, 0.12),
-    (0.75, 0.6, 0.1),
-)
-
-
-def _body_colour(rng: np.random.Generator) -> tuple:
-    base = _BODY_COLOURS[rng.choice(len(_BODY_COLOURS), p=[0.27, 0.2, 0.25, 0.09, 0.09, 0.05, 0.03, 0.02])]
-    return tuple(np.clip(np.array(base) * rng.uniform(0.8, 1.2) + rng.normal(0, 0.02, 3), 0.02, 0.95))
-
-
-def _wheels(label: int, stations: list[float], half_width: float, radius: float, width: float = 0.22) -> list[Mesh]:
-    paint = Paint(label, _RUBBER)
-    return [
-        cylinder((x, side * half_width - width / 2, radius), radius, width, paint, 10, axis="y")
-        for x in stations
-        for side in (-1, 1)
-    ]
-
-
+BARRIER, BICYCLE, BUS, CAR, CONSTRUCTION, MOTORCYCLE, PEDESTRIAN, CONE, TRAILER = range(1, 10)
 def car(rng: np.random.Generator) -> Mesh:
     """Saloon, hatchback, estate, SUV or van."""
     kind = rng.choice(["saloon", "hatch", "suv", "van"], p=[0.4, 0.25, 0.25, 0.1])
@@ -41,7 +16,7 @@ def car(rng: np.random.Generator) -> Mesh:
     width, height = rng.uniform(1.7, 1.98), {"saloon": 1.45, "hatch": 1.5, "suv": 1.75, "van": 1.95}[kind]
     height *= rng.uniform(0.96, 1.05)
     waist, floor = height * 0.6, rng.uniform(0.16, 0.28)
-    paint, glass = Paint(CAR, _body_colour(rng)), Paint(CAR, _WINDOW, GLASS)
+    paint, glass = Paint(CAR, body_colour(rng)), Paint(CAR, WINDOW, GLASS)
     cabin = {"saloon": 0.56, "hatch": 0.66, "suv": 0.68, "van": 0.78}[kind] * length
     back = {"saloon": -0.05, "hatch": -0.13, "suv": -0.12, "van": -0.08}[kind] * length
     parts = [
@@ -63,54 +38,14 @@ def car(rng: np.random.Generator) -> Mesh:
         ]
     mirrors = [box((0.16 * length, y * (width / 2 + 0.08), waist + 0.06), (0.12, 0.2, 0.14), paint) for y in (-1, 1)]
     return join(
-        parts + mirrors + _wheels(CAR, [-0.29 * length, 0.31 * length], width / 2 - 0.1, rng.uniform(0.3, 0.36))
+        parts + mirrors + wheels(CAR, [-0.29 * length, 0.31 * length], width / 2 - 0.1, rng.uniform(0.3, 0.36))
     )
-
-
-def truck(rng: np.random.Generator) -> Mesh:
-    """Box truck, flatbed, tipper or pickup."""
-    kind = rng.choice(["box", "flat", "pickup", "cargo"], p=[0.45, 0.15, 0.2, 0.2])
-    paint, glass = Paint(TRUCK, _body_colour(rng)), Paint(TRUCK, _WINDOW, GLASS)
-    if kind == "pickup":
-        length, width, height = rng.uniform(5.2, 6.0), rng.uniform(1.9, 2.05), rng.uniform(1.75, 1.95)
-        parts = [
-            box((0, 0, 0.65), (length, width, 0.7), paint, solid=True),
-            box(
-                (0.08 * length, 0, (1.0 + height) / 2),
-                (0.38 * length, width * 0.92, height - 1.0),
-                glass,
-                taper=(0.75, 0.85),
-                solid=True,
-            ),
-        ]
-        parts += [box((-0.31 * length, y * width * 0.47, 1.12), (0.36 * length, 0.08, 0.28), paint) for y in (-1, 1)]
-        return join(parts + _wheels(TRUCK, [-0.3 * length, 0.32 * length], width / 2 - 0.12, 0.4))
-    length, width, height = rng.uniform(6, 11), rng.uniform(2.2, 2.55), rng.uniform(2.7, 3.8)
-    cab, top = rng.uniform(1.7, 2.3), height * rng.uniform(0.75, 0.98)
-    cargo_paint = Paint(TRUCK, (0.85, 0.85, 0.83) if rng.uniform() < 0.5 else _body_colour(rng))
-    bed = length - cab - 0.15
-    parts = [
-        box(
-            (length / 2 - cab / 2, 0, (0.5 + top * 0.62) / 2), (cab, width * 0.95, top * 0.62 - 0.5), paint, solid=True
-        ),
-        box(
-            (length / 2 - cab / 2, 0, top * 0.8), (cab, width * 0.93, top * 0.36), glass, taper=(0.8, 0.95), solid=True
-        ),
-        box((-0.3, 0, 0.8), (length - 0.6, width * 0.5, 0.35), Paint(TRUCK, _DARK), solid=True),
-    ]
-    cargo_height = {"box": height - 1.05, "cargo": 0.6, "flat": 0.15}[kind]
-    parts.append(box((-cab / 2 - 0.08, 0, 1.0 + cargo_height / 2), (bed, width, cargo_height), cargo_paint, solid=True))
-    if kind == "cargo":
-        parts += [
-            box((rng.uniform(-0.4, 0.1) * bed, 0, 1.6 + 0.4), (bed * 0.3, width * 0.7, 0.8), cargo_paint, solid=True)
-        ]
-    return join(parts + _wheels(TRUCK, [length * 0.33, -length * 0.28, -length * 0.4], width / 2 - 0.15, 0.48, 0.3))
 
 
 def bus(rng: np.random.Generator) -> Mesh:
     """City bus or coach, sometimes articulated."""
     length, width, height = rng.uniform(9, 13), rng.uniform(2.45, 2.6), rng.uniform(2.9, 3.6)
-    paint, glass = Paint(BUS, _body_colour(rng)), Paint(BUS, _WINDOW, GLASS)
+    paint, glass = Paint(BUS, body_colour(rng)), Paint(BUS, WINDOW, GLASS)
     parts = [
         box((0, 0, 0.85), (length, width, 1.1), paint, solid=True),
         box((0, 0, 1.4 + (height - 1.7) / 2), (length * 0.99, width * 0.98, height - 1.7), glass, solid=True),
@@ -122,21 +57,34 @@ def bus(rng: np.random.Generator) -> Mesh:
         parts.append(
             box((rng.uniform(-0.2, 0.2) * length, 0, height + 0.12), (2.2, width * 0.7, 0.25), paint, solid=True)
         )
-    return join(parts + _wheels(BUS, [0.3 * length, -0.27 * length], width / 2 - 0.14, 0.48, 0.28))
+    parts += _advertising(rng, length, width) + tail_lights(BUS, -length / 2 - 0.02, width, 0.75)
+    return join(parts + wheels(BUS, [0.3 * length, -0.27 * length], width / 2 - 0.14, 0.48, 0.28))
+
+
+def _advertising(rng: np.random.Generator, length: float, width: float) -> list[Mesh]:
+    """Now and then a picture along the lower side of a bus."""
+    if rng.uniform() < 0.5:
+        return []
+    colours = [Paint(BUS, tuple(rng.uniform(0.03, 0.9, 3))) for _ in range(4)]
+    return [box((x, y * width / 2, 0.9), (length * 0.16, 0.03, rng.uniform(0.4, 0.95)), colours[rng.integers(4)])
+            for y in (-1, 1) for x in np.arange(-0.35, 0.3, 0.16) * length]
 
 
 def trailer(rng: np.random.Generator) -> Mesh:
     """Box trailer, container chassis or flatbed, on legs and rear axles."""
     length, width, height = rng.uniform(5, 13), rng.uniform(2.2, 2.55), rng.uniform(3.0, 4.0)
     flat = rng.uniform() < 0.3
-    paint = Paint(TRAILER, (0.8, 0.8, 0.78) if rng.uniform() < 0.4 else _body_colour(rng))
+    paint = Paint(TRAILER, (0.8, 0.8, 0.78) if rng.uniform() < 0.4 else body_colour(rng))
     load = rng.uniform(0.15, 0.9) if flat else height - 1.2
     parts = [
         box((0, 0, 1.15 + load / 2), (length, width, load), paint, solid=True),
-        box((0, 0, 1.0), (length * 0.96, width * 0.4, 0.3), Paint(TRAILER, _DARK), solid=True),
+        box((0, 0, 1.0), (length * 0.96, width * 0.4, 0.3), Paint(TRAILER, DARK), solid=True),
     ]
-    parts += [box((0.3 * length, y * 0.6, 0.45), (0.15, 0.15, 0.9), Paint(TRAILER, _DARK)) for y in (-1, 1)]
-    return join(parts + _wheels(TRAILER, [-0.28 * length, -0.4 * length], width / 2 - 0.15, 0.48, 0.3))
+    parts += [box((0.3 * length, y * 0.6, 0.45), (0.15, 0.15, 0.9), Paint(TRAILER, DARK)) for y in (-1, 1)]
+    parts += tail_lights(TRAILER, -length / 2 - 0.02, width, 1.0)
+    if not flat:
+        parts += [part.moved(pose(0, 0, 1.15)) for part in lettering(rng, TRAILER, length, width, 0.05, load)]
+    return join(parts + wheels(TRAILER, [-0.28 * length, -0.4 * length], width / 2 - 0.15, 0.48, 0.3))
 
 
 def construction_vehicle(rng: np.random.Generator) -> Mesh:
@@ -145,9 +93,9 @@ def construction_vehicle(rng: np.random.Generator) -> Mesh:
     paint = Paint(
         CONSTRUCTION, tuple(np.array([(0.8, 0.55, 0.05), (0.75, 0.3, 0.05)][rng.integers(2)]) * rng.uniform(0.8, 1.1))
     )
-    dark, glass = Paint(CONSTRUCTION, _DARK), Paint(CONSTRUCTION, _WINDOW, GLASS)
+    dark, glass = Paint(CONSTRUCTION, DARK), Paint(CONSTRUCTION, WINDOW, GLASS)
     if kind == "roller":
-        drums = [cylinder((x, -0.85, 0.65), 0.65, 1.7, Paint(CONSTRUCTION, _CHROME), 12, axis="y") for x in (-1.5, 1.5)]
+        drums = [cylinder((x, -0.85, 0.65), 0.65, 1.7, Paint(CONSTRUCTION, CHROME), 12, axis="y") for x in (-1.5, 1.5)]
         return join(
             drums
             + [
@@ -163,7 +111,7 @@ def construction_vehicle(rng: np.random.Generator) -> Mesh:
         ]
         bucket = box((3.4, 0, rng.uniform(0.5, 1.3)), (1.0, 2.6, 0.9), paint, taper=(0.6, 1.0), solid=True)
         arms = [box((2.4, y * 0.7, 1.2), (1.6, 0.2, 0.35), paint) for y in (-1, 1)]
-        return join(body + arms + [bucket] + _wheels(CONSTRUCTION, [-1.3, 1.3], 1.05, 0.75, 0.5))
+        return join(body + arms + [bucket] + wheels(CONSTRUCTION, [-1.3, 1.3], 1.05, 0.75, 0.5))
     tracks = [box((0, y * 1.1, 0.45), (3.8, 0.55, 0.9), dark, taper=(0.8, 1.0), solid=True) for y in (-1, 1)]
     house = [
         box((-0.5, 0, 1.6), (3.0, 2.5, 1.1), paint, solid=True),
@@ -211,7 +159,7 @@ def _person(rng: np.random.Generator, label: int, height: float, stride: float, 
 
 
 def _two_wheeler(rng: np.random.Generator, label: int, length: float, radius: float, bulk: float) -> list[Mesh]:
-    frame, tyre = Paint(label, _body_colour(rng)), Paint(label, _RUBBER)
+    frame, tyre = Paint(label, body_colour(rng)), Paint(label, RUBBER)
     axle = length / 2 - radius
     parts = [
         cylinder((x, -0.04 - bulk / 8, radius), radius, 0.08 + bulk / 4, tyre, 10, axis="y") for x in (-axle, axle)
@@ -220,7 +168,7 @@ def _two_wheeler(rng: np.random.Generator, label: int, length: float, radius: fl
         box((0, 0, radius + 0.22), (axle * 1.5, 0.06 + bulk, 0.12 + 1.2 * bulk), frame),
         box((axle * 0.8, 0, radius + 0.45), (0.08, 0.06, 0.7), frame),
         box((axle * 0.7, 0, radius + 0.72), (0.08, 0.6, 0.06), frame),
-        box((-0.25 * axle, 0, radius + 0.5), (0.35 + 2 * bulk, 0.16 + bulk / 2, 0.1), Paint(label, _DARK)),
+        box((-0.25 * axle, 0, radius + 0.5), (0.35 + 2 * bulk, 0.16 + bulk / 2, 0.1), Paint(label, DARK)),
     ]
     return parts
 

@@ -14,7 +14,7 @@ from .mesh import Mesh, Paint, box, join
 from .rig import Camera, Rig, nuscenes_rig
 from .road import BLOCK, LENGTH, Road
 from .sensing import Painter, Sweep, sweep
-from .style import draw_light, draw_style
+from .style import draw_infrared, draw_light, draw_style
 from .truth import SAMPLE, mark_points, sample, voxelise
 from .weather import draw_weather
 from .world import Body, Window, World
@@ -98,6 +98,7 @@ class SyntheticDrive:
         self.weather = draw_weather(np.random.default_rng([seed, 11]))
         self.painter = Painter(draw_light(rng, self.weather), rng)
         self.spec = GridSpec()
+        self._infrared = draw_infrared(np.random.default_rng([seed, 12]))
         self._own = join([box(centre, size, Paint(IGNORE, (0.3, 0.3, 0.3))) for centre, size in self.rig.own_parts])
         self._tilt, self._lift = rng.normal(0, 0.01, 2), rng.uniform(-_LIFT, _LIFT)
         self._offset = self.style.traffic_side * (self.world.road.lane(self.style.ego_lane) + rng.normal(0, 0.25))
@@ -150,7 +151,8 @@ class SyntheticDrive:
         lidar, origin = self.rig.lidar, scene.window.origin
         own = Body(self._own.moved(scene.base), origin)
         local_from_lidar = _shifted(scene.base @ lidar.base_from_lidar, -origin)
-        seen = sweep(lidar, (*scene.bodies, own), local_from_lidar, rng, self.style.grass, self.weather)
+        seen = sweep(lidar, (*scene.bodies, own), local_from_lidar, rng, self.style.grass, self.weather,
+                     self._infrared)
         return seen if self.rig.base_from_grid is None else seen.moved(self.rig.grid_from_lidar())
 
     def _semantics(self, window: Window, mesh: Mesh, map_from_grid: np.ndarray, seen: Sweep) -> np.ndarray:

@@ -8,7 +8,7 @@ from occfusion_ros.core.labels import IGNORE
 
 from .mesh import FACADE, GLASS, GRASS, GROUND, LEAVES
 from .rig import Camera, Lidar
-from .style import Light
+from .style import VISIBLE, Light
 from .weather import CLEAR, Weather, air_returns, lost_share, wet_brightness
 from .world import Body, Hits, cast
 
@@ -56,17 +56,19 @@ def sweep(
     rng: np.random.Generator,
     grass: float = 0.0,
     weather: Weather = CLEAR,
+    infrared: np.ndarray = VISIBLE,
 ) -> Sweep:
     """One turn of the LiDAR.
 
     Args:
         local_from_lidar: (4, 4), to the frame of the bodies.
         grass: metres above the ground within which rays are caught by grass.
+        infrared: see `draw_infrared`.
     """
     directions = lidar_directions(lidar, rng.uniform(0, 2 * np.pi))
     turned = (directions @ local_from_lidar[:3, :3].T).astype(np.float32)
     hits = cast(bodies, np.tile(local_from_lidar[:3, 3].astype(np.float32), (len(turned), 1)), turned)
-    bright = wet_brightness(weather, _brightness(hits, turned), hits.normal)
+    bright = wet_brightness(weather, _brightness(hits, turned, infrared), hits.normal)
     lost = _lost(lidar, hits, bright, weather)
     seen = (hits.distance < lidar.max_range) & (hits.distance > lidar.min_range) & (rng.uniform(size=len(lost)) > lost)
     air, air_distance = air_returns(weather, hits.distance, rng)
@@ -99,10 +101,11 @@ def _lost(lidar: Lidar, hits: Hits, bright: np.ndarray, weather: Weather) -> np.
     return np.maximum(lost, lost_share(weather, hits.distance))
 
 
-def _brightness(hits: Hits, rays: np.ndarray) -> np.ndarray:
+def _brightness(hits: Hits, rays: np.ndarray, infrared: np.ndarray) -> np.ndarray:
     """Share of the light of each ray that its surface throws back."""
     facing = np.abs(np.einsum("ij,ij->i", hits.normal, rays))
-    return np.where(hits.texture == GLASS, 0.02, hits.albedo.mean(1) * (0.25 + 0.75 * facing))
+    albedo = np.minimum(hits.albedo.mean(1) * infrared[hits.label], 0.9)
+    return np.where(hits.texture == GLASS, 0.02, albedo * (0.25 + 0.75 * facing))
 
 
 def camera_directions(camera: Camera, step: int = 1) -> np.ndarray:

@@ -4,8 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .surfaces import OTHER_FLAT, SIDEWALK, TERRAIN
+from .plants import VEGETATION
+from .surfaces import DRIVEABLE, OTHER_FLAT, SIDEWALK, TERRAIN
 from .weather import Weather
+
+_INFRARED = {DRIVEABLE: (0.7, 1.2), OTHER_FLAT: (0.7, 1.7), SIDEWALK: (0.9, 2.0), TERRAIN: (1.2, 3.6),
+             VEGETATION: (0.8, 1.8)}
+VISIBLE = np.ones(256, np.float32)
+"""Surfaces that are as bright to a LiDAR as to the eye, see `draw_infrared`."""
 
 
 @dataclass(frozen=True)
@@ -142,22 +148,35 @@ def _road_style(rng: np.random.Generator, urban: float, divided: bool) -> dict:
 
 
 def _ground_style(rng: np.random.Generator) -> dict:
-    """Slopes and the look of terrain to a LiDAR: rougher than any paved surface."""
+    """Slopes and the look of terrain to a LiDAR: rougher than any paved surface, except for mown lawns."""
     chance = rng.uniform
+    mown = chance() < 0.4
     return dict(
         crown=chance(0.0, 0.03),
         bank=rng.normal(0, 0.015),
         grade=rng.normal(0, 0.025),
         hills=abs(rng.normal(0, 1.5)) + chance(0, 0.4),
-        roughness=chance(0.03, 0.13),
+        roughness=chance(0.005, 0.03) if mown else chance(0.03, 0.13),
         ditch=chance(0.1, 0.6) if chance() < 0.35 else 0.0,
-        grass=chance(0.02, 0.2),
+        grass=chance(0.0, 0.05) if mown else chance(0.02, 0.2),
     )
 
 
 def _barrier_style(rng: np.random.Generator, divided: bool) -> dict:
     walled, railed = rng.uniform() < (0.65 if divided else 0.38), rng.uniform() < 0.25
     return dict(walls=rng.uniform(0.4, 0.9) if walled else 0.0, rails=rng.uniform(0.3, 0.8) if railed else 0.0)
+
+
+def draw_infrared(rng: np.random.Generator) -> np.ndarray:
+    """(256,) float32 by label: how much brighter surfaces are at a LiDAR's 905 nm than to the eye.
+
+    Living plants are dark to the eye and bright in the near infrared, beyond their "red edge" (Gates et al., Applied
+    Optics 4, 1965); asphalt hardly changes.
+    """
+    gain = VISIBLE.copy()
+    for label, (low, high) in _INFRARED.items():
+        gain[label] = np.exp(rng.uniform(*np.log([low, high])))
+    return gain
 
 
 def draw_light(rng: np.random.Generator, weather: Weather) -> Light:
