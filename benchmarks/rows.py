@@ -10,7 +10,7 @@ from models.training_config import TrainConfig, load_config
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.presample.presampler import PresampleConfig
 
-REFERENCE, REFINE_UNCERTAIN, REFINE_OCCUPIED = "reference", "refine_uncertain", "refine_occupied"
+REFERENCE, LONGER = "reference", "longer"
 SHIPPED = "shipped"  # a network that was trained elsewhere, measured as it is
 WINDOW = GridSpec((-25.6, -25.6, -5.0), 0.2, (256, 256, 40))
 """The part of the grid that is trained and measured: 51.2 m x 51.2 m around the vehicle."""
@@ -28,8 +28,8 @@ BASE = load_config(Path(__file__).resolve().parents[1] / "models/configs/base.ya
 
 NONE, ALL = "none", "all"
 SHARES = {"active10": 0.10, "active25": 0.25, "active50": 0.50}
-INSIDE = {"inside10": 0.10, "inside25": 0.25, "inside50": 0.50}
-EVERY_MODE = (NONE, ALL, *SHARES, *INSIDE)
+ANYWHERE = {"anywhere10": 0.10, "anywhere25": 0.25, "anywhere50": 0.50}
+EVERY_MODE = (NONE, ALL, *SHARES, *ANYWHERE)
 STANDARD = "active25"
 """The refinement with which every row is measured."""
 
@@ -41,7 +41,6 @@ class Row:
     Attributes:
         title: for the page. model: the network. train: changes of `TRAIN`. modes: refinements to measure it with.
         longer: times the optimiser steps of the others.
-        refine_occupied: in training, refine random occupied voxels (M-CONet) rather than the most uncertain.
     """
 
     title: str
@@ -49,7 +48,6 @@ class Row:
     train: dict[str, Any] = field(default_factory=dict)
     modes: tuple[str, ...] = (NONE, STANDARD)
     longer: int = 1
-    refine_occupied: bool = False
 
 
 def _presampled(**changes: Any) -> ModelConfig:
@@ -69,8 +67,6 @@ ROWS = {
     "active_off": Row("off", train={"active_share": 0.0}),
     **{f"active{round(share * 100)}": Row(f"{share:.1f}", train={"active_share": share})
        for share in (0.5, 0.6, 0.8, 0.9, 1.0)},
-    # Refinement is learned late, so it is looked at after a longer training of both kinds.
-    REFINE_UNCERTAIN: Row("trained on the most uncertain voxels", modes=EVERY_MODE, longer=3),
-    REFINE_OCCUPIED: Row("trained on random occupied voxels, as M-CONet", modes=EVERY_MODE, longer=3,
-                         refine_occupied=True),
+    # Refinement is learned late, so it is looked at after a longer training too.
+    LONGER: Row("the same, trained three times as long", modes=EVERY_MODE, longer=3),
 }

@@ -6,6 +6,7 @@ stored in the weights.
 """
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .data import PreparedFrame
 from .metrics import ConfusionMatrix
 from .occfusion import OccFusion
-from .predict import coarse_label, labels_of, occupied_logit, predict
+from .predict import Prediction, coarse_label, labels_of, occupied_logit, predict
 from .prepare import prepare_all
 
 VALIDATION_SEED = 900_000
@@ -92,37 +93,44 @@ def fit_shifts(counts: LogitCounts, hits: float, false: float, occupied: float) 
         iou = better
 
 
-def leave_out(model: OccFusion, level: int, frames: list[PreparedFrame]) -> None:
-    """Replace a level of image features by its mean over the frames, for good: the network no longer reads it."""
-    mean = np.mean([frame.features[level].mean((0, 2, 3), np.float32) for frame in frames], 0)  # (C,)
-    lateral = model.pyramid.lateral[level]
-    lateral.bias += lateral.weight[:, :, 0, 0] @ torch.from_numpy(mean)
-    lateral.weight.zero_()
-
-
 def calibrate(model: OccFusion, frames: list[PreparedFrame]) -> ConfusionMatrix:
     """Set both shifts of the model; returns the confusion matrix that they give on the same frames."""
-    presampler = Presampler(model.config.presample)
-    coarse, refined, matrix = LogitCounts(), LogitCounts(), ConfusionMatrix()
-    totals = np.zeros(3)  # occupied and free voxels with a return, all occupied voxels
-    for frame in tqdm(frames, "fitting", unit="frame"):
-        result = predict(model, frame, presampler)
-        known, occupied, at = result.truth != IGNORE, result.truth > 0, result.parent
-        open_question = known & ~result.returned
-        label = coarse_label(result)[:, None].expand_as(result.truth)
-        coarse.add(result.fuser.occupancy[0], label, occupied, open_question)
-        refined.add(occupied_logit(result.refined), result.refined[..., 1:].argmax(-1) + 1, occupied[at],
-                    open_question[at])
-        returned = known & result.returned
-        totals += [(returned & occupied).sum(), (returned & ~occupied).sum(), (known & occupied).sum()]
-    shifts, iou = fit_shifts(coarse, *totals)
-    model.occupancy_shift.copy_(torch.from_numpy(shifts))
-    model.refined_shift.copy_(torch.from_numpy(refined.best_shifts(iou)))
+    presampler, matrix = Presampler(model.config.presample), ConfusionMatrix()
+
+    def predictions(why: str) -> Iterator[Prediction]:
+        return (predict(model, frame, presampler) for frame in tqdm(frames, why, unit="frame"))
+
+    iou = fit_occupancy(model, predictions("fitting"))
     print(f"IoU without refinement {iou:.3f}")
-    for frame in tqdm(frames, "measuring", unit="frame"):
-        result = predict(model, frame, presampler)
+    fit_refined(model, predictions("fitting the refined"), iou)  # which voxels are refined depends on the first fit
+    for result in predictions("measuring"):
         matrix.add(labels_of(model, result).numpy(), result.truth.numpy())
     return matrix
+
+
+def fit_occupancy(model: OccFusion, predictions: Iterable[Prediction]) -> float:
+    """Set the thresholds of unrefined voxels; returns the IoU that they give."""
+    counts, totals = LogitCounts(), np.zeros(3)  # occupied and free voxels with a return, all occupied voxels
+    for result in predictions:
+        known, occupied = result.truth != IGNORE, result.truth > 0
+        label = coarse_label(result)[:, None].expand_as(result.truth)
+        counts.add(result.fuser.occupancy[0], label, occupied, known & ~result.returned)
+        returned = known & result.returned
+        totals += [(returned & occupied).sum(), (returned & ~occupied).sum(), (known & occupied).sum()]
+    shifts, iou = fit_shifts(counts, *totals)
+    model.occupancy_shift.copy_(torch.from_numpy(shifts))
+    return iou
+
+
+def fit_refined(model: OccFusion, predictions: Iterable[Prediction], iou: float) -> None:
+    """Set the thresholds of the voxels that a refinement refines, for the given IoU of the whole."""
+    counts = LogitCounts()
+    for result in predictions:
+        at = result.parent
+        known = ((result.truth != IGNORE) & ~result.returned)[at]
+        label = result.refined[..., 1:].argmax(-1) + 1
+        counts.add(occupied_logit(result.refined), label, (result.truth > 0)[at], known)
+    model.refined_shift.copy_(torch.from_numpy(counts.best_shifts(iou)))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -133,18 +141,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--frames", type=Path, required=True, help="folder of validation frames, filled where needed")
     parser.add_argument("--drives", type=int, default=6, help="held-out drives, 4 frames each (%(default)s)")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--leave-out", type=int, choices=(0, 1, 2), metavar="LEVEL",
-                        help="level of image features (0, 1, 2: stride 8, 16, 32) that the network shall not read: "
-                             "synthetic looks may not hold on real images")
     options = parser.parse_args(argv)
     model, metadata = load_checkpoint(options.weights)
     seeds = range(VALIDATION_SEED, VALIDATION_SEED + options.drives)
     paths = prepare_all(options.frames, seeds, model.config.presample, options.workers)
     frames = [crop(PreparedFrame.load(path), model.config.presample.grid) for path in paths]
-    if options.leave_out is not None:
-        with torch.no_grad():
-            leave_out(model, options.leave_out, frames)
-        metadata["trained_on"] += f"; image features of level {options.leave_out} left out afterwards"
     matrix = calibrate(model, frames)
     metadata["accuracy"] = {"synthetic validation (thresholds fitted on it)":
                             {"iou": round(matrix.iou(), 4), "miou": round(matrix.miou(), 4), "frames": len(paths)}}

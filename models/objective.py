@@ -12,6 +12,7 @@ from .data import PreparedFrame, Sample, stack, through_backbone
 from .losses import occupancy_loss, semantic_loss
 from .occfusion import FuserOutput, OccFusion, entropy
 
+ALWAYS_FIRST = 100.0  # more than any entropy
 TERMS = ("semantic", "occupancy", "refined", "auxiliary")
 
 
@@ -21,7 +22,7 @@ class Objective(nn.Module):
     Args:
         model: the network.
         class_weights: (17,) of the coarse cross-entropy.
-        budget: most uncertain voxels of each sample that are refined.
+        budget: voxels of each sample that are refined.
         precision: bf16 or fp32.
     """
 
@@ -39,7 +40,7 @@ class Objective(nn.Module):
         with torch.autocast(presampler.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             batch, features = stack(samples)
             output = self.model.fuse(through_backbone(self.model.backbone, features), **batch)
-            refined, truth = self.refine_hardest(output, samples, presampler, batch["image_from_grid"].shape[1])
+            refined, truth = self.refine_some(output, samples, presampler, batch["image_from_grid"].shape[1])
         auxiliary = output.auxiliary_loss
         rows = []
         for index, sample in enumerate(samples):
@@ -53,9 +54,9 @@ class Objective(nn.Module):
                 output.coarse.new_zeros((), dtype=torch.float32) if auxiliary is None else auxiliary[index]]))
         return torch.stack(rows)
 
-    def refine_hardest(self, output: FuserOutput, samples: list[Sample], presampler: Presampler,
+    def refine_some(self, output: FuserOutput, samples: list[Sample], presampler: Presampler,
                        count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (B, K, 64, 17) and truth (B, K, 64) of the children of the most uncertain voxels; `count` cameras."""
+        """Logits (B, K, 64, 17) and truth (B, K, 64) of the children of the chosen voxels; `count` cameras."""
         parents = self.chosen(output)
         children = [describe_children(p, presampler, s.inputs.image_from_grid, s.inputs.returns).engine_inputs()
                     for p, s in zip(parents, samples)]
@@ -64,8 +65,14 @@ class Objective(nn.Module):
         return logits, torch.stack([s.targets.children[p] for p, s in zip(parents, samples)])
 
     def chosen(self, output: FuserOutput) -> torch.Tensor:
-        """(B, K) coarse voxels that are refined: the most uncertain."""
-        return entropy(output.coarse.detach()).topk(self.budget, dim=1).indices
+        """(B, K) coarse voxels that are refined: half are the most uncertain ones, as on the robot, half are random.
+
+        Both are taken from the voxels that are predicted occupied, as in M-CONet; from the rest where these are few.
+        """
+        first = ALWAYS_FIRST * (output.occupancy.detach() > 0).any(2)  # (B, T)
+        hard = (first + entropy(output.coarse.detach())).topk(self.budget // 2, dim=1).indices
+        drawn = (first + torch.rand_like(first)).scatter(1, hard, -1)
+        return torch.cat([hard, drawn.topk(self.budget - hard.shape[1], dim=1).indices], 1)
 
 
 def class_weights(frames: list[PreparedFrame]) -> torch.Tensor:

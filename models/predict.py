@@ -6,6 +6,7 @@ import torch
 
 from occfusion_ros.presample.children import child_voxels, describe_children, is_member
 from occfusion_ros.presample.presampler import Presampler
+from occfusion_ros.runtime.selection import most_uncertain
 
 from .data import PreparedFrame, make_sample, stack, through_backbone
 from .occfusion import FuserOutput, OccFusion, entropy
@@ -34,13 +35,19 @@ def predict(model: OccFusion, frame: PreparedFrame, presampler: Presampler) -> P
     sample = make_sample(frame, presampler)
     batch, features = stack([sample])
     fuser = model.fuse(through_backbone(model.backbone, features), **batch)
-    parent = entropy(fuser.coarse[0]).topk(model.config.refine_budget).indices
+    parent = most_uncertain(entropy(fuser.coarse[0]), occupied_voxels(model, fuser), model.config.refine_budget)
     inputs, config = sample.inputs, presampler.config
     children = describe_children(parent, presampler, inputs.image_from_grid, inputs.returns).engine_inputs()
     refined = model.refine(fuser, **{k: v[None] for k, v in children.items()}, count=len(features[0]))[0]
     parents = torch.arange(presampler.coarse.num_voxels, device=presampler.device)
     everything = child_voxels(parents, config.grid, config.coarse_factor)
     return Prediction(fuser, refined, parent, is_member(everything, inputs.returns), sample.targets.children)
+
+
+def occupied_voxels(model: OccFusion, fuser: FuserOutput) -> torch.Tensor:
+    """(T,) bool: coarse voxels with a child that is predicted occupied; what refining "all" refines."""
+    semantic = fuser.coarse[0, :, 1:].argmax(1) + 1
+    return (fuser.occupancy[0] + model.occupancy_shift[semantic][:, None] > 0).any(1)
 
 
 def occupied_logit(logits: torch.Tensor) -> torch.Tensor:

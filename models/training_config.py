@@ -40,7 +40,7 @@ class TrainConfig:
         clip: largest gradient norm.
         ema: decay of the averaged weights, which are the ones that are kept.
         train_backbone: train the image backbone too, at a tenth of the rate, its batch norms as they are; for a GPU.
-        refined: challenging voxels of each frame that are refined while training.
+        refined: voxels of each frame that are refined while training; half of them the most uncertain ones.
         precision: bf16 (mixed precision) or fp32.
         seed: of weights, order, windows and augmentation.
         save_every: optimiser steps between two saved states; the end of an epoch is saved besides.

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from benchmarks import cost, frames, page, study
-from benchmarks.accuracy import chosen_voxels, occupied_voxels
-from benchmarks.rows import ALL, BASE, INSIDE, MODEL, NONE, REFERENCE, ROWS, SHARES
-from benchmarks.training import OccupiedObjective, train_config
+from benchmarks.accuracy import chosen_voxels
+from benchmarks.rows import ALL, ANYWHERE, BASE, MODEL, NONE, REFERENCE, ROWS, SHARES
+from benchmarks.training import train_config
 from models.data import PreparedFrame
 from models.occfusion import FuserOutput, OccFusion, entropy
+from models.predict import occupied_voxels
 from occfusion_ros.core.grid import GridSpec
 from small_model import CONFIG
 
@@ -59,10 +60,10 @@ def test_a_quick_study_trains_measures_and_keeps(quick_page):
     folder, first, second = quick_page
     assert set(first["rows"]) == {REFERENCE, "lidar"} and first["rows"] == second["rows"]
     modes = first["rows"][REFERENCE]["seeds"]["0"]["modes"]
-    assert set(modes) == {NONE, ALL, *SHARES, *INSIDE}
+    assert set(modes) == {NONE, ALL, *SHARES, *ANYWHERE}
     assert all(0 <= modes[mode][figure] <= 1 for mode in modes for figure in ("iou", "miou"))
     assert modes[NONE]["refined"] == 0
-    for share in (*SHARES.items(), *INSIDE.items()):
+    for share in (*SHARES.items(), *ANYWHERE.items()):
         assert modes[share[0]]["refined"] == pytest.approx(share[1] * modes[ALL]["refined"], abs=1)
     assert first["costs"]["lidar"]["gmacs"]["image branch"] == 0 < first["costs"][REFERENCE]["gmacs"]["image branch"]
     assert 0 < first["costs"]["lidar"]["memory"]["all"] < first["costs"][REFERENCE]["memory"]["all"]
@@ -106,20 +107,9 @@ def test_refinement_chooses_as_many_voxels_as_it_says():
     assert chosen_voxels(model, fuser, ALL).tolist() == list(range(100, 300))
     assert len(chosen_voxels(model, fuser, NONE)) == 0
     uncertainty = entropy(fuser.coarse[0])
-    assert set(chosen_voxels(model, fuser, "active25").tolist()) == set(uncertainty.topk(50).indices.tolist())
-    inside = chosen_voxels(model, fuser, "inside10")
-    assert set(inside.tolist()) == {100 + i for i in uncertainty[100:300].topk(20).indices.tolist()}
-
-
-def test_m_conet_trains_its_refiner_on_occupied_voxels():
-    torch.manual_seed(0)
-    objective = OccupiedObjective(OccFusion(CONFIG), torch.ones(17), 40, "fp32")
-    coarse = torch.zeros(1, CONFIG.coarse.num_voxels, 17)
-    coarse[..., 0] = 1
-    coarse[0, 500:600, 4] = 2
-    output = FuserOutput(coarse, torch.empty(0), torch.empty(0), torch.empty(0))
-    one, other = (set(objective.chosen(output)[0].tolist()) for _ in range(2))
-    assert len(one) == 40 and one | other <= set(range(500, 600)) and one != other
+    assert set(chosen_voxels(model, fuser, "anywhere25").tolist()) == set(uncertainty.topk(50).indices.tolist())
+    active = chosen_voxels(model, fuser, "active10")
+    assert set(active.tolist()) == {100 + i for i in uncertainty[100:300].topk(20).indices.tolist()}
 
 
 def test_weights_are_measured_again_but_not_trained_again_for_another_refinement():

@@ -14,11 +14,12 @@ from ..presample.children import describe_children, from_children, parents_of
 from ..presample.presampler import FuserInputs, PresampleConfig, Presampler
 from .artefact import load_artefact
 from .backend import BACKENDS, Backend, choose_backend
+from .selection import most_uncertain
 
 logger = logging.getLogger(__name__)
 
 REFINE_MODES = ("active", "all", "none")
-"""Which coarse voxels are refined: the K most uncertain, all that are predicted occupied, or none."""
+"""Which coarse voxels are refined: of those predicted occupied the K most uncertain, all of them, or none."""
 
 
 class Stopwatch:
@@ -104,12 +105,12 @@ class Pipeline:
 
     def select(self, fused: dict[str, torch.Tensor]) -> torch.Tensor:
         """(K,) int64 flat coarse voxels to refine."""
-        uncertainty = fused["uncertainty"]
-        if self.refine == "active":
-            return torch.topk(uncertainty, min(self.contract.refine_budget, len(uncertainty)), sorted=False).indices
+        if self.refine == "none":
+            return torch.empty(0, dtype=torch.long, device=fused["uncertainty"].device)
+        occupied = fused["occupied"].any(1)
         if self.refine == "all":
-            return fused["occupied"].any(1).nonzero()[:, 0]
-        return torch.empty(0, dtype=torch.long, device=uncertainty.device)
+            return occupied.nonzero()[:, 0]
+        return most_uncertain(fused["uncertainty"], occupied, self.contract.refine_budget)
 
     def classify_children(self, fused: dict[str, torch.Tensor], inputs: FuserInputs,
                           parents: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,6 @@
 """Fitted thresholds against a brute-force search."""
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import torch
 from small_model import CONFIG
 from tiny_training import make_frame
 
-from models.calibrate import EDGES, ENOUGH, LogitCounts, calibrate, fit_shifts, leave_out
+from models.calibrate import EDGES, ENOUGH, LogitCounts, calibrate, fit_shifts
 from models.occfusion import OccFusion
 
 
@@ -66,20 +65,3 @@ def test_calibrated_shifts_are_stored_in_the_model_and_measured_on_what_is_obser
     matrix = calibrate(model, frames)
     assert model.occupancy_shift.abs().sum() > 0 and model.refined_shift.abs().sum() > 0
     assert matrix.counts.sum() == sum(frame.observed.sum() for frame in frames)
-
-
-def test_a_level_that_is_left_out_no_longer_counts_and_its_mean_stays():
-    torch.manual_seed(0)
-    model = OccFusion(CONFIG).eval()
-    rng = np.random.default_rng(0)
-    frame = make_frame(0)
-    features = tuple(rng.normal(1, 1, level.shape).astype(np.float16) for level in frame.features)
-    frame = replace(frame, features=features)
-    levels = [torch.from_numpy(level).float() for level in features]
-    mean = levels[1].mean((0, 2, 3), keepdim=True).expand_as(levels[1])
-    with torch.no_grad():
-        expected = model.pyramid([levels[0], mean, levels[2]])
-        assert not torch.allclose(model.pyramid(levels)[0], expected[0], atol=1e-2)
-        leave_out(model, 1, [frame])
-        for found, wanted in zip(model.pyramid(levels), expected):
-            assert torch.allclose(found, wanted, atol=1e-3)

@@ -42,7 +42,7 @@ def run_program(*words: str, before: tuple[str, ...] = ()) -> subprocess.Complet
 
 
 def test_it_learns_and_trains_the_hard_half_again(paths, tmp_path):
-    trainer = Trainer(TrainConfig(**{**SETTINGS, "epochs": 8, "window": 0, "batch": 2}), paths, tmp_path, CONFIG)
+    trainer = Trainer(TrainConfig(**{**SETTINGS, "epochs": 14, "window": 0, "batch": 2}), paths, tmp_path, CONFIG)
     passes, losses = [], []
     train_pass = trainer.train_pass
 
@@ -55,7 +55,7 @@ def test_it_learns_and_trains_the_hard_half_again(paths, tmp_path):
     trainer.run()
     totals = [sum(float(row[name]) for name in TERMS) for row in rows(tmp_path)]
     assert np.mean(totals[-6:]) < 0.75 * np.mean(totals[:6])
-    assert [row["pass"] for row in rows(tmp_path)] == ["all", "all", "hard"] * 8
+    assert [row["pass"] for row in rows(tmp_path)] == ["all", "all", "hard"] * 14
     for every, hard, of_sample in zip(passes[::2], passes[1::2], losses[::2]):
         assert sorted(every) == [0, 1, 2, 3]
         assert set(hard) == set(every[np.argsort(of_sample)[2:]])

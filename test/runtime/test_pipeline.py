@@ -94,12 +94,12 @@ class Answer:
 
 @pytest.fixture
 def scripted(small_artefact):
-    """A pipeline whose fuser says: all empty, class 4, voxel (2, 3, 1) uncertain; whose refiner says 0..63."""
+    """A pipeline whose fuser says: class 4, all empty but one child of voxel (2, 3, 1); whose refiner says 0..63."""
     contract = load_artefact(small_artefact).contract
     total = contract.coarse_grid.num_voxels
-    uncertainty = torch.zeros(total)
-    uncertainty[(2 * 16 + 3) * 10 + 1] = 1
-    fuser = Answer(occupied=torch.zeros((total, 64), dtype=torch.bool), uncertainty=uncertainty,
+    occupied = torch.zeros((total, 64), dtype=torch.bool)
+    occupied[(2 * 16 + 3) * 10 + 1, 17] = True
+    fuser = Answer(occupied=occupied, uncertainty=torch.arange(total).float(),
                    semantic=torch.full((total,), 4, dtype=torch.uint8), grid_features=torch.zeros((total, 24)),
                    image_map=torch.zeros((1, 16, 8, 12)))
     refiner = Answer(labels=torch.arange(64, dtype=torch.uint8).expand(total, 64))
@@ -125,6 +125,7 @@ def test_a_return_takes_the_class_of_its_voxel_where_nothing_was_predicted(scrip
 
 def test_refining_all_asks_for_every_occupied_voxel_in_portions(scripted):
     occupied = scripted.fuser.outputs["occupied"]
+    occupied[:] = False
     occupied[[5, 77, 300], [0, 63, 10]] = True
     scripted.refine = "all"
     scripted(SensorFrame(0, np.zeros((0, 4), np.float32)))
