@@ -42,7 +42,7 @@ class ModelConfig:
     presample: PresampleConfig = PresampleConfig()
     width: int = 32
     decoded: int = 32
-    bev: tuple[int, ...] = (64, 128, 256)
+    bev: tuple[int, ...] = (96, 128, 256)
     refine_budget: int = 1024
     fusion: str = "point"
     backbone: str = "efficientnet_lite0"
