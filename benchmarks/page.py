@@ -71,18 +71,18 @@ def fusion_section(results: Results) -> list[str]:
         gmacs, memory, seconds = price["gmacs"], price["memory"], price["seconds"]
         rows.append([results.rows[name]["title"], *results.cells(name),
                      *(f"{gmacs[part]:.2f}" for part in ("image branch", "fusion", "decoder", "refiner", "total")),
-                     f"{gmacs['parameters']:.2f}", f"{memory['fuser']:.0f}", f"{memory['all']:.0f}",
+                     f"{gmacs['parameters']:.2f}", f"{memory['fusion']:.0f}", f"{memory['total']:.0f}",
                      f"{1e3 * seconds['fuser']:.0f}", f"{1e3 * seconds['total']:.0f}", f"{seconds['relative']:.2f}"])
     head = ["fusion", *ACCURACY, "image branch, GMACs", "fusion", "decoder", "refiner", "total",
-            "parameters, M", "peak memory of the fuser, MB", "of everything", "time of the fuser, ms", "of everything",
+            "parameters, M", "peak memory of fusion, MiB", "of everything", "time of the fuser, ms", "of everything",
             "relative"]
     found = [f"- OccFusion against {results.rows[name]['title']}: {results.compare(REFERENCE, name)}; "
              f"{results.compare(REFERENCE, name, 'iou')}." for name in there[1:]]
     if "lift_splat" in costs:
         ours, theirs = costs[REFERENCE], costs["lift_splat"]
         found.append(f"- Fusion without depth takes {ours['gmacs']['fusion']:.2f} GMACs against "
-                     f"{theirs['gmacs']['fusion']:.2f} of lift-splat, its fuser {ours['memory']['fuser']:.0f} MB "
-                     f"against {theirs['memory']['fuser']:.0f} MB; the whole frame takes lift-splat "
+                     f"{theirs['gmacs']['fusion']:.2f} of lift-splat, and {ours['memory']['fusion']:.0f} MiB "
+                     f"against {theirs['memory']['fusion']:.0f} MiB; the whole frame takes lift-splat "
                      f"{theirs['seconds']['relative']:.2f} times as long.")
     return ["## Fusion", "", *table(head, rows), "", *found, ""]
 
@@ -220,7 +220,8 @@ def method_section(results: Results) -> list[str]:
             "- Cameras only: no return enters anywhere; every coarse voxel is a query, with one point.",
             "- GMACs: multiply-adds (half of the FLOPs that `torch.utils.flop_counter` counts) of convolutions and "
             "matrix products for one frame with six cameras; bilinear sampling, softmax and scatter are not counted.",
-            "- Peak memory: rise of resident memory during a first forward pass in a fresh process, weights aside.",
+            "- Peak memory: rise of resident memory during fusion, and during a whole first forward pass, in a fresh "
+            "process, weights aside.",
             f"- Time: median of {budget['repeats']} forward passes in float32 on {data['threads']} threads; *relative* "
             "is the median ratio to the reference, the two taking turns.",
             f"- Machine: {data['machine']}, no GPU, load average {data['load']} before the times were taken. "

@@ -8,8 +8,6 @@ import argparse
 import hashlib
 import json
 import os
-import platform
-import re
 import shutil
 import sys
 import time
@@ -17,7 +15,6 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +33,10 @@ from occfusion_ros.core.errors import OccFusionError
 from . import cost
 from .accuracy import measure
 from .frames import window_frames
+from .machine import processor, versions
 from .page import RESULTS, write_page
-from .rows import BASE, EVERY_MODE, NANO, REFERENCE, ROWS, SHIPPED, STANDARD, TRAIN, Row
+from .peak import peak_memory
+from .rows import EVERY_MODE, NETWORKS, REFERENCE, ROWS, SHIPPED, STANDARD, TRAIN, Row
 from .training import train, train_config
 
 COSTED = (REFERENCE, "lift_splat", "lidar", "camera", "theta2", "theta8")
@@ -149,7 +148,7 @@ def measure_costs(names: list[str], refined: int, budget: Budget, out: Path) -> 
         config = ROWS[name].model
 
         def make(name: str = name, config: ModelConfig = config) -> dict[str, Any]:
-            return {"gmacs": cost.count(config, refined), "memory": cost.peak_memory(name, refined),
+            return {"gmacs": cost.count(config, refined), "memory": peak_memory(name, refined),
                     "seconds": cost.compare_times(reference, cost.Forward(config, refined), budget.repeats)}
 
         settings = {"model": asdict(config), "refined": refined, "repeats": budget.repeats}
@@ -190,15 +189,6 @@ def measure_shipped(weights: Path, validation: Path, budget: Budget, out: Path, 
         "modes": found["modes"]}}}, "costs": found["costs"]}
 
 
-def processor() -> str:
-    """Name of the processor and its number of cores."""
-    try:
-        name = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text()).group(1)
-    except (OSError, AttributeError):
-        name = platform.processor() or platform.machine()
-    return f"{name.strip()}, {os.cpu_count()} cores"
-
-
 def study(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Path, minutes: float) -> dict[str, Any]:
     """Everything that the page shows."""
     rows = run_rows(names, seeds, budget, frames, out, minutes)
@@ -210,13 +200,13 @@ def study(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Pat
                                              budget.seeds().items()},
         "frames_per_drive": FRAMES_PER_DRIVE, "train": json.loads(json.dumps(asdict(TRAIN))),
         "machine": processor(), "threads": TRAIN.threads, "load": round(os.getloadavg()[0], 1),
-        "versions": {"Python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}},
+        "versions": versions("torch", "numpy"),
         "rows": {name: {"title": ROWS[name].title, "seeds": by_seed} for name, by_seed in rows.items()},
         "costs": measure_costs(names, round(modes[REFERENCE][STANDARD]["refined"]), budget, out),
         "refinement": {name: measure_refinement(ROWS[name].model, figures, budget)
                        for name, figures in modes.items() if set(EVERY_MODE) <= set(figures)},
         "sizes": {name: {"refined": size.refine_budget, **cost.count(size, size.refine_budget)}
-                  for name, size in (("nano", NANO), ("base", BASE))},
+                  for name, size in NETWORKS.items()},
     }
 
 

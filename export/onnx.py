@@ -1,12 +1,12 @@
 """Export a checkpoint to an artefact folder: `python -m export.onnx CHECKPOINT OUT`.
 
-Writes fuser.onnx, refiner.onnx, contract.yaml and parity.json. The exported engines are first compared with PyTorch on
-real frames (--data) or synthetic ones; nothing is written to OUT unless they agree.
+Writes the engines in every form that a backend takes, contract.yaml and parity.json. They are first compared with
+PyTorch, on every backend that runs here, on real frames (--data) or synthetic ones; nothing is written to OUT unless
+they agree.
 """
 
 import argparse
 import hashlib
-import json
 import logging
 import os
 import tempfile
@@ -20,38 +20,43 @@ from torch.export import Dim
 
 from models.checkpoint import load_checkpoint
 from models.occfusion import ModelConfig, OccFusion
-from occfusion_ros.core.contract import EngineSpec, ModelContract, TensorSpec
+from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
 from occfusion_ros.core.errors import ContractError, OccFusionError
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
 from occfusion_ros.runtime.artefact import CONTRACT_FILE
-from occfusion_ros.runtime.pipeline import Pipeline
 
 from .frames import parity_frames
-from .parity import Comparison, parity_report, print_table
+from .half import write_half
+from .parity import Reference, Report, as_json, eager_pipeline, examine, labelled_examples, runnable, table
 from .wrappers import FuserEngine, RefinerEngine
 
 OPSET = 18
-FILES = ("fuser.onnx", "refiner.onnx", "parity.json", CONTRACT_FILE)  # the contract last: it vouches for the others
+PARITY_FILE = "parity.json"
+LABELLED = 8  # frames with an occupancy truth that accuracy is compared on
 GRID_FRAME = "origin 1.84 m above the road, x right, y forward, z up (nuScenes LIDAR_TOP)"
 
 
+def engine_files(engine: str) -> dict[str, str]:
+    """Names of the files of an engine that an export writes, by variant."""
+    return {"fp32": f"{engine}.onnx", "fp16": f"{engine}.fp16.onnx", "program": f"{engine}.pt2"}
+
+
 def export_engines(model: OccFusion, folder: Path) -> tuple[EngineSpec, EngineSpec]:
-    """Write fuser.onnx and refiner.onnx; the number of cameras and of refined voxels are dynamic axes."""
+    """Write all files of fuser and refiner; the number of cameras and of refined voxels are dynamic axes."""
     fuser, refiner = FuserEngine(model).eval(), RefinerEngine(model).eval()
     inputs, children = example_inputs(model.config)
     cameras = Dim("cameras", min=1, max=model.config.presample.max_cameras)
     shapes = {name: {0: cameras} if name == "images" else None for name in inputs}
-    export_engine(fuser, inputs, shapes, folder / FILES[0])
+    specs = [export_engine(fuser, inputs, shapes, folder, "fuser")]
     with torch.no_grad():
         fused = dict(zip(fuser.OUTPUTS, fuser(*inputs.values())))
     parents = Dim("parents", min=1, max=model.config.coarse.num_voxels)
     shapes = {"grid_features": None, "image_map": {2: refiner.feature_rows * cameras},
               **{name: {0: parents} for name in children}}
     inputs = {"grid_features": fused["grid_features"], "image_map": fused["image_map"], **children}
-    export_engine(refiner, inputs, shapes, folder / FILES[1])
-    return engine_spec(folder / FILES[0]), engine_spec(folder / FILES[1])
+    return specs[0], export_engine(refiner, inputs, shapes, folder, "refiner")
 
 
 def example_inputs(config: ModelConfig) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
@@ -64,17 +69,32 @@ def example_inputs(config: ModelConfig) -> tuple[dict[str, torch.Tensor], dict[s
     return inputs.engine_inputs(), children.engine_inputs()
 
 
-def export_engine(engine: torch.nn.Module, inputs: dict[str, torch.Tensor], shapes: dict[str, Any], path: Path) -> None:
-    """Trace one wrapper and write it as a single ONNX file."""
-    print(f"exporting {path.name} ...", flush=True)
+def export_engine(engine: torch.nn.Module, inputs: dict[str, torch.Tensor], shapes: dict[str, Any], folder: Path,
+                  name: str) -> EngineSpec:
+    """Trace one wrapper once and write it as a program, as ONNX in float32 and as ONNX in float16."""
+    names = engine_files(name)
+    print(f"exporting {', '.join(names.values())} ...", flush=True)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision operators that are not used here
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside torch; what matters is checked by the comparison
-        program = torch.onnx.export(engine, tuple(inputs.values()), dynamo=True, opset_version=OPSET, verbose=False,
-                                    input_names=list(engine.INPUTS), output_names=list(engine.OUTPUTS),
-                                    dynamic_shapes=tuple(shapes.values()))
-        program.save(path, external_data=False)
-    forget_origin(path)
+        program = torch.export.export(engine, tuple(inputs.values()), dynamic_shapes=tuple(shapes.values()))
+        onnx = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False,
+                                 dynamic_shapes=tuple(shapes.values()), input_names=list(engine.INPUTS),
+                                 output_names=list(engine.OUTPUTS))
+        onnx.save(folder / names["fp32"], external_data=False)
+        save_program(program, folder / names["program"])
+    forget_origin(folder / names["fp32"])
+    write_half(folder / names["fp32"], folder / names["fp16"])
+    return engine_spec(folder, names)
+
+
+def save_program(program: torch.export.ExportedProgram, path: Path) -> None:
+    """Write a program without what tells where it was made, and without the inputs that it was traced with."""
+    for node in program.graph.nodes:
+        for note in ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node", "torch_fn"):
+            node.meta.pop(note, None)
+    program._example_inputs = None  # torch.export.save would pickle them
+    torch.export.save(program, path)
 
 
 def forget_origin(path: Path) -> None:
@@ -89,16 +109,22 @@ def forget_origin(path: Path) -> None:
     onnx.save(model, path)
 
 
-def engine_spec(path: Path) -> EngineSpec:
-    """Name, hash and tensors of an ONNX file."""
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def engine_spec(folder: Path, names: dict[str, str]) -> EngineSpec:
+    """Files of an engine in a folder, by variant, with their hashes; tensors as in the float32 one."""
     import onnx
 
-    graph = onnx.load(path).graph
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return EngineSpec(path.name, digest, tuple(map(_tensor_spec, graph.input)), tuple(map(_tensor_spec, graph.output)))
+    graph = onnx.load(folder / names["fp32"]).graph
+    files = {variant: EngineFile(name, file_hash(folder / name)) for variant, name in names.items()}
+    return EngineSpec(files, tuple(map(tensor_spec, graph.input)), tuple(map(tensor_spec, graph.output)))
 
 
-def _tensor_spec(value: Any) -> TensorSpec:
+def tensor_spec(value: Any) -> TensorSpec:  # onnx.ValueInfoProto
+    """Name, dtype and shape of an input or output of an ONNX graph."""
     import onnx
 
     tensor = value.type.tensor_type
@@ -106,19 +132,32 @@ def _tensor_spec(value: Any) -> TensorSpec:
     return TensorSpec(value.name, dtype, tuple(d.dim_param or d.dim_value for d in tensor.shape.dim))
 
 
-def make_contract(model: OccFusion, metadata: dict[str, Any], checkpoint: Path, engines: tuple[EngineSpec, EngineSpec]
-                  ) -> ModelContract:
-    """What training fixed, for the robot."""
+def write_artefact(model: OccFusion, metadata: dict[str, Any], folder: Path, weights: str = "") -> ModelContract:
+    """Export a network to a folder with its contract, without comparing anything; `weights`: hash of its checkpoint."""
+    import yaml
+
+    contract = make_contract(model, metadata, weights, export_engines(model, folder))
+    (folder / CONTRACT_FILE).write_text(yaml.safe_dump(contract.to_dict(), sort_keys=False))
+    return contract
+
+
+def make_contract(model: OccFusion, metadata: dict[str, Any], weights: str,
+                  engines: tuple[EngineSpec, EngineSpec]) -> ModelContract:
+    """What training fixed, for the robot.
+
+    Args:
+        metadata: what the checkpoint says of itself. weights: hash of the checkpoint.
+    """
     config, p = model.config, model.config.presample
     try:
         return ModelContract(
             model_id=metadata["model_id"], grid=p.grid, coarse_factor=p.coarse_factor, grid_frame=GRID_FRAME,
             classes=OPENOCCUPANCY_CLASSES, max_cameras=p.max_cameras, image_size=p.image_size, horizon=p.horizon,
             points_per_voxel=p.points_per_voxel, fusion_queries=p.fusion_queries, refine_budget=config.refine_budget,
-            fuser=engines[0], refiner=engines[1], checkpoint_sha256=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+            fuser=engines[0], refiner=engines[1], checkpoint_sha256=weights,
             trained_on=metadata["trained_on"], accuracy=metadata["accuracy"])
     except KeyError as error:
-        raise ContractError(f"{checkpoint}: expected {error} in the checkpoint's metadata, "
+        raise ContractError(f"expected {error} in the checkpoint's metadata, "
                             f"got {sorted(metadata)}") from error
 
 
@@ -130,32 +169,34 @@ def check_is_method(checkpoint: Path, config: ModelConfig) -> None:
         raise ContractError(f"{checkpoint}: expected fusion point, sampling both and use_lidar true, got {wrong}")
 
 
-def export(checkpoint: Path, out: Path, data: Path | None, frames: int) -> list[Comparison]:
-    """Export, compare, and only then replace what is in `out`.
+def export(checkpoint: Path, out: Path, data: Path | None, frames: int) -> list[Report]:
+    """Export, compare with PyTorch on everything that runs here, and only then replace what is in `out`.
 
     Raises:
         ContractError: the checkpoint cannot be used, or the engines disagree with PyTorch.
     """
-    import yaml
-
     model, metadata = load_checkpoint(checkpoint)
     check_is_method(checkpoint, model.config)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as partial:
         folder = Path(partial)
-        contract = make_contract(model, metadata, checkpoint, export_engines(model, folder))
-        (folder / CONTRACT_FILE).write_text(yaml.safe_dump(contract.to_dict(), sort_keys=False))
-        results = parity_report(model, Pipeline.load(folder), parity_frames(data, frames, contract.max_cameras))
-        report = {"model": contract.model_id, "passed": all(r.passed for r in results),
-                  "comparisons": [r.to_dict() for r in results]}
-        (folder / "parity.json").write_text(json.dumps(report, indent=1) + "\n")
-        print_table(results)
-        failed = [f"{r.quantity} on {r.frame}" for r in results if not r.passed]
-        if failed:
-            raise ContractError(f"ONNX Runtime and PyTorch disagree, nothing was written: {'; '.join(failed)}")
-        for name in FILES:
+        contract = write_artefact(model, metadata, folder, file_hash(checkpoint))
+        reference = Reference(eager_pipeline(model, contract), parity_frames(data, frames, contract.max_cameras),
+                              labelled_examples(data, LABELLED))
+        reports = [examine(folder, backend, precision, reference) for backend, precision in runnable(folder)]
+        (folder / PARITY_FILE).write_text(as_json(contract.model_id, "PyTorch", reports))
+        print(table(reports))
+        failures = [failure for report in reports for failure in report.failures]
+        if failures:
+            raise ContractError(f"these disagree with PyTorch, nothing was written: {'; '.join(failures)}")
+        for name in written_files():
             os.replace(folder / name, out / name)
-    return results
+    return reports
+
+
+def written_files() -> list[str]:
+    """Names of all files of an export; the contract comes last, because it vouches for the others."""
+    return [*engine_files("fuser").values(), *engine_files("refiner").values(), PARITY_FILE, CONTRACT_FILE]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -172,8 +213,8 @@ def main(argv: list[str] | None = None) -> int:
         export(options.checkpoint, options.out, options.data, options.frames)
     except OccFusionError as error:
         parser.exit(2, f"export: {error}\n")
-    size = sum((options.out / name).stat().st_size for name in FILES)
-    print(f"{options.out}: {', '.join(FILES)}, {size / 1e6:.1f} MB")
+    size = sum((options.out / name).stat().st_size for name in written_files())
+    print(f"{options.out}: {', '.join(written_files())}, {size / 1e6:.1f} MB")
     return 0
 
 

@@ -1,31 +1,70 @@
-"""Are exported engines the same function as the PyTorch model? Compared on frames, through the robot's pipeline."""
+"""Do exported engines answer as PyTorch does? `python -m export.parity ARTEFACT --data ROOT`.
 
-from dataclasses import asdict, dataclass
+Every backend and precision that runs here is compared with the artefact's PyTorch program in float32 on real frames,
+through the robot's pipeline: tensors, labels, and, where frames have an occupancy truth, IoU and mIoU.
+"""
 
+import argparse
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
 import torch
 from tqdm import tqdm
 
+from models.evaluate import labelled_frames
+from models.metrics import ConfusionMatrix
 from models.occfusion import OccFusion
+from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.core.frames import SensorFrame
+from occfusion_ros.datasets.nuscenes import NuScenesReader
+from occfusion_ros.presample.presampler import FuserInputs
+from occfusion_ros.runtime.artefact import load_artefact
+from occfusion_ros.runtime.backend import BackendSettings
+from occfusion_ros.runtime.backends import BACKENDS
 from occfusion_ros.runtime.pipeline import Pipeline
 
+from .frames import parity_frames
 from .wrappers import FuserEngine, RefinerEngine
 
-MAX_RELATIVE_ERROR = 1e-3  # of float outputs, relative to the largest value of the tensor
-MIN_AGREEMENT = 0.9999  # share of equal labels among the occupied
+Tensors = dict[str, torch.Tensor]
+
+MIOU_LOSS = 0.01  # largest loss of mIoU in any precision
 
 
-class TorchBackend:
-    """An engine's wrapper run as it is: the reference."""
+@dataclass(frozen=True)
+class Limit:
+    """What a precision must keep.
 
-    name = "torch"
+    Attributes:
+        relative: largest error of a float output, relative to the tensor's largest value; None for no limit.
+        agreement: least share of equal labels among the occupied voxels.
+    """
+
+    relative: float | None
+    agreement: float
+
+
+LIMITS = {"fp32": Limit(1e-3, 0.9999), "fp16": Limit(None, 0.999), "bf16": Limit(None, 0.98), "int8": Limit(None, 0.9)}
+
+
+class EagerBackend:
+    """An engine's wrapper run as it is: the reference of an export."""
+
+    name = "PyTorch"
     device = torch.device("cpu")
 
     def __init__(self, engine: FuserEngine | RefinerEngine) -> None:
         self.engine = engine.eval()
 
     @torch.inference_mode()
-    def run(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def run(self, inputs: Tensors) -> Tensors:
         """See `Backend.run`."""
         outputs = self.engine(*(inputs[name] for name in self.engine.INPUTS))
         return dict(zip(self.engine.OUTPUTS, outputs if isinstance(outputs, tuple) else (outputs,)))
@@ -38,7 +77,7 @@ class Comparison:
     Attributes:
         frame: which frame. quantity: engine output, or the whole grid with a refinement mode.
         max_abs, relative: largest difference, and that over the largest reference value (float tensors).
-        agreement: share of equal values (labels and booleans) among those that either side calls occupied.
+        agreement: share of equal values (labels) among those that either side calls occupied.
     """
 
     frame: str
@@ -47,16 +86,43 @@ class Comparison:
     relative: float | None = None
     agreement: float | None = None
 
-    @property
-    def passed(self) -> bool:
-        """Within tolerance? Not a number is not."""
+    def keeps(self, limit: Limit) -> bool:
+        """Within the limit? Not a number is not."""
         if self.agreement is not None:
-            return self.agreement >= MIN_AGREEMENT
-        return self.relative is not None and self.relative <= MAX_RELATIVE_ERROR
+            return self.agreement >= limit.agreement
+        return math.isfinite(self.relative) if limit.relative is None else self.relative <= limit.relative
 
-    def to_dict(self) -> dict:
+
+@dataclass
+class Report:
+    """What one backend says beside the reference.
+
+    Attributes:
+        backend, precision: which. comparisons: by frame and quantity.
+        iou, miou: on the labelled frames, (reference, this backend); None without labels.
+        frame_ms: median time of a whole frame, milliseconds.
+    """
+
+    backend: str
+    precision: str
+    comparisons: list[Comparison] = field(default_factory=list)
+    iou: tuple[float, float] | None = None
+    miou: tuple[float, float] | None = None
+    frame_ms: float = math.nan
+
+    @property
+    def failures(self) -> list[str]:
+        """What misses its limit."""
+        failed = [f"{c.quantity} on {c.frame}" for c in self.comparisons if not c.keeps(LIMITS[self.precision])]
+        if self.miou and self.miou[1] < self.miou[0] - MIOU_LOSS:
+            failed.append(f"mIoU {self.miou[1]:.4f} against {self.miou[0]:.4f}")
+        return [f"{self.backend} {self.precision}: {failure}" for failure in failed]
+
+    def to_dict(self) -> dict[str, Any]:
         """For JSON: what applies, and whether it passed."""
-        return {**{key: value for key, value in asdict(self).items() if value is not None}, "passed": self.passed}
+        return {**asdict(self), "passed": not self.failures,
+                "comparisons": [{key: value for key, value in asdict(c).items() if value is not None}
+                                for c in self.comparisons]}
 
 
 def compare(frame: str, quantity: str, got: torch.Tensor, reference: torch.Tensor) -> Comparison:
@@ -72,40 +138,163 @@ def compare(frame: str, quantity: str, got: torch.Tensor, reference: torch.Tenso
     return Comparison(frame, quantity, error, error / max(reference.abs().max().item(), 1e-12))
 
 
-def parity_report(model: OccFusion, exported: Pipeline, frames: dict[str, SensorFrame]) -> list[Comparison]:
-    """Every engine output and the whole grid, unrefined and refined, on every frame."""
-    reference = Pipeline(exported.contract, TorchBackend(FuserEngine(model)), TorchBackend(RefinerEngine(model)))
-    results = []
-    for name, frame in tqdm(frames.items(), "comparing", unit="frame"):
-        expected, got = (answer(pipeline, reference, frame) for pipeline in (reference, exported))
-        results += [compare(name, quantity, got[quantity], value) for quantity, value in expected.items()]
-    return results
+def eager_pipeline(model: OccFusion, contract: Any) -> Pipeline:  # ModelContract
+    """The network itself as a pipeline."""
+    return Pipeline(contract, EagerBackend(FuserEngine(model)), EagerBackend(RefinerEngine(model)))
 
 
-def answer(pipeline: Pipeline, reference: Pipeline, frame: SensorFrame) -> dict[str, torch.Tensor]:
-    """All that a pipeline says of a frame.
+def runnable(folder: Path, wanted: Iterable[str] = BACKENDS) -> Iterator[tuple[str, str]]:
+    """(backend, precision) of everything that runs an artefact here, of the backends that are wanted."""
+    spec = load_artefact(folder).contract.fuser
+    for name in wanted:
+        module = BACKENDS[name]()
+        if reason := module.why_not():
+            print(f"not compared: {reason}", flush=True)
+        else:
+            yield from ((name, precision) for precision in module.precisions(spec))
 
-    The refiner is fed by the reference, and both refine the voxels that the reference selects: which of many equally
-    uncertain voxels come among the first K is chance. That the selection is as good shows in "uncertainty, top K".
+
+@dataclass(frozen=True)
+class Expected:
+    """What the reference says of one frame.
+
+    Attributes:
+        inputs: of the fuser. fused: its outputs. parents: (K,) voxels that are refined. answers: see `answers_of`.
     """
-    inputs = reference.presampler(frame).to(reference.fuser.device)
-    fused, fed = pipeline.fuser.run(inputs.engine_inputs()), reference.fuser.run(inputs.engine_inputs())
-    parents = reference.select(fed)
+
+    inputs: FuserInputs
+    fused: Tensors
+    parents: torch.Tensor
+    answers: Tensors
+
+
+class Reference:
+    """The network in PyTorch, and what it says of the frames on which engines are compared.
+
+    Args:
+        pipeline: runs on the CPU. frames: by name. labelled: frames with their occupancy truth, for accuracy.
+    """
+
+    def __init__(self, pipeline: Pipeline, frames: dict[str, SensorFrame],
+                 labelled: list[tuple[SensorFrame, np.ndarray]]) -> None:
+        self.frames, self.labelled = frames, labelled
+        self.expected = {name: self._expect(pipeline, frame)
+                         for name, frame in tqdm(frames.items(), "reference", unit="frame")}
+        self.matrix = accuracy(pipeline, labelled) if labelled else None
+
+    @staticmethod
+    def _expect(pipeline: Pipeline, frame: SensorFrame) -> Expected:
+        inputs = pipeline.presampler(frame)
+        fused = copied(pipeline.fuser.run(inputs.engine_inputs()))
+        parents = pipeline.select(fused)
+        return Expected(inputs, fused, parents, answers_of(pipeline, inputs, fused, parents))
+
+
+def examine(folder: Path, backend: str, precision: str, reference: Reference) -> Report:
+    """One backend beside the reference."""
+    pipeline = Pipeline.load(folder, backend, settings=BackendSettings(precision=precision))
+    report, times = Report(backend, precision), []
+    for name, frame in tqdm(reference.frames.items(), f"{backend} {precision}", unit="frame"):
+        expected = reference.expected[name]
+        got = answers_of(pipeline, expected.inputs, expected.fused, expected.parents)
+        report.comparisons += [compare(name, quantity, got[quantity], value)
+                               for quantity, value in expected.answers.items()]
+        times += [pipeline(frame).stage_ms["total"] for _ in range(3)]
+    report.frame_ms = median(times)
+    if reference.matrix:
+        ours, theirs = reference.matrix, accuracy(pipeline, reference.labelled)
+        report.iou, report.miou = (ours.iou(), theirs.iou()), (ours.miou(), theirs.miou())
+    return report
+
+
+def answers_of(pipeline: Pipeline, inputs: FuserInputs, fed: Tensors, parents: torch.Tensor) -> Tensors:
+    """All that a pipeline says of a frame, on the CPU.
+
+    The refiner is fed with `fed`, and `parents` are refined, whatever pipeline it is: which of many equally uncertain
+    voxels come among the first K is chance. That the selection is as good shows in "uncertainty, top K".
+    """
+    device = pipeline.fuser.device
+    inputs, parents, fed = inputs.to(device), parents.to(device), copied(fed, device)
+    fused = copied(pipeline.fuser.run(inputs.engine_inputs()), device)
     refined = pipeline.classify_children(fused, inputs, parents)
-    return {
+    answers = {
         **{f"fuser {name}": fused[name] for name in FuserEngine.OUTPUTS},
         "uncertainty, top K": fused["uncertainty"].topk(len(parents)).values,
         "refiner labels": pipeline.classify_children(fed, inputs, parents),
         "grid, refine none": torch.from_numpy(pipeline.compose(fused, parents[:0], refined[:0], inputs.returns)),
         "grid, refine active": torch.from_numpy(pipeline.compose(fused, parents, refined, inputs.returns)),
     }
+    return {name: value.cpu() for name, value in answers.items()}
 
 
-def print_table(results: list[Comparison]) -> None:
-    """A table for people."""
-    print(f"{'frame':30s} {'quantity':22s} {'max abs':>10s} {'relative':>10s} {'agreement':>11s}")
-    for r in results:
-        numbers = [f"{r.max_abs:10.2e}" if r.max_abs is not None else " " * 10,
-                   f"{r.relative:10.2e}" if r.relative is not None else " " * 10,
-                   f"{r.agreement:11.4%}" if r.agreement is not None else " " * 11]
-        print(f"{r.frame:30s} {r.quantity:22s} {' '.join(numbers)}  {'ok' if r.passed else 'FAILED'}")
+def copied(values: Tensors, device: torch.device | str = "cpu") -> Tensors:
+    """Copies on a device: the next run of an engine overwrites what it returned."""
+    return {name: value.clone().to(device) for name, value in values.items()}
+
+
+def accuracy(pipeline: Pipeline, labelled: list[tuple[SensorFrame, np.ndarray]]) -> ConfusionMatrix:
+    """Over the observed voxels of labelled frames."""
+    matrix = ConfusionMatrix()
+    for frame, truth in labelled:
+        matrix.add(pipeline(frame).labels, truth)
+    return matrix
+
+
+def labelled_examples(root: Path | None, count: int) -> list[tuple[SensorFrame, np.ndarray]]:
+    """The first frames of a data root that have an occupancy truth, with it; `count` at most, none without a root."""
+    if root is None:
+        return []
+    return [(frame, truth) for _, _, frame, truth in islice(labelled_frames(NuScenesReader(root)), count)]
+
+
+def table(reports: list[Report]) -> str:
+    """For people: the worst figures of every backend."""
+    lines = [f"{'backend':12s} {'precision':9s} {'tensors':>9s} {'labels':>10s} {'grid':>10s} {'IoU':>15s} "
+             f"{'mIoU':>15s} {'frame, ms':>9s}"]
+    for r in reports:
+        labels = [c.agreement for c in r.comparisons if c.agreement is not None]
+        grids = [c.agreement for c in r.comparisons if c.quantity.startswith("grid")]
+        errors = [c.relative for c in r.comparisons if c.relative is not None]
+        changes = [f"{pair[0]:.4f} {pair[1] - pair[0]:+.4f}" if pair else "-" for pair in (r.iou, r.miou)]
+        lines.append(f"{r.backend:12s} {r.precision:9s} {max(errors, default=0):9.1e} {min(labels, default=1):10.4%} "
+                     f"{min(grids, default=1):10.4%} {changes[0]:>15s} {changes[1]:>15s} {r.frame_ms:9.0f}  "
+                     f"{'ok' if not r.failures else 'FAILED'}")
+    return "\n".join([*lines, "worst relative error of float outputs, least share of equal labels among the occupied; "
+                              "IoU and mIoU of the reference and their change"])
+
+
+def as_json(model_id: str, reference: str, reports: list[Report]) -> str:
+    """For machines."""
+    return json.dumps({"model": model_id, "reference": reference, "passed": not any(r.failures for r in reports),
+                       "backends": [r.to_dict() for r in reports]}, indent=1) + "\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status: 1 where a backend misses its limits."""
+    parser = argparse.ArgumentParser(prog="python -m export.parity", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("artefact", type=Path, help="folder of an exported model")
+    parser.add_argument("--data", type=Path, help="nuScenes data root (default: synthetic frames)")
+    parser.add_argument("--frames", type=int, default=4, help="frames to compare on (%(default)s)")
+    parser.add_argument("--labelled", type=int, default=8, help="frames with occupancy truth, at most (%(default)s)")
+    parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS), help="only these")
+    parser.add_argument("--json", type=Path, help="write the report to this file")
+    options = parser.parse_args(argv)
+    try:
+        pipeline = Pipeline.load(options.artefact, "torch", settings=BackendSettings(precision="fp32"))
+        reference = Reference(pipeline, parity_frames(options.data, options.frames, pipeline.contract.max_cameras),
+                              labelled_examples(options.data, options.labelled))
+        reports = [examine(options.artefact, name, precision, reference)
+                   for name, precision in runnable(options.artefact, options.backend)]
+    except OccFusionError as error:
+        parser.exit(2, f"parity: {error}\n")
+    print(table(reports))
+    if options.json:
+        options.json.write_text(as_json(pipeline.contract.model_id, "the artefact's PyTorch program", reports))
+    failures = [failure for report in reports for failure in report.failures]
+    print("\n".join(failures))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -6,7 +6,7 @@ What leaves the engines is what the robot needs, so that thresholds and arg-max 
 import torch
 from torch import nn
 
-from models.occfusion import FuserOutput, OccFusion, entropy
+from models.occfusion import OccFusion, entropy
 from occfusion_ros.presample.children import ChildInputs
 from occfusion_ros.presample.presampler import FuserInputs
 
@@ -32,15 +32,16 @@ class FuserEngine(nn.Module):
         """See `FuserInputs` for the inputs.
 
         Returns:
-            occupied (T, J) bool of every child, not refined; semantic (T,) uint8, best non-empty label of a coarse
-            voxel; uncertainty (T,) float32 nats; grid_features (T, V) float32; image_map (1, C, N * h, w) float32.
+            occupied (T, J) uint8, 0 or 1 for every child, not refined; semantic (T,) uint8, best non-empty label of a
+            coarse voxel; uncertainty (T,) float32 nats; grid_features (1, T, V) float32; image_map (1, C, N * h, w)
+            float32.
         """
         points = (voxel_index, voxel_features, point_features, point_uv, point_camera)
         out = self.model.fuse(self.model.backbone(images), *(tensor[None] for tensor in points))
         coarse, occupancy = out.coarse.squeeze(0), out.occupancy.squeeze(0)  # indexing would copy, squeezing does not
         semantic = best_class(coarse)
-        occupied = occupancy > -self.model.occupancy_shift[semantic][:, None]
-        return occupied, semantic.to(torch.uint8), entropy(coarse), out.voxel_features.squeeze(0), out.image_map
+        occupied = (occupancy > -self.model.occupancy_shift[semantic][:, None]).to(torch.uint8)
+        return occupied, semantic.to(torch.uint8), entropy(coarse), out.voxel_features, out.image_map
 
 
 class RefinerEngine(nn.Module):
@@ -52,19 +53,18 @@ class RefinerEngine(nn.Module):
 
     def __init__(self, model: OccFusion) -> None:
         super().__init__()
-        self.model = model
+        self.refiner = model.refiner  # alone: a program holds all that its module has
+        self.register_buffer("refined_shift", model.refined_shift)
         self.feature_rows = model.config.presample.image_size[0] // self.IMAGE_STRIDE
 
     def forward(self, grid_features: torch.Tensor, image_map: torch.Tensor, parent: torch.Tensor,
                 child_uv: torch.Tensor, parent_camera: torch.Tensor, child_seen: torch.Tensor,
                 child_return: torch.Tensor) -> torch.Tensor:
         """The fuser's outputs and `ChildInputs` to labels (K, J) uint8."""
-        unused = image_map.new_empty(0)  # the refiner reads neither the coarse nor the occupancy logits
-        fuser = FuserOutput(unused, unused, grid_features[None], image_map)
         children = (parent, child_uv, parent_camera, child_seen, child_return)
-        logits = self.model.refine(fuser, *(tensor[None] for tensor in children),
-                                   count=image_map.shape[2] // self.feature_rows).squeeze(0)
+        logits = self.refiner(grid_features, image_map, *(tensor[None] for tensor in children),
+                              image_map.shape[2] // self.feature_rows).squeeze(0)
         label = best_class(logits)
         # The logit of being occupied plus the shift is positive where the probability of empty is below this.
-        occupied = logits.softmax(-1)[..., 0] < torch.sigmoid(self.model.refined_shift)[label]
+        occupied = logits.softmax(-1)[..., 0] < torch.sigmoid(self.refined_shift)[label]
         return (label * occupied).to(torch.uint8)  # TensorRT has uint8 at its doors only

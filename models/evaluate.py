@@ -6,6 +6,7 @@ voxels (truth 255 is ignored): OpenOccupancy's geometric IoU and mIoU, RayIoU, e
 
 import argparse
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import numpy as np
 from tqdm import tqdm
 
 from occfusion_ros.core.errors import DatasetError, OccFusionError
+from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.datasets.nuscenes import NuScenesReader
+from occfusion_ros.runtime.backend import PRECISIONS, BackendSettings
 from occfusion_ros.runtime.pipeline import REFINE_MODES, Pipeline
 
 from .metrics import RangeBands
@@ -53,19 +56,26 @@ def evaluate(pipeline: Pipeline, reader: NuScenesReader, scenes: list[str] | Non
     Raises:
         DatasetError: there is none, or the model's grid is not the one of the labels.
     """
-    grid, recorded = pipeline.contract.grid, RecordedFrames(reader)
+    grid = pipeline.contract.grid
     if grid != GridSpec():
         raise DatasetError(f"expected a model on the grid of the labels, {GridSpec()}, got {grid}")
-    result = Evaluation(RangeBands(grid), RayIoU(grid))
+    result, recorded = Evaluation(RangeBands(grid), RayIoU(grid)), RecordedFrames(reader)
+    for scene, token, frame, truth in labelled_frames(reader, scenes):
+        result.add(pipeline(frame).labels, truth, recorded.sensor_positions(scene, token))
+    if not result.frames:
+        raise DatasetError(f"no sample with an occupancy truth in {reader.root}")
+    return result
+
+
+def labelled_frames(reader: NuScenesReader,
+                    scenes: list[str] | None = None) -> Iterator[tuple[str, str, SensorFrame, np.ndarray]]:
+    """(scene, sample token, frame, truth) of every sample that has an occupancy truth; with a progress bar."""
+    recorded = RecordedFrames(reader)
     samples = [(scene, token) for scene in scenes or reader.scenes() for token in reader.samples(scene)]
     for scene, token in tqdm(samples, "evaluating", unit="frame"):
         truth = reader.occupancy(token)
         if truth is not None:
-            labels = pipeline(recorded.frame(scene, token)).labels
-            result.add(labels, truth, recorded.sensor_positions(scene, token))
-    if not result.frames:
-        raise DatasetError(f"no sample with an occupancy truth among {len(samples)} samples of {reader.root}")
-    return result
+            yield scene, token, recorded.frame(scene, token), truth
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -76,12 +86,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--artefact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
     parser.add_argument("--scene", action="append", help="only this scene; may be given again")
     parser.add_argument("--backend", default="auto", help="inference backend (%(default)s)")
+    parser.add_argument("--precision", default="auto", choices=PRECISIONS, help="of the engines (%(default)s)")
     parser.add_argument("--refine", default="active", choices=REFINE_MODES, help="what is refined (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--picture", type=Path, help="draw the figures and the first frame to this PNG file")
     options = parser.parse_args(argv)
     try:
-        pipeline = Pipeline.load(options.artefact, options.backend, options.refine)
+        pipeline = Pipeline.load(options.artefact, options.backend, options.refine,
+                                 BackendSettings(precision=options.precision))
         result = evaluate(pipeline, NuScenesReader(options.data), options.scene)
     except OccFusionError as error:
         parser.exit(2, f"evaluate: {error}\n")

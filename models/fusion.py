@@ -41,8 +41,9 @@ def to_grid(fused: torch.Tensor, voxel_index: torch.Tensor, total: int) -> torch
 
 def stack_cameras(features: torch.Tensor, batch: int) -> torch.Tensor:
     """(B * N, C, h, w) to one tall map for each sample, (B, C, N * h, w)."""
-    _, channels, height, width = features.shape
-    return features.reshape(batch, -1, channels, height, width).transpose(1, 2).reshape(batch, channels, -1, width)
+    _, channels, _, width = features.shape
+    # Channels first, so that no axis has to be split: runtimes mistake that, with N unknown, for shuffled channels.
+    return features.transpose(0, 1).reshape(channels, batch, -1, width).transpose(0, 1)
 
 
 def sample_stacked(tall: torch.Tensor, uv: torch.Tensor, camera: torch.Tensor, count: int) -> torch.Tensor:
@@ -58,10 +59,11 @@ def sample_stacked(tall: torch.Tensor, uv: torch.Tensor, camera: torch.Tensor, c
         (B, C, Q, P), in float32: half-precision sampling is too coarse.
     """
     # Half a cell from the edge, so that nothing of the neighbouring camera in the stack is mixed in.
-    margin_u, margin_v = 0.5 / tall.shape[3], 0.5 * count / tall.shape[2]
-    u = uv[..., 0].clamp(margin_u, 1 - margin_u)
-    v = (camera + torch.clamp(uv[..., 1], margin_v, 1 - margin_v)) / count
-    grid = torch.stack([u, v], -1) * 2 - 1
+    across, down = uv.new_tensor([1.0, 0.0]), uv.new_tensor([0.0, 1.0])
+    margin = 0.5 / tall.shape[3] * across + 0.5 / (tall.shape[2] // count) * down
+    inside = torch.minimum(torch.maximum(uv, margin), 1 - margin)
+    # u * 2 - 1 and (camera + v) / count * 2 - 1, without taking the two apart.
+    grid = inside * (2 * across + 2 / count * down) + camera[..., None] * (2 / count * down) - 1
     return F.grid_sample(tall.float(), grid.float(), align_corners=False)
 
 
@@ -101,11 +103,12 @@ class PointFusion(nn.Module):
         index = camera[..., None].expand(-1, -1, -1, self.offsets).reshape(batch, queries, theta * self.offsets)
         seen = index >= 0  # (B, Q, P), P = theta * offsets
         place = index.clamp(min=0).to(uv.dtype)
-        values = torch.stack([sample_stacked(m, uv + offset, place, count) for m in maps], -1)  # (B, C, Q, P, L)
-        values = values.to(query.dtype).reshape(batch, self.heads, -1, queries, theta * self.offsets * self.LEVELS)
         weight = self.weight(point).view(batch, queries, theta * self.offsets, self.LEVELS, self.heads)
         weight = weight.masked_fill(~seen[..., None, None], -1e4).flatten(2, 3).softmax(2)  # (B, Q, P * L, heads)
-        attended = (values * weight.permute(0, 3, 1, 2)[:, :, None]).sum(-1)  # (B, heads, C / heads, Q)
+        weight = weight.unflatten(2, (-1, self.LEVELS)).permute(0, 4, 1, 2, 3)[:, :, None]  # (B, heads, 1, Q, P, L)
+        attended = sum(
+            (sample_stacked(tall, uv + offset, place, count).to(query.dtype).unflatten(1, (self.heads, -1))
+             * weight[..., level]).sum(-1) for level, tall in enumerate(maps))  # (B, heads, C / heads, Q)
         attended = attended.permute(0, 3, 1, 2).reshape(batch, queries, -1)  # (B, Q, C)
         return query + self.output(attended) * seen.any(2, keepdim=True).to(query.dtype)
 

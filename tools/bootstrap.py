@@ -83,8 +83,17 @@ def install_torch():
 def install_libraries():
     tools = [tool for tool in ("cmake", "ninja") if not shutil.which(tool)]
     pip("setuptools")
-    pip("--use-pep517", "--no-build-isolation", "-e", ".[ros,train,test]", *NUSCENES_IMPORTS, *tools)
+    pip("--use-pep517", "--no-build-isolation", "-e", ".[ros,openvino,train,test]", *NUSCENES_IMPORTS, *tools)
     pip("--no-deps", *NUSCENES)
+
+
+def install_tensorrt_rtx():
+    """For tests that build engines; under NVIDIA's own licence, and not needed for anything else."""
+    result = subprocess.run([PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "-c", "constraints.txt",
+                             "tensorrt-rtx-cu13"], cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
+    if result.returncode:
+        last = result.stderr.strip().splitlines()[-1:]
+        print(f"TensorRT-RTX could not be installed; the tests that build engines with it are skipped. {last}")
 
 
 def compile_tf2_msgs():
@@ -133,6 +142,7 @@ def link(place, target):
 
 
 # Title, what is done, and the files and folders it depends on.
+FOR_TESTS = ("TensorRT-RTX", install_tensorrt_rtx, ["constraints.txt"])
 STEPS = [
     ("virtual environment", make_environment, []),
     ("torch", install_torch, ["constraints.txt"]),
@@ -194,6 +204,8 @@ def set_up():
 
 
 def main():
+    if sys.argv[1:] == ["tests"]:
+        STEPS.append(FOR_TESTS)
     if not missing_steps():
         return 0
     with open(__file__) as lock:

@@ -11,7 +11,10 @@ from .errors import ContractError
 from .grid import GridSpec
 from .labels import SemanticClass
 
-FORMAT = 1
+FORMAT = 2
+VARIANTS = ("fp32", "fp16", "int8", "int8_onnxruntime", "program")
+"""Files of an engine: ONNX in float32; ONNX in float16 inside; ONNX quantised for TensorRT and OpenVINO (symmetric) and
+for ONNX Runtime (asymmetric activations); a `torch.export` program in float32."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +30,39 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
-class EngineSpec:
-    """One engine file of the artefact: its file name, content hash and tensors."""
+class EngineFile:
+    """One file of an engine: its name inside the artefact folder and the hash of its content."""
 
-    file: str
+    name: str
     sha256: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name or set("/\\") & set(self.name) or self.name[0] == ".":
+            raise ContractError(f"engine file must be a plain file name inside the artefact, got {self.name!r}")
+        if not isinstance(self.sha256, str) or len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
+            raise ContractError(f"{self.name}: sha256 must be 64 lower-case hexadecimal digits, got {self.sha256!r}")
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """One engine of the artefact: the same function in several files, with the same tensors at its doors.
+
+    Attributes:
+        files: by variant, see `VARIANTS`; fp32 is always there.
+        inputs, outputs: tensors, in the order of the files.
+    """
+
+    files: dict[str, EngineFile]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
     def __post_init__(self) -> None:
-        if "/" in self.file or "\\" in self.file or self.file.startswith("."):
-            raise ContractError(f"engine file must be a plain file name inside the artefact, got {self.file!r}")
+        if not isinstance(self.files, dict) or "fp32" not in self.files or set(self.files) - set(VARIANTS):
+            got = sorted(map(str, self.files)) if isinstance(self.files, dict) else self.files
+            raise ContractError(f"engine files must be fp32 and any others of {', '.join(VARIANTS)}, got {got}")
+        files = {variant: file if isinstance(file, EngineFile) else _build(EngineFile, file, variant)
+                 for variant, file in self.files.items()}
+        object.__setattr__(self, "files", files)
         for side in ("inputs", "outputs"):
             specs = tuple(s if isinstance(s, TensorSpec) else _build(TensorSpec, s, side) for s in getattr(self, side))
             object.__setattr__(self, side, specs)
@@ -59,7 +84,7 @@ class ModelContract:
         points_per_voxel: theta, points that represent each fused coarse voxel.
         fusion_queries: most coarse voxels that are fused with image features.
         refine_budget: K, most coarse voxels that the active decoder refines.
-        fuser, refiner: the two engines.
+        fuser, refiner: the two engines, see `EngineSpec`.
         checkpoint_sha256: hash of the weights the engines were exported from.
         trained_on: what data the weights were trained on.
         accuracy: measured figures by data set.

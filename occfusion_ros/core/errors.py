@@ -19,3 +19,9 @@ class BackendError(OccFusionError):
 
 class DatasetError(OccFusionError):
     """A data root or bag that is missing, damaged or lacks something asked for."""
+
+
+def said(error: BaseException, most: int = 300) -> str:
+    """What a library's error says, on one line and not too long, to be quoted in a message of ours."""
+    text = " ".join(str(error).split()) or repr(error)
+    return text if len(text) <= most else text[:most] + " ..."

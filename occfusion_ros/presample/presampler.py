@@ -1,6 +1,8 @@
 """`SensorFrame` to the fuser's fixed-size tensors."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from .projection import assign_cameras, fit_camera
 
 EGO_RADIUS = 1.5  # metres; returns nearer than this in x and y are the vehicle that carries the sensor
 NUM_STATISTICS = 4
+_FITTERS = ThreadPoolExecutor(thread_name_prefix="fit_image")
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,8 @@ class Presampler:
         if not frame.cameras:
             grey = torch.full((1, 3, *config.image_size), 127, dtype=torch.uint8, device=self.device)
             return grey, torch.empty((0, 4, 4), device=self.device)
-        fitted = [fit_camera(c, config.image_size, config.horizon, self.device) for c in frame.cameras]
+        fit = partial(fit_camera, size=config.image_size, horizon=config.horizon, device=self.device)
+        fitted = list(_FITTERS.map(fit, frame.cameras))  # in parallel: resampling lets other threads run
         matrices = np.stack([matrix for _, matrix in fitted]).astype(np.float32)
         return torch.stack([image for image, _ in fitted]), torch.from_numpy(matrices).to(self.device)
 

@@ -35,7 +35,11 @@ ARGUMENTS = (
     Argument("loop", "false", "play the bag again and again", YES_NO),
     Argument("params_file", "", "parameter file of the node; not set: config/occfusion.yaml of this package"),
     Argument("model", "", "model artefact: a folder or the name of a shipped model; not set: as in the parameter file"),
-    Argument("backend", "", "inference backend; not set: as in the parameter file"),
+    Argument("backend", "", "inference backend: tensorrt, openvino, onnxruntime, torch or auto; not set: as in the "
+                            "parameter file"),
+    Argument("precision", "", "what engines calculate in: fp32, bf16, fp16, int8 or auto; not set: as in the parameter "
+                              "file"),
+    Argument("build_only", "", "load the model, building its engines where needed, and end", YES_NO),
     Argument("grid_frame", "", "TF frame of the grid; not set: as in the parameter file"),
     Argument("grid_in_base", "", "publish grid_frame as a static transform at 'x y z yaw' (m, rad) in base_frame; "
                                  "not set: it is published by someone else"),
@@ -126,12 +130,14 @@ def _ours(name: str, values: Mapping[str, str], **more: Any) -> Process:
 
 def _node(values: Mapping[str, str]) -> Process:
     return _ours("occfusion", values, executable="occfusion_node", module=f"{PACKAGE}.ros.main",
-                 parameters=_parameters(values, "model", "backend", "grid_frame"), required=True)
+                 parameters=_parameters(values, "model", "backend", "precision", "build_only", "grid_frame"),
+                 required=True)
 
 
 def _parameters(values: Mapping[str, str], *names: str) -> tuple[str | dict[str, Any], ...]:
     """The parameter file first, then only what the user set."""
-    chosen = {name: values[name] for name in names if values[name]}
+    flags = {"true": True, "false": False}
+    chosen = {name: flags.get(values[name], values[name]) for name in names if values[name]}
     file = values["params_file"] or str(shipped("config/occfusion.yaml"))
     return file, {**chosen, "use_sim_time": values["use_sim_time"] == "true"}
 

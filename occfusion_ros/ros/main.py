@@ -43,8 +43,9 @@ def _run() -> int:
     executor = SingleThreadedExecutor()
     node = OccFusionNode()
     try:
-        executor.add_node(node)
-        executor.spin()
+        if not node.build_only:
+            executor.add_node(node)
+            executor.spin()
     finally:
         executor.shutdown()
         node.destroy_node()

@@ -6,6 +6,7 @@ from collections import deque
 from contextlib import ExitStack
 from dataclasses import fields
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from rcl_interfaces.msg import SetParametersResult
@@ -92,6 +93,11 @@ class OccFusionNode(Node):
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.get_logger().info(f"ready: model {self._pipeline.contract.model_id} on {self._pipeline.backend_name}, "
                                f"waiting for {self.resolve_topic_name(self._settings.lidar_topic)}")
+
+    @property
+    def build_only(self) -> bool:
+        """Whether the node was only started to have its engines built."""
+        return self._settings.build_only
 
     def destroy_node(self) -> None:
         """Finish the frame in work and let go of everything."""
@@ -200,6 +206,8 @@ class OccFusionNode(Node):
 
 
 def _load_pipeline(parameters: NodeParameters) -> FramePipeline:
+    from ..runtime.backend import BackendSettings
     from ..runtime.pipeline import Pipeline
 
-    return Pipeline.load(parameters.model, parameters.backend, parameters.refine, parameters.threads)
+    settings = BackendSettings(parameters.threads, parameters.precision, Path(parameters.engine_cache).expanduser())
+    return Pipeline.load(parameters.model, parameters.backend, parameters.refine, settings)

@@ -30,7 +30,13 @@ class NodeParameters:
     """Values of all parameters; their meaning is in the metadata of the fields."""
 
     model: str = _parameter("nano", "model artefact: a folder, or the name of a shipped model")
-    backend: str = _parameter("auto", "inference backend; auto takes the first that runs here")
+    backend: str = _parameter("auto", "inference backend: tensorrt, openvino, onnxruntime, torch, or auto: the fastest "
+                                      "that runs here, and the next where it fails")
+    precision: str = _parameter("auto", "what engines calculate in: fp32, bf16, fp16, int8, or auto: what the backend "
+                                        "does best", choices=("auto", "fp32", "bf16", "fp16", "int8"))
+    engine_cache: str = _parameter("~/.cache/occfusion_ros", "folder for the engines that TensorRT builds at the first "
+                                                             "start; nobody else may write to it")
+    build_only: bool = _parameter(False, "load the model, building its engines where needed, and end")
     refine: str = _parameter("active", "coarse voxels refined to the fine grid: active (the most uncertain), all "
                                        "(every occupied one) or none")
     threads: int = _parameter(0, "CPU threads for inference, 0 for all cores", limits=(0, 256))

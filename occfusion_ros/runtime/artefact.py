@@ -4,11 +4,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.contract import EngineSpec, ModelContract
+from ..core.contract import EngineFile, EngineSpec, ModelContract
 from ..core.errors import ContractError
 from ..core.shipped import shipped
 
 CONTRACT_FILE = "contract.yaml"
+ENGINES = ("fuser", "refiner")
 CONTRACT_MAX_BYTES = 1 << 20
 ENGINE_MAX_BYTES = 2 << 30  # the limit of the ONNX file format
 
@@ -20,17 +21,21 @@ class Artefact:
     folder: Path
     contract: ModelContract
 
-    def read(self, engine: EngineSpec) -> bytes:
+    def engine(self, name: str) -> EngineSpec:
+        """One of `ENGINES`."""
+        return {"fuser": self.contract.fuser, "refiner": self.contract.refiner}[name]
+
+    def read(self, file: EngineFile) -> bytes:
         """Content of an engine file, verified against the contract.
 
         Raises:
             ContractError: missing, too large, or not the file that was exported.
         """
-        path = self.folder / engine.file
+        path = self.folder / file.name
         content = _read(path, ENGINE_MAX_BYTES)
         digest = hashlib.sha256(content).hexdigest()
-        if digest != engine.sha256:
-            raise ContractError(f"{path}: expected sha256 {engine.sha256}, got {digest} ({len(content)} bytes): the "
+        if digest != file.sha256:
+            raise ContractError(f"{path}: expected sha256 {file.sha256}, got {digest} ({len(content)} bytes): the "
                                 "file is damaged or of another export; copy the whole artefact folder again or export "
                                 "anew")
         return content

@@ -1,7 +1,8 @@
-"""What runs an engine: one protocol, and a plain table of what this version offers."""
+"""What runs an engine: the protocol that every backend keeps, and what they share."""
 
-import logging
-from collections.abc import Callable
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -9,14 +10,38 @@ import torch
 from ..core.contract import EngineSpec, TensorSpec
 from ..core.errors import BackendError
 
-logger = logging.getLogger(__name__)
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
+"""What engines calculate in; auto takes what the backend does best without losing accuracy worth speaking of."""
+ENGINE_CACHE = "~/.cache/occfusion_ros"
+AXIS = re.compile(r"(?:(\d+)\*)?([A-Za-z_]\w*)")  # how a dynamic axis is written: cameras, 32*cameras
+
+
+@dataclass(frozen=True)
+class BackendSettings:
+    """How engines are run.
+
+    Attributes:
+        threads: CPU threads, 0 for all cores.
+        precision: one of `PRECISIONS`.
+        cache: folder for engines that are built on this machine; see `engine_cache`.
+    """
+
+    threads: int = 0
+    precision: str = "auto"
+    cache: Path = field(default_factory=lambda: Path(ENGINE_CACHE).expanduser())
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise BackendError(f"threads: expected 0 (all cores) or more, got {self.threads}")
+        if self.precision not in PRECISIONS:
+            raise BackendError(f"precision: expected one of {', '.join(PRECISIONS)}, got {self.precision!r}")
 
 
 class Backend(Protocol):
     """One loaded engine.
 
     Attributes:
-        name: what runs it, for logs and diagnostics.
+        name: what runs it and in which precision, for logs and diagnostics.
         device: where inputs are expected and outputs are left.
     """
 
@@ -24,7 +49,7 @@ class Backend(Protocol):
     device: torch.device
 
     def run(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Outputs by name; they are valid until the caller drops them.
+        """Outputs by name; the next run overwrites them.
 
         Raises:
             BackendError: an input does not fit the engine, or the engine failed.
@@ -32,48 +57,74 @@ class Backend(Protocol):
         ...
 
 
-def _onnxruntime(content: bytes, spec: EngineSpec, threads: int) -> Backend:
-    from .onnxruntime import OnnxRuntimeBackend
-    return OnnxRuntimeBackend(content, spec, threads)
-
-
-BACKENDS: dict[str, Callable[[bytes, EngineSpec, int], Backend]] = {"onnxruntime": _onnxruntime}
-"""Constructors by name: content of the engine file, its part of the contract, CPU threads (0: all cores)."""
-
-BACKEND_NAMES = ("auto", *BACKENDS)
-
-
-def choose_backend(name: str) -> str:
-    """The key of `BACKENDS` that `name` stands for.
+def pick_precision(backend: str, wanted: str, offered: tuple[str, ...]) -> str:
+    """The precision that `wanted` stands for; "auto" is the first of those that are offered.
 
     Raises:
-        BackendError: this version does not offer it.
+        BackendError: the backend or the artefact does not have it.
     """
-    if name not in BACKEND_NAMES:
-        raise BackendError(f"backend {name!r} is not part of this version, expected one of {', '.join(BACKEND_NAMES)}")
-    if name == "auto":
-        name = next(iter(BACKENDS))
-        logger.info("backend auto: %s, the only one in this version", name)
-    return name
+    if wanted == "auto":
+        return offered[0]
+    if wanted not in offered:
+        raise BackendError(f"precision {wanted} is not to be had with backend {backend} and this model, which offer "
+                           f"{', '.join(offered)}")
+    return wanted
 
 
-def check_inputs(spec: EngineSpec, inputs: dict[str, torch.Tensor]) -> None:
-    """Raise BackendError unless the inputs are what the engine takes; equal dynamic axes must have equal lengths."""
+def check_inputs(engine: str, spec: EngineSpec, inputs: dict[str, torch.Tensor]) -> dict[str, int]:
+    """Lengths of the dynamic axes by name.
+
+    Raises:
+        BackendError: the inputs are not what the engine takes; equal dynamic axes must have equal lengths.
+    """
     expected = {tensor.name for tensor in spec.inputs}
     if set(inputs) != expected:
-        raise BackendError(f"{spec.file}: expected inputs {sorted(expected)}, got {sorted(inputs)}")
+        raise BackendError(f"{engine}: expected inputs {sorted(expected)}, got {sorted(inputs)}")
     lengths: dict[str, int] = {}
     for tensor in spec.inputs:
         got = inputs[tensor.name]
         if str(got.dtype) != f"torch.{tensor.dtype}" or not _fits(tensor, got.shape, lengths):
-            known = {axis: length for axis, length in lengths.items() if axis in tensor.shape}
-            raise BackendError(f"{spec.file}: input {tensor.name}: expected {tensor.dtype} {list(tensor.shape)}"
+            known = {name: length for name, length in lengths.items() if name in " ".join(map(str, tensor.shape))}
+            raise BackendError(f"{engine}: input {tensor.name}: expected {tensor.dtype} {list(tensor.shape)}"
                                f"{f' with {known}' if known else ''}, got {str(got.dtype)[6:]} {list(got.shape)}")
+    return lengths
 
 
 def _fits(tensor: TensorSpec, shape: torch.Size, lengths: dict[str, int]) -> bool:
     """Does a shape match? Remembers the lengths of dynamic axes in `lengths`."""
     if len(shape) != len(tensor.shape):
         return False
-    return all(length == (lengths.setdefault(axis, length) if isinstance(axis, str) else axis) and length > 0
-               for axis, length in zip(tensor.shape, shape))
+    return all(length > 0 and length == axis_length(axis, lengths, length) for axis, length in zip(tensor.shape, shape))
+
+
+def axis_length(axis: int | str, lengths: dict[str, int], seen: int = 0) -> int:
+    """Length of an axis of a `TensorSpec`; a name that is not in `lengths` yet is what makes the axis `seen` long."""
+    if isinstance(axis, int):
+        return axis
+    factor, name = AXIS.fullmatch(axis).groups(default="1")
+    return int(factor) * lengths.setdefault(name, seen // int(factor))
+
+
+class OutputBuffers:
+    """Tensors that an engine writes to, kept between runs: fresh memory of this size costs as much as a layer.
+
+    Args:
+        spec: of the engine. device: where the tensors lie.
+    """
+
+    KEPT = 4  # sets of lengths
+
+    def __init__(self, spec: EngineSpec, device: torch.device) -> None:
+        self.spec, self.device = spec, device
+        self.kept: dict[tuple, dict[str, torch.Tensor]] = {}
+
+    def get(self, lengths: dict[str, int]) -> dict[str, torch.Tensor]:
+        """Outputs by name for dynamic axes of these lengths."""
+        key = tuple(sorted(lengths.items()))
+        if key not in self.kept:
+            if len(self.kept) == self.KEPT:
+                self.kept.pop(next(iter(self.kept)))
+            self.kept[key] = {tensor.name: torch.empty([axis_length(axis, lengths) for axis in tensor.shape],
+                                                       dtype=getattr(torch, tensor.dtype), device=self.device)
+                              for tensor in self.spec.outputs}
+        return self.kept[key]

@@ -3,19 +3,43 @@
 import torch
 
 from ..core.contract import EngineSpec
-from ..core.errors import BackendError, ContractError
-from .backend import check_inputs
+from ..core.errors import BackendError, ContractError, said
+from .artefact import Artefact
+from .backend import BackendSettings, OutputBuffers, check_inputs, pick_precision
 
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64", "tensor(bool)": "bool"}
+VARIANTS = {"fp32": "fp32", "int8": "int8_onnxruntime", "fp16": "fp16"}
+
+
+def why_not() -> str:
+    """Why this backend cannot run here; empty where it can."""
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        return f"ONNX Runtime is not installed ({error}): pip install onnxruntime"
+    return ""
+
+
+def precisions(spec: EngineSpec) -> tuple[str, ...]:
+    """What it can calculate an engine in, the best first; half precision is there to check, not to be fast."""
+    return tuple(precision for precision, variant in VARIANTS.items() if variant in spec.files)
+
+
+def load(artefact: Artefact, engine: str, settings: BackendSettings) -> "OnnxRuntimeBackend":
+    """An engine of an artefact, ready to run."""
+    spec = artefact.engine(engine)
+    precision = pick_precision("onnxruntime", settings.precision, precisions(spec))
+    file = spec.files[VARIANTS[precision]]
+    return OnnxRuntimeBackend(artefact.read(file), file.name, spec, precision, settings.threads)
 
 
 class OnnxRuntimeBackend:
-    """One ONNX file; tensors go in and out without a copy on the CPU."""
+    """One ONNX file; tensors go in and out without a copy on the CPU. The number of cameras and of refined voxels may
+    change from run to run at no cost."""
 
-    name = "onnxruntime"
     device = torch.device("cpu")
 
-    def __init__(self, content: bytes, spec: EngineSpec, threads: int = 0) -> None:
+    def __init__(self, content: bytes, file: str, spec: EngineSpec, precision: str, threads: int = 0) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -25,23 +49,28 @@ class OnnxRuntimeBackend:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         known = onnxruntime.get_available_providers()
         providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in known]
-        self.spec = spec
+        self.file, self.spec, self.name = file, spec, f"onnxruntime {precision}"
         try:
             self.session = onnxruntime.InferenceSession(content, options, providers=providers)
         except Exception as error:  # its exceptions have no common base of their own
-            raise BackendError(f"{spec.file}: ONNX Runtime {onnxruntime.__version__} cannot load it ({error!s:.300}); "
+            raise BackendError(f"{file}: ONNX Runtime {onnxruntime.__version__} cannot load it ({said(error)}); "
                                "export the model again or update onnxruntime") from error
         self._check_against_contract()
+        self.outputs = OutputBuffers(spec, self.device)
 
     def run(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """See `Backend.run`."""
-        check_inputs(self.spec, inputs)
-        names = [tensor.name for tensor in self.spec.outputs]
+        outputs = self.outputs.get(check_inputs(self.file, self.spec, inputs))
+        binding = self.session.io_binding()
+        for name, tensor in inputs.items():
+            binding.bind_cpu_input(name, tensor.contiguous().numpy())
+        for name, tensor in outputs.items():
+            binding.bind_output(name, "cpu", 0, tensor.numpy().dtype, tuple(tensor.shape), tensor.data_ptr())
         try:
-            outputs = self.session.run(names, {name: tensor.contiguous().numpy() for name, tensor in inputs.items()})
+            self.session.run_with_iobinding(binding)
         except Exception as error:  # as above
-            raise BackendError(f"{self.spec.file}: ONNX Runtime failed while running: {error!s:.300}") from error
-        return {name: torch.from_numpy(output) for name, output in zip(names, outputs)}
+            raise BackendError(f"{self.file}: ONNX Runtime failed while running: {said(error)}") from error
+        return outputs
 
     def _check_against_contract(self) -> None:
         for side, specs, nodes in (("inputs", self.spec.inputs, self.session.get_inputs()),
@@ -49,5 +78,5 @@ class OnnxRuntimeBackend:
             expected = {(s.name, s.dtype, s.shape) for s in specs}
             got = {(n.name, DTYPES.get(n.type, n.type), tuple(n.shape)) for n in nodes}
             if expected != got:
-                raise ContractError(f"{self.spec.file}: its {side} differ from the contract, expected "
+                raise ContractError(f"{self.file}: its {side} differ from the contract, expected "
                                     f"{sorted(map(str, expected))}, got {sorted(map(str, got))}: export it again")

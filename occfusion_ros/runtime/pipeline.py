@@ -1,20 +1,23 @@
 """Sensor frame in, semantic occupancy grid out: the straight line that the node runs."""
 
+import itertools
 import logging
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ..core.contract import ModelContract
 from ..core.errors import BackendError
 from ..core.frames import OccupancyGrid, SensorFrame
 from ..presample.children import describe_children, from_children, parents_of
 from ..presample.presampler import FuserInputs, PresampleConfig, Presampler
-from .artefact import load_artefact
-from .backend import BACKENDS, Backend, choose_backend
-from .selection import most_uncertain
+from .artefact import ENGINES, load_artefact
+from .backend import Backend, BackendSettings
+from .backends import BACKENDS, candidates
+from .selection import any_child, most_uncertain
 
 logger = logging.getLogger(__name__)
 
@@ -52,26 +55,34 @@ class Pipeline:
         self.presampler = Presampler(presample_config(contract), "cuda" if torch.cuda.is_available() else "cpu")
 
     @classmethod
-    def load(cls, artefact: str | Path, backend: str = "auto", refine: str = "active", threads: int = 0) -> "Pipeline":
+    def load(cls, artefact: str | Path, backend: str = "auto", refine: str = "active",
+             settings: BackendSettings = BackendSettings()) -> "Pipeline":
         """Load an artefact and try it on an empty frame, so that what cannot run fails here.
+
+        Where `backend` is "auto" and the best one fails, the next best is taken with a warning. Torch is set to one
+        thread in this process.
 
         Args:
             artefact: artefact folder or name of a shipped model.
             backend: one of `BACKEND_NAMES`.
             refine: one of `REFINE_MODES`.
-            threads: CPU threads for the engines, 0: all cores. Torch is set to one thread in this process.
+            settings: of the engines.
 
         Raises:
             ContractError: the artefact is missing or damaged. BackendError: it cannot run here.
         """
-        create = BACKENDS[choose_backend(backend)]
-        if threads < 0:
-            raise BackendError(f"threads: expected 0 (all cores) or more, got {threads}")
         torch.set_num_threads(1)  # its work here is small, and more threads wait for each other where cores are busy
-        loaded = load_artefact(artefact)
-        specs = (loaded.contract.fuser, loaded.contract.refiner)
-        pipeline = cls(loaded.contract, *(create(loaded.read(spec), spec, threads) for spec in specs), refine=refine)
-        pipeline(SensorFrame(0, np.zeros((0, 4), np.float32)))
+        loaded, names = load_artefact(artefact), candidates(backend)
+        for name, following in itertools.zip_longest(names, names[1:]):
+            try:
+                engines = [BACKENDS[name]().load(loaded, engine, settings) for engine in ENGINES]
+                pipeline = cls(loaded.contract, *engines, refine=refine)
+                pipeline(SensorFrame(0, np.zeros((0, 4), np.float32)))
+                break
+            except BackendError as error:
+                if following is None:
+                    raise
+                logger.warning("backend %s failed: %s; taking %s instead", name, error, following)
         logger.info("model %s from %s on %s, refine %s", loaded.contract.model_id, loaded.folder,
                     pipeline.backend_name, refine)
         return pipeline
@@ -90,8 +101,10 @@ class Pipeline:
         watch = Stopwatch()
         images, image_from_grid = self.presampler.prepare_images(frame)
         watch.lap("images")
-        inputs = self.presampler.prepare_points(frame.points, images, image_from_grid).to(self.fuser.device)
+        inputs = self.presampler.prepare_points(frame.points, images, image_from_grid)
         watch.lap("presample")
+        inputs = inputs.to(self.fuser.device)
+        watch.lap("upload")
         fused = self.fuser.run(inputs.engine_inputs())
         watch.lap("fuser")
         parents = self.select(fused)
@@ -107,27 +120,31 @@ class Pipeline:
         """(K,) int64 flat coarse voxels to refine."""
         if self.refine == "none":
             return torch.empty(0, dtype=torch.long, device=fused["uncertainty"].device)
-        occupied = fused["occupied"].any(1)
+        occupied = any_child(fused["occupied"])
         if self.refine == "all":
             return occupied.nonzero()[:, 0]
         return most_uncertain(fused["uncertainty"], occupied, self.contract.refine_budget)
 
     def classify_children(self, fused: dict[str, torch.Tensor], inputs: FuserInputs,
                           parents: torch.Tensor) -> torch.Tensor:
-        """(K, J) uint8 labels of the children of `parents`, at most the refinement budget at a time."""
-        coarse = {name: fused[name] for name in ("grid_features", "image_map")}
+        """(K, J) uint8 labels of the children of `parents`; the engine always gets as many as the budget has.
+
+        Engines are fastest where shapes stay as they are: what a portion lacks is filled with voxel 0.
+        """
+        coarse, budget = {name: fused[name] for name in ("grid_features", "image_map")}, self.contract.refine_budget
         labels = fused["semantic"].new_empty((len(parents), self.contract.coarse_factor**3))
-        for chunk, out in zip(*(t.split(self.contract.refine_budget) for t in (parents, labels))):
+        for chunk, out in zip(parents.split(budget), labels.split(budget)):
             if len(chunk):
-                children = describe_children(chunk, self.presampler, inputs.image_from_grid, inputs.returns)
-                out.copy_(self.refiner.run({**coarse, **children.engine_inputs()})["labels"])
+                filled = F.pad(chunk, (0, budget - len(chunk)))
+                children = describe_children(filled, self.presampler, inputs.image_from_grid, inputs.returns)
+                out.copy_(self.refiner.run({**coarse, **children.engine_inputs()})["labels"][:len(chunk)])
         return labels
 
     def compose(self, fused: dict[str, torch.Tensor], parents: torch.Tensor, refined: torch.Tensor,
                 returns: torch.Tensor) -> np.ndarray:
         """Labels (X, Y, Z) uint8 of the fine grid: refined where refined, never empty where the sweep has a return."""
         grid, factor, semantic = self.contract.grid, self.contract.coarse_factor, fused["semantic"]
-        labels = fused["occupied"].view(torch.uint8) * semantic[:, None]  # (T, J)
+        labels = fused["occupied"] * semantic[:, None]  # (T, J)
         labels[parents] = refined
         parent, child = parents_of(returns, grid, factor)
         label = labels[parent, child]

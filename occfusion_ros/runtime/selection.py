@@ -3,6 +3,13 @@
 import torch
 
 
+def any_child(occupied: torch.Tensor) -> torch.Tensor:
+    """(T,) bool: which voxels have an occupied child; (T, J) uint8 of 0 and 1."""
+    if occupied.shape[1] % 8:
+        return occupied.amax(1) > 0
+    return occupied.contiguous().view(torch.int64).any(1)  # eight children at once: several times as fast
+
+
 def most_uncertain(uncertainty: torch.Tensor, occupied: torch.Tensor, budget: int) -> torch.Tensor:
     """(K,) int64 indices of the voxels of highest uncertainty among the occupied ones; K is `budget` or all of them.
 

@@ -3,15 +3,16 @@ import copy
 import pytest
 import yaml
 
-from occfusion_ros.core.contract import EngineSpec, ModelContract, TensorSpec
+from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
 
 
 def contract() -> ModelContract:
-    engines = {name: EngineSpec(f"{name}.onnx", "ab" * 32, (TensorSpec("images", "uint8", ("cameras", 3, 256, 704)),),
-                                (TensorSpec("labels", "uint8", (5, 64)),)) for name in ("fuser", "refiner")}
+    tensors = (TensorSpec("images", "uint8", ("cameras", 3, 256, 704)),), (TensorSpec("labels", "uint8", (5, 64)),)
+    engines = {name: EngineSpec({"fp32": EngineFile(f"{name}.onnx", "ab" * 32)}, *tensors)
+               for name in ("fuser", "refiner")}
     return ModelContract(
         model_id="m", grid=GridSpec(), coarse_factor=4, grid_frame="somewhere", classes=OPENOCCUPANCY_CLASSES,
         max_cameras=8, image_size=(256, 704), horizon=0.27, points_per_voxel=4, fusion_queries=8192, refine_budget=1024,
@@ -24,7 +25,7 @@ def test_yaml_round_trip():
 
 
 @pytest.mark.parametrize("path, value, message", [
-    (("format",), 2, "format must be 1, got 2: export"),
+    (("format",), 1, "format must be 2, got 1: export"),
     (("surprise",), 1, r"unknown \['surprise'\]"),
     ((7,), 1, r"unknown \['7'\]"),
     (("grid",), None, "grid: expected a mapping"),
@@ -41,7 +42,12 @@ def test_yaml_round_trip():
     (("image_size",), [256, 7.5], "image_size"),
     (("horizon",), 1.5, "horizon"),
     (("accuracy",), "good", "accuracy must be a dict"),
-    (("fuser", "file"), "../fuser.onnx", "plain file name"),
+    (("fuser", "files", "fp32", "name"), "../fuser.onnx", "plain file name"),
+    (("fuser", "files", "fp32", "sha256"), "AB" * 32, "sha256 must be 64 lower-case"),
+    (("fuser", "files", "fp32"), "fuser.onnx", "fp32: expected a mapping"),
+    (("fuser", "files", "fp8"), {"name": "fuser.fp8.onnx", "sha256": "ab" * 32}, "fp32 and any others of fp32, fp16"),
+    (("fuser", "files"), {}, "engine files must be fp32"),
+    (("fuser", "files"), ["fuser.onnx"], "engine files must be fp32"),
     (("fuser", "inputs", 0, "shape"), 3, "inputs: "),
     (("refiner", "outputs"), 3, "refiner: "),
 ])
@@ -65,5 +71,5 @@ def test_missing_fields_are_refused(missing):
 
 @pytest.mark.parametrize("data", [None, [], "text", 3])
 def test_something_else_than_a_mapping_is_refused(data):
-    with pytest.raises(ContractError, match="format must be 1"):
+    with pytest.raises(ContractError, match="format must be 2"):
         ModelContract.from_dict(data)

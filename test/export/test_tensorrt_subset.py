@@ -8,9 +8,9 @@ import pytest
 BUILDABLE = {
     "Add", "And", "ArgMax", "Cast", "Clip", "Concat", "ConstantOfShape", "Conv", "Div", "Equal", "Exp", "Expand",
     "Gather", "GatherElements", "GatherND", "Gemm", "Greater", "GreaterOrEqual", "GridSample", "Less", "LogSoftmax",
-    "MatMul", "Min", "Mod", "Mul", "Neg", "Not", "Pad", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceSum",
-    "Relu", "Reshape", "Resize", "ScatterND", "Shape", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub", "Tanh",
-    "Transpose", "Unsqueeze", "Where",
+    "MatMul", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Pad", "ReduceLogSumExp", "ReduceMax", "ReduceMean",
+    "ReduceSum", "Relu", "Reshape", "Resize", "ScatterND", "Shape", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub",
+    "Tanh", "Transpose", "Unsqueeze", "Where",
 }
 
 

@@ -6,7 +6,7 @@ import yaml
 
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.runtime import artefact as module
-from occfusion_ros.runtime.artefact import find_artefact, load_artefact
+from occfusion_ros.runtime.artefact import ENGINES, find_artefact, load_artefact
 
 
 @pytest.fixture
@@ -23,8 +23,9 @@ def edit_contract(folder, change):
 
 def test_a_good_artefact_is_read_back(small_artefact):
     artefact = load_artefact(small_artefact)
-    content = artefact.read(artefact.contract.fuser)
-    assert hashlib.sha256(content).hexdigest() == artefact.contract.fuser.sha256
+    for engine in ENGINES:
+        for file in artefact.engine(engine).files.values():
+            assert hashlib.sha256(artefact.read(file)).hexdigest() == file.sha256
 
 
 def test_a_truncated_engine_is_named_with_the_remedy(copy):
@@ -32,7 +33,7 @@ def test_a_truncated_engine_is_named_with_the_remedy(copy):
     engine.write_bytes(engine.read_bytes()[:-100])
     artefact = load_artefact(copy)
     with pytest.raises(ContractError, match=r"fuser\.onnx: expected sha256 .* copy the whole artefact folder again"):
-        artefact.read(artefact.contract.fuser)
+        artefact.read(artefact.contract.fuser.files["fp32"])
 
 
 def test_a_tampered_engine_is_refused(copy):
@@ -41,28 +42,28 @@ def test_a_tampered_engine_is_refused(copy):
     (copy / "refiner.onnx").write_bytes(engine)
     artefact = load_artefact(copy)
     with pytest.raises(ContractError, match=r"refiner\.onnx: expected sha256"):
-        artefact.read(artefact.contract.refiner)
+        artefact.read(artefact.contract.refiner.files["fp32"])
 
 
 def test_a_missing_engine_is_named(copy):
     (copy / "refiner.onnx").unlink()
     artefact = load_artefact(copy)
     with pytest.raises(ContractError, match=r"refiner\.onnx: cannot be read \(No such file"):
-        artefact.read(artefact.contract.refiner)
+        artefact.read(artefact.contract.refiner.files["fp32"])
 
 
 def test_an_oversized_engine_is_not_read_to_its_end(copy, monkeypatch):
     monkeypatch.setattr(module, "ENGINE_MAX_BYTES", 1000)
     artefact = load_artefact(copy)
     with pytest.raises(ContractError, match=r"fuser\.onnx: expected at most 1000 bytes"):
-        artefact.read(artefact.contract.fuser)
+        artefact.read(artefact.contract.fuser.files["fp32"])
 
 
 @pytest.mark.parametrize("text, message", [
-    ("", "format must be 1, got 'NoneType'"),
+    ("", "format must be 2, got 'NoneType'"),
     ("a: [", "expected YAML written by export.onnx"),
-    ("format: 1\nmodel_id: !!python/object/apply:os.getcwd []\n", "expected YAML written by export.onnx"),
-    ("format: 1\n", "grid: expected a mapping"),
+    ("format: 2\nmodel_id: !!python/object/apply:os.getcwd []\n", "expected YAML written by export.onnx"),
+    ("format: 2\n", "grid: expected a mapping"),
     ("\x00", "expected YAML written by export.onnx"),
     ("#" * (module.CONTRACT_MAX_BYTES + 1), "expected at most"),
 ])
@@ -79,7 +80,7 @@ def test_an_unknown_key_is_refused(copy):
 
 
 def test_an_engine_outside_the_folder_is_refused(copy):
-    edit_contract(copy, lambda data: data["fuser"].update(file="../other.onnx"))
+    edit_contract(copy, lambda data: data["fuser"]["files"]["fp32"].update(name="../other.onnx"))
     with pytest.raises(ContractError, match="plain file name inside the artefact"):
         load_artefact(copy)
 

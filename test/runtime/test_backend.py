@@ -1,25 +1,65 @@
+"""What all backends share, and each of them on a small exported network."""
+
+import io
+import pickle
+import zipfile
 from dataclasses import replace
 
 import pytest
 import torch
 
-from occfusion_ros.core.contract import EngineSpec, TensorSpec
+from occfusion_ros.core.contract import EngineFile, EngineSpec, TensorSpec
 from occfusion_ros.core.errors import BackendError, ContractError
+from occfusion_ros.runtime import backends, openvino, tensorrt
 from occfusion_ros.runtime.artefact import load_artefact
-from occfusion_ros.runtime.backend import BACKENDS, check_inputs, choose_backend
+from occfusion_ros.runtime.backend import BackendSettings, OutputBuffers, axis_length, check_inputs, pick_precision
+from occfusion_ros.runtime.backends import BACKENDS, candidates
 from occfusion_ros.runtime.onnxruntime import OnnxRuntimeBackend
+from occfusion_ros.runtime.openvino import OpenVinoBackend
+from occfusion_ros.runtime.pipeline import Pipeline
+from occfusion_ros.runtime.torch_program import read_program
 
-SPEC = EngineSpec("e.onnx", "", (TensorSpec("image", "uint8", ("n", 3)), TensorSpec("scale", "float32", ("n",))), ())
+FILES = {"fp32": EngineFile("e.onnx", "0" * 64)}
+SPEC = EngineSpec(FILES, (TensorSpec("image", "uint8", ("n", 3)), TensorSpec("scale", "float32", ("4*n",))),
+                  (TensorSpec("wide", "float32", ("2*n", 5)),))
+HERE = [name for name in BACKENDS if not BACKENDS[name]().why_not()]
 
 
-def test_auto_is_a_backend_of_this_version():
-    assert choose_backend("auto") in BACKENDS and choose_backend("onnxruntime") == "onnxruntime"
+def test_auto_takes_what_runs_here_and_says_why(caplog):
+    caplog.set_level("INFO")
+    assert candidates("auto") == tuple(name for name in backends.ON_CPU if name in HERE)
+    assert "backend auto: " in caplog.text and candidates("onnxruntime") == ("onnxruntime",)
 
 
-@pytest.mark.parametrize("name", ["tensorrt", "openvino", "torch", "", "ONNXRUNTIME"])
-def test_what_this_version_lacks_is_refused(name):
-    with pytest.raises(BackendError, match="is not part of this version, expected one of auto, onnxruntime"):
-        choose_backend(name)
+def test_auto_leaves_out_what_is_not_installed_and_says_so(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(openvino, "why_not", lambda: "OpenVINO is not installed: pip install openvino")
+    assert candidates("auto")[0] == "onnxruntime"
+    assert "onnxruntime, the fastest that runs here; not openvino: OpenVINO is not installed" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "", "ONNXRUNTIME"])
+def test_what_there_is_not_is_refused(name):
+    with pytest.raises(BackendError, match="expected one of auto, tensorrt, openvino, onnxruntime, torch, got"):
+        candidates(name)
+
+
+def test_a_backend_that_is_not_installed_is_refused_in_one_sentence(monkeypatch):
+    monkeypatch.setattr(tensorrt, "flavour", lambda: None)
+    with pytest.raises(BackendError, match="^backend tensorrt: TensorRT is not installed: [^.]*$"):
+        candidates("tensorrt")
+
+
+def test_the_next_best_backend_is_taken_where_the_best_one_fails(small_artefact, monkeypatch, caplog):
+    def fail(*_):
+        raise BackendError("no luck")
+
+    monkeypatch.setattr(openvino, "load", fail)
+    monkeypatch.setattr(openvino, "why_not", lambda: "")
+    assert Pipeline.load(small_artefact).backend_name.startswith("onnxruntime")
+    assert "backend openvino failed: no luck; taking onnxruntime instead" in caplog.text
+    with pytest.raises(BackendError, match="no luck"):
+        Pipeline.load(small_artefact, "openvino")
 
 
 @pytest.mark.parametrize("change, message", [
@@ -28,40 +68,132 @@ def test_what_this_version_lacks_is_refused(name):
     ({"image": torch.zeros((2, 3))}, r"input image: expected uint8 \['n', 3\].*got float32 \[2, 3\]"),
     ({"image": torch.zeros((2, 4), dtype=torch.uint8)}, r"input image: .*got uint8 \[2, 4\]"),
     ({"image": torch.zeros((0, 3), dtype=torch.uint8)}, r"input image: .*got uint8 \[0, 3\]"),
-    ({"scale": torch.zeros(3)}, r"input scale: expected float32 \['n'\] with \{'n': 2\}, got float32 \[3\]"),
+    ({"scale": torch.zeros(9)}, r"input scale: expected float32 \['4\*n'\] with \{'n': 2\}, got float32 \[9\]"),
 ])
 def test_wrong_inputs_are_named(change, message):
-    inputs = {"image": torch.zeros((2, 3), dtype=torch.uint8), "scale": torch.zeros(2)}
-    check_inputs(SPEC, inputs)
+    inputs = {"image": torch.zeros((2, 3), dtype=torch.uint8), "scale": torch.zeros(8)}
+    assert check_inputs("e.onnx", SPEC, inputs) == {"n": 2}
     inputs = {name: tensor for name, tensor in {**inputs, **change}.items() if tensor is not None}
     with pytest.raises(BackendError, match=rf"e\.onnx: .*{message}"):
-        check_inputs(SPEC, inputs)
+        check_inputs("e.onnx", SPEC, inputs)
 
 
-def test_a_file_that_is_not_onnx_is_named(small_artefact):
+def test_axes_are_numbers_names_or_multiples_of_names():
+    lengths = {"n": 3}
+    assert [axis_length(axis, lengths, 8) for axis in (7, "n", "4*n", "2*m", "m")] == [7, 3, 12, 8, 4]
+
+
+def test_outputs_are_kept_for_lengths_that_come_again():
+    buffers = OutputBuffers(SPEC, torch.device("cpu"))
+    one, other = buffers.get({"n": 1}), buffers.get({"n": 2})
+    assert one["wide"].shape == (2, 5) and other["wide"].shape == (4, 5)
+    assert buffers.get({"n": 1})["wide"] is one["wide"]
+    for n in range(3, 10):
+        buffers.get({"n": n})
+    assert len(buffers.kept) == OutputBuffers.KEPT
+
+
+def test_precisions_that_are_not_offered_are_refused():
+    assert pick_precision("openvino", "auto", ("bf16", "fp32")) == "bf16"
+    assert pick_precision("openvino", "fp32", ("bf16", "fp32")) == "fp32"
+    with pytest.raises(BackendError, match="precision int8 is not to be had with backend openvino and this model"):
+        pick_precision("openvino", "int8", ("bf16", "fp32"))
+    with pytest.raises(BackendError, match="precision: expected one of auto, fp32, bf16, fp16, int8, got 'fp64'"):
+        BackendSettings(precision="fp64")
+    with pytest.raises(BackendError, match="threads: expected 0"):
+        BackendSettings(threads=-1)
+
+
+def example(spec: EngineSpec, lengths: dict[str, int], value: float = 0) -> dict[str, torch.Tensor]:
+    """Inputs of the refiner; `value` stands in all voxel features."""
+    return {t.name: torch.full([axis_length(axis, dict(lengths)) for axis in t.shape],
+                               value if t.name == "grid_features" else 0, dtype=getattr(torch, t.dtype))
+            for t in spec.inputs}
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_a_run_depends_on_its_inputs_alone_and_any_number_of_cameras_and_voxels_will_do(small_artefact, name):
+    artefact = load_artefact(small_artefact)
+    spec = artefact.contract.refiner
+    engine = BACKENDS[name]().load(artefact, "refiner", BackendSettings(threads=1, precision="fp32"))
+    assert engine.name.startswith(name)
+    first = engine.run(example(spec, {"cameras": 2, "parents": 5}, 1.0))["labels"].clone()
+    for cameras, parents in ((1, 3), (6, 5), (2, 40), (3, 7), (4, 1)):
+        lengths = {"cameras": cameras, "parents": parents}
+        assert engine.run(example(spec, lengths, -1.0))["labels"].shape == (parents, 64)
+    other = engine.run(example(spec, {"cameras": 2, "parents": 5}, -1.0))["labels"].clone()
+    again = engine.run(example(spec, {"cameras": 2, "parents": 5}, 1.0))["labels"]
+    assert torch.equal(again, first) and not torch.equal(other, first)
+    with pytest.raises(BackendError, match=r"refiner\..*: input parent: expected int64"):
+        engine.run({**example(spec, {"cameras": 1, "parents": 5}), "parent": torch.zeros(5)})
+
+
+@pytest.mark.parametrize("kind, who", [(OnnxRuntimeBackend, "ONNX Runtime"), (OpenVinoBackend, "OpenVINO")])
+def test_a_file_that_is_not_onnx_is_named(small_artefact, kind, who):
+    if kind is OpenVinoBackend and openvino.why_not():
+        pytest.skip(openvino.why_not())
     spec = load_artefact(small_artefact).contract.fuser
-    with pytest.raises(BackendError, match=r"fuser\.onnx: ONNX Runtime .* cannot load it .*export the model again"):
-        OnnxRuntimeBackend(b"not an engine", spec)
+    with pytest.raises(BackendError, match=rf"fuser\.onnx: {who} .* cannot (load|read) it .*export the\s+model again"):
+        kind(b"not an engine", "fuser.onnx", spec, "fp32")
 
 
-def test_an_engine_that_is_not_the_contracts_is_refused(small_artefact):
+@pytest.mark.parametrize("kind", [OnnxRuntimeBackend, OpenVinoBackend])
+def test_an_engine_that_is_not_the_contracts_is_refused(small_artefact, kind):
+    if kind is OpenVinoBackend and openvino.why_not():
+        pytest.skip(openvino.why_not())
     artefact = load_artefact(small_artefact)
     spec = artefact.contract.refiner
     renamed = replace(spec, outputs=(replace(spec.outputs[0], dtype="float32"),))
     with pytest.raises(ContractError, match=r"refiner\.onnx: its outputs differ from the contract"):
-        OnnxRuntimeBackend(artefact.read(spec), renamed)
+        kind(artefact.read(spec.files["fp32"]), "refiner.onnx", renamed, "fp32")
 
 
-def test_outputs_outlive_the_next_run(small_artefact):
-    artefact = load_artefact(small_artefact)
-    spec = artefact.contract.refiner
-    engine = OnnxRuntimeBackend(artefact.read(spec), spec, threads=1)
+class Evil:
+    """Unpickled, it would write a file."""
 
-    def run(value: float) -> torch.Tensor:
-        shapes = {t.name: [{"8*cameras": 8, "parents": 5}.get(d, d) for d in t.shape] for t in spec.inputs}
-        return engine.run({t.name: torch.full(shapes[t.name], value if t.name == "grid_features" else 0,
-                                              dtype=getattr(torch, t.dtype)) for t in spec.inputs})["labels"]
+    def __init__(self, path) -> None:
+        self.path = path
 
-    first = run(1.0)
-    kept = first.clone()
-    assert not torch.equal(run(-1.0), kept) and torch.equal(first, kept)
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def rewritten(content: bytes, change) -> bytes:
+    """A program's archive with its files passed through `change(name, content)`; None leaves one out."""
+    result = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(result, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, change(name, source.read(name)))
+    return result.getvalue()
+
+
+@pytest.fixture
+def program(small_artefact) -> bytes:
+    return (small_artefact / "refiner.pt2").read_bytes()
+
+
+def test_a_program_is_read_and_not_unpickled(program, tmp_path):
+    read_program(program, "refiner.pt2")
+    evil = pickle.dumps(Evil(tmp_path / "written"))
+    attacks = [
+        lambda name, content: evil if name.endswith("sample_inputs/model.pt") else content,
+        lambda name, content: content.replace(b'"use_pickle": false', b'"use_pickle":true'),
+    ]
+    for attack in attacks:
+        with pytest.raises(ContractError, match=r"refiner\.pt2: expected"):
+            read_program(rewritten(program, attack), "refiner.pt2")
+    with zipfile.ZipFile(io.BytesIO(program)) as archive:
+        root = archive.namelist()[0].split("/")[0]
+    for extra in ("data/weights/model.pt", "data/constants/custom_obj_0", "data/aotinductor/model/x.so"):
+        result = io.BytesIO(program)
+        with zipfile.ZipFile(result, "a") as archive:
+            archive.writestr(f"{root}/{extra}", evil)
+        with pytest.raises(ContractError, match=f"refiner.pt2: expected JSON and raw tensors alone, got .*{extra}"):
+            read_program(result.getvalue(), "refiner.pt2")
+    assert not (tmp_path / "written").exists()
+
+
+@pytest.mark.parametrize("damage", [lambda c: b"", lambda c: c[:-200], lambda c: b"PK" + c[9:], lambda c: c[:2000]])
+def test_a_damaged_program_is_named(program, damage):
+    with pytest.raises(ContractError, match=r"refiner\.pt2: expected .*copy the artefact again|expected JSON"):
+        read_program(damage(program), "refiner.pt2")

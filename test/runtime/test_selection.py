@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from occfusion_ros.runtime.selection import most_uncertain
+from occfusion_ros.runtime.selection import any_child, most_uncertain
 
 UNCERTAINTY = torch.tensor([0.3, 2.0, 0.0, 1.0, 0.5, 2.5])
 OCCUPIED = torch.tensor([True, False, True, True, True, False])
@@ -18,3 +18,11 @@ def test_the_most_uncertain_occupied_voxels_are_chosen(budget, expected):
 
 def test_nothing_occupied_is_nothing_to_refine():
     assert len(most_uncertain(UNCERTAINTY, torch.zeros(6, dtype=torch.bool), 3)) == 0
+
+
+@pytest.mark.parametrize("children", [64, 27, 1])
+def test_a_voxel_is_occupied_where_any_child_is(children):
+    occupied = torch.zeros((50, children), dtype=torch.uint8)
+    for row in (0, 7, 49):
+        occupied[row, row % children] = 1
+    assert any_child(occupied).nonzero()[:, 0].tolist() == [0, 7, 49]

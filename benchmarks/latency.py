@@ -1,0 +1,200 @@
+"""Where the time of a frame goes: `python -m benchmarks.latency`.
+
+Messages of six JPEG cameras and a LiDAR in, serialised occupancy out, stage by stage, on every backend and precision
+that runs here; and beside it the image backbone alone. Percentiles are over frames after a warm-up.
+"""
+
+import argparse
+import io
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from export.onnx import tensor_spec
+from export.parity import runnable
+from occfusion_ros.core.contract import EngineSpec
+from occfusion_ros.core.errors import OccFusionError
+from occfusion_ros.core.frames import CameraImage, SensorFrame
+from occfusion_ros.runtime.artefact import Artefact, load_artefact
+from occfusion_ros.runtime.backend import BackendSettings
+from occfusion_ros.runtime.pipeline import Pipeline, Stopwatch
+
+WARM_UP = 5
+PERCENTILES = (50, 90, 99)
+DRIVE = 900_002  # synthetic, where no data root is given
+
+
+@dataclass(frozen=True)
+class Messages:
+    """One frame as it comes over ROS; `frame` is what it becomes."""
+
+    cloud: Any  # sensor_msgs.msg.PointCloud2
+    images: list[Any]  # sensor_msgs.msg.CompressedImage
+    frame: SensorFrame
+
+
+def messages_of(frame: SensorFrame) -> Messages:
+    """A frame as a cloud and JPEG images, as cameras and LiDARs send them."""
+    import array
+
+    from PIL import Image
+    from sensor_msgs.msg import CompressedImage, PointCloud2, PointField
+
+    fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+              for i, name in enumerate(("x", "y", "z", "intensity"))]
+    points = np.ascontiguousarray(frame.points, np.float32)
+    cloud = PointCloud2(height=1, width=len(points), fields=fields, point_step=16, row_step=points.nbytes,
+                        data=array.array("B", points.tobytes()))
+    images = []
+    for camera in frame.cameras:
+        jpeg = io.BytesIO()
+        Image.fromarray(camera.image).save(jpeg, "JPEG", quality=90)
+        images.append(CompressedImage(format="jpeg", data=array.array("B", jpeg.getvalue())))
+    return Messages(cloud, images, frame)
+
+
+def example_frame(root: Path | None) -> SensorFrame:
+    """The first frame with six cameras of a nuScenes data root; of a synthetic drive without one."""
+    if root is None:
+        from occfusion_ros.datasets.synthetic import SyntheticDrive
+        return SyntheticDrive(DRIVE).frame(4).frame
+    from models.recorded import RecordedFrames
+    from occfusion_ros.datasets.nuscenes import NuScenesReader
+
+    reader = NuScenesReader(root)
+    recorded = RecordedFrames(reader)
+    frames = (recorded.frame(scene, token) for scene in reader.scenes() for token in reader.samples(scene))
+    found = next((frame for frame in frames if len(frame.cameras) == 6), None)
+    if found is None:
+        raise OccFusionError(f"{root}: no frame with six cameras")
+    return found
+
+
+class Robot:
+    """What the node does with a frame, on one thread as in the node; images are unpacked in parallel."""
+
+    def __init__(self, pipeline: Pipeline, messages: Messages) -> None:
+        self.pipeline, self.messages = pipeline, messages
+        self.decoders = ThreadPoolExecutor(thread_name_prefix="decode")
+
+    def __call__(self) -> dict[str, float]:
+        """Milliseconds by stage, and of the whole `frame`."""
+        from occfusion_ros.ros.clouds import points_from_cloud
+        from occfusion_ros.ros.images import rgb_from_compressed
+        from occfusion_ros.ros.occupancy_message import occupancy_bytes
+        from occfusion_ros.ros.voxels import OccupiedVoxels
+
+        watch, given = Stopwatch(), self.messages.frame
+        images = list(self.decoders.map(rgb_from_compressed, self.messages.images))
+        watch.lap("decode")
+        points = points_from_cloud(self.messages.cloud)
+        cameras = tuple(CameraImage(c.name, image, c.intrinsics, c.camera_from_grid)
+                        for c, image in zip(given.cameras, images))
+        frame = SensorFrame(given.stamp_ns, points, cameras, (), given.frame_id)
+        watch.lap("convert")
+        grid = self.pipeline(frame)
+        watch.lap("pipeline")
+        occupancy_bytes(grid, OccupiedVoxels.of(grid.labels, grid.spec))
+        watch.lap("serialise")
+        times = watch.finish()
+        whole, inside = times.pop("total"), {k: v for k, v in grid.stage_ms.items() if k != "total"}
+        del times["pipeline"]
+        return {**times, **inside, "frame": whole}
+
+
+def backbone_alone(artefact: Artefact, backend: str, settings: BackendSettings) -> Any:  # Backend | None
+    """The image backbone of the fuser as an engine of its own, None where the backend does not take ONNX."""
+    from onnx import load_from_string, utils
+
+    from occfusion_ros.runtime.onnxruntime import OnnxRuntimeBackend
+    from occfusion_ros.runtime.openvino import OpenVinoBackend
+
+    kinds = {"onnxruntime": OnnxRuntimeBackend, "openvino": OpenVinoBackend}
+    if backend not in kinds:
+        return None
+    model = load_from_string(artefact.read(artefact.contract.fuser.files["fp32"]))
+    part = utils.Extractor(model).extract_model(["images"], level_names(model))
+    spec = EngineSpec(artefact.contract.fuser.files, tuple(map(tensor_spec, part.graph.input)),
+                      tuple(map(tensor_spec, part.graph.output)))
+    return kinds[backend](part.SerializeToString(), "backbone.onnx", spec, settings.precision, settings.threads)
+
+
+def level_names(model: Any) -> list[str]:  # onnx.ModelProto
+    """Names of the backbone's feature maps in a fuser: what is standardised for the pyramid's first convolutions."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    laterals = [node for node in model.graph.node
+                if node.op_type == "Conv" and ".pyramid.lateral." in node.input[1] and node.input[1].endswith("weight")]
+    return [makers[makers[node.input[0]].input[0]].input[0] for node in laterals]  # Conv <- Div <- Sub <- the map
+
+
+def percentiles(runs: list[dict[str, float]]) -> Iterator[dict[str, Any]]:
+    """`stage` and its percentiles in milliseconds, for every stage."""
+    for stage in runs[0]:
+        values = np.percentile([run[stage] for run in runs], PERCENTILES)
+        yield {"stage": stage, **{f"p{p}_ms": round(float(value), 2) for p, value in zip(PERCENTILES, values)}}
+
+
+def measure(folder: Path, messages: Messages, threads: int, repeats: int, backends: list[str]) -> list[dict[str, Any]]:
+    """A row for each backend and stage: `model`, `backend`, `threads`, `stage`, `p50_ms`, `p90_ms`, `p99_ms`."""
+    artefact, rows = load_artefact(folder), []
+    for backend, precision in list(runnable(folder, backends)):
+        settings = BackendSettings(threads, precision)
+        robot = Robot(Pipeline.load(folder, backend, settings=settings), messages)
+        alone = backbone_alone(artefact, backend, settings) if precision in ("fp32", "bf16") else None
+        images, _ = robot.pipeline.presampler.prepare_images(messages.frame)
+        runs = []
+        for _ in tqdm(range(repeats + WARM_UP), f"{backend} {precision}", unit="frame"):
+            runs.append(robot())
+            if alone:  # in turn with the frames, so that whatever else the machine does meets both alike
+                start = time.perf_counter()
+                alone.run({"images": images})
+                runs[-1]["backbone alone"] = 1e3 * (time.perf_counter() - start)
+        rows += [{"model": artefact.contract.model_id, "backend": f"{backend} {precision}", "threads": threads, **row}
+                 for row in percentiles(runs[WARM_UP:])]
+    return rows
+
+
+def latency_table(rows: list[dict[str, Any]]) -> str:
+    """For people."""
+    lines = [f"{'backend':18s} {'stage':16s} {'p50':>8s} {'p90':>8s} {'p99':>8s}  ms"]
+    lines += [f"{r['backend']:18s} {r['stage']:16s} {r['p50_ms']:8.1f} {r['p90_ms']:8.1f} {r['p99_ms']:8.1f}"
+              for r in rows]
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    from occfusion_ros.runtime.artefact import find_artefact
+    from occfusion_ros.runtime.backends import BACKENDS
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--artefact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
+    parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engines (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=100, help="frames that are timed (%(default)s)")
+    parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS), help="only these")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    options = parser.parse_args(argv)
+    try:
+        messages = messages_of(example_frame(options.data))
+        rows = measure(find_artefact(options.artefact), messages, options.threads, options.repeats, options.backend)
+    except OccFusionError as error:
+        parser.exit(2, f"latency: {error}\n")
+    print(latency_table(rows))
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    raise SystemExit(main())

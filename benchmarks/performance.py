@@ -1,0 +1,235 @@
+"""Measure cost and speed and write docs/performance.md: `python -m benchmarks.performance`.
+
+Runs `benchmarks.cost`, `benchmarks.latency` and `benchmarks.growth`, keeps their figures beside the page and draws its
+plots. With --render only the page is written again.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from occfusion_ros.core.errors import OccFusionError
+
+from . import cost, growth, latency
+from .machine import processor, versions
+from .networks import OccFusionParts
+from .page import table
+from .rows import NETWORKS
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+PACKAGES = ("torch", "onnxruntime", "openvino", "numpy", "tensorrt", "tensorrt-rtx-cu13")
+CPU_GOALS = {"onnxruntime": 300.0, "openvino": 150.0}  # milliseconds of a frame, two threads
+GPU = {"name": "H200", "flops": 989e12, "bytes": 4.8e12}  # dense float16 operations and bytes a second, as published
+AXES = ("points", "cameras", "refined voxels", "grid columns")
+
+
+class Traffic(TorchDispatchMode):
+    """Counts the bytes of all results that are computed, views aside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            tensors = result if isinstance(result, (tuple, list)) else (result,)
+            self.bytes += sum(t.numel() * t.element_size() for t in tensors if isinstance(t, torch.Tensor))
+        return result
+
+
+@torch.inference_mode()
+def gpu_floor() -> list[dict[str, Any]]:
+    """Counted floor of `base` on a GPU in half precision: `part`, `gmacs`, `mib`, `ms`.
+
+    Every multiply-add at the published peak, or every weight and result once over the memory, whichever is longer.
+    """
+    network, rows = OccFusionParts(NETWORKS["base"], NETWORKS["base"].refine_budget, "meta"), []
+    for part, call in network.calls().items():
+        with Traffic() as traffic:
+            macs, _ = cost.macs(call)
+        weights = sum(p.numel() for module in network.modules()[part] for p in module.parameters())
+        moved = traffic.bytes / 2 + 2 * weights  # results were counted in float32
+        seconds = max(2 * macs / GPU["flops"], moved / GPU["bytes"])
+        rows.append({"part": part, "gmacs": macs / 1e9, "mib": moved / 2**20, "ms": 1e3 * seconds})
+    return rows
+
+
+def measure(artefact: Path, data: Path | None, threads: int, repeats: int) -> dict[str, Any]:
+    """Everything that the page shows."""
+    frame = latency.example_frame(data)
+    return {"machine": processor(), "load": round(os.getloadavg()[0], 1), "versions": versions(*PACKAGES),
+            "threads": threads, "repeats": repeats, "points": len(frame.points),
+            "source": "a real nuScenes frame" if data else "a synthetic frame", "cuda": torch.cuda.is_available(),
+            "latency": latency.measure(artefact, latency.messages_of(frame), threads, repeats,
+                                       ["openvino", "onnxruntime", "torch", "tensorrt"]),
+            "growth": growth.measure(artefact, frame, threads), "floor": gpu_floor(), "cost": cost.network_costs()}
+
+
+def cost_section(rows: list[dict[str, Any]]) -> list[str]:
+    """Networks at their real size."""
+    body = [[r["model"], r["part"], f"{r['gmacs']:.2f}", f"{r['params_m']:.2f}", f"{r['peak_mib']:.0f}"] for r in rows]
+    total = {r["model"]: r for r in rows if r["part"] == "total"}
+    base, theirs = total["base"], total["mconet"]
+    shares = {key: base[key] / theirs[key] for key in ("gmacs", "peak_mib")}
+    met = all(share <= 0.5 for share in shares.values())
+    return ["## Cost", "",
+            "One frame with six cameras. `nano` is the shipped model (256 x 704 pixels); `base` and the network like",
+            "M-CONet see 896 x 1600 pixels. Peak memory: rise of resident memory during a forward pass in float32 on",
+            "the CPU, weights aside; by part over what was there before it.", "",
+            *table(["model", "part", "GMACs", "parameters, M", "peak memory, MiB"], body), "",
+            f"- `base` takes {shares['gmacs']:.2f} of the GMACs and {shares['peak_mib']:.2f} of the memory of the "
+            f"network like M-CONet: the goal of at most half is {'met' if met else 'missed'}. Whether it is as "
+            "accurate is **not known**: `base` needs a GPU to be trained, and none was at hand.",
+            "- The network like M-CONet is OpenOccupancy's published configuration, built for this count. Published "
+            "for M-CONet itself (Table 7 of REO): 3066 G and 125.3 M parameters.", ""]
+
+
+def latency_section(data: dict[str, Any]) -> list[str]:
+    """Stages of a frame."""
+    rows, backends = data["latency"], list(dict.fromkeys(r["backend"] for r in data["latency"]))
+    stages = list(dict.fromkeys(r["stage"] for r in rows))
+    cells = {(r["backend"], r["stage"]): f"{r['p50_ms']:.1f} / {r['p90_ms']:.1f} / {r['p99_ms']:.1f}" for r in rows}
+    body = [[stage, *(cells.get((backend, stage), "-") for backend in backends)] for stage in stages]
+    return ["## Latency on the CPU", "",
+            f"`nano`, six JPEG cameras of 1600 x 900 and a sweep of {data['points']:,} points ({data['source']}),",
+            "grid of 512 x 512 x 40, 1024 voxels refined: messages in, serialised `~/occupancy` out. Milliseconds,",
+            f"p50 / p90 / p99 of {data['repeats']} frames after a warm-up, {data['threads']} threads; decoding runs on",
+            "all cores.",
+            "", *table(["stage", *backends], body), "", *(f"- {line}" for line in verdicts(rows)), "",
+            "![Stages of a frame by backend](images/performance_latency.png)", ""]
+
+
+def verdicts(rows: list[dict[str, Any]]) -> Iterable[str]:
+    """How the backends do against their goals."""
+    frames = {r["backend"]: r["p50_ms"] for r in rows if r["stage"] == "frame"}
+    alone = {r["backend"]: r["p50_ms"] for r in rows if r["stage"] == "backbone alone"}
+    for name, goal in CPU_GOALS.items():
+        times = {backend: ms for backend, ms in frames.items() if backend.split()[0] == name}
+        if times:
+            best = min(times, key=times.get)
+            yield (f"{best}: {times[best]:.0f} ms a frame; the goal of {goal:.0f} ms is "
+                   f"{'met' if times[best] <= goal else 'missed'}.")
+    for backend, ms in alone.items():
+        rest = (frames[backend] - ms) / ms
+        yield (f"{backend}: everything but the image backbone takes {rest:.1f} times as long as the backbone alone; "
+               f"the goal of at most 2 is {'met' if rest <= 2 else 'missed'}.")
+
+
+def growth_section(rows: list[dict[str, Any]]) -> list[str]:
+    """How time grows."""
+    lines = ["## Growth", "",
+             "One thing changes at a time (ONNX Runtime, float32, the same frame). The exponent tells by which power",
+             "the time of a frame grows over the last step: 1 is linear.", ""]
+    body = []
+    for axis in AXES:
+        points = sorted((r["value"], r["p50_ms"]) for r in rows if (r["axis"], r["stage"]) == (axis, "total"))
+        body.append([axis, ", ".join(f"{value:,}: {ms:.0f}" for value, ms in points),
+                     f"{growth.exponent(rows, axis):.2f}"])
+    return [*lines, *table(["what", "milliseconds of a frame", "exponent"], body), "",
+            "![Growth of the time of a frame](images/performance_growth.png)", ""]
+
+
+def gpu_section(data: dict[str, Any]) -> list[str]:
+    """What a GPU would need at least."""
+    body = [[r["part"], f"{r['gmacs']:.1f}", f"{r['mib']:.0f}", f"{r['ms']:.3f}"] for r in data["floor"]]
+    total = sum(r["ms"] for r in data["floor"])
+    ran = "The figures above include a GPU." if data["cuda"] else "**Nothing was run on a GPU.**"
+    return ["## On a GPU", "", f"{ran} The counted floor of `base` in half precision on an {GPU['name']}",
+            f"({GPU['flops'] / 1e12:.0f} TFLOP/s dense, {GPU['bytes'] / 1e12:.1f} TB/s): every multiply-add at the",
+            "peak, or every weight and every result once over the memory, whichever takes longer.", "",
+            *table(["part", "GMACs", "weights and results, MiB", "floor, ms"], body), "",
+            f"- Together {total:.1f} ms; the goal for the network is 10 ms.", ""]
+
+
+def method_section(data: dict[str, Any]) -> list[str]:
+    """What it was measured on."""
+    lacking = [name for name in ("tensorrt",) if not any(r["backend"].startswith(name) for r in data["latency"])]
+    return ["## How this was measured", "",
+            "Made by `python -m benchmarks.performance --data ROOT`; `--render` writes this page again from",
+            f"[performance.json](performance.json). Not run here: {', '.join(lacking) or 'nothing'}.", "",
+            f"- Machine: {data['machine']}, load average {data['load']} at the start. "
+            + ", ".join(f"{name} {number}" for name, number in data["versions"].items()) + ".",
+            "- GMACs: multiply-adds of convolutions and matrix products, as `torch.utils.flop_counter` counts them.",
+            "- A backbone alone takes turns with the frames, in the same process and run.", ""]
+
+
+def plot_latency(data: dict[str, Any], path: Path) -> None:
+    """Stacked stages of each backend."""
+    from matplotlib.figure import Figure
+
+    rows, leave_out = data["latency"], ("frame", "backbone alone")
+    backends = list(dict.fromkeys(r["backend"] for r in rows))
+    figure = Figure(figsize=(9, 1 + 0.5 * len(backends)), layout="constrained")
+    axes, left = figure.add_subplot(), dict.fromkeys(backends, 0.0)
+    for stage in dict.fromkeys(r["stage"] for r in rows if r["stage"] not in leave_out):
+        widths = {r["backend"]: r["p50_ms"] for r in rows if r["stage"] == stage}
+        axes.barh(backends, [widths.get(b, 0) for b in backends], left=[left[b] for b in backends], label=stage)
+        left = {b: left[b] + widths.get(b, 0) for b in backends}
+    axes.invert_yaxis()
+    axes.set(xlabel=f"median milliseconds, {data['threads']} threads", title="nano, six cameras: where the time goes")
+    axes.legend(fontsize="small", ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    figure.savefig(path, dpi=100)
+
+
+def plot_growth(rows: list[dict[str, Any]], path: Path) -> None:
+    """A panel for each axis."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    for axes, axis in zip(figure.subplots(2, 2).flat, AXES):
+        for stage in ("total", "presample", "fuser", "refiner"):
+            points = sorted((r["value"], r["p50_ms"]) for r in rows if (r["axis"], r["stage"]) == (axis, stage))
+            axes.plot(*zip(*points), marker="o", label=stage)
+        axes.set(xlabel=axis, ylabel="ms", ylim=(0, None))
+    figure.axes[0].legend()
+    figure.savefig(path, dpi=100)
+
+
+def write_page(data: dict[str, Any], path: Path) -> None:
+    """Write the page at `path` and its plots in images/ beside it."""
+    images = path.parent / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    plot_latency(data, images / "performance_latency.png")
+    plot_growth(data["growth"], images / "performance_growth.png")
+    lines = ["# Performance", "", "What the networks cost, where the time of a frame goes, and how it grows.", "",
+             *cost_section(data["cost"]), *latency_section(data), *growth_section(data["growth"]), *gpu_section(data),
+             *method_section(data)]
+    path.write_text("\n".join(lines).rstrip() + "\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    from occfusion_ros.runtime.artefact import find_artefact
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--artefact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
+    parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engines (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=100, help="frames that are timed (%(default)s)")
+    parser.add_argument("--page", type=Path, default=PAGE, help="page to write (%(default)s), with its .json beside it")
+    parser.add_argument("--render", action="store_true", help="only write the page again from its .json")
+    options = parser.parse_args(argv)
+    figures = options.page.with_suffix(".json")
+    try:
+        if not options.render:
+            found = measure(find_artefact(options.artefact), options.data, options.threads, options.repeats)
+            figures.parent.mkdir(parents=True, exist_ok=True)
+            figures.write_text(json.dumps(found, indent=1) + "\n")
+        write_page(json.loads(figures.read_text()), options.page)
+    except (OccFusionError, OSError, json.JSONDecodeError) as error:
+        parser.exit(2, f"performance: {error}\n")
+    print(f"page: {options.page}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,97 @@
+"""Build TensorRT engines of an artefact: `python -m export.engine ARTEFACT`.
+
+Builds what the robot would build at its first start, into the same cache, with progress and a report. With
+--capability the engines are built for other GPUs by TensorRT-RTX, which needs none here, and only their sizes are
+kept: that tells whether the graphs build.
+"""
+
+import argparse
+import json
+import logging
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from occfusion_ros.core.errors import BackendError, OccFusionError
+from occfusion_ros.runtime import tensorrt
+from occfusion_ros.runtime.artefact import ENGINES, Artefact, load_artefact
+from occfusion_ros.runtime.backend import BackendSettings
+
+CAPABILITIES = ("SM80", "SM86", "SM89", "SM120")
+
+
+@dataclass(frozen=True)
+class Built:
+    """One engine: which file for which GPU, seconds that it took and its size in MB."""
+
+    file: str
+    gpu: str
+    seconds: float
+    size_mb: float
+
+
+def build_for(artefact: Artefact, capabilities: list[str], precisions: list[str]) -> list[Built]:
+    """Build every engine of an artefact for other GPUs with TensorRT-RTX.
+
+    Raises:
+        BackendError: TensorRT-RTX is not installed, or a graph does not build.
+    """
+    trt = tensorrt.flavour(("tensorrt_rtx",))
+    if trt is None:
+        raise BackendError("TensorRT-RTX is not installed: pip install tensorrt-rtx-cu13")
+    limits, built = tensorrt.axis_limits(artefact), []
+    jobs = [(engine, precision, capability) for engine in ENGINES for precision in precisions
+            for capability in capabilities if precision in artefact.engine(engine).files]
+    for engine, precision, capability in tqdm(jobs, "building", unit="engine"):
+        spec, start = artefact.engine(engine), time.perf_counter()
+        file = spec.files[precision]
+        content = tensorrt.build_engine(trt, artefact.read(file), file.name, spec, limits, capability=capability)
+        built.append(Built(file.name, capability, round(time.perf_counter() - start, 2), round(len(content) / 1e6, 1)))
+    return built
+
+
+def build_here(artefact: Artefact, settings: BackendSettings) -> list[Built]:
+    """Build the engines of this machine's GPU into the robot's cache, and load them."""
+    if reason := tensorrt.why_not():
+        raise BackendError(reason)
+    built = []
+    for engine in tqdm(ENGINES, "building", unit="engine"):
+        start = time.perf_counter()
+        backend = tensorrt.load(artefact, engine, settings)
+        built.append(Built(backend.file, backend.name, round(time.perf_counter() - start, 2), backend.size / 1e6))
+    return built
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m export.engine", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("artefact", type=Path, help="folder of an exported model, or name of a shipped one")
+    parser.add_argument("--precision", nargs="+", choices=tensorrt.VARIANTS, help="only these (default: the best one, "
+                        "or all with --capability)")
+    parser.add_argument("--capability", nargs="+", choices=CAPABILITIES, help="try to build for these GPUs instead")
+    parser.add_argument("--cache", type=Path, help="folder of the engines (default: as the node's)")
+    parser.add_argument("--json", type=Path, help="write the report to this file")
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        artefact = load_artefact(options.artefact)
+        if options.capability:
+            built = build_for(artefact, options.capability, options.precision or list(tensorrt.VARIANTS))
+        else:
+            places = {"cache": options.cache} if options.cache else {}
+            built = [one for precision in options.precision or ["auto"]
+                     for one in build_here(artefact, BackendSettings(precision=precision, **places))]
+    except OccFusionError as error:
+        parser.exit(2, f"engine: {error}\n")
+    for one in built:
+        print(f"{one.file:22s} {one.gpu:30s} {one.seconds:7.1f} s {one.size_mb:7.1f} MB")
+    if options.json:
+        options.json.write_text(json.dumps([asdict(one) for one in built], indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

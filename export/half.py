@@ -1,0 +1,34 @@
+"""ONNX in float16 inside and float32 at its doors, for TensorRT, which takes precision from the file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# What keeps float32: sampling positions and what they sample (half a pixel would be lost), sums over a feature map,
+# and logarithms of probabilities.
+EXACT_OPERATORS = ("GridSample", "ReduceMean", "ReduceSum", "Sqrt", "Softmax", "LogSoftmax", "Exp", "ReduceLogSumExp")
+MATRIX_OPERATORS = ("MatMul", "Gemm", "Conv")
+
+
+def write_half(source: Path, target: Path) -> None:
+    """Write the float32 ONNX file `source` in float16 as `target`."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    model = onnx.load(source)
+    half = convert_float_to_float16(model, keep_io_types=True, op_block_list=list(EXACT_OPERATORS),
+                                    node_block_list=list(positions(model)))
+    onnx.save(half, target)
+
+
+def positions(model: Any) -> Iterator[str]:  # onnx.ModelProto
+    """Names of the nodes that work out where to sample: what GridSample's positions depend on, back to a product."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    waiting = [node.input[1] for node in model.graph.node if node.op_type == "GridSample"]
+    seen = set()
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is not None and node.name not in seen and node.op_type not in MATRIX_OPERATORS:
+            seen.add(node.name)
+            waiting += node.input
+            yield node.name

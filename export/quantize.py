@@ -1,0 +1,151 @@
+"""Quantise an exported model to INT8: `python -m export.quantize ARTEFACT`.
+
+Adds INT8 files of the fuser, with explicit quantise and dequantise nodes about its convolutions, to an artefact: one
+with symmetric activations for TensorRT and OpenVINO, and one with asymmetric ones, with which ONNX Runtime is faster.
+Ranges are those of calibration frames: synthetic ones, or samples of any nuScenes data root (--calibrate). Accuracy and
+agreement before and after are printed for every backend here; nothing is written unless they keep their limits.
+"""
+
+import argparse
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract
+from occfusion_ros.core.errors import ContractError, OccFusionError
+from occfusion_ros.core.frames import SensorFrame
+from occfusion_ros.datasets.synthetic import SyntheticDrive
+from occfusion_ros.runtime.artefact import CONTRACT_FILE, ENGINES, Artefact, load_artefact
+from occfusion_ros.runtime.backend import BackendSettings
+from occfusion_ros.runtime.pipeline import Pipeline
+
+from .frames import parity_frames, recorded_frames
+from .onnx import file_hash
+from .parity import Reference, examine, labelled_examples, runnable, table
+
+FILES = {"int8": "fuser.int8.onnx", "int8_onnxruntime": "fuser.int8_onnxruntime.onnx"}
+CALIBRATION_SEED = 800_000  # drives that neither training nor validation has seen
+IMAGE_SIZE = (396, 704)
+
+
+def calibration_frames(root: Path | None, count: int) -> Iterator[SensorFrame]:
+    """Frames to find ranges on: of a nuScenes data root, or one each of so many synthetic drives."""
+    if root:
+        yield from recorded_frames(root, count).values()
+    else:
+        for seed in range(CALIBRATION_SEED, CALIBRATION_SEED + count):
+            yield SyntheticDrive(seed, image_size=IMAGE_SIZE).frame(4).frame
+
+
+def quantise(source: Path, target: Path, inputs: list[dict[str, np.ndarray]], symmetric: bool) -> None:
+    """Quantise the convolutions of an ONNX file.
+
+    Args:
+        inputs: calibration inputs by name. symmetric: of activations, as TensorRT wants them; else unsigned.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.left = iter(tqdm(inputs, f"calibrating {target.name}", unit="frame"))
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self.left, None)
+
+    options = {"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": not symmetric}
+    with _quiet():
+        quantize_static(source, target, Reader(), QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True,
+                        activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+                        weight_type=QuantType.QInt8, extra_options=options)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantiser's advice, which it gives through the root logger."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
+
+
+def with_files(contract: ModelContract, folder: Path) -> ModelContract:
+    """The contract with the INT8 files that lie in `folder`; the refiner stays as it is under the new names."""
+    added = {variant: EngineFile(name, file_hash(folder / name)) for variant, name in FILES.items()}
+    fuser = EngineSpec({**contract.fuser.files, **added}, contract.fuser.inputs, contract.fuser.outputs)
+    same = dict.fromkeys(added, contract.refiner.files["fp32"])
+    return replace(contract, fuser=fuser, refiner=replace(contract.refiner, files={**contract.refiner.files, **same}))
+
+
+def quantised_copy(artefact: Artefact, folder: Path, inputs: list[dict[str, np.ndarray]]) -> ModelContract:
+    """Copy an artefact's engines to `folder` and add INT8 ones with a contract; returns that."""
+    import yaml
+
+    names = {file.name for engine in ENGINES for file in artefact.engine(engine).files.values()}
+    for name in names - set(FILES.values()):
+        shutil.copy(artefact.folder / name, folder)
+    for variant, name in FILES.items():
+        source = artefact.contract.fuser.files["fp32"].name
+        quantise(folder / source, folder / name, inputs, symmetric=variant == "int8")
+    contract = with_files(artefact.contract, folder)
+    (folder / CONTRACT_FILE).write_text(yaml.safe_dump(contract.to_dict(), sort_keys=False))
+    return contract
+
+
+def add_int8(artefact: Artefact, frames: list[SensorFrame], data: Path | None, compared: int) -> None:
+    """Quantise, compare, and only then add the files to the artefact's folder.
+
+    Raises:
+        ContractError: INT8 loses more than it may.
+    """
+    pipeline = Pipeline.load(artefact.folder, "torch", settings=BackendSettings(precision="fp32"))
+    inputs = [{name: tensor.numpy() for name, tensor in pipeline.presampler(frame).engine_inputs().items()}
+              for frame in frames]
+    reference = Reference(pipeline, parity_frames(data, compared, artefact.contract.max_cameras),
+                          labelled_examples(data, compared))
+    with tempfile.TemporaryDirectory(prefix=".quantise-", dir=artefact.folder) as partial:
+        folder = Path(partial)
+        quantised_copy(artefact, folder, inputs)
+        reports = [examine(folder, backend, precision, reference)
+                   for backend, precision in runnable(folder) if precision in ("fp32", "int8")]
+        print(table(reports))
+        if failures := [failure for report in reports for failure in report.failures]:
+            raise ContractError(f"INT8 loses too much, nothing was written: {'; '.join(failures)}")
+        for name in (*FILES.values(), CONTRACT_FILE):
+            os.replace(folder / name, artefact.folder / name)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m export.quantize", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("artefact", type=Path, help="folder of an exported model; the files are added to it")
+    parser.add_argument("--calibrate", type=Path, metavar="ROOT",
+                        help="nuScenes data root to find ranges on (default: synthetic drives)")
+    parser.add_argument("--count", type=int, default=16, help="calibration frames (%(default)s)")
+    parser.add_argument("--data", type=Path, help="nuScenes data root to compare on (default: synthetic frames)")
+    parser.add_argument("--frames", type=int, default=4, help="frames to compare on (%(default)s)")
+    options = parser.parse_args(argv)
+    if options.count < 1 or options.frames < 1:
+        parser.error(f"--count and --frames: expected 1 or more, got {options.count} and {options.frames}")
+    try:
+        artefact = load_artefact(options.artefact)
+        frames = list(tqdm(calibration_frames(options.calibrate, options.count), "calibration frames", options.count))
+        add_int8(artefact, frames, options.data, options.frames)
+    except OccFusionError as error:
+        parser.exit(2, f"quantize: {error}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,105 @@
+"""Engines that were built on this machine, kept between starts.
+
+An engine file holds one line of JSON, its key and the hash of what follows, and then the engine. The key names all that
+an engine depends on; a file whose key or hash differs is never loaded but built again. Engines are programs: they are
+only read from a folder that belongs to the user and that nobody else may write to.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from ..core.errors import BackendError
+
+logger = logging.getLogger(__name__)
+
+HEADER_MAX_BYTES = 1 << 16
+
+
+class EngineCache:
+    """Folder of built engines, made where it is missing.
+
+    Raises:
+        BackendError: the folder cannot be used.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = folder.stat()
+        except OSError as error:
+            raise BackendError(f"engine cache {folder}: {error.strerror}; name another folder") from error
+        if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise BackendError(f"engine cache {folder}: expected a folder of user {os.getuid()} that nobody else may "
+                               f"write to, got owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):o}: run "
+                               f"'chmod go-w' on it, or name another folder")
+
+    def get(self, name: str, key: dict[str, str], build: Callable[[], bytes]) -> bytes:
+        """The engine of `key`, built where it is not there.
+
+        Args:
+            name: of the engine, for the file and for messages.
+            key: everything that it depends on.
+            build: makes it.
+        """
+        path = self.path(name, key)
+        engine = self._read(path, key)
+        if engine is None:
+            engine = build()
+            try:
+                self._write(path, key, engine)
+                logger.info("%s: kept as %s (%.1f MB)", name, path, len(engine) / 1e6)
+            except OSError as error:
+                logger.warning("%s: not kept (%s), it is built again at the next start", path, error.strerror)
+        return engine
+
+    def path(self, name: str, key: dict[str, str]) -> Path:
+        """Where the engine of a key lies."""
+        return self.folder / f"{name}-{hashlib.sha256(_line(key)).hexdigest()[:16]}.engine"
+
+    def extra(self, name: str) -> bytes:
+        """Content of another file of the cache, such as a timing cache; empty where it is not there."""
+        path = self.folder / name
+        return path.read_bytes() if path.is_file() else b""
+
+    def keep_extra(self, name: str, content: bytes) -> None:
+        """Write another file of the cache."""
+        self._replace(self.folder / name, content)
+
+    def _read(self, path: Path, key: dict[str, str]) -> bytes | None:
+        """The engine in a file, None where it is missing or another one."""
+        try:
+            with path.open("rb") as file:
+                header, engine = json.loads(file.readline(HEADER_MAX_BYTES)), file.read()
+            if header == {"key": key, "sha256": hashlib.sha256(engine).hexdigest()}:
+                return engine
+            logger.warning("%s: stale or damaged, it is built again", path)
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, RecursionError) as error:
+            logger.warning("%s: damaged (%.100s), it is built again", path, error)
+        return None
+
+    def _write(self, path: Path, key: dict[str, str], engine: bytes) -> None:
+        self._replace(path, _line({"key": key, "sha256": hashlib.sha256(engine).hexdigest()}) + engine)
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        """Write a file at once or not at all."""
+        handle, partial = tempfile.mkstemp(prefix=".partial-", dir=self.folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.replace(partial, path)
+        except BaseException:
+            os.unlink(partial)
+            raise
+
+
+def _line(value: dict) -> bytes:
+    return json.dumps(value, sort_keys=True).encode() + b"\n"

@@ -1,0 +1,98 @@
+"""Engines on OpenVINO, on the CPU."""
+
+import torch
+
+from ..core.contract import EngineSpec
+from ..core.errors import BackendError, ContractError, said
+from .artefact import Artefact
+from .backend import BackendSettings, OutputBuffers, check_inputs, pick_precision
+
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+KEPT = 4  # compiled sets of lengths
+
+
+def why_not() -> str:
+    """Why this backend cannot run here; empty where it can."""
+    try:
+        import openvino
+    except ImportError as error:
+        return f"OpenVINO is not installed ({error}): pip install openvino"
+    return "" if "CPU" in openvino.Core().available_devices else "OpenVINO finds no CPU device that it knows"
+
+
+def precisions(spec: EngineSpec) -> tuple[str, ...]:
+    """What it can calculate an engine in here, the best first."""
+    return (*(("bf16",) if _fast_bf16() else ()), "fp32", *(("int8",) if "int8" in spec.files else ()))
+
+
+def load(artefact: Artefact, engine: str, settings: BackendSettings) -> "OpenVinoBackend":
+    """An engine of an artefact, ready to run."""
+    spec = artefact.engine(engine)
+    precision = pick_precision("openvino", settings.precision, precisions(spec))
+    file = spec.files["int8" if precision == "int8" else "fp32"]
+    return OpenVinoBackend(artefact.read(file), file.name, spec, precision, settings.threads)
+
+
+def _fast_bf16() -> bool:
+    """Whether this CPU calculates in bfloat16 itself."""
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class OpenVinoBackend:
+    """One ONNX file, compiled for each number of cameras and of refined voxels when it first comes.
+
+    Compiling takes a quarter of a second and buys a tenth of every run against one engine for all numbers.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, content: bytes, file: str, spec: EngineSpec, precision: str, threads: int = 0) -> None:
+        import openvino
+
+        self.openvino, self.file, self.spec, self.name = openvino, file, spec, f"openvino {precision}"
+        self.core = openvino.Core()
+        self.config = {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": threads,
+                       "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
+        try:
+            self.model = self.core.read_model(content, b"")
+        except Exception as error:  # RuntimeError, and what its frontends raise
+            raise BackendError(f"{file}: OpenVINO {openvino.__version__} cannot read it ({said(error)}); export the "
+                               "model again or update openvino") from error
+        self._check_against_contract()
+        self.outputs, self.requests = OutputBuffers(spec, self.device), {}
+
+    def run(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """See `Backend.run`."""
+        lengths = check_inputs(self.file, self.spec, inputs)
+        outputs, wrap = self.outputs.get(lengths), self.openvino.Tensor
+        try:
+            request = self._request(lengths, inputs)
+            for name, tensor in inputs.items():
+                request.set_tensor(name, wrap(tensor.contiguous().numpy(), shared_memory=True))
+            for name, tensor in outputs.items():
+                request.set_tensor(name, wrap(tensor.numpy(), shared_memory=True))
+            request.infer()
+        except RuntimeError as error:
+            raise BackendError(f"{self.file}: OpenVINO failed while running: {said(error)}") from error
+        return outputs
+
+    def _request(self, lengths: dict[str, int], inputs: dict[str, torch.Tensor]):  # openvino.InferRequest
+        key = tuple(sorted(lengths.items()))
+        if key not in self.requests:
+            if len(self.requests) == KEPT:
+                self.requests.pop(next(iter(self.requests)))
+            model = self.model.clone()
+            model.reshape({name: list(tensor.shape) for name, tensor in inputs.items()})
+            self.requests[key] = self.core.compile_model(model, "CPU", self.config).create_infer_request()
+        return self.requests[key]
+
+    def _check_against_contract(self) -> None:
+        for side, specs, ports in (("inputs", self.spec.inputs, self.model.inputs),
+                                   ("outputs", self.spec.outputs, self.model.outputs)):
+            expected = {(s.name, s.dtype, len(s.shape)) for s in specs}
+            got = {(port.get_any_name(), port.element_type.to_dtype().name, len(port.partial_shape)) for port in ports}
+            if expected != got:
+                raise ContractError(f"{self.file}: its {side} differ from the contract, expected "
+                                    f"{sorted(map(str, expected))}, got {sorted(map(str, got))}: export it again")

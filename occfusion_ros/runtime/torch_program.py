@@ -1,0 +1,108 @@
+"""Engines as `torch.export` programs: what runs where nothing else does, with CUDA graphs on a GPU."""
+
+import io
+import os
+import re
+import zipfile
+
+import torch
+from torch.export.passes import move_to_device_pass
+
+from ..core.contract import EngineSpec
+from ..core.errors import BackendError, ContractError, said
+from .artefact import Artefact
+from .backend import BackendSettings, OutputBuffers, check_inputs, pick_precision
+from .cuda_graphs import CudaGraphs
+
+# What a program of ours consists of: JSON and raw tensors. PyTorch unpickles whatever else an archive may hold.
+HARMLESS = re.compile(r"[^/]+/(models/model\.json|data/(weights|constants)/(model_\w+_config\.json|(weight|tensor)_\d+)"
+                      r"|archive_format|archive_version|byteorder|version|\.data/(serialization_id|version)"
+                      r"|\.format_version|\.storage_alignment)")
+SAMPLE_INPUTS = re.compile(r"[^/]+/data/sample_inputs/model\.pt")  # always there; ours hold nothing
+
+
+def why_not() -> str:
+    """Why this backend cannot run here; it always can."""
+    return ""
+
+
+def precisions(spec: EngineSpec) -> tuple[str, ...]:
+    """What it can calculate an engine in here, the best first."""
+    if "program" not in spec.files:
+        return ()
+    return ("fp16", "fp32") if torch.cuda.is_available() else ("fp32",)
+
+
+def load(artefact: Artefact, engine: str, settings: BackendSettings) -> "TorchBackend":
+    """An engine of an artefact, ready to run."""
+    spec = artefact.engine(engine)
+    if not precisions(spec):
+        raise BackendError(f"model {artefact.contract.model_id} has no program for PyTorch: export it again")
+    precision = pick_precision("torch", settings.precision, precisions(spec))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    file = spec.files["program"]
+    return TorchBackend(artefact.read(file), file.name, spec, precision, device, settings.threads)
+
+
+def read_program(content: bytes, file: str) -> torch.export.ExportedProgram:
+    """A program from an archive that holds nothing that is unpickled.
+
+    Raises:
+        ContractError: it holds something else, or is no program.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            strange = [name for name in archive.namelist()
+                       if not (HARMLESS.fullmatch(name) or _holds_none(archive, name))]
+            configs = [archive.read(name) for name in archive.namelist() if name.endswith("_config.json")]
+        if strange or any(re.search(rb'"use_pickle":\s*true', config) for config in configs):
+            raise ContractError(f"{file}: expected JSON and raw tensors alone, got {strange or 'pickled tensors'}: it "
+                                "is not loaded; export the model again")
+        return torch.export.load(io.BytesIO(content))
+    except ContractError:
+        raise
+    except Exception as error:  # the reader has no errors of its own
+        raise ContractError(f"{file}: expected a program written by export.onnx, got {said(error)}: copy the artefact "
+                            f"again, or export it with PyTorch {torch.__version__}") from error
+
+
+def _holds_none(archive: zipfile.ZipFile, name: str) -> bool:
+    """Whether a file of an archive holds sample inputs that unpickle to plain values alone."""
+    if not SAMPLE_INPUTS.fullmatch(name):
+        return False
+    if content := archive.read(name):
+        torch.load(io.BytesIO(content), weights_only=True)  # raises where it holds anything else
+    return True
+
+
+class TorchBackend:
+    """One program; on the CPU in float32, on a GPU in half precision where the program allows it."""
+
+    def __init__(self, content: bytes, file: str, spec: EngineSpec, precision: str, device: torch.device,
+                 threads: int = 0) -> None:
+        self.file, self.spec, self.precision, self.device = file, spec, precision, device
+        self.name, self.threads = f"torch {precision} on {device.type}", threads or os.cpu_count()
+        self.module = move_to_device_pass(read_program(content, file), device).module()
+        self.outputs = OutputBuffers(spec, device)
+        self.graphs = CudaGraphs(self._compute) if device.type == "cuda" else None
+
+    @torch.inference_mode()
+    def run(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """See `Backend.run`."""
+        lengths = check_inputs(self.file, self.spec, inputs)
+        outputs = self.outputs.get(lengths)
+        before = torch.get_num_threads()
+        try:
+            torch.set_num_threads(self.threads)
+            (self.graphs or self._compute)(inputs, outputs)
+        except RuntimeError as error:
+            raise BackendError(f"{self.file}: PyTorch failed while running: {said(error)}") from error
+        finally:
+            torch.set_num_threads(before)
+        return outputs
+
+    def _compute(self, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> None:
+        with torch.autocast(self.device.type, torch.float16, enabled=self.precision == "fp16"):
+            results = self.module(*(inputs[tensor.name] for tensor in self.spec.inputs))
+        for tensor, result in zip(self.spec.outputs, results if isinstance(results, (tuple, list)) else (results,)):
+            outputs[tensor.name].copy_(result)
