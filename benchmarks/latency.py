@@ -143,7 +143,12 @@ def percentiles(runs: list[dict[str, float]]) -> Iterator[dict[str, Any]]:
 
 
 def measure(folder: Path, messages: Messages, threads: int, repeats: int, backends: list[str]) -> list[dict[str, Any]]:
-    """A row for each backend and stage: `model`, `backend`, `threads`, `stage`, `p50_ms`, `p90_ms`, `p99_ms`."""
+    """A row for each backend, precision and stage.
+
+    Returns:
+        `model`, `backend`, `precision` (the backend's default comes first), `threads`, `stage`, `p50_ms`, `p90_ms`,
+        `p99_ms`.
+    """
     artefact, rows = load_artefact(folder), []
     for backend, precision in list(runnable(folder, backends)):
         settings = BackendSettings(threads, precision)
@@ -157,16 +162,17 @@ def measure(folder: Path, messages: Messages, threads: int, repeats: int, backen
                 start = time.perf_counter()
                 alone.run({"images": images})
                 runs[-1]["backbone alone"] = 1e3 * (time.perf_counter() - start)
-        rows += [{"model": artefact.contract.model_id, "backend": f"{backend} {precision}", "threads": threads, **row}
-                 for row in percentiles(runs[WARM_UP:])]
+        rows += [{"model": artefact.contract.model_id, "backend": backend, "precision": precision, "threads": threads,
+                  **row} for row in percentiles(runs[WARM_UP:])]
     return rows
 
 
 def latency_table(rows: list[dict[str, Any]]) -> str:
     """For people."""
     lines = [f"{'backend':18s} {'stage':16s} {'p50':>8s} {'p90':>8s} {'p99':>8s}  ms"]
-    lines += [f"{r['backend']:18s} {r['stage']:16s} {r['p50_ms']:8.1f} {r['p90_ms']:8.1f} {r['p99_ms']:8.1f}"
-              for r in rows]
+    for r in rows:
+        name, times = f"{r['backend']} {r['precision']}", (r[f"p{p}_ms"] for p in PERCENTILES)
+        lines.append(f"{name:18s} {r['stage']:16s} " + " ".join(f"{ms:8.1f}" for ms in times))
     return "\n".join(lines)
 
 

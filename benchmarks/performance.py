@@ -94,9 +94,9 @@ def cost_section(rows: list[dict[str, Any]]) -> list[str]:
 
 def latency_section(data: dict[str, Any]) -> list[str]:
     """Stages of a frame."""
-    rows, backends = data["latency"], list(dict.fromkeys(r["backend"] for r in data["latency"]))
+    rows, backends = data["latency"], list(dict.fromkeys(map(full_name, data["latency"])))
     stages = list(dict.fromkeys(r["stage"] for r in rows))
-    cells = {(r["backend"], r["stage"]): f"{r['p50_ms']:.1f} / {r['p90_ms']:.1f} / {r['p99_ms']:.1f}" for r in rows}
+    cells = {(full_name(r), r["stage"]): f"{r['p50_ms']:.1f} / {r['p90_ms']:.1f} / {r['p99_ms']:.1f}" for r in rows}
     body = [[stage, *(cells.get((backend, stage), "-") for backend in backends)] for stage in stages]
     return ["## Latency on the CPU", "",
             f"`nano`, six JPEG cameras of 1600 x 900 and a sweep of {data['points']:,} points ({data['source']}),",
@@ -107,10 +107,15 @@ def latency_section(data: dict[str, Any]) -> list[str]:
             "![Stages of a frame by backend](images/performance_latency.png)", ""]
 
 
+def full_name(row: dict[str, Any]) -> str:
+    """Backend and precision of a row of latencies."""
+    return f"{row['backend']} {row['precision']}"
+
+
 def verdicts(rows: list[dict[str, Any]]) -> Iterable[str]:
     """How the backends do against their goals."""
-    frames = {r["backend"]: r["p50_ms"] for r in rows if r["stage"] == "frame"}
-    alone = {r["backend"]: r["p50_ms"] for r in rows if r["stage"] == "backbone alone"}
+    frames = {full_name(r): r["p50_ms"] for r in rows if r["stage"] == "frame"}
+    alone = {full_name(r): r["p50_ms"] for r in rows if r["stage"] == "backbone alone"}
     for name, goal in CPU_GOALS.items():
         times = {backend: ms for backend, ms in frames.items() if backend.split()[0] == name}
         if times:
@@ -151,7 +156,7 @@ def gpu_section(data: dict[str, Any]) -> list[str]:
 
 def method_section(data: dict[str, Any]) -> list[str]:
     """What it was measured on."""
-    lacking = [name for name in ("tensorrt",) if not any(r["backend"].startswith(name) for r in data["latency"])]
+    lacking = [name for name in ("tensorrt",) if not any(r["backend"] == name for r in data["latency"])]
     return ["## How this was measured", "",
             "Made by `python -m benchmarks.performance --data ROOT`; `--render` writes this page again from",
             f"[performance.json](performance.json). Not run here: {', '.join(lacking) or 'nothing'}.", "",
@@ -166,11 +171,11 @@ def plot_latency(data: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     rows, leave_out = data["latency"], ("frame", "backbone alone")
-    backends = list(dict.fromkeys(r["backend"] for r in rows))
+    backends = list(dict.fromkeys(map(full_name, rows)))
     figure = Figure(figsize=(9, 1 + 0.5 * len(backends)), layout="constrained")
     axes, left = figure.add_subplot(), dict.fromkeys(backends, 0.0)
     for stage in dict.fromkeys(r["stage"] for r in rows if r["stage"] not in leave_out):
-        widths = {r["backend"]: r["p50_ms"] for r in rows if r["stage"] == stage}
+        widths = {full_name(r): r["p50_ms"] for r in rows if r["stage"] == stage}
         axes.barh(backends, [widths.get(b, 0) for b in backends], left=[left[b] for b in backends], label=stage)
         left = {b: left[b] + widths.get(b, 0) for b in backends}
     axes.invert_yaxis()

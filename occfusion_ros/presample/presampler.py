@@ -1,8 +1,8 @@
 """`SensorFrame` to the fuser's fixed-size tensors."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from functools import partial
 
 import numpy as np
 import torch
@@ -12,11 +12,11 @@ from ..core.errors import InvalidFrameError
 from ..core.frames import SensorFrame
 from ..core.grid import GridSpec
 from .points import INTENSITY_STEPS, LOCAL_STEPS, SAMPLINGS, VoxelPoints, presample, synthetic_pattern, voxelise
-from .projection import assign_cameras, fit_camera
+from .projection import assign_cameras, fit_pixels, fit_projection
 
 EGO_RADIUS = 1.5  # metres; returns nearer than this in x and y are the vehicle that carries the sensor
 NUM_STATISTICS = 4
-_FITTERS = ThreadPoolExecutor(thread_name_prefix="fit_image")
+_RESAMPLERS = ThreadPoolExecutor(thread_name_prefix="resample")
 
 
 @dataclass(frozen=True)
@@ -104,16 +104,21 @@ class Presampler:
 
     def prepare_images(self, frame: SensorFrame) -> tuple[torch.Tensor, torch.Tensor]:
         """Images (N, 3, h, w) uint8, one grey image where there is no camera, and image_from_grid (N or 0, 4, 4)."""
+        images, image_from_grid = self.start_images(frame)
+        return images(), image_from_grid
+
+    def start_images(self, frame: SensorFrame) -> tuple[Callable[[], torch.Tensor], torch.Tensor]:
+        """As `prepare_images`, but other threads resample the images meanwhile: the call that is returned waits."""
         config = self.config
         if len(frame.cameras) > config.max_cameras:
             raise InvalidFrameError(f"the model takes at most {config.max_cameras} cameras, got {len(frame.cameras)}")
         if not frame.cameras:
             grey = torch.full((1, 3, *config.image_size), 127, dtype=torch.uint8, device=self.device)
-            return grey, torch.empty((0, 4, 4), device=self.device)
-        fit = partial(fit_camera, size=config.image_size, horizon=config.horizon, device=self.device)
-        fitted = list(_FITTERS.map(fit, frame.cameras))  # in parallel: resampling lets other threads run
-        matrices = np.stack([matrix for _, matrix in fitted]).astype(np.float32)
-        return torch.stack([image for image, _ in fitted]), torch.from_numpy(matrices).to(self.device)
+            return lambda: grey, torch.empty((0, 4, 4), device=self.device)
+        place = {"size": config.image_size, "horizon": config.horizon}
+        pending = [_RESAMPLERS.submit(fit_pixels, camera, **place, device=self.device) for camera in frame.cameras]
+        matrices = np.stack([fit_projection(camera, **place) for camera in frame.cameras]).astype(np.float32)
+        return (lambda: torch.stack([image.result() for image in pending])), torch.from_numpy(matrices).to(self.device)
 
     def prepare_points(self, points: np.ndarray, images: torch.Tensor, image_from_grid: torch.Tensor) -> FuserInputs:
         """Everything that depends on the sweep; (N, 4) float32 points in the grid frame."""

@@ -17,15 +17,26 @@ def fit_camera(camera: CameraImage, size: tuple[int, int], horizon: float,
     Returns:
         image (3, h, w) uint8 on `device` and image_from_grid (4, 4) float64 for that image.
     """
+    return fit_pixels(camera, size, horizon, device), fit_projection(camera, size, horizon)
+
+
+def fit_projection(camera: CameraImage, size: tuple[int, int], horizon: float) -> np.ndarray:
+    """(4, 4) float64 image_from_grid of a camera that is cut to the network's size."""
     source = camera.image.shape[:2]
     fit = fit_image(source, size, camera.intrinsics[1, 2], horizon)
+    return projection_matrix(fitted_intrinsics(camera.intrinsics, source, fit), camera.camera_from_grid)
+
+
+def fit_pixels(camera: CameraImage, size: tuple[int, int], horizon: float,
+               device: torch.device | str = "cpu") -> torch.Tensor:
+    """(3, h, w) uint8 on `device`: a camera's image cut to the network's size."""
+    fit = fit_image(camera.image.shape[:2], size, camera.intrinsics[1, 2], horizon)
     image = torch.from_numpy(np.ascontiguousarray(camera.image)).to(device).permute(2, 0, 1)[None]  # (1, 3, H, W)
     if image.shape[2:] != fit.resized:
         image = image if image.device.type == "cpu" else image.float()  # uint8 resampling exists on the CPU only
         image = F.interpolate(image, fit.resized, mode="bilinear", antialias=True, align_corners=False)
     image = image[0, :, fit.top:fit.top + size[0], fit.left:fit.left + size[1]]
-    matrix = projection_matrix(fitted_intrinsics(camera.intrinsics, source, fit), camera.camera_from_grid)
-    return image.round().to(torch.uint8), matrix
+    return image.round().to(torch.uint8)
 
 
 def project(points: torch.Tensor, image_from_grid: torch.Tensor,

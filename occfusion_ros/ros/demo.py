@@ -96,7 +96,7 @@ def run_scene(bag: Path, options: argparse.Namespace) -> bool:
     rig = rig_of(read_contents(bag))
     print(f"\n=== {bag.name}: rig {rig.name}", flush=True)
     arguments = {**rig.arguments, "params_file": str(shipped(rig.arguments["params_file"])),
-                 **({"model": options.model} if options.model else {})}
+                 "model": options.model, "backend": options.backend}
     outcome = replay(bag, arguments, options.seconds_per_sweep)
     if outcome.faults():
         print(f"the node left sweeps out; trying again {PATIENCE:g} times slower", flush=True)
@@ -140,6 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", help="the tables' folder, such as v1.0-mini (default: the only one there is)")
     parser.add_argument("--scenes", nargs="+", metavar="NAME", help="scenes to run (default: all)")
     parser.add_argument("--model", default="", help="artefact folder or name of a shipped model (default: configured)")
+    parser.add_argument("--backend", default="", help="inference backend (default: configured, which is the fastest "
+                                                      "that runs here)")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for everything (default: out/demo)")
     parser.add_argument("--pictures", type=int, default=3, metavar="N", help="pictures of each scene (default: 3)")
     parser.add_argument("--seconds-per-sweep", type=float, default=2.5, metavar="S",

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ class Pipeline:
         self.fuser, self.refiner = fuser, refiner
         # Pre-sampling runs on the GPU where there is one, whatever runs the engines.
         self.presampler = Presampler(presample_config(contract), "cuda" if torch.cuda.is_available() else "cpu")
+        self.no_images = torch.empty((0, 3, *contract.image_size), dtype=torch.uint8)
 
     @classmethod
     def load(cls, artefact: str | Path, backend: str = "auto", refine: str = "active",
@@ -99,10 +101,11 @@ class Pipeline:
             InvalidFrameError: the frame does not fit the model. BackendError: an engine failed.
         """
         watch = Stopwatch()
-        images, image_from_grid = self.presampler.prepare_images(frame)
-        watch.lap("images")
-        inputs = self.presampler.prepare_points(frame.points, images, image_from_grid)
+        images, image_from_grid = self.presampler.start_images(frame)
+        inputs = self.presampler.prepare_points(frame.points, self.no_images, image_from_grid)
         watch.lap("presample")
+        inputs = replace(inputs, images=images())
+        watch.lap("images")
         inputs = inputs.to(self.fuser.device)
         watch.lap("upload")
         fused = self.fuser.run(inputs.engine_inputs())

@@ -25,6 +25,7 @@ FLAVOURS = ("tensorrt", "tensorrt_rtx")
 VARIANTS = ("fp16", "int8", "fp32")
 WORKSPACE = 4 << 30  # bytes that a tactic may use at most
 TIMING_CACHE = "timing.cache"
+SAY_EVERY_S = 5.0  # seconds between two words on a build's progress
 
 
 def flavour(names: tuple[str, ...] = FLAVOURS) -> ModuleType | None:
@@ -107,6 +108,7 @@ def build_engine(trt: ModuleType, onnx: bytes, file: str, spec: EngineSpec, limi
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, capability), 0)
     config.add_optimization_profile(_profile(builder, spec, limits))
+    config.progress_monitor = progress = _progress(trt, file)  # TensorRT holds no reference of its own
     timings = _timing_cache(config, cache)
     start = time.monotonic()
     engine = builder.build_serialized_network(network, config)
@@ -114,7 +116,7 @@ def build_engine(trt: ModuleType, onnx: bytes, file: str, spec: EngineSpec, limi
         raise BackendError(f"{file}: {trt.__name__} {trt.__version__} cannot build it ({log.errors():.500})")
     if timings is not None:
         cache.keep_extra(TIMING_CACHE, bytes(timings.serialize()))
-    logger.info("%s: built in %.0f s", file, time.monotonic() - start)
+    logger.info("%s: built in %.0f s, %d steps", file, time.monotonic() - start, progress.steps)
     return bytes(engine)
 
 
@@ -137,6 +139,30 @@ def _timing_cache(config, cache: EngineCache | None):  # trt.IBuilderConfig, trt
     if timings is not None:
         config.set_timing_cache(timings, ignore_mismatch=False)
     return timings
+
+
+def _progress(trt: ModuleType, file: str):  # trt.IProgressMonitor
+    """Says every few seconds how far a build has come."""
+
+    class Monitor(trt.IProgressMonitor):
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps, self.sizes, self.spoke = 0, {}, time.monotonic()
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self.sizes[phase_name] = num_steps
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            self.steps += 1
+            if time.monotonic() - self.spoke > SAY_EVERY_S:
+                self.spoke = time.monotonic()
+                logger.info("%s: %s, step %d of %d", file, phase_name, step + 1, self.sizes.get(phase_name, 0))
+            return True  # go on
+
+        def phase_finish(self, phase_name: str) -> None:
+            self.sizes.pop(phase_name, None)
+
+    return Monitor()
 
 
 class _Log:

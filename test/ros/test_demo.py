@@ -155,6 +155,14 @@ def overlap(occupied: np.ndarray, truth: np.ndarray) -> float:
     return (occupied & real & known).sum() / ((occupied | real) & known).sum()
 
 
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_replay_runs_on_the_backend_that_is_asked_for(model, recording, tmp_path, ros_domain, backend, capfd):
+    code = demo.main(["--data", str(recording), "--out", str(tmp_path), "--domain", str(ros_domain), "--pictures", "0",
+                      "--seconds-per-sweep", "6", "--backend", backend])
+    captured = capfd.readouterr()
+    assert code == 0 and f"on {backend} " in captured.out + captured.err
+
+
 def test_stage_times_are_published(run):
     assert run[1].stage_ms["total"] and all(t > 0 for t in run[1].stage_ms["total"])
 

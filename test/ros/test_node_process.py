@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from occfusion_ros.ros.parameters import NodeParameters
+from occfusion_ros.runtime import tensorrt
 
 START_S = 60.0
 HERE = Path(__file__).parent
@@ -55,11 +56,30 @@ def test_signals_end_it_cleanly(environment, number):
     (["-p", "model:=/nowhere/at/all"], "/nowhere/at/all"),
     (["-p", "depth:=0"], "depth"),
     (["-p", "image_transport:=theora"], "got 'theora'"),
+    (["-p", "backend:=tensorflow"], "backend: expected one of auto, tensorrt, openvino, onnxruntime, torch, got"),
+    (["-p", "precision:=fp64"], "precision: expected one of auto, fp32"),
 ])
 def test_what_cannot_start_says_why(environment, arguments, message):
     command = [sys.executable, "-m", "occfusion_ros.ros.main", "--ros-args", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S)
     assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_tensorrt_on_a_machine_without_it_fails_in_one_sentence(environment):
+    if not tensorrt.why_not():
+        pytest.skip("TensorRT runs here")
+    command = [sys.executable, "-m", "occfusion_ros.ros.main", "--ros-args", "-p", "backend:=tensorrt"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S)
+    lines = [line for line in done.stderr.splitlines() if "[FATAL]" in line]
+    assert done.returncode == 1 and len(lines) == 1 and "backend tensorrt: TensorRT " in lines[0], done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_engines_are_built_and_the_node_ends(environment, small_artefact):
+    command = [sys.executable, "-m", "occfusion_ros.ros.main", "--ros-args", "-p", f"model:={small_artefact}", "-p",
+               "build_only:=true"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S)
+    assert done.returncode == 0 and "model small from" in done.stderr, done.stderr
 
 
 def test_help(environment):

@@ -10,7 +10,7 @@ from occfusion_ros.runtime.artefact import load_artefact
 from occfusion_ros.runtime.backend import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
 
-STAGES = ["images", "presample", "upload", "fuser", "select", "refiner", "grid", "total"]
+STAGES = ["presample", "images", "upload", "fuser", "select", "refiner", "grid", "total"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,38 @@
+"""The shipped model answers alike on every backend, on real frames."""
+
+import json
+
+import pytest
+
+from export.parity import LIMITS, MIOU_LOSS, main
+from occfusion_ros.core.shipped import shipped
+from occfusion_ros.runtime import openvino
+
+
+@pytest.fixture(scope="module")
+def report(nuscenes_sample, tmp_path_factory) -> dict:
+    """What the command writes of the shipped model on real recordings."""
+    path = tmp_path_factory.mktemp("parity") / "report.json"
+    folder = shipped("models/nano", "models/zoo/nano")
+    assert main([str(folder), "--data", str(nuscenes_sample), "--frames", "2", "--labelled", "2", "--backend",
+                 "openvino", "onnxruntime", "torch", "--json", str(path)]) == 0
+    return json.loads(path.read_text())
+
+
+def test_backends_and_precisions_keep_their_limits(report):
+    found = {(b["backend"], b["precision"]): b for b in report["backends"]}
+    wanted = {("onnxruntime", "fp32"), ("onnxruntime", "fp16"), ("onnxruntime", "int8"), ("torch", "fp32")}
+    if not openvino.why_not():
+        wanted |= {("openvino", "fp32"), ("openvino", "int8")}
+    assert wanted <= set(found) and report["passed"]
+    for (_, precision), backend in found.items():
+        grids = [c["agreement"] for c in backend["comparisons"] if c["quantity"].startswith("grid")]
+        assert len(grids) == 10 and min(grids) >= LIMITS[precision].agreement  # two frames and three with fewer cameras
+        assert backend["miou"][1] > backend["miou"][0] - MIOU_LOSS
+
+
+def test_float32_loses_nothing(report):
+    for backend in report["backends"]:
+        if backend["precision"] == "fp32":
+            assert backend["miou"][1] == pytest.approx(backend["miou"][0], abs=1e-4)
+            assert min(c["agreement"] for c in backend["comparisons"] if "agreement" in c) >= 0.9999

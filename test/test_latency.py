@@ -1,0 +1,102 @@
+"""The programs that time frames: what they time, and the page they write."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import growth, latency, performance
+from benchmarks.cost import cost_table, network_costs
+from occfusion_ros.core.frames import SensorFrame
+from occfusion_ros.datasets.synthetic import SyntheticDrive
+from occfusion_ros.runtime.artefact import load_artefact
+from occfusion_ros.runtime.backend import BackendSettings
+
+
+@pytest.fixture(scope="module")
+def frame() -> SensorFrame:
+    return SyntheticDrive(7, image_size=(90, 160)).frame(0).frame
+
+
+def test_messages_carry_the_frame(frame):
+    from occfusion_ros.ros.clouds import points_from_cloud
+    from occfusion_ros.ros.images import rgb_from_compressed
+
+    messages = latency.messages_of(frame)
+    assert np.array_equal(points_from_cloud(messages.cloud), frame.points)
+    for message, camera in zip(messages.images, frame.cameras, strict=True):
+        error = np.abs(rgb_from_compressed(message).astype(int) - camera.image)
+        assert error.mean() < 8
+
+
+def test_stages_add_up_to_the_frame_and_the_backbone_is_timed_beside(small_artefact, frame, monkeypatch):
+    monkeypatch.setattr(latency, "WARM_UP", 1)
+    rows = latency.measure(small_artefact, latency.messages_of(frame), 1, 3, ["onnxruntime"])
+    assert {r["backend"] for r in rows} == {"onnxruntime"} and rows[0]["precision"] == "fp32"
+    fp32 = {r["stage"]: r["p50_ms"] for r in rows if r["precision"] == "fp32"}
+    parts = sum(ms for stage, ms in fp32.items() if stage not in ("frame", "backbone alone"))
+    assert parts == pytest.approx(fp32["frame"], rel=0.3)
+    assert {"decode", "convert", "presample", "upload", "fuser", "select", "refiner", "grid", "serialise"} < set(fp32)
+    assert 0 < fp32["backbone alone"] < fp32["frame"]
+    assert all(r["p50_ms"] <= r["p90_ms"] <= r["p99_ms"] and r["threads"] == 1 for r in rows)
+    assert "onnxruntime fp32   frame" in latency.latency_table(rows)
+
+
+def test_the_backbone_alone_is_that_of_the_fuser(small_artefact):
+    import torch
+    from small_model import small_model
+
+    alone = latency.backbone_alone(load_artefact(small_artefact), "onnxruntime", BackendSettings(1, "fp32"))
+    images = torch.randint(0, 255, (2, 3, 64, 96), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = small_model().backbone(images)
+    got = list(alone.run({"images": images}).values())
+    assert [tuple(g.shape) for g in got] == [tuple(e.shape) for e in expected]
+    assert all(torch.allclose(g, e, atol=1e-3) for g, e in zip(got, expected))
+
+
+def test_frames_grow_as_they_are_told(frame):
+    assert len(growth.with_points(frame, 1234).points) == 1234
+    for count in (0, 2, 8):
+        grown = growth.with_cameras(frame, count)
+        assert len(grown.cameras) == count == len({camera.name for camera in grown.cameras})
+    rows = [{"axis": "points", "value": v, "stage": "total", "p50_ms": v**2 / 1e6} for v in (1000, 2000, 4000)]
+    assert growth.exponent(rows, "points") == pytest.approx(2.0)
+
+
+def test_the_network_like_m_conet_has_the_published_size():
+    rows = network_costs(memory=False)
+    total = {r["model"]: r for r in rows if r["part"] == "total"}
+    assert set(total) == {"nano", "base", "mconet"}
+    assert total["mconet"]["gmacs"] == pytest.approx(3066, rel=0.05)  # REO, table 7
+    assert total["mconet"]["params_m"] == pytest.approx(125.34, rel=0.1)
+    assert total["base"]["gmacs"] < 0.5 * total["mconet"]["gmacs"]
+    for name, whole in total.items():
+        parts = [r["gmacs"] for r in rows if r["model"] == name and r["part"] != "total"]
+        assert sum(parts) == pytest.approx(whole["gmacs"]) and min(parts) > 0
+    assert "mconet   total" in cost_table(rows)
+
+
+def test_the_page_says_what_was_measured(tmp_path):
+    stages = [{"model": "nano", "backend": backend, "precision": precision, "threads": 2, "stage": stage, "p50_ms": ms,
+               "p90_ms": ms, "p99_ms": ms}
+              for backend, precision, scale in (("onnxruntime", "fp32", 1.0), ("openvino", "bf16", 0.4))
+              for stage, ms in (("fuser", 200 * scale), ("frame", 280 * scale), ("backbone alone", 90 * scale))]
+    grown = [{"axis": axis, "value": value, "stage": stage, "p50_ms": 10.0 * value}
+             for axis in performance.AXES for value in (1, 2) for stage in ("total", "presample", "fuser", "refiner")]
+    costs = [{"model": model, "part": "total", "gmacs": gmacs, "params_m": 1.0, "peak_mib": gmacs}
+             for model, gmacs in (("nano", 20.0), ("base", 700.0), ("mconet", 3000.0))]
+    data = {"machine": "a machine", "load": 0.1, "versions": {"torch": "1"}, "threads": 2, "repeats": 9,
+            "points": 30000, "source": "a synthetic frame", "cuda": False, "latency": stages, "growth": grown,
+            "cost": costs, "floor": performance.gpu_floor()}
+    page = tmp_path / "performance.md"
+    page.with_suffix(".json").write_text(json.dumps(data))
+    assert performance.main(["--render", "--page", str(page)]) == 0
+    text = page.read_text()
+    assert "onnxruntime fp32: 280 ms a frame; the goal of 300 ms is met" in text
+    assert "openvino bf16: 112 ms a frame; the goal of 150 ms is met" in text
+    assert "takes 2.1 times as long as the backbone alone; the goal of at most 2 is missed" in text
+    assert "**Nothing was run on a GPU.**" in text and "Not run here: tensorrt" in text
+    assert "| cameras | 1: 10, 2: 20 | 1.00 |" in text
+    for name in ("latency", "growth"):
+        assert (tmp_path / f"images/performance_{name}.png").stat().st_size > 5000
