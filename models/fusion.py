@@ -32,11 +32,12 @@ class FusedPoints(NamedTuple):
 
 def to_grid(fused: torch.Tensor, voxel_index: torch.Tensor, total: int) -> torch.Tensor:
     """Scatter (B, Q, C) to a dense grid (B, total, C); voxels without a query are zero."""
-    batch = len(fused)
-    dense = fused.new_zeros(batch * (total + 1), fused.shape[2])  # one slot more for unused queries
-    rows = voxel_index + torch.arange(batch, device=fused.device)[:, None] * (total + 1)
-    dense = dense.index_put((rows.flatten(),), fused.flatten(0, 1))
-    return dense.view(batch, total + 1, -1)[:, :total]
+    batch, queries, _ = fused.shape
+    slots = total + (queries > total)  # one more for unused queries, which only a grid that small has
+    dense = fused.new_zeros(batch * slots, fused.shape[2])
+    rows = voxel_index + torch.arange(batch, device=fused.device)[:, None] * slots
+    dense = dense.index_put((rows.flatten(),), fused.flatten(0, 1)).view(batch, slots, -1)
+    return dense[:, :total] if slots > total else dense
 
 
 def stack_cameras(features: torch.Tensor, batch: int) -> torch.Tensor:
