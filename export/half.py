@@ -8,6 +8,7 @@ from typing import Any
 # and logarithms of probabilities.
 EXACT_OPERATORS = ("GridSample", "ReduceMean", "ReduceSum", "Sqrt", "Softmax", "LogSoftmax", "Exp", "ReduceLogSumExp")
 MATRIX_OPERATORS = ("MatMul", "Gemm", "Conv")
+FLOAT, FLOAT16 = 1, 10  # in onnx.TensorProto
 
 
 def write_half(source: Path, target: Path) -> None:
@@ -18,7 +19,29 @@ def write_half(source: Path, target: Path) -> None:
     model = onnx.load(source)
     half = convert_float_to_float16(model, keep_io_types=True, op_block_list=list(EXACT_OPERATORS),
                                     node_block_list=list(positions(model)))
+    skip_detours(half, {node.name for node in model.graph.node})
     onnx.save(half, target)
+
+
+def skip_detours(model: Any, before: set[str]) -> None:  # onnx.ModelProto
+    """Take values that are rounded to float16 on their way from one float32 node to the next from where they come.
+
+    Args:
+        before: names of the nodes that were there before the conversion, whose casts do more than round.
+    """
+    makers = {name: node for node in model.graph.node for name in node.output}
+    half, single = ([n for n in model.graph.node
+                     if n.op_type == "Cast" and n.attribute[0].i == kind and n.name not in before]
+                    for kind in (FLOAT16, FLOAT))
+    rounded = {node.output[0] for node in half}
+    origins = {node.output[0]: makers[node.input[0]].input[0] for node in single if node.input[0] in rounded}
+    doors = {output.name for output in model.graph.output}
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = origins.get(name, name)
+    used = {name for node in model.graph.node for name in node.input} | doors
+    for node in [n for n in model.graph.node if n.op_type == "Cast" and n.output[0] not in used]:
+        model.graph.node.remove(node)
 
 
 def positions(model: Any) -> Iterator[str]:  # onnx.ModelProto

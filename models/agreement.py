@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from occfusion_ros.core.errors import DatasetError, OccFusionError
 from occfusion_ros.core.grid import GridSpec
-from occfusion_ros.core.labels import EMPTY, OPENOCCUPANCY_CLASSES
+from occfusion_ros.core.labels import EMPTY, NUM_LABELS, OPENOCCUPANCY_CLASSES
 from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.datasets.rays import mark_passed
 from occfusion_ros.presample.presampler import EGO_RADIUS
@@ -63,6 +63,7 @@ class Agreement:
         returns: LiDAR returns in range that lie in or next to an occupied voxel.
         passed: voxels that rays passed and that are predicted occupied.
         with_cameras, without_cameras: points inside boxes that get the box's class, by class.
+        labels: points inside boxes by the label that they get, with cameras, by class of the box; (17,) each.
     """
 
     frames: int = 0
@@ -71,6 +72,8 @@ class Agreement:
     passed: Share = field(default_factory=Share)
     with_cameras: dict[str, Share] = field(default_factory=_box_shares)
     without_cameras: dict[str, Share] = field(default_factory=_box_shares)
+    labels: dict[str, np.ndarray] = field(default_factory=lambda: {
+        name: np.zeros(NUM_LABELS, np.int64) for name in BOX_CLASSES.values()})
 
 
 def points_in_box(points: np.ndarray, box: Any, grid_from_lidar: np.ndarray) -> np.ndarray:
@@ -129,6 +132,7 @@ def measure(pipeline: Pipeline, recorded: RecordedFrames, scene: str) -> Agreeme
                 chosen = points_in_box(in_range, box, recorded.grid_from_lidar(scene, token))
                 result.with_cameras[name].add(labels[at][chosen] == _LABELS[name])
                 result.without_cameras[name].add(alone[at][chosen] == _LABELS[name])
+                result.labels[name] += np.bincount(labels[at][chosen], minlength=NUM_LABELS)
         result.cameras = result.cameras or len(frame.cameras)
         result.frames += 1
     return result
@@ -159,7 +163,18 @@ def lines(scene: str, result: Agreement) -> Iterator[str]:
             "total": (total(result.with_cameras), total(result.without_cameras))}
     for name, (seen, unseen) in rows.items():
         yield (f"    {name:10s} {_percent(seen)} with, {_percent(unseen)} without, of {seen.whole:6,d} points: "
-               f"{_verdict(seen, seen.part > unseen.part)}")
+               f"{_verdict(seen, seen.part > unseen.part)}{_runner_up(result, name)}")
+
+
+def _runner_up(result: Agreement, name: str) -> str:
+    """The other class that points in boxes of a class get most often."""
+    counts = result.labels.get(name, np.zeros(0, np.int64)).copy()
+    if not counts.sum():
+        return ""
+    share = counts / counts.sum()
+    share[_LABELS[name]] = 0
+    other = next((c.name for c in OPENOCCUPANCY_CLASSES if c.label == share.argmax()), "nothing")
+    return f"; else mostly {other} ({share.max():.1%})"
 
 
 def _percent(share: Share) -> str:

@@ -23,6 +23,7 @@ from .metrics import ConfusionMatrix
 from .occfusion import OccFusion
 from .predict import Prediction, coarse_label, labels_of, occupied_logit, predict
 from .prepare import prepare_all
+from .priors import adjust, returns_by_class
 
 VALIDATION_SEED = 900_000
 EDGES = np.linspace(-12, 12, 481)
@@ -141,8 +142,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--frames", type=Path, required=True, help="folder of validation frames, filled where needed")
     parser.add_argument("--drives", type=int, default=6, help="held-out drives, 4 frames each (%(default)s)")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--priors", type=Path, metavar="FRAMES",
+                        help="folder of the training frames, whose class frequencies are brought part of the way to "
+                             "those of real traffic first (see models/priors.py)")
     options = parser.parse_args(argv)
     model, metadata = load_checkpoint(options.weights)
+    if options.priors:
+        adjust(model, returns_by_class(sorted(options.priors.glob("*_0.npz"))))  # the first frame of each drive
+        metadata["trained_on"] += "; objects brought half way to their frequencies in nuScenes"
     seeds = range(VALIDATION_SEED, VALIDATION_SEED + options.drives)
     paths = prepare_all(options.frames, seeds, model.config.presample, options.workers)
     frames = [crop(PreparedFrame.load(path), model.config.presample.grid) for path in paths]

@@ -27,8 +27,9 @@ def test_the_artefact_is_complete_and_says_how_well_it_agrees(small_artefact):
     assert {c["frame"] for c in by_backend["onnxruntime", "fp32"]} == {
         "synthetic 0", "one camera", "every second camera", "no cameras"}
     for (_, precision), comparisons in by_backend.items():
-        grids = [c["agreement"] for c in comparisons if c["quantity"] == "grid, refine active"]
-        assert len(grids) == 4 and min(grids) >= LIMITS[precision].agreement
+        grids = [c for c in comparisons if c["quantity"] == "grid, refine active"]
+        assert len(grids) == 4 and min(c["agreement"] for c in grids) >= LIMITS[precision].agreement
+        assert min(c["occupied"] for c in grids) >= LIMITS[precision].occupied
 
 
 def test_the_contract_holds_what_training_fixed(small_artefact):
@@ -94,7 +95,7 @@ def quick_export(small_artefact, tmp_path, monkeypatch):
         return tuple(exporter.engine_spec(folder, files) for files in engines.values())
 
     def run(agreement: float):
-        report = Report("onnxruntime", "fp32", [Comparison("f", "labels", agreement=agreement)])
+        report = Report("onnxruntime", "fp32", [Comparison("f", "labels", agreement=agreement, occupied=agreement)])
         monkeypatch.setattr(exporter, "Reference", lambda *_: None)
         monkeypatch.setattr(exporter, "examine", lambda *_: report)
         exporter.export(checkpoint, tmp_path / "out", None, 1)
