@@ -266,9 +266,9 @@ def table(reports: list[Report]) -> str:
                      f"{' '.join(f'{share:10.4%}' for share in worst)} {changes[0]:>15s} {changes[1]:>15s} "
                      f"{r.frame_ms:9.0f}  {'ok' if not r.failures else 'FAILED'}")
     return "\n".join([*lines,
-                      "tensors: worst relative error of float outputs; labels: least share of equal ones in any output and",
-                      "frame; occupied: among the voxels that either side calls occupied; grid: the same of the pipeline's",
-                      "grids; IoU and mIoU of the reference and their change"])
+                      "tensors: worst relative error of float outputs; labels: least share of equal ones in any output",
+                      "and frame; occupied: among the voxels that either side calls occupied; grid: the same of the",
+                      "pipeline's grids; IoU and mIoU of the reference and their change"])
 
 
 def as_json(model_id: str, reference: str, reports: list[Report]) -> str:

@@ -1,0 +1,79 @@
+"""Get the weights of an exported model back: `python -m models.recover models/zoo/nano out/nano.safetensors`.
+
+An artefact holds every weight in its PyTorch programs. As a checkpoint they can be trained on (`init` of a training's
+configuration), measured (`python -m benchmarks.study --weights`) or exported anew.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from occfusion_ros.core.errors import ContractError, OccFusionError
+from occfusion_ros.runtime.artefact import ENGINES, Artefact, load_artefact
+from occfusion_ros.runtime.torch_program import read_program
+
+from .checkpoint import save_checkpoint
+from .occfusion import OccFusion
+from .training_config import load_config
+
+CONFIGS = Path(__file__).resolve().parent / "configs"
+
+
+def program_tensors(artefact: Artefact) -> dict[str, torch.Tensor]:
+    """Weights and buffers of both programs by their names in `OccFusion`.
+
+    Raises:
+        ContractError: the artefact has no programs, or they are damaged.
+    """
+    found: dict[str, torch.Tensor] = {}
+    for engine in ENGINES:
+        if (file := artefact.engine(engine).files.get("program")) is None:
+            raise ContractError(f"{artefact.folder}: expected a PyTorch program of the {engine}, got none: export anew")
+        program = read_program(artefact.read(file), file.name)
+        for name, tensor in program.state_dict.items():  # the fuser's program holds the whole network as `model`
+            found[name.removeprefix("model.")] = tensor.detach()
+    return found
+
+
+def recover(artefact: Artefact, config: Path) -> OccFusion:
+    """The network of an artefact in evaluation mode.
+
+    Args:
+        config: of its training, which says how it is built.
+
+    Raises:
+        ContractError: the configuration is of another network.
+    """
+    model = OccFusion(load_config(config)[1])
+    try:
+        model.load_state_dict(program_tensors(artefact))
+    except RuntimeError as error:
+        raise ContractError(f"{config}: expected the configuration of {artefact.folder}, got another network's: "
+                            f"{error!s:.300}") from error
+    return model.eval()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m models.recover", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("artefact", type=Path, help="folder of an exported model")
+    parser.add_argument("out", type=Path, help="checkpoint to write (safetensors)")
+    parser.add_argument("--config", type=Path, help="configuration of its training (models/configs/ID.yaml)")
+    options = parser.parse_args(argv)
+    try:
+        artefact = load_artefact(options.artefact)
+        contract = artefact.contract
+        model = recover(artefact, options.config or CONFIGS / f"{contract.model_id}.yaml")
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(options.out, model, {"model_id": contract.model_id, "trained_on": contract.trained_on,
+                                             "accuracy": dict(contract.accuracy)})
+    except (OccFusionError, OSError) as error:
+        parser.exit(2, f"recover: {error}\n")
+    print(f"weights: {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
