@@ -9,7 +9,7 @@ of its own sweep, so the first figure only falls short where something is broken
 import argparse
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,14 @@ def total(shares: dict[str, Share]) -> Share:
     return Share(sum(share.part for share in shares.values()), sum(share.whole for share in shares.values()))
 
 
+def boxes_of_all(results: Iterable[Agreement]) -> str:
+    """One line: the points in boxes of all scenes together."""
+    seen, unseen = (total({str(i): total(shares) for i, shares in enumerate(several)}) for several in
+                    zip(*((result.with_cameras, result.without_cameras) for result in results), strict=True))
+    return (f"all scenes: points in boxes that get the box's class {_percent(seen).strip()} with cameras, "
+            f"{_percent(unseen).strip()} without, of {seen.whole:,d} points: {_verdict(seen, seen.part > unseen.part)}")
+
+
 def lines(scene: str, result: Agreement) -> Iterator[str]:
     """The figures of a scene beside their targets, for people."""
     yield f"{scene}: {result.frames} frames, {result.cameras} cameras"
@@ -214,6 +222,8 @@ def main(argv: list[str] | None = None) -> int:
     except OccFusionError as error:
         parser.exit(2, f"agreement: {error}\n")
     print("\n".join(line for scene, result in results.items() for line in lines(scene, result)))
+    if len(results) > 1:
+        print(boxes_of_all(results.values()))
     if options.json:
         figures = {"model": pipeline.contract.model_id,
                    "scenes": {scene: as_json(result) for scene, result in results.items()}}
