@@ -10,9 +10,13 @@ from ..core.labels import EMPTY, IGNORE
 
 def x_fastest(labels: np.ndarray) -> np.ndarray:
     """(X, Y, Z) uint8 labels to (X * Y * Z,) with x running fastest."""
+    import cv2
+
     depth = labels.shape[2]
-    swapped = np.ascontiguousarray(labels.transpose(1, 0, 2))  # two small transpositions beat one large
-    return np.ascontiguousarray(swapped.reshape(-1, depth).T).reshape(-1)
+    columns = np.ascontiguousarray(labels)
+    columns = columns.view(np.uint64) if depth % 8 == 0 else columns  # eight neighbours along z move as one
+    swapped = np.ascontiguousarray(columns.transpose(1, 0, 2)).view(np.uint8)  # two transpositions beat one
+    return cv2.transpose(swapped.reshape(-1, depth)).reshape(-1)  # in blocks, unlike numpy
 
 
 def x_slowest(flat: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
