@@ -77,7 +77,8 @@ class OccupiedVoxels:
         """At most `count` of them, those nearest to the grid frame's origin."""
         if len(self.flat) <= count:
             return self
-        squared = (self.centres() ** 2).sum(axis=1)
+        x, y, z = self.centres().T
+        squared = x * x + y * y + z * z  # numpy sums rows of three slowly
         keep = np.zeros(len(self.flat), bool)
         keep[np.argpartition(squared, count - 1)[:count]] = True
         return self.chosen(keep)
