@@ -116,12 +116,16 @@ def peer(ground: Ground, seconds: float, rounds: int = 2, sensors: Sensors = Sen
         for name, start in (("occfusion", {}), ("peer", {"command": PEER})):
             with Stand(ground.frame, sensors, name=name, output="markers", **start, **ground.models["null"]) as stand:
                 run = stand.run(sensors, seconds)
-            answers = max(len(figures.counted_answers(run)), 1)
-            rate = answers / (seconds - figures.WARM_UP_S - figures.TAIL_S)
-            rows[name].append({"rate_hz": round(rate, 2), "latency_ms": figures.spread(figures.latency_ms(run)),
-                               "cpu_percent": figures.cpu_percent(run),
-                               "cpu_ms_per_answer": round(10 * figures.cpu_percent(run) / rate, 1)})
+            rows[name].append(compared(run))
     return {"seconds": seconds, "sensors": asdict(sensors), "rows": rows}
+
+
+def compared(run: Run) -> dict[str, Any]:
+    """What the two nodes are compared by; CPU time without any answer counts as for one."""
+    answers, window_s = len(figures.counted_answers(run)), run.seconds - figures.WARM_UP_S - figures.TAIL_S
+    percent = figures.cpu_percent(run)
+    return {"rate_hz": round(answers / window_s, 2), "latency_ms": figures.spread(figures.latency_ms(run)),
+            "cpu_percent": percent, "cpu_ms_per_answer": round(10 * percent * window_s / max(answers, 1), 1)}
 
 
 def described(run: Run) -> dict[str, Any]:

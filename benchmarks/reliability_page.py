@@ -1,5 +1,6 @@
 """The page docs/reliability.md: tables and plots from the kept figures; nothing on it is written by hand."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,25 +92,22 @@ def peer_section(data: dict[str, Any]) -> list[str]:
     rows = [[f"{names[name]}, round {i}", f"{r['rate_hz']:.2f}", times(r["latency_ms"]), f"{r['cpu_percent']:.0f}",
              f"{r['cpu_ms_per_answer']:.0f}"] for i in range(len(part["rows"]["peer"]))
             for name in names for r in [part["rows"][name][i]]]
-    ratios = {key: mean(part, "occfusion", key) / mean(part, "peer", key) for key in ("rate_hz", "cpu_ms_per_answer")}
     return [*lines, *facts(part), "",
             *table(["node", "answers, Hz", "newest input to answer, ms", "CPU, % of a core", "CPU ms an answer"], rows),
-            "", f"- This node answers {ratios['rate_hz']:.1f} times as often, for {ratios['cpu_ms_per_answer']:.2f} of "
-            "the CPU time an answer." + latency_ratio(part), ""]
+            "", f"- {comparison(part['rows'])}", ""]
 
 
-def latency_ratio(part: dict[str, Any]) -> str:
-    """Of the medians, where both answered."""
-    medians = {name: [r["latency_ms"]["p50"] for r in rows if r["latency_ms"]] for name, rows in part["rows"].items()}
-    if not all(medians.values()):
-        return " One of them gave no answer."
-    ours, theirs = (sum(medians[name]) / len(medians[name]) for name in ("occfusion", "peer"))
-    return f" Its median latency is {ours / theirs:.2f} of the other's."
+def comparison(rows: dict[str, list[dict[str, Any]]]) -> str:
+    """Ratios of the means over the rounds."""
+    if not all(row["latency_ms"] for name in rows for row in rows[name]):
+        return "In some round one of them gave no answer."
 
+    def ratio(figure: Callable[[dict[str, Any]], float]) -> float:
+        return sum(map(figure, rows["occfusion"])) / sum(map(figure, rows["peer"]))
 
-def mean(part: dict[str, Any], name: str, key: str) -> float:
-    """Over the rounds."""
-    return sum(row[key] for row in part["rows"][name]) / len(part["rows"][name])
+    return (f"This node answers {ratio(lambda row: row['rate_hz']):.1f} times as often, for "
+            f"{ratio(lambda row: row['cpu_ms_per_answer']):.2f} of the CPU time an answer. Its median latency is "
+            f"{ratio(lambda row: row['latency_ms']['p50']):.2f} of the other's.")
 
 
 def facts(part: dict[str, Any]) -> list[str]:

@@ -131,11 +131,12 @@ def test_a_slow_reliable_subscriber_does_not_hold_the_node_up(ros_domain, ground
     assert figures.rate(run)["longest_gap_ms"] < 2000
 
 
-def test_load_and_peer_are_measured(ros_domain, ground, tmp_path):
-    data = {"load": reliability.load(ground, 6.0, cases=((1, "raw"),), steps=1),
-            "peer": reliability.peer(ground, 6.0, rounds=1, sensors=LIGHT)}
+def test_load_and_peer_are_measured(ros_domain, ground):
+    data = {"load": reliability.load(ground, 5.0, cases=((1, "raw"),), steps=1),
+            "peer": reliability.peer(ground, 5.0, rounds=1, sensors=LIGHT)}
     assert data["load"]["rows"][0]["tried"][0]["sweeps"] > 20
-    assert all(rows[0]["rate_hz"] > 0.2 for rows in data["peer"]["rows"].values())
+    ours, theirs = data["peer"]["rows"]["occfusion"][0], data["peer"]["rows"]["peer"][0]
+    assert ours["latency_ms"] and theirs["latency_ms"] and ours["cpu_ms_per_answer"] > 0
     json.dumps(data)
 
 
