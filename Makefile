@@ -12,7 +12,7 @@ unexport LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint soak clean
 
 help: ## List the targets
 	@echo 'Usage: make TARGET [PYTHON=python3.12] [DATA=/path/to/nuscenes] [ARGS="more arguments"]'
@@ -30,6 +30,12 @@ test: ## Run all tests
 
 lint: setup ## Check the style of the code
 	@$(VENV_PYTHON) -m ruff check .
+
+soak: setup ## Run the node under load for 50 minutes and write docs/reliability.md
+	@$(VENV_PYTHON) -m benchmarks.reliability soak --minutes 30 --backend null
+	@$(VENV_PYTHON) -m benchmarks.reliability soak --minutes 10 --backend nano
+	@$(VENV_PYTHON) -m benchmarks.reliability load
+	@$(VENV_PYTHON) -m benchmarks.reliability peer
 
 clean: ## Remove the virtual environment and everything that builds and runs have made
 	rm -rf .venv build install log out .pytest_cache .hypothesis .ruff_cache *.egg-info

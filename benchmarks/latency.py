@@ -5,12 +5,10 @@ that runs here; and beside it the image backbone alone. Percentiles are over fra
 """
 
 import argparse
-import io
 import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,38 +25,11 @@ from occfusion_ros.runtime.artefact import Artefact, load_artefact
 from occfusion_ros.runtime.backend import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline, Stopwatch
 
+from .messages import Messages, messages_of
+
 WARM_UP = 5
 PERCENTILES = (50, 90, 99)
 DRIVE = 900_002  # synthetic, where no data root is given
-
-
-@dataclass(frozen=True)
-class Messages:
-    """One frame as it comes over ROS; `frame` is what it becomes."""
-
-    cloud: Any  # sensor_msgs.msg.PointCloud2
-    images: list[Any]  # sensor_msgs.msg.CompressedImage
-    frame: SensorFrame
-
-
-def messages_of(frame: SensorFrame) -> Messages:
-    """A frame as a cloud and JPEG images, as cameras and LiDARs send them."""
-    import array
-
-    from PIL import Image
-    from sensor_msgs.msg import CompressedImage, PointCloud2, PointField
-
-    fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-              for i, name in enumerate(("x", "y", "z", "intensity"))]
-    points = np.ascontiguousarray(frame.points, np.float32)
-    cloud = PointCloud2(height=1, width=len(points), fields=fields, point_step=16, row_step=points.nbytes,
-                        data=array.array("B", points.tobytes()))
-    images = []
-    for camera in frame.cameras:
-        jpeg = io.BytesIO()
-        Image.fromarray(camera.image).save(jpeg, "JPEG", quality=90)
-        images.append(CompressedImage(format="jpeg", data=array.array("B", jpeg.getvalue())))
-    return Messages(cloud, images, frame)
 
 
 def example_frame(root: Path | None) -> SensorFrame:

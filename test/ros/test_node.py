@@ -15,7 +15,7 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float64
 from visualization_msgs.msg import Marker, MarkerArray
 
-from occfusion_ros.ros import outputs
+from occfusion_ros.ros import frame_builder, outputs
 from occfusion_ros.ros.headers import header_from, stamp_ns
 from occfusion_ros.ros.occupancy_message import grid_from_message
 from occfusion_ros.ros.parameters import ParameterError
@@ -60,6 +60,18 @@ def test_sweep_and_image(start, message, parameters):
     np.testing.assert_array_equal(camera.intrinsics, [[50, 0, 32], [0, 50, 24], [0, 0, 1]])
     # The LiDAR has y forward; the camera sits 0.5 m ahead of it and 0.2 m below.
     np.testing.assert_allclose(camera.camera_from_grid @ [3, 10, 1, 1], [3, -1.2, 9.5, 1], atol=1e-12)
+
+
+def test_sweeps_share_an_image_that_is_unpacked_once(camera_rig, monkeypatch):
+    unpacked, unpack = [], frame_builder.rgb_from_compressed
+    monkeypatch.setattr(frame_builder, "rgb_from_compressed", lambda image: unpacked.append(image) or unpack(image))
+    send_camera(camera_rig, stamp=NOW)
+    for i in range(2):
+        camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW - 30 * MS + 20 * MS * i))
+        assert camera_rig.wait_for_occupancy(1 + i).cameras == ["cam_front"]
+    assert len(unpacked) == 1
+    first, second = (frame.cameras[0].image for frame in camera_rig.pipeline.frames)
+    np.testing.assert_array_equal(first, second)
 
 
 def test_grid_in_a_frame_of_its_own(start):

@@ -56,3 +56,10 @@ def test_nearest_are_kept(count):
     distances = np.sort(np.linalg.norm(voxels.centres(), axis=1))
     np.testing.assert_allclose(np.sort(np.linalg.norm(kept.centres(), axis=1)), distances[:count])
     assert (np.diff(kept.flat) > 0).all()
+
+
+@pytest.mark.parametrize("size", [(4, 5, 3), (3, 2, 8), (6, 7, 40)])
+def test_message_order_is_x_first(size):
+    labels = np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)
+    np.testing.assert_array_equal(x_fastest(labels), labels.transpose(2, 1, 0).ravel())
+    np.testing.assert_array_equal(x_fastest(np.asfortranarray(labels)), labels.transpose(2, 1, 0).ravel())

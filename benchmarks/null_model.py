@@ -1,0 +1,98 @@
+"""A model that costs nothing: everything around the networks runs in full, the networks themselves do next to nothing.
+
+Its engines have the inputs of a real model's. Voxels with a return are occupied, their class is made up from their
+height, all are equally uncertain, and the refiner keeps what has a return.
+"""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.onnx import OPSET, tensor_spec
+from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
+from occfusion_ros.runtime.artefact import CONTRACT_FILE
+
+IR_VERSION = 8  # any ONNX Runtime of the last years reads it
+CLASS = 15  # manmade
+
+
+def write_null_model(folder: Path, like: ModelContract) -> Path:
+    """Write an artefact with the doors of `like`, for ONNX Runtime."""
+    import yaml
+
+    folder.mkdir(parents=True, exist_ok=True)
+    engines = {"fuser": _fuser(like), "refiner": _refiner(like)}
+    contract = replace(like, model_id="null", trained_on="nothing", accuracy={},
+                       **{name: _write(model, folder / f"{name}.onnx") for name, model in engines.items()})
+    (folder / CONTRACT_FILE).write_text(yaml.safe_dump(contract.to_dict(), sort_keys=False))
+    return folder
+
+
+def _fuser(like: ModelContract) -> Any:
+    """Sub-voxels with a return, from the voxel features; see `FuserInputs` for the inputs."""
+    from onnx import TensorProto, helper
+
+    total, children = like.coarse_grid.num_voxels, like.coarse_factor**3
+    height = np.arange(total) % like.coarse_grid.size[2]
+    constants = {
+        "last": np.array([total - 1]), "children": np.array([children]), "zero": np.array([0]), "one": np.array([1]),
+        "column": np.array([1]), "corner": np.zeros(3, np.int64), "pixel": np.ones(3, np.int64),
+        "image_axes": np.array([1, 2, 3]), "all": np.array([total, children]), "voxels": np.array([total]),
+        "features": np.array([1, total, 1]), "classes": (1 + height % len(like.classes)).astype(np.uint8)}
+    nothing = helper.make_tensor("value", TensorProto.UINT8, [1], [0])
+    nodes = [
+        helper.make_node("Slice", ["voxel_features", "zero", "children", "column"], ["returned"]),
+        helper.make_node("Cast", ["returned"], ["flags"], to=TensorProto.UINT8),
+        helper.make_node("Min", ["voxel_index", "last"], ["inside"]),
+        helper.make_node("Unsqueeze", ["inside", "one"], ["rows"]),
+        helper.make_node("ConstantOfShape", ["all"], ["empty"], value=nothing),
+        helper.make_node("ScatterND", ["empty", "rows", "flags"], ["occupied"]),
+        helper.make_node("Identity", ["classes"], ["semantic"]),
+        helper.make_node("ConstantOfShape", ["voxels"], ["uncertainty"]),
+        helper.make_node("ConstantOfShape", ["features"], ["grid_features"]),
+        helper.make_node("Slice", ["images", "corner", "pixel", "image_axes"], ["pixels"]),
+        helper.make_node("Cast", ["pixels"], ["shades"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["shades"], ["image_map"], perm=[1, 2, 0, 3])]
+    outputs = (TensorSpec("occupied", "uint8", (total, children)), TensorSpec("semantic", "uint8", (total,)),
+               TensorSpec("uncertainty", "float32", (total,)), TensorSpec("grid_features", "float32", (1, total, 1)),
+               TensorSpec("image_map", "float32", (1, 1, "cameras", 1)))
+    return _model("fuser", nodes, like.fuser.inputs, outputs, constants)
+
+
+def _refiner(like: ModelContract) -> Any:
+    """Children with a return; see `ChildInputs` for the inputs."""
+    from onnx import TensorProto, helper
+
+    total, children = like.coarse_grid.num_voxels, like.coarse_factor**3
+    nodes = [helper.make_node("Cast", ["child_return"], ["flags"], to=TensorProto.UINT8),
+             helper.make_node("Mul", ["flags", "class"], ["labels"])]
+    doors = {"grid_features": (1, total, 1), "image_map": (1, 1, "cameras", 1)}
+    inputs = tuple(replace(spec, shape=doors.get(spec.name, spec.shape)) for spec in like.refiner.inputs)
+    outputs = (TensorSpec("labels", "uint8", ("parents", children)),)
+    return _model("refiner", nodes, inputs, outputs, {"class": np.array([CLASS], np.uint8)})
+
+
+def _model(name: str, nodes: list, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...],
+           constants: dict[str, np.ndarray]) -> Any:
+    from onnx import checker, helper, numpy_helper
+
+    def door(spec: TensorSpec) -> Any:
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
+        return helper.make_tensor_value_info(spec.name, kind, list(spec.shape))
+
+    graph = helper.make_graph(nodes, name, [door(i) for i in inputs], [door(o) for o in outputs],
+                              [numpy_helper.from_array(array, key) for key, array in constants.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    checker.check_model(model)
+    return model
+
+
+def _write(model: Any, path: Path) -> EngineSpec:
+    content = model.SerializeToString()
+    path.write_bytes(content)
+    file = EngineFile(path.name, hashlib.sha256(content).hexdigest())
+    return EngineSpec({"fp32": file}, tuple(map(tensor_spec, model.graph.input)),
+                      tuple(map(tensor_spec, model.graph.output)))

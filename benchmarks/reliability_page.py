@@ -1,0 +1,180 @@
+"""The page docs/reliability.md: tables and plots from the kept figures; nothing on it is written by hand."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .page import table
+from .run_figures import WHOLE
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
+SOAKS = {"soak null": ("with a model that costs nothing", 30), "soak nano": ("with the shipped model", 10)}
+COMMANDS = {f"soak {name}": f"python -m benchmarks.reliability soak --minutes {minutes} --backend {name}"
+            for name, minutes in (("null", 30), ("nano", 10))}
+COMMANDS |= {"load": "python -m benchmarks.reliability load", "peer": "python -m benchmarks.reliability peer"}
+GROWTH = {"anonymous_mib": "memory of its own, MiB", "resident_mib": "resident memory with shared pages, MiB",
+          "threads": "threads", "files": "open files"}
+STAGES = (WHOLE, "pairing and transport", "convert", "presample", "images", "upload", "fuser", "select", "refiner",
+          "grid", "publish", "total")
+
+
+def soak_section(data: dict[str, Any]) -> list[str]:
+    """Both soaks."""
+    lines = ["## Soak", "", "Six JPEG cameras (1600 x 900) at 12 Hz each and a LiDAR at 20 Hz, in real time.", ""]
+    for name, (title, _) in SOAKS.items():
+        lines += [f"### {title[0].upper()}{title[1:]}", ""]
+        lines += soak_figures(name, data[name]) if name in data else not_run(name)
+    return lines
+
+
+def soak_figures(name: str, part: dict[str, Any]) -> list[str]:
+    """One soak."""
+    rows = [[GROWTH[key], f"{row['first']:g}", f"{row['last']:g}", f"{row['largest']:g}", f"{row['per_hour']:+.1f}"]
+            for key, row in part["growth"].items()]
+    whole, rate, lost = part["latency_ms"][WHOLE], part["rate"], part["lost"]
+    stretches = (f"; the worst ten seconds had {rate['least_hz']:.1f} Hz, the best {rate['most_hz']:.1f} Hz"
+                 if "least_hz" in rate else "")
+    return [*facts(part), "",
+            *table(["of the node's process", "after a tenth of the time", "at the end", "largest", "growth an hour"],
+                   rows), "",
+            f"- {part['minutes']:g} minutes; {lost['sweeps']} sweeps, {lost['sweeps'] - lost['unanswered']} answered, "
+            f"{lost['without a camera']} of these without a camera.",
+            f"- Answers: {rate['mean_hz']:.2f} Hz{stretches}. The longest gap: {rate.get('longest_gap_ms', 0):.0f} ms.",
+            f"- From the newest input's stamp to the published message: {times(whole)} ms (median / 99th percentile / "
+            "largest).",
+            f"- CPU time: {part['cpu_percent']:.0f} % of a core. The diagnostics, one a second, were off by "
+            f"{times(part['diagnostics_jitter_ms'])} ms.", "",
+            f"![Memory and output rate](images/reliability_{name.replace(' ', '_')}.png)", ""]
+
+
+def load_section(data: dict[str, Any]) -> list[str]:
+    """Highest rates, and the latency at them."""
+    lines = ["## Load", "",
+             "The highest sensor rate at which nothing is lost: every sweep is answered, with all cameras. The model",
+             "costs nothing; each camera has 0.6 of the LiDAR's rate.", ""]
+    if "load" not in data:
+        return lines + not_run("load")
+    part = data["load"]
+    rows = [[str(r["cameras"]), r["transport"] if r["cameras"] else "-", hertz(r["lidar_hz"]), hertz(r["camera_hz"]),
+             times(r.get("latency_ms", {}).get(WHOLE, {})), f"{r.get('cpu_percent', 0):.0f}",
+             times(r.get("diagnostics_jitter_ms", {})), f"{r.get('late_p99_ms', 0):.0f}"] for r in part["rows"]]
+    head = ["cameras", "transport", "LiDAR, Hz", "each camera, Hz", "newest input to answer, ms", "CPU, % of a core",
+            "diagnostics off by, ms", "sensors late, p99 ms"]
+    return [*lines, *facts(part), "", *table(head, rows), "",
+            f"- Times: median / 99th percentile / largest, at the highest rate. Each rate was played for "
+            f"{part['seconds']:g} s; rates are found to within a factor of {part['resolution']:.2f}.", "",
+            *stage_table(part["rows"]), "", "![Where the time goes](images/reliability_load.png)", ""]
+
+
+def stage_table(rows: list[dict[str, Any]]) -> list[str]:
+    """Median milliseconds of every stage at the highest rate."""
+    there = [row for row in rows if "latency_ms" in row]
+    body = [[stage, *(f"{row['latency_ms'][stage]['p50']:.1f}" if row["latency_ms"].get(stage) else "-"
+                      for row in there)] for stage in STAGES]
+    return table(["stage, median ms", *map(case_name, there)], body)
+
+
+def case_name(row: dict[str, Any]) -> str:
+    """Cameras and transport."""
+    return f"{row['cameras']} {row['transport']}" if row["cameras"] else "LiDAR alone"
+
+
+def peer_section(data: dict[str, Any]) -> list[str]:
+    """The comparison."""
+    lines = ["## Against a node as it is often written", "",
+             "`benchmarks.peer` pairs seven topics by approximate time, converts point by point, unpacks images one",
+             "after the other and builds markers from Python objects, all in one callback; it runs the same pipeline",
+             "on the same model that costs nothing. Both nodes take turns; listened to are their markers.", ""]
+    if "peer" not in data:
+        return lines + not_run("peer")
+    part = data["peer"]
+    names = {"occfusion": "this node", "peer": "the other"}
+    rows = [[f"{names[name]}, round {i}", f"{r['rate_hz']:.2f}", times(r["latency_ms"]), f"{r['cpu_percent']:.0f}",
+             f"{r['cpu_ms_per_answer']:.0f}"] for i in range(len(part["rows"]["peer"]))
+            for name in names for r in [part["rows"][name][i]]]
+    return [*lines, *facts(part), "",
+            *table(["node", "answers, Hz", "newest input to answer, ms", "CPU, % of a core", "CPU ms an answer"], rows),
+            "", f"- {comparison(part['rows'])}", ""]
+
+
+def comparison(rows: dict[str, list[dict[str, Any]]]) -> str:
+    """Ratios of the means over the rounds."""
+    if not all(row["latency_ms"] for name in rows for row in rows[name]):
+        return "In some round one of them gave no answer."
+
+    def ratio(figure: Callable[[dict[str, Any]], float]) -> float:
+        return sum(map(figure, rows["occfusion"])) / sum(map(figure, rows["peer"]))
+
+    return (f"This node answers {ratio(lambda row: row['rate_hz']):.1f} times as often, for "
+            f"{ratio(lambda row: row['cpu_ms_per_answer']):.2f} of the CPU time an answer. Its median latency is "
+            f"{ratio(lambda row: row['latency_ms']['p50']):.2f} of the other's.")
+
+
+def facts(part: dict[str, Any]) -> list[str]:
+    """Command, machine and versions of a part."""
+    numbers = ", ".join(f"{name} {number}" for name, number in part["versions"].items())
+    return [f"`{part['command']}` on {part['machine']}, load average {part['load']} at the start. {numbers}."]
+
+
+def not_run(name: str) -> list[str]:
+    """Where there are no figures."""
+    return [f"**Not run.** To measure: `{COMMANDS[name]}`", ""]
+
+
+def times(spread: dict[str, float]) -> str:
+    """Median, 99th percentile, largest."""
+    return " / ".join(f"{spread[key]:.0f}" for key in ("p50", "p99", "max")) if spread else "-"
+
+
+def hertz(rate: float) -> str:
+    """0: even the slowest rate that was tried lost something."""
+    return f"{rate:.1f}" if rate else "none"
+
+
+def plot_soak(part: dict[str, Any], path: Path) -> None:
+    """Memory and output rate over time."""
+    from matplotlib.figure import Figure
+
+    curves = part["curves"]
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    memory, rate = figure.subplots(2, 1, sharex=True)
+    memory.plot(curves["minutes"], curves["resident_mib"], label="resident, with shared pages")
+    memory.plot(curves["minutes"], curves["anonymous_mib"], label="the process' own")
+    memory.set(ylabel="memory, MiB", ylim=(0, None))
+    memory.legend()
+    rate.plot(curves["rate_minutes"], curves["rate_hz"])
+    rate.set(xlabel="minutes", ylabel="answers, Hz", ylim=(0, None))
+    figure.savefig(path, dpi=100)
+
+
+def plot_load(part: dict[str, Any], path: Path) -> None:
+    """Stacked stages at the highest rates."""
+    from matplotlib.figure import Figure
+
+    rows = [row for row in part["rows"] if "latency_ms" in row]
+    figure = Figure(figsize=(9, 1.5 + 0.4 * len(rows)), layout="constrained")
+    axes, left = figure.add_subplot(), [0.0] * len(rows)
+    for stage in (stage for stage in STAGES if stage not in (WHOLE, "total")):
+        widths = [row["latency_ms"].get(stage, {}).get("p50", 0.0) for row in rows]
+        axes.barh([f"{case_name(row)}, {row['lidar_hz']:.0f} Hz" for row in rows], widths, left=left, label=stage)
+        left = [a + b for a, b in zip(left, widths)]
+    axes.invert_yaxis()
+    axes.set(xlabel="median milliseconds from the newest input")
+    axes.legend(fontsize="small", ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    figure.savefig(path, dpi=100)
+
+
+def write_page(data: dict[str, Any], path: Path) -> None:
+    """Write the page at `path` and its plots in images/ beside it."""
+    images = path.parent / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    for name in SOAKS:
+        if name in data:
+            plot_soak(data[name], images / f"reliability_{name.replace(' ', '_')}.png")
+    if "load" in data:
+        plot_load(data["load"], images / "reliability_load.png")
+    lines = ["# Reliability", "",
+             "The real node process under the load of a sensor process, watched from outside and through what it",
+             "publishes. `python -m benchmarks.reliability --render` writes this page again from reliability.json.", "",
+             *soak_section(data), *load_section(data), *peer_section(data)]
+    path.write_text("\n".join(lines).rstrip() + "\n")

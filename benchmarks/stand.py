@@ -1,0 +1,213 @@
+"""A test stand of real processes: a node and the sensors that feed it, watched from outside."""
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from occfusion_msgs.msg import OccupancyGrid3D
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.serialization import deserialize_message
+from std_msgs.msg import Float64
+from visualization_msgs.msg import MarkerArray
+
+from occfusion_ros.ros.headers import stamp_ns
+from occfusion_ros.ros.snapshot import spinning_node
+
+from .sensors import LIDAR, Sensors, image_topic
+
+START_S, END_S = 180.0, 20.0
+LOOK_S = 1.0  # between samples of the process
+TICKS = os.sysconf("SC_CLK_TCK")
+NODE = [str(Path(sys.executable).parent / "occfusion_node")]
+RING = ("cam_front", "cam_front_right", "cam_back_right", "cam_back", "cam_back_left", "cam_front_left")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A process at one moment: resident and anonymous memory in MiB, seconds of CPU time it has used so far."""
+
+    time_s: float
+    resident_mib: float
+    anonymous_mib: float
+    threads: int
+    files: int
+    cpu_s: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An output of the node: stamp of its sweep, when it came, number of cameras in it (-1: it does not say)."""
+
+    stamp_ns: int
+    arrival_ns: int
+    cameras: int
+
+
+@dataclass
+class Run:
+    """What was seen while the sensors played.
+
+    Attributes:
+        sensors: what was played. seconds: how long.
+        stamps: nanoseconds of every message sent, by sensor. late_p99_ms: how late the sensors themselves were.
+        answers: what the node published. stage_ms: what it says of its stages.
+        samples: the process over time. diagnostics_s: arrivals of its diagnostics; states: the last of them.
+    """
+
+    sensors: Sensors
+    seconds: float
+    stamps: dict[str, list[int]] = field(default_factory=dict)
+    late_p99_ms: float = 0.0
+    answers: list[Answer] = field(default_factory=list)
+    stage_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    samples: list[Sample] = field(default_factory=list)
+    diagnostics_s: list[float] = field(default_factory=list)
+    states: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+class Stand:
+    """Keeps a node running, in a process of its own; `run` lets sensors play.
+
+    Args:
+        frame: file of the frame that sensors play, see `messages.save_frame`.
+        sensors: what the node is told to expect.
+        command: starts the node. name: of the node. output: "occupancy" or "markers", the topic that is listened to.
+        parameters: of the node; its model among them.
+    """
+
+    def __init__(self, frame: Path, sensors: Sensors, command: list[str] = NODE, name: str = "occfusion",
+                 output: str = "occupancy", **parameters: Any) -> None:
+        self.frame, self.name, self.output = frame, name, output
+        images = image_topic("{camera}", sensors.transport)
+        values = {"cameras": list(RING[:sensors.cameras]) or [""], "image_topics": [images], "intensity_max": 1.0,
+                  **parameters}
+        self._command = [*command, "--ros-args", *(word for name, value in values.items()
+                                                   for word in ("-p", f"{name}:={json.dumps(value)}"))]
+        self._closing = ExitStack()
+        self._run = Run(sensors, 0.0)  # takes what comes while no sensor plays
+
+    def __enter__(self) -> "Stand":
+        with self._closing:
+            self._log = self._closing.enter_context(tempfile.TemporaryFile("w+"))
+            self.process = self._start(self._command, self._log)
+            self._node = self._closing.enter_context(spinning_node("stand", []))
+            self._subscribe()
+            self._wait_for_node()
+            self._closing = self._closing.pop_all()  # an error until here has closed everything
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def run(self, sensors: Sensors, seconds: float) -> Run:
+        """Play the sensors for so long."""
+        run = Run(sensors, seconds)
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as closing:
+            log = Path(folder) / "log.json"
+            options = [f"--{f.name}={getattr(sensors, f.name)}" for f in fields(Sensors)]
+            playing = self._start([sys.executable, "-m", "benchmarks.sensors", str(self.frame), str(log),
+                                   f"--seconds={seconds}", *options], None, closing)
+            self._run = run
+            while playing.poll() is None:
+                run.samples.append(sample(self.process.pid))
+                self._check(self.process.poll() is None)
+                self._follow_times()
+                _wait(playing, LOOK_S)
+            self._check(playing.returncode == 0)
+            said = json.loads(log.read_text())
+        run.stamps, run.late_p99_ms = said["stamps"], said["late_p99_ms"]
+        self._run = Run(sensors, 0.0)
+        return run
+
+    def log(self) -> str:
+        """The last of what the node printed."""
+        self._log.seek(0)
+        return "".join(self._log.readlines()[-20:])
+
+    def _start(self, command: list[str], output: Any, closing: ExitStack | None = None) -> subprocess.Popen:
+        """A process that ends with the stand."""
+        process = subprocess.Popen(command, stdout=output, stderr=output and subprocess.STDOUT,
+                                   env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
+        (closing or self._closing).callback(_end, process)
+        return process
+
+    def _subscribe(self) -> None:
+        kind = {"occupancy": OccupancyGrid3D, "markers": MarkerArray}[self.output]
+        self._node.create_subscription(kind, f"/{self.name}/{self.output}", self._take_answer, 10, raw=True)
+        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._take_diagnostics, 10)
+        self._times: set[str] = set()
+
+    def _follow_times(self) -> None:
+        """Subscribe to the times of stages, which are announced with the first frame."""
+        prefix = f"/{self.name}/debug/processing_time_ms/"
+        for topic, _ in self._node.get_topic_names_and_types():
+            if topic.startswith(prefix) and topic not in self._times:
+                self._times.add(topic)
+                qos = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+                take = partial(self._take_time, topic.removeprefix(prefix))
+                self._node.create_subscription(Float64, topic, take, qos)
+
+    def _wait_for_node(self) -> None:
+        deadline = time.monotonic() + START_S
+        while not self._node.count_subscribers(f"/{LIDAR}"):
+            self._check(self.process.poll() is None and time.monotonic() < deadline)
+            time.sleep(0.1)
+
+    def _check(self, well: bool) -> None:
+        if not well:
+            raise RuntimeError(f"the stand failed (node's exit code {self.process.poll()}): {self.log()}")
+
+    def _take_answer(self, raw: bytes) -> None:
+        arrival = time.time_ns()
+        if self.output == "occupancy":
+            message = deserialize_message(raw, OccupancyGrid3D)
+            answer = Answer(stamp_ns(message.header), arrival, len(message.cameras))
+        else:  # the first marker's header follows the number of markers
+            seconds, nanoseconds = struct.unpack_from("<iI", raw, 8)
+            answer = Answer(seconds * 10**9 + nanoseconds, arrival, -1)
+        self._run.answers.append(answer)
+
+    def _take_time(self, stage: str, message: Float64) -> None:
+        self._run.stage_ms[stage].append(message.data)
+
+    def _take_diagnostics(self, message: DiagnosticArray) -> None:
+        self._run.diagnostics_s.append(time.monotonic())
+        for state in message.status:
+            values = {value.key: value.value for value in state.values}
+            self._run.states[state.name] = {"level": str(state.level[0]), "message": state.message, **values}
+
+
+def sample(pid: int) -> Sample:
+    """A process as /proc shows it."""
+    folder = Path(f"/proc/{pid}")
+    status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+    mib = {key: int(status[key].split()[0]) / 1024 for key in ("VmRSS", "RssAnon")}
+    times = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
+    return Sample(time.monotonic(), mib["VmRSS"], mib["RssAnon"], int(status["Threads"]),
+                  len(os.listdir(folder / "fd")), sum(map(int, times)) / TICKS)
+
+
+def _wait(process: subprocess.Popen, seconds: float) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        pass
+
+
+def _end(process: subprocess.Popen) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            process.send_signal(number)
+            _wait(process, END_S)
