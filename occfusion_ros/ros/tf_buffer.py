@@ -64,7 +64,13 @@ class Tf2Buffer:
 
 
 class TopicBuffer:
-    """TF from the topics, without tf2."""
+    """TF from the topics, without tf2.
+
+    Attributes:
+        refused: transforms that were not taken.
+    """
+
+    refused = 0
 
     def __init__(self, node: Node) -> None:
         from tf2_msgs.msg import TFMessage
@@ -92,6 +98,7 @@ class TopicBuffer:
                 with self._lock:
                     _insert(self._tree, transform, static)
             except TransformError as error:
+                self.refused += 1
                 self._log.warning(f"ignored a transform: {error}", throttle_duration_sec=5.0)
 
 
