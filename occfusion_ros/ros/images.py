@@ -1,6 +1,8 @@
 """Image and CompressedImage messages to RGB arrays."""
 
 import io
+import os
+import struct
 
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
@@ -9,6 +11,8 @@ from ..core.errors import InvalidFrameError
 
 MAX_PIXELS = 1 << 26  # 64 megapixels
 MAX_SCANS = 64  # of a progressive JPEG, each of which takes the time of a whole image; encoders write about ten
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))  # OpenCV reads headers in its own way
+
 _SCAN = b"\xff\xda"  # never within the coded pixels of a JPEG
 
 _PACKED = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}  # channels of a byte each
@@ -112,6 +116,8 @@ def _check_header(data: bytes, size: tuple[int, int] | None) -> None:
             (width, height), kind = header.size, header.format
     except Exception as error:  # Pillow raises many kinds on damaged headers
         raise InvalidFrameError(f"compressed image: expected JPEG or PNG, got {len(data)} bytes ({error})") from error
+    if kind == "PNG" and data[12:24] != struct.pack(">4sII", b"IHDR", width, height):  # which counts?
+        raise InvalidFrameError("compressed image: expected a PNG with one header, got several")
     if width * height > MAX_PIXELS:
         raise InvalidFrameError(f"compressed image: expected at most {MAX_PIXELS} pixels, got {width} x {height}")
     if size and (height, width) != size:

@@ -55,7 +55,7 @@ class Tf2Buffer:
         except self._errors as error:
             raise self._kinds.get(type(error), TransformError)(str(error)) from error
         tree = TransformTree()
-        _insert(tree, found, static=True)
+        insert_transform(tree, found, static=True)
         return tree.lookup(found.header.frame_id, found.child_frame_id, stamp_ns)
 
     def clear(self) -> None:
@@ -96,13 +96,13 @@ class TopicBuffer:
         for transform in message.transforms:
             try:
                 with self._lock:
-                    _insert(self._tree, transform, static)
+                    insert_transform(self._tree, transform, static)
             except TransformError as error:
                 self.refused += 1
                 self._log.warning(f"ignored a transform: {error}", throttle_duration_sec=5.0)
 
 
-def _insert(tree: TransformTree, transform, static: bool) -> None:
+def insert_transform(tree: TransformTree, transform, static: bool) -> None:
     """Put a geometry_msgs/TransformStamped into a tree."""
     shift, turn = transform.transform.translation, transform.transform.rotation
     tree.insert(transform.header.frame_id, transform.child_frame_id, stamp_ns(transform.header),

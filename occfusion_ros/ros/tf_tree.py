@@ -85,7 +85,8 @@ class TransformTree:
         """
         parent, child = parent.lstrip("/"), child.lstrip("/")
         value = np.array([*translation, *quaternion], np.float64)
-        length = np.linalg.norm(value[3:])
+        with np.errstate(over="ignore"):  # what is too long is refused below
+            length = np.linalg.norm(value[3:])
         if not (0 < len(parent) <= MAX_NAME and 0 < len(child) <= MAX_NAME) or parent == child:
             raise TransformError(f"transform: expected two different frames of at most {MAX_NAME} characters, got "
                                  f"{parent!r:.300} and {child!r:.300}")
