@@ -26,8 +26,9 @@ MS, S = 1_000_000, 1_000_000_000
 TOPICS = {"front": "/front/image_rect_compressed", "back": "/back/image_rect"}
 PARAMETERS = {"cameras": "[front,back]", "image_topics": f"[{','.join(TOPICS.values())}]", "max_wait_s": "0.02",
               "intensity_max": "1.0"}
+TRUE_FRAMES = {"front": "cam", "back": "cam", "cloud": "lidar_good"}
 START_S, ANSWER_S, QUIET_S = 60.0, 20.0, 2.5
-ROUND_S = 0.015  # between two rounds of messages
+ROUND_S = 0.03  # between two rounds of messages
 WHOLE_SWEEP = ("invalid sweep", "sweep without stamp", "transform", "backend", "internal", "other")
 
 
@@ -101,17 +102,21 @@ class Attack:
         self.publishers[name].publish(message)
 
     def round(self, number: int) -> None:
-        """One message of each kind, most of them hostile, some of them bytes that are no message."""
+        """One message of each kind: all hostile or only one of them, some of them bytes that are no message."""
         from rclpy.serialization import serialize_message
 
         stamp, hostile = NOW_NS + 100 * number * MS, self.hostile
         messages = {"front info": hostile.camera_info(), "back info": hostile.camera_info(),
                     "front": hostile.compressed(stamp), "back": hostile.image(stamp), "tf": hostile.transforms(stamp),
                     "cloud": hostile.cloud(stamp)}
+        if self.chance.random() < 0.6:
+            only = self.chance.choice(list(messages))
+            if only in TRUE_FRAMES:
+                messages[only].header.frame_id = TRUE_FRAMES[only]
+            messages = {**messages, **good_messages(stamp), only: messages[only]}
         for name, message in messages.items():
-            if name.endswith("info") and self.chance.random() < 0.5:
-                message = good_messages(stamp)[name]
-            self.send(name, message if self.chance.random() < 0.8 else self._broken(serialize_message(message)))
+            raw = self.chance.random() < 0.1
+            self.send(name, self._broken(serialize_message(message)) if raw else message)
 
     def send_good(self, stamp: int) -> None:
         """One message of each kind, all in order."""
