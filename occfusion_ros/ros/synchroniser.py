@@ -114,8 +114,7 @@ class Synchroniser:
         """Keep an image until sweeps that could need it are gone."""
         images = self._cameras[camera]
         if images.newest_ns is not None and stamp_ns < images.newest_ns - JUMP_NS:
-            self._discard("time_jump", images.items)
-            self._cameras[camera] = images = _Camera()
+            self._forget(images, stamp_ns)
         self._arrivals += 1
         self._discard("duplicate", images.insert(stamp_ns, _Image(item, self._arrivals)))
         if len(images.items) > self._depth:
@@ -186,9 +185,13 @@ class Synchroniser:
             self._drop_oldest("time_jump")
         self._released = None
         for camera in self._cameras.values():
-            self._discard("time_jump", camera.keep(
-                lambda stamp, image: image.arrival > self._sweep_arrival and stamp <= stamp_ns + JUMP_NS // 2))
-            camera.newest_ns = camera.stamps[-1] if camera.stamps else None
+            self._forget(camera, stamp_ns, self._sweep_arrival)
+
+    def _forget(self, camera: _Camera, stamp_ns: int, arrival: int = 0) -> None:
+        """Drop images that came up to an arrival, and those that are stamped much later than `stamp_ns`."""
+        self._discard("time_jump", camera.keep(
+            lambda stamp, image: image.arrival > arrival and stamp <= stamp_ns + JUMP_NS // 2))
+        camera.newest_ns = camera.stamps[-1] if camera.stamps else None
 
     def _drop_oldest(self, cause: str) -> None:
         self._sweeps.popleft()

@@ -112,4 +112,4 @@ def test_time_that_leaps_ahead_does_no_harm(messages, years):
     fresh = Run().feed(later)
     run = Run()
     run.feed(messages)
-    assert essence(run.feed(later))[-1:] == essence(fresh)[-1:]
+    assert essence([match for match in run.feed(later) if match.stamp_ns > leap])[-1:] == essence(fresh)[-1:]
