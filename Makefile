@@ -12,7 +12,7 @@ unexport LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint soak clean
+.PHONY: help setup demo test lint fuzz soak clean
 
 help: ## List the targets
 	@echo 'Usage: make TARGET [PYTHON=python3.12] [DATA=/path/to/nuscenes] [ARGS="more arguments"]'
@@ -27,6 +27,9 @@ demo: setup ## Run the node on synthetic scenes, or on the nuScenes data root in
 test: ## Run all tests
 	@$(PYTHON) tools/bootstrap.py tests
 	@$(VENV_PYTHON) -m pytest -q $(ARGS)
+
+fuzz: setup ## Send hostile messages through conversions and node for some minutes; figures in out/fuzz.json
+	@$(VENV_PYTHON) -m benchmarks.fuzz $(ARGS)
 
 lint: setup ## Check the style of the code
 	@$(VENV_PYTHON) -m ruff check .

@@ -1,8 +1,15 @@
 """Errors a caller can act on; every message says what was expected and what was got."""
 
 
+MOST_CHARACTERS = 2000  # what a message quotes may come from outside and be of any length
+
+
 class OccFusionError(Exception):
-    """Base class of all errors raised on purpose by this package."""
+    """Base class of all errors raised on purpose by this package; long messages are cut."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]} ..."
 
 
 class InvalidFrameError(OccFusionError):

@@ -7,6 +7,9 @@ from sensor_msgs.msg import CameraInfo
 
 from ..core.errors import InvalidFrameError
 
+MAX_COEFFICIENTS = 64  # of distortion; the longest model has 14
+MAX_PIXELS = 1e6  # for focal lengths and principal points
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -51,10 +54,10 @@ def calibration_from_info(info: CameraInfo, rectified: bool = True) -> Calibrati
 
 def _checked(intrinsics: np.ndarray, info: CameraInfo) -> Calibration:
     """Raise unless the matrix is a pinhole matrix; no skew is assumed anywhere but in the projection itself."""
-    finite = np.isfinite(intrinsics).all()
-    if not (finite and intrinsics[0, 0] > 0 and intrinsics[1, 1] > 0 and (intrinsics[2] == (0, 0, 1)).all()):
-        raise InvalidFrameError(f"camera_info: expected a pinhole matrix with positive focal lengths, "
-                                f"got {intrinsics.tolist()}")
+    bearable = (np.abs(intrinsics) <= MAX_PIXELS).all()  # False for NaN
+    if not (bearable and intrinsics[0, 0] > 0 and intrinsics[1, 1] > 0 and (intrinsics[2] == (0, 0, 1)).all()):
+        raise InvalidFrameError(f"camera_info: expected a pinhole matrix with positive focal lengths up to "
+                                f"{MAX_PIXELS:g}, got {intrinsics.tolist()}")
     return Calibration(intrinsics.copy(), (info.height, info.width))
 
 
@@ -62,6 +65,9 @@ def _check_plain(info: CameraInfo) -> None:
     """Raise for sizes of zero and for cut or binned images, whose pixels K and P do not describe."""
     if info.width < 1 or info.height < 1:
         raise InvalidFrameError(f"camera_info: expected a positive image size, got {info.width} x {info.height}")
+    if len(info.d) > MAX_COEFFICIENTS:
+        raise InvalidFrameError(f"camera_info: expected at most {MAX_COEFFICIENTS} coefficients of distortion, got "
+                                f"{len(info.d)}")
     roi = info.roi
     cut = roi.x_offset or roi.y_offset or roi.width not in (0, info.width) or roi.height not in (0, info.height)
     if cut or max(info.binning_x, info.binning_y) > 1:

@@ -13,13 +13,14 @@ from ..core.errors import InvalidFrameError
 from ..core.frames import CameraImage, SensorFrame
 from .calibration import Calibration
 from .clouds import points_from_cloud
-from .headers import NS_PER_S, stamp_ns
+from .headers import NS_PER_S, frame_of, stamp_ns
 from .images import rgb_from_compressed, rgb_from_image
 from .parameters import NodeParameters
 from .tf_buffer import TransformBuffer
 from .tf_tree import TransformError
 
 RETRY_S = 0.005
+MAX_GIVEN_UP = 64
 
 _Lookup = Callable[[str, str, int], np.ndarray]  # target frame, source frame, stamp -> (4, 4) target_from_source
 
@@ -53,13 +54,12 @@ class FrameBuilder:
         Raises:
             InvalidFrameError: an unusable sweep. TransformError: no pose of the sweep in the grid frame.
         """
-        stamp, lidar_frame = stamp_ns(cloud.header), cloud.header.frame_id
+        stamp, lidar_frame = stamp_ns(cloud.header), frame_of(cloud.header)
         lookup = self._patient_lookup(parameters.max_wait_s)
         grid_frame = parameters.grid_frame or lidar_frame
         points = points_from_cloud(cloud, parameters.intensity_max)
-        if not len(points) or not lidar_frame:
-            raise InvalidFrameError(f"cloud: expected finite points in a named frame, got {len(points)} finite ones of "
-                                    f"{cloud.width * cloud.height} in frame {lidar_frame!r}")
+        if not len(points):
+            raise InvalidFrameError(f"cloud: expected finite points, got none among {cloud.width * cloud.height}")
         if lidar_frame != grid_frame:
             grid_from_lidar = lookup(grid_frame, lidar_frame, stamp)
             points[:, :3] = points[:, :3] @ grid_from_lidar[:3, :3].T + grid_from_lidar[:3, 3]
@@ -83,18 +83,18 @@ class FrameBuilder:
             camera_from_grid, calibration = pose(image), self._calibrations.get(name)
             if calibration is None:
                 raise InvalidFrameError(f"camera {name}: no valid calibration")
-            pixels = self._pixels(name, image)
+            pixels = self._pixels(name, image, calibration.size)
             calibration.check(pixels)
             return CameraImage(name, pixels, calibration.intrinsics, camera_from_grid)
         except (InvalidFrameError, TransformError) as error:
             self._on_fault(f"{'transform' if isinstance(error, TransformError) else 'image'} {name}", error)
             return None
 
-    def _pixels(self, name: str, image: Image | CompressedImage) -> np.ndarray:
+    def _pixels(self, name: str, image: Image | CompressedImage, size: tuple[int, int]) -> np.ndarray:
         """Pixels of a camera's image, unpacked once: sweeps that come faster than images share them."""
         last, pixels = self._unpacked.get(name, (None, None))
         if last is not image:
-            pixels = rgb_from_image(image) if isinstance(image, Image) else rgb_from_compressed(image)
+            pixels = rgb_from_image(image) if isinstance(image, Image) else rgb_from_compressed(image, size)
             self._unpacked[name] = image, pixels
         return pixels
 
@@ -114,11 +114,16 @@ class FrameBuilder:
                     return found
                 except TransformError:
                     if pair in self._given_up or self._now_ns() > deadline_ns:
-                        self._given_up.add(pair)
+                        self._give_up(pair)
                         raise
                 time.sleep(RETRY_S)
 
         return lookup
+
+    def _give_up(self, pair: tuple[str, str]) -> None:
+        if len(self._given_up) >= MAX_GIVEN_UP:  # names come from outside: any number of them
+            self._given_up.clear()
+        self._given_up.add(pair)
 
 
 def _camera_from_grid(header: Header, grid_frame: str, sweep_ns: int, fixed_frame: str, lookup: _Lookup) -> np.ndarray:

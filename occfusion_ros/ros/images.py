@@ -1,13 +1,19 @@
 """Image and CompressedImage messages to RGB arrays."""
 
 import io
+import os
+import struct
 
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from ..core.errors import InvalidFrameError
 
-MAX_PIXELS = 1 << 26  # 64 megapixels; checked before a compressed image is unpacked
+MAX_PIXELS = 1 << 26  # 64 megapixels
+MAX_SCANS = 64  # of a progressive JPEG, each of which takes the time of a whole image; encoders write about ten
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))  # OpenCV reads headers in its own way
+
+_SCAN = b"\xff\xda"  # never within the coded pixels of a JPEG
 
 _PACKED = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}  # channels of a byte each
 _REORDERED = {"bgr8": "COLOR_BGR2RGB", "rgba8": "COLOR_RGBA2RGB", "bgra8": "COLOR_BGRA2RGB", "mono8": "COLOR_GRAY2RGB"}
@@ -32,18 +38,22 @@ def rgb_from_image(image: Image) -> np.ndarray:
     return _by_cv_bridge(image)
 
 
-def rgb_from_compressed(image: CompressedImage) -> np.ndarray:
+def rgb_from_compressed(image: CompressedImage, size: tuple[int, int] | None = None) -> np.ndarray:
     """Pixels of a JPEG or PNG image, (H, W, 3) uint8 RGB.
 
+    Args:
+        image: its header is looked at before anything is unpacked.
+        size: (height, width) pixels that it must have; None: any up to `MAX_PIXELS`.
+
     Raises:
-        InvalidFrameError: not a JPEG or PNG, damaged, cut short, or larger than `MAX_PIXELS`.
+        InvalidFrameError: not a JPEG or PNG, damaged, cut short, of another size, or too costly to unpack.
     """
     import cv2
 
     data = bytes(image.data)
     if image.format.startswith("bayer"):
         raise InvalidFrameError(f"compressed image: expected colour or grey, got a Bayer pattern, {image.format!r}")
-    _check_header(data)
+    _check_header(data, size)
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
@@ -64,6 +74,8 @@ def _pixels(image: Image, dtype: str, channels: int) -> np.ndarray:
     if needed > len(image.data):
         raise InvalidFrameError(f"image: expected {needed} bytes for {image.width} x {image.height} "
                                 f"{image.encoding}, got {len(image.data)}")
+    if image.height * image.width > MAX_PIXELS:
+        raise InvalidFrameError(f"image: expected at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
     view = np.ndarray((image.height, image.width, channels), dtype, image.data,
                       strides=(image.step, pixel, pixel // channels))
     return view[..., 0] if channels == 1 else view
@@ -95,8 +107,8 @@ def _by_cv_bridge(image: Image) -> np.ndarray:
         raise InvalidFrameError(f"image: cv_bridge cannot read encoding {image.encoding!r}: {error}") from error
 
 
-def _check_header(data: bytes) -> None:
-    """Refuse what is not a whole JPEG or PNG of a bearable size, before anything is unpacked."""
+def _check_header(data: bytes, size: tuple[int, int] | None) -> None:
+    """Refuse what is not a whole JPEG or PNG of the right size, before anything is unpacked."""
     import PIL.Image
 
     try:
@@ -104,7 +116,14 @@ def _check_header(data: bytes) -> None:
             (width, height), kind = header.size, header.format
     except Exception as error:  # Pillow raises many kinds on damaged headers
         raise InvalidFrameError(f"compressed image: expected JPEG or PNG, got {len(data)} bytes ({error})") from error
+    if kind == "PNG" and data[12:24] != struct.pack(">4sII", b"IHDR", width, height):  # which counts?
+        raise InvalidFrameError("compressed image: expected a PNG with one header, got several")
     if width * height > MAX_PIXELS:
         raise InvalidFrameError(f"compressed image: expected at most {MAX_PIXELS} pixels, got {width} x {height}")
+    if size and (height, width) != size:
+        raise InvalidFrameError(f"compressed image: expected the calibrated size (height, width) {size}, got "
+                                f"{(height, width)}")
+    if kind == "JPEG" and data.count(_SCAN) > MAX_SCANS:
+        raise InvalidFrameError(f"compressed image: expected at most {MAX_SCANS} scans, got {data.count(_SCAN)}")
     if kind == "JPEG" and b"\xff\xd9" not in data[-1024:]:  # some decoders fill the rest with grey
         raise InvalidFrameError(f"compressed image: JPEG of {len(data)} bytes is cut short")

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,27 +28,39 @@ class Match:
 
 
 @dataclass
+class _Image:
+    """An image at hand; `arrival` numbers messages in the order in which they came."""
+
+    item: Any
+    arrival: int
+    used: bool = False
+
+
+@dataclass
 class _Camera:
     """Recent images of one camera, ascending by stamp, and the newest stamp seen."""
 
     stamps: list[int] = field(default_factory=list)
-    items: list[Any] = field(default_factory=list)
+    items: list[_Image] = field(default_factory=list)
     newest_ns: int | None = None
 
-    def insert(self, stamp_ns: int, item: Any) -> None:
+    def insert(self, stamp_ns: int, image: _Image) -> list[_Image]:
+        """Keep an image; returns those with the same stamp, which it replaces."""
         at = bisect_left(self.stamps, stamp_ns)
-        if self.stamps[at:at + 1] == [stamp_ns]:
-            self.items[at] = item
-        else:
-            self.stamps.insert(at, stamp_ns)
-            self.items.insert(at, item)
+        equal = slice(at, at + (self.stamps[at:at + 1] == [stamp_ns]))
+        replaced = self.items[equal]
+        self.stamps[equal], self.items[equal] = [stamp_ns], [image]
         self.newest_ns = stamp_ns if self.newest_ns is None else max(stamp_ns, self.newest_ns)
+        return replaced
 
-    def forget(self, count: int) -> None:
-        """Drop the `count` oldest images."""
-        del self.stamps[:count], self.items[:count]
+    def keep(self, wanted: Callable[[int, _Image], bool]) -> list[_Image]:
+        """Drop the images that are not wanted, by stamp and image; returns them."""
+        pairs = list(zip(self.stamps, self.items))
+        kept = [pair for pair in pairs if wanted(*pair)]
+        self.stamps, self.items = [stamp for stamp, _ in kept], [image for _, image in kept]
+        return [image for stamp, image in pairs if not wanted(stamp, image)]
 
-    def nearest(self, stamp_ns: int) -> tuple[int, Any] | None:
+    def nearest(self, stamp_ns: int) -> tuple[int, _Image] | None:
         if not self.stamps:
             return None
         at = bisect_left(self.stamps, stamp_ns)
@@ -64,6 +77,9 @@ class Synchroniser:
     Attributes:
         dropped: sweeps that were not released, by cause (``superseded``, ``out_of_order``, ``time_jump``).
         missing: released sweeps that went without an image, by camera.
+        used: images that at least one sweep got, by camera.
+        unused: images that no sweep got, by cause (``expired``: too old for any sweep to come, ``duplicate``: another
+            with the same stamp came, ``displaced``: too many at once, ``time_jump``).
         late: images that came after the sweep they belong to had been released without one, by camera.
     """
 
@@ -81,10 +97,13 @@ class Synchroniser:
         self._depth = depth
         self._sweeps: deque[tuple[int, Any, int]] = deque()  # stamp, item, arrival; ascending by stamp
         self._newest_ns: int | None = None  # stamp of the newest sweep seen
+        self._arrivals = self._sweep_arrival = 0  # messages so far, and up to the last sweep that was queued
         self._released: tuple[int, tuple[str, ...]] | None = None  # stamp and missing cameras of the last match
         self.dropped: Counter[str] = Counter()
         self.missing: Counter[str] = Counter()
         self.late: Counter[str] = Counter()
+        self.used: Counter[str] = Counter()
+        self.unused: Counter[str] = Counter()
 
     @property
     def waiting(self) -> bool:
@@ -95,10 +114,12 @@ class Synchroniser:
         """Keep an image until sweeps that could need it are gone."""
         images = self._cameras[camera]
         if images.newest_ns is not None and stamp_ns < images.newest_ns - JUMP_NS:
-            self._cameras[camera] = images = _Camera()
-        images.insert(stamp_ns, item)
-        if len(images.stamps) > self._depth:
-            images.forget(1)
+            self._forget(images, stamp_ns)
+        self._arrivals += 1
+        self._discard("duplicate", images.insert(stamp_ns, _Image(item, self._arrivals)))
+        if len(images.items) > self._depth:
+            first = min(image.arrival for image in images.items)
+            self._discard("displaced", images.keep(lambda _, image: image.arrival != first))
         if self._released and camera in self._released[1]:
             self.late[camera] += abs(stamp_ns - self._released[0]) <= self._tolerance_ns
 
@@ -115,6 +136,7 @@ class Synchroniser:
             self.dropped["out_of_order"] += 1
             return False
         self._newest_ns = stamp_ns
+        self._sweep_arrival = self._arrivals
         self._sweeps.append((stamp_ns, item, now_ns))
         if len(self._sweeps) > self._depth:
             self._drop_oldest("superseded")
@@ -142,24 +164,38 @@ class Synchroniser:
 
     def _release(self, stamp_ns: int, item: Any) -> Match:
         nearest = {name: camera.nearest(stamp_ns) for name, camera in self._cameras.items()}
-        images = {name: found for name, found in nearest.items()
-                  if found and abs(found[0] - stamp_ns) <= self._tolerance_ns}
+        found = {name: pair for name, pair in nearest.items() if pair and abs(pair[0] - stamp_ns) <= self._tolerance_ns}
+        images = {name: (stamp, image.item) for name, (stamp, image) in found.items()}
         missing = tuple(name for name in self._cameras if name not in images)
         self.missing.update(missing)
         self._released = (stamp_ns, missing)
-        for camera in self._cameras.values():  # no later sweep can be within the tolerance of these
-            camera.forget(bisect_left(camera.stamps, stamp_ns - self._tolerance_ns))
+        for name, (_, image) in found.items():
+            self.used[name] += not image.used
+            image.used = True
+        for camera in self._cameras.values():
+            self._discard("expired", camera.keep(lambda stamp, _: stamp >= stamp_ns - self._tolerance_ns))
         return Match(stamp_ns, item, images, missing)
 
     def _reset(self, stamp_ns: int) -> None:
-        """Forget what was stamped before time jumped back to `stamp_ns`; images may have jumped before the sweeps."""
+        """Forget what came before time jumped back to `stamp_ns`; images may have jumped before the sweeps.
+
+        Time jumped after the last sweep, so what came before it is of the past; so is what is stamped much later.
+        """
         while self._sweeps:
             self._drop_oldest("time_jump")
         self._released = None
-        for name, camera in self._cameras.items():
-            if camera.newest_ns is not None and camera.newest_ns > stamp_ns + JUMP_NS:
-                self._cameras[name] = _Camera()
+        for camera in self._cameras.values():
+            self._forget(camera, stamp_ns, self._sweep_arrival)
+
+    def _forget(self, camera: _Camera, stamp_ns: int, arrival: int = 0) -> None:
+        """Drop images that came up to an arrival, and those that are stamped much later than `stamp_ns`."""
+        self._discard("time_jump", camera.keep(
+            lambda stamp, image: image.arrival > arrival and stamp <= stamp_ns + JUMP_NS // 2))
+        camera.newest_ns = camera.stamps[-1] if camera.stamps else None
 
     def _drop_oldest(self, cause: str) -> None:
         self._sweeps.popleft()
         self.dropped[cause] += 1
+
+    def _discard(self, cause: str, images: list[_Image]) -> None:
+        self.unused[cause] += sum(not image.used for image in images)

@@ -55,7 +55,7 @@ class Tf2Buffer:
         except self._errors as error:
             raise self._kinds.get(type(error), TransformError)(str(error)) from error
         tree = TransformTree()
-        _insert(tree, found, static=True)
+        insert_transform(tree, found, static=True)
         return tree.lookup(found.header.frame_id, found.child_frame_id, stamp_ns)
 
     def clear(self) -> None:
@@ -64,7 +64,13 @@ class Tf2Buffer:
 
 
 class TopicBuffer:
-    """TF from the topics, without tf2."""
+    """TF from the topics, without tf2.
+
+    Attributes:
+        refused: transforms that were not taken.
+    """
+
+    refused = 0
 
     def __init__(self, node: Node) -> None:
         from tf2_msgs.msg import TFMessage
@@ -90,12 +96,13 @@ class TopicBuffer:
         for transform in message.transforms:
             try:
                 with self._lock:
-                    _insert(self._tree, transform, static)
+                    insert_transform(self._tree, transform, static)
             except TransformError as error:
+                self.refused += 1
                 self._log.warning(f"ignored a transform: {error}", throttle_duration_sec=5.0)
 
 
-def _insert(tree: TransformTree, transform, static: bool) -> None:
+def insert_transform(tree: TransformTree, transform, static: bool) -> None:
     """Put a geometry_msgs/TransformStamped into a tree."""
     shift, turn = transform.transform.translation, transform.transform.rotation
     tree.insert(transform.header.frame_id, transform.child_frame_id, stamp_ns(transform.header),

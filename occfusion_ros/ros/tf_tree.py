@@ -8,6 +8,11 @@ import numpy as np
 from ..core.errors import OccFusionError
 
 CACHE_NS = 10_000_000_000  # as long as tf2 keeps transforms
+MAX_STAMPS = 20_000  # of one frame: ten seconds at 2 kHz
+MAX_FRAMES = 10_000
+MAX_DEPTH = 1000  # of the tree, as in tf2
+MAX_NAME = 255  # characters of a frame's name
+MAX_METRES = 1e9  # farther away is no vehicle
 
 
 class TransformError(OccFusionError):
@@ -44,7 +49,7 @@ class _Edge:
         at = bisect_left(self.stamps, stamp_ns)
         known = self.stamps[at:at + 1] == [stamp_ns]
         self.stamps[at:at + known], self.values[at:at + known] = [stamp_ns], [value]
-        expired = bisect_left(self.stamps, self.stamps[-1] - CACHE_NS)
+        expired = max(bisect_left(self.stamps, self.stamps[-1] - CACHE_NS), len(self.stamps) - MAX_STAMPS)
         del self.stamps[:expired], self.values[:expired]
 
     def at(self, stamp_ns: int, child: str) -> np.ndarray:
@@ -76,17 +81,21 @@ class TransformTree:
             quaternion: (4,) x, y, z, w; of unit length up to rounding.
 
         Raises:
-            TransformError: not a rigid transform, or not one between two named frames.
+            TransformError: not a rigid transform, not one between two named frames, or one frame too many.
         """
         parent, child = parent.lstrip("/"), child.lstrip("/")
         value = np.array([*translation, *quaternion], np.float64)
-        length = np.linalg.norm(value[3:])
-        if not parent or not child or parent == child:
-            raise TransformError(f"transform: expected two different frames, got {parent!r} and {child!r}")
-        if not np.isfinite(value).all() or abs(length - 1) > 1e-2:
+        with np.errstate(over="ignore"):  # what is too long is refused below
+            length = np.linalg.norm(value[3:])
+        if not (0 < len(parent) <= MAX_NAME and 0 < len(child) <= MAX_NAME) or parent == child:
+            raise TransformError(f"transform: expected two different frames of at most {MAX_NAME} characters, got "
+                                 f"{parent!r:.300} and {child!r:.300}")
+        if not (np.abs(value[:3]) <= MAX_METRES).all() or not abs(length - 1) <= 1e-2:  # so that NaN is refused
             raise TransformError(f"transform {parent} from {child}: expected a rigid transform, got {value.tolist()}")
         value[3:] /= length
         edge = self._edges.get(child)
+        if edge is None and len(self._edges) >= MAX_FRAMES:
+            raise TransformError(f"transform {parent} from {child}: expected at most {MAX_FRAMES} frames")
         if edge is None or (edge.parent, edge.static) != (parent, static):
             edge = self._edges[child] = _Edge(parent, static)
         edge.insert(stamp_ns, value)
@@ -113,6 +122,8 @@ class TransformTree:
             raise UnknownFrameError(f"frame {frame!r} is unknown; known frames: {sorted(self._edges)}")
         while path[-1] in self._edges:
             path.append(self._edges[path[-1]].parent)
+            if len(path) > MAX_DEPTH:
+                raise UnconnectedFramesError(f"frame {frame!r}: expected at most {MAX_DEPTH} frames to the root")
             if path[-1] in path[:-1]:
                 raise UnconnectedFramesError(f"transforms form a loop: {' -> '.join(path)}")
         return path

@@ -1,9 +1,6 @@
 """Engines as `torch.export` programs: what runs where nothing else does, with CUDA graphs on a GPU."""
 
-import io
 import os
-import re
-import zipfile
 
 import torch
 from torch.export.passes import move_to_device_pass
@@ -13,12 +10,7 @@ from ..core.errors import BackendError, ContractError, said
 from .artefact import Artefact
 from .backend import BackendSettings, OutputBuffers, check_inputs, pick_precision
 from .cuda_graphs import CudaGraphs
-
-# What a program of ours consists of: JSON and raw tensors. PyTorch unpickles whatever else an archive may hold.
-HARMLESS = re.compile(r"[^/]+/(models/model\.json|data/(weights|constants)/(model_\w+_config\.json|(weight|tensor)_\d+)"
-                      r"|archive_format|archive_version|byteorder|version|\.data/(serialization_id|version)"
-                      r"|\.format_version|\.storage_alignment)")
-SAMPLE_INPUTS = re.compile(r"[^/]+/data/sample_inputs/model\.pt")  # always there; ours hold nothing
+from .program_archive import checked_archive
 
 
 def why_not() -> str:
@@ -45,34 +37,18 @@ def load(artefact: Artefact, engine: str, settings: BackendSettings) -> "TorchBa
 
 
 def read_program(content: bytes, file: str) -> torch.export.ExportedProgram:
-    """A program from an archive that holds nothing that is unpickled.
+    """A program from an archive that holds nothing to be unpickled or evaluated, see `program_archive`.
 
     Raises:
         ContractError: it holds something else, or is no program.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            strange = [name for name in archive.namelist()
-                       if not (HARMLESS.fullmatch(name) or _holds_none(archive, name))]
-            configs = [archive.read(name) for name in archive.namelist() if name.endswith("_config.json")]
-        if strange or any(re.search(rb'"use_pickle":\s*true', config) for config in configs):
-            raise ContractError(f"{file}: expected JSON and raw tensors alone, got {strange or 'pickled tensors'}: it "
-                                "is not loaded; export the model again")
-        return torch.export.load(io.BytesIO(content))
+        return torch.export.load(checked_archive(content, file))
     except ContractError:
         raise
     except Exception as error:  # the reader has no errors of its own
         raise ContractError(f"{file}: expected a program written by export.onnx, got {said(error)}: copy the artefact "
                             f"again, or export it with PyTorch {torch.__version__}") from error
-
-
-def _holds_none(archive: zipfile.ZipFile, name: str) -> bool:
-    """Whether a file of an archive holds sample inputs that unpickle to plain values alone."""
-    if not SAMPLE_INPUTS.fullmatch(name):
-        return False
-    if content := archive.read(name):
-        torch.load(io.BytesIO(content), weights_only=True)  # raises where it holds anything else
-    return True
 
 
 class TorchBackend:

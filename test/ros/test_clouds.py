@@ -8,6 +8,7 @@ from ros_messages import KIND, cloud
 from sensor_msgs.msg import PointCloud2, PointField
 
 from occfusion_ros.core.errors import InvalidFrameError
+from occfusion_ros.ros import clouds
 from occfusion_ros.ros.clouds import points_from_cloud
 
 POINTS = np.array([[1, -2, 3, 0], [4, 5, -6, 255], [-7, 8, 9, 51], [10, -11, 12, 102]], np.float64)
@@ -143,3 +144,19 @@ def test_agrees_with_sensor_msgs_py():
         expected = reference.read_points(message, ["x", "y", "z"])  # swaps the bytes of the message itself
         for column, name in enumerate("xyz"):
             np.testing.assert_array_equal(got[:, column], expected[name].ravel().astype(np.float32))
+
+
+def test_too_many_points_or_fields_are_refused(monkeypatch):
+    monkeypatch.setattr(clouds, "MAX_POINTS", 3)
+    with pytest.raises(InvalidFrameError, match="at most 3 points, got 4 x 1"):
+        points_from_cloud(cloud(np.zeros((4, 4))))
+    assert len(points_from_cloud(cloud(np.zeros((3, 4))))) == 3
+    message = cloud(np.zeros((1, 4)))
+    message.fields = message.fields * 100
+    with pytest.raises(InvalidFrameError, match="at most 256 fields, got 400"):
+        points_from_cloud(message)
+
+
+def test_points_beyond_all_measure_are_left_out():
+    points = points_from_cloud(cloud(np.array([[1e30, 0, 0, 0], [0, 0, -3e38, 0], [1, 2, 3, 0]])))
+    assert points[:, :3].tolist() == [[1, 2, 3]]

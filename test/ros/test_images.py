@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ros_messages import compressed, image
 from sensor_msgs.msg import CompressedImage, Image
 
+from benchmarks.hostile import encoded_files
 from occfusion_ros.core.errors import InvalidFrameError
 from occfusion_ros.ros import images
 from occfusion_ros.ros.images import rgb_from_compressed, rgb_from_image
@@ -161,3 +162,27 @@ def test_cv_bridge_failures_are_invalid_frames(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv_bridge", types.SimpleNamespace(CvBridge=CvBridge, CvBridgeError=CvBridgeError))
     with pytest.raises(InvalidFrameError, match="no 8UC7"):
         rgb_from_image(image(RGB, "8UC7"))
+
+
+def test_an_image_of_another_size_than_the_calibrated_one_is_not_unpacked(monkeypatch):
+    monkeypatch.setattr("cv2.imdecode", None)
+    with pytest.raises(InvalidFrameError, match=r"expected the calibrated size .* \(7, 8\), got \(6, 8\)"):
+        rgb_from_compressed(compressed(RGB, "png"), (7, 8))
+
+
+def test_a_png_of_two_headers_is_refused():
+    """Pillow takes the last one, OpenCV the first, and would unpack what it claims."""
+    with pytest.raises(InvalidFrameError, match="expected a PNG with one header"):
+        rgb_from_compressed(CompressedImage(format="png", data=encoded_files()["png of two headers"]))
+
+
+def test_a_jpeg_of_a_thousand_scans_is_refused():
+    with pytest.raises(InvalidFrameError, match="expected at most 64 scans, got 10"):
+        rgb_from_compressed(CompressedImage(format="jpeg", data=encoded_files()["jpeg of a thousand scans"]))
+    assert rgb_from_compressed(CompressedImage(format="jpeg", data=encoded_files()["jpeg progressive"])).any()
+
+
+def test_a_raw_image_of_too_many_pixels_is_refused(monkeypatch):
+    monkeypatch.setattr(images, "MAX_PIXELS", 47)
+    with pytest.raises(InvalidFrameError, match="at most 47 pixels, got 8 x 6"):
+        rgb_from_image(image(RGB, "rgb8"))

@@ -156,6 +156,35 @@ def test_memory_is_bounded():
     assert sync.dropped["superseded"] >= 996
 
 
+def test_images_are_accounted_for_by_cause():
+    sync = synchroniser("left", depth=2)
+    for offset in (-90, 0, 0, 5, 10):
+        sync.add_image("left", START + offset * MS, offset)
+    sync.add_cloud(START, "sweep", 0)
+    assert stamps(sync.poll(0)) == {"left": 5}
+    assert sync.used == {"left": 1} and +sync.unused == {"duplicate": 1, "displaced": 2}
+    sync.add_image("left", START - 60 * MS, "late")
+    sync.add_cloud(START + 100 * MS, "next", 0)
+    sync.add_image("left", START + 100 * MS, "image")
+    assert sync.poll(0).missing == () and sync.used == {"left": 2}
+    assert sum(sync.unused.values()) == 5
+    sync.add_image("left", START + 200 * MS, "image")
+    sync.add_image("left", START - 20_000 * MS, "after time jumped")
+    assert sync.unused["time_jump"] == 1
+
+
+def test_an_image_of_the_past_run_is_not_taken_after_time_jumped_back():
+    """A slow camera still holds images of the time that sweeps jump back to."""
+    sync = synchroniser("slow")
+    for i in range(4):
+        sync.add_image("slow", START + i * 700 * MS, "past run")
+        sync.add_cloud(START + i * 700 * MS, "past run", 0)
+    sync.poll(0)
+    assert sync.add_cloud(START + 700 * MS, "sweep", 0) is True
+    assert sync.poll(0) is None, "the camera is waited for"
+    assert sync.poll(WAIT).missing == ("slow",)
+
+
 events = st.lists(st.tuples(st.sampled_from(["cloud", "left", "right", "poll"]), st.integers(-80, 80)), max_size=60)
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from occfusion_ros.ros import tf_tree
 from occfusion_ros.ros.tf_tree import (
     CACHE_NS,
     ExtrapolationError,
@@ -201,3 +202,36 @@ def test_agrees_with_tf2(edges, stamp, names):
     again = TransformTree()
     again.insert("t", "s", 0, (shift.x, shift.y, shift.z), (turn.x, turn.y, turn.z, turn.w), static=True)
     np.testing.assert_allclose(again.lookup("t", "s", 1), ours, atol=1e-6)
+
+
+def test_a_flood_of_frames_is_refused(monkeypatch):
+    monkeypatch.setattr(tf_tree, "MAX_FRAMES", 3)
+    tree = vehicle()
+    with pytest.raises(TransformError, match="expected at most 3 frames"):
+        tree.insert("map", "another", 0, (0, 0, 0), NO_TURN)
+    tree.insert("map", "base_link", 12 * S, (7, 0, 0), LEFT)
+
+
+def test_stamps_of_a_frame_are_bounded(monkeypatch):
+    monkeypatch.setattr(tf_tree, "MAX_STAMPS", 100)
+    tree = TransformTree()
+    for stamp in range(1000):
+        tree.insert("map", "base_link", stamp, (stamp, 0, 0), NO_TURN)
+    assert len(tree._edges["base_link"].stamps) == len(tree._edges["base_link"].values) == 100
+    assert tree.lookup("map", "base_link", 950)[0, 3] == 950
+
+
+def test_a_chain_without_end_is_refused():
+    tree = TransformTree()
+    for number in range(2000):
+        tree.insert(f"f{number}", f"f{number + 1}", 0, (0, 0, 0), NO_TURN, static=True)
+    with pytest.raises(UnconnectedFramesError, match="expected at most 1000 frames to the root"):
+        tree.lookup("f0", "f2000", 0)
+
+
+@pytest.mark.parametrize("shift, turn, child", [
+    ((1e308, 0, 0), NO_TURN, "c"), ((0, -1e10, 0), NO_TURN, "c"), ((0, 0, float("nan")), NO_TURN, "c"),
+    ((0, 0, 0), (1e308, 0, 0, 1), "c"), ((0, 0, 0), (0, 0, 0, float("nan")), "c"), ((0, 0, 0), NO_TURN, "c" * 256)])
+def test_transforms_beyond_all_measure_are_refused(shift, turn, child):
+    with pytest.raises(TransformError, match="expected (a rigid transform|two different frames of at most 255)"):
+        TransformTree().insert("map", child, 0, shift, turn)

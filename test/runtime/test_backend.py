@@ -1,8 +1,5 @@
 """What all backends share, and each of them on a small exported network."""
 
-import io
-import pickle
-import zipfile
 from dataclasses import replace
 
 import pytest
@@ -17,7 +14,6 @@ from occfusion_ros.runtime.backends import BACKENDS, candidates
 from occfusion_ros.runtime.onnxruntime import OnnxRuntimeBackend
 from occfusion_ros.runtime.openvino import OpenVinoBackend
 from occfusion_ros.runtime.pipeline import Pipeline
-from occfusion_ros.runtime.torch_program import read_program
 
 FILES = {"fp32": EngineFile("e.onnx", "0" * 64)}
 SPEC = EngineSpec(FILES, (TensorSpec("image", "uint8", ("n", 3)), TensorSpec("scale", "float32", ("4*n",))),
@@ -146,54 +142,3 @@ def test_an_engine_that_is_not_the_contracts_is_refused(small_artefact, kind):
     renamed = replace(spec, outputs=(replace(spec.outputs[0], dtype="float32"),))
     with pytest.raises(ContractError, match=r"refiner\.onnx: its outputs differ from the contract"):
         kind(artefact.read(spec.files["fp32"]), "refiner.onnx", renamed, "fp32")
-
-
-class Evil:
-    """Unpickled, it would write a file."""
-
-    def __init__(self, path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
-
-
-def rewritten(content: bytes, change) -> bytes:
-    """A program's archive with its files passed through `change(name, content)`; None leaves one out."""
-    result = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(result, "w") as target:
-        for name in source.namelist():
-            target.writestr(name, change(name, source.read(name)))
-    return result.getvalue()
-
-
-@pytest.fixture
-def program(small_artefact) -> bytes:
-    return (small_artefact / "refiner.pt2").read_bytes()
-
-
-def test_a_program_is_read_and_not_unpickled(program, tmp_path):
-    read_program(program, "refiner.pt2")
-    evil = pickle.dumps(Evil(tmp_path / "written"))
-    attacks = [
-        lambda name, content: evil if name.endswith("sample_inputs/model.pt") else content,
-        lambda name, content: content.replace(b'"use_pickle": false', b'"use_pickle":true'),
-    ]
-    for attack in attacks:
-        with pytest.raises(ContractError, match=r"refiner\.pt2: expected"):
-            read_program(rewritten(program, attack), "refiner.pt2")
-    with zipfile.ZipFile(io.BytesIO(program)) as archive:
-        root = archive.namelist()[0].split("/")[0]
-    for extra in ("data/weights/model.pt", "data/constants/custom_obj_0", "data/aotinductor/model/x.so"):
-        result = io.BytesIO(program)
-        with zipfile.ZipFile(result, "a") as archive:
-            archive.writestr(f"{root}/{extra}", evil)
-        with pytest.raises(ContractError, match=f"refiner.pt2: expected JSON and raw tensors alone, got .*{extra}"):
-            read_program(result.getvalue(), "refiner.pt2")
-    assert not (tmp_path / "written").exists()
-
-
-@pytest.mark.parametrize("damage", [lambda c: b"", lambda c: c[:-200], lambda c: b"PK" + c[9:], lambda c: c[:2000]])
-def test_a_damaged_program_is_named(program, damage):
-    with pytest.raises(ContractError, match=r"refiner\.pt2: expected .*copy the artefact again|expected JSON"):
-        read_program(damage(program), "refiner.pt2")

@@ -1,0 +1,68 @@
+"""Node and sensors on two machines, with a line between them that delays and loses packets."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import lossy_network
+import pytest
+
+HERE = Path(__file__).parent
+NODE = """
+import sys
+from occfusion_ros.ros import main, node
+from rig import VoxelPipeline
+node._load_pipeline = lambda parameters: VoxelPipeline()
+sys.exit(main.main(["--ros-args", "-p", "cameras:=[cam_front]", "-p", "max_wait_s:=1.0"]))
+"""
+
+
+@pytest.fixture
+def network():
+    if reason := lossy_network.why_not():
+        pytest.skip(reason)
+    network = lossy_network.LossyNetwork(delay_s=0.2, loss=0.05)
+    yield network
+    network.close()
+
+
+@pytest.fixture
+def environment(ros_domain, tmp_path) -> dict[str, str]:
+    """Of processes that speak over the network alone."""
+    (tmp_path / "plain.xml").write_text('<dds xmlns="http://www.eprosima.com"/>')
+    return {**os.environ, "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4",
+            "FASTDDS_DEFAULT_PROFILES_FILE": str(tmp_path / "plain.xml"),
+            "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
+
+
+def run_sensors(network, environment, seconds: float) -> dict:
+    """What the sensors on the other machine sent and got."""
+    command = network.command(1, sys.executable, str(HERE / "far_sensors.py"), str(seconds))
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["answered"] == sorted(set(found["answered"])) and set(found["answered"]) <= set(found["sent"])
+    return found
+
+
+def test_delay_and_loss_cost_sweeps_but_never_a_wrong_answer_and_all_recovers(network, environment):
+    """A packet that is lost costs a sweep or an image; each that came is accounted for."""
+    node = subprocess.Popen(network.command(0, sys.executable, "-c", NODE), env=environment, stderr=subprocess.DEVNULL)
+    try:
+        found = run_sensors(network, environment, 5)
+        numbers = {key: int(value) for key, value in found["reported"].items() if value.isdigit()}
+        told = sum(value for key, value in numbers.items() if key == "published" or key.startswith("dropped: "))
+        assert network.lost > 0, "nothing was lost on the way"
+        assert len(found["answered"]) >= 0.6 * len(found["sent"])
+        assert found["reported"]["/lidar_top"].split(", ")[1] == f"{told} received"
+        network.delay_s = network.loss = 0.0
+        found = run_sensors(network, environment, 3)
+        assert len(found["answered"]) >= 0.8 * len(found["sent"])
+        assert sum(map(len, found["cameras"])) >= 0.8 * len(found["answered"])
+        node.send_signal(signal.SIGINT)
+        assert node.wait(20) == 0
+    finally:
+        node.kill()

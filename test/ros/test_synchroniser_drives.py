@@ -1,0 +1,115 @@
+"""Pairing over whole drives with messages lost, doubled, late and out of order, stopped cameras and time that jumps."""
+
+from collections import defaultdict
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from occfusion_ros.ros.synchroniser import JUMP_NS, Synchroniser
+
+MS = 1_000_000
+TOLERANCE, WAIT = 50 * MS, 100 * MS
+START = 10_000 * MS
+SOURCES = ("cloud", "left", "right")
+PERIODS = {"cloud": 50, "left": 83, "right": 40}  # milliseconds
+
+
+@st.composite
+def drives(draw, min_ms: int = 0):
+    """Messages of one run in the order of their arrival: (source, stamp, arrival) in nanoseconds.
+
+    They are late by chance, and lost, doubled or out of order; a camera may stop.
+    """
+    length = draw(st.integers(min_ms, 3000))
+    stopped = draw(st.dictionaries(st.sampled_from(SOURCES[1:]), st.integers(0, 3000)))
+    chance, messages = draw(st.randoms(use_true_random=False)), []
+    for source, period in PERIODS.items():
+        for at in range(0, length, period):
+            if at > stopped.get(source, length) or chance.random() < 0.1:
+                continue
+            stamp = START + (at + chance.randint(-10, 10)) * MS
+            for _ in range(1 + (chance.random() < 0.05)):
+                messages.append((stamp + chance.randint(0, 150) * MS, stamp, source))
+    return [(source, stamp, arrival) for arrival, stamp, source in sorted(messages, key=lambda m: m[0])]
+
+
+class Run:
+    """A synchroniser that is given messages and asked for matches after each; checks what must always hold."""
+
+    def __init__(self, depth: int = 8) -> None:
+        self.sync, self.depth = Synchroniser(("left", "right"), TOLERANCE, WAIT, depth), depth
+        self.matches, self.added, self.last_ns, self.number = [], defaultdict(int), 0, 0
+
+    def feed(self, messages, shift_ns: int = 0, clock_stands: bool = False):
+        """The matches of these messages; the clock of arrivals goes on where stamps go back."""
+        before = len(self.matches)
+        for source, stamp, arrival in messages:
+            now, self.number = 0 if clock_stands else arrival + shift_ns, self.number + 1
+            if source == "cloud":
+                if self.sync.add_cloud(stamp, (stamp, self.number), now):
+                    self.last_ns = 0
+            else:
+                self.sync.add_image(source, stamp, (stamp, self.number))
+            self.added[source] += 1
+            self.take(self.sync.poll(now))
+        return self.matches[before:]
+
+    def take(self, match) -> None:
+        if match is not None:
+            assert match.stamp_ns == match.cloud[0] > self.last_ns, "sweeps come in order, and no one twice"
+            assert set(match.images) | set(match.missing) == {"left", "right"}
+            assert not set(match.images) & set(match.missing)
+            for stamp, item in match.images.values():
+                assert stamp == item[0] and abs(stamp - match.stamp_ns) <= TOLERANCE
+            self.last_ns = match.stamp_ns
+            self.matches.append(match)
+        self.check()
+
+    def check(self) -> None:
+        sync, cameras = self.sync, self.sync._cameras.values()
+        assert len(sync._sweeps) <= self.depth
+        assert all(len(camera.items) == len(camera.stamps) <= self.depth for camera in cameras)
+        assert self.added["cloud"] == len(self.matches) + sum(sync.dropped.values()) + len(sync._sweeps)
+        waiting = sum(not image.used for camera in cameras for image in camera.items)
+        images = self.added["left"] + self.added["right"]
+        assert images == sum(sync.used.values()) + sum(sync.unused.values()) + waiting, "an image got lost uncounted"
+
+
+def essence(matches, shift_ns: int = 0):
+    return [(m.stamp_ns - shift_ns, {name: stamp - shift_ns for name, (stamp, _) in m.images.items()}, m.missing)
+            for m in matches]
+
+
+@settings(max_examples=100, deadline=None)
+@given(messages=drives(), depth=st.integers(1, 8), clock_stands=st.booleans())
+def test_drives_with_faults_of_all_kinds(messages, depth, clock_stands):
+    run = Run(depth)
+    run.feed(messages, clock_stands=clock_stands)
+    run.take(run.sync.poll(START + 10_000 * MS))
+    if not clock_stands:
+        assert not run.sync.waiting, "a sweep waits for ever"
+
+
+@settings(max_examples=100, deadline=None)
+@given(first=drives(min_ms=1500), second=drives(min_ms=100))
+def test_after_time_jumped_back_all_is_as_in_a_fresh_start(first, second):
+    """A bag that loops, or another one from the start: nothing of the past run is left."""
+    last_sweep = max((stamp for source, stamp, _ in first if source == "cloud"), default=0)
+    assume(any(source == "cloud" for source, _, _ in second))
+    assume(last_sweep > JUMP_NS + max(stamp for source, stamp, _ in second))
+    run = Run()
+    run.feed(first)
+    run.take(run.sync.poll(START + 10_000 * MS))
+    again = run.feed(second, shift_ns=10_000 * MS)
+    assert essence(again) == essence(Run().feed(second))
+
+
+@settings(max_examples=50, deadline=None)
+@given(messages=drives(min_ms=500), years=st.integers(1, 200))
+def test_time_that_leaps_ahead_does_no_harm(messages, years):
+    leap = years * 365 * 86_400 * 10**9
+    later = [(source, stamp + leap, arrival + leap) for source, stamp, arrival in messages]
+    fresh = Run().feed(later)
+    run = Run()
+    run.feed(messages)
+    assert essence([match for match in run.feed(later) if match.stamp_ns > leap])[-1:] == essence(fresh)[-1:]
