@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 from occfusion_msgs.msg import OccupancyGrid3D
 from rclpy.executors import SingleThreadedExecutor
@@ -40,7 +40,7 @@ NO_TURN = (0.0, 0.0, 0.0, 1.0)
 
 @dataclass
 class VoxelPipeline:
-    """Labels the voxels that hold a point 1 + the number of cameras; keeps every frame it was given.
+    """Labels the voxels that hold a point 1 + the number of cameras; keeps every frame of a sweep it was given.
 
     Attributes:
         gate: frames wait here while it is cleared.
@@ -57,11 +57,16 @@ class VoxelPipeline:
         self.gate.set()
 
     def __call__(self, frame: SensorFrame) -> OccupancyGrid:
+        if not frame.stamp_ns:  # the one that warms up
+            return self._grid(frame)
         self.frames.append(frame)
         if not self.gate.wait(DEADLINE_S):
             raise BackendError("the gate was never opened")
         if self.failures:
             raise self.failures.pop(0)
+        return self._grid(frame)
+
+    def _grid(self, frame: SensorFrame) -> OccupancyGrid:
         indices, inside = SPEC.indices(frame.points[:, :3])
         labels = np.zeros(SPEC.size, np.uint8)
         labels[tuple(indices[inside].T)] = 1 + len(frame.cameras)
@@ -72,17 +77,30 @@ class VoxelPipeline:
 class Rig:
     """The node under test and a node that plays the rest of the vehicle, served by one executor in this thread."""
 
-    def __init__(self, pipeline: VoxelPipeline | None = None, **parameters: Any) -> None:
+    def __init__(self, pipeline: VoxelPipeline | None = None, real: bool = False, **parameters: Any) -> None:
+        """`real`: the model that the parameters name is used."""
         self.pipeline = pipeline or VoxelPipeline()
         values = {"cameras": [""], "max_wait_s": 0.2, "intensity_max": 1.0, **parameters}
-        self.node = OccFusionNode(self.pipeline, parameter_overrides=[Parameter(k, value=v) for k, v in values.items()])
+        self.node = OccFusionNode(None if real else self.pipeline,
+                                  parameter_overrides=[Parameter(k, value=v) for k, v in values.items()])
         self.vehicle = Node("vehicle")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         self._executor.add_node(self.vehicle)
         self._publishers: dict[str, Any] = {}
-        self.occupancy: list[OccupancyGrid3D] = self.listen(OccupancyGrid3D, "/occfusion/occupancy")
         self.diagnostics: list[DiagnosticArray] = self.listen(DiagnosticArray, "/diagnostics")
+        self.occupancy: list[OccupancyGrid3D] = []
+        if self.node.autostart:
+            self.start()
+
+    def start(self) -> None:
+        """Configure and activate the node, and listen to it."""
+        assert self.node.start(), self.node.failure
+        self.listen_to_occupancy()
+
+    def listen_to_occupancy(self) -> None:
+        """Keep what the node publishes from now on."""
+        self.occupancy = self.listen(OccupancyGrid3D, "/occfusion/occupancy")
 
     def close(self) -> None:
         self.pipeline.gate.set()
@@ -113,11 +131,12 @@ class Rig:
         topic, qos = ("/tf", 10) if stamp_ns else ("/tf_static", LATCHED)
         self.send(topic, TFMessage(transforms=[stamped]), qos)
 
-    def wait(self, condition, what: str) -> None:
+    def wait(self, condition, what: str, seconds: float = DEADLINE_S) -> None:
         """Serve callbacks until the condition holds."""
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, f"waited {DEADLINE_S:g} s for {what}; faults: {self.faults()}"
+            assert time.monotonic() < deadline, \
+                f"waited {seconds:g} s for {what}; faults: {self.faults()}; {self.diagnostics[-1:]}"
             self._executor.spin_once(timeout_sec=0.02)
 
     def wait_for_occupancy(self, count: int) -> OccupancyGrid3D:
@@ -131,6 +150,29 @@ class Rig:
 
     def wait_for_fault(self, cause: str, count: int = 1) -> None:
         self.wait(lambda: self.faults().get(cause, 0) >= count, f"fault {cause!r}")
+
+
+    def dropped(self) -> dict[str, int]:
+        """Sweeps that were not released, by cause."""
+        return self.node._perception._synchroniser.dropped
+
+    def status(self, task: str) -> DiagnosticStatus:
+        """The newest state of one task."""
+        return next(s for s in self.diagnostics[-1].status if s.name == f"occfusion: {task}")
+
+    def wait_for_status(self, task: str, level: bytes, text: str = "") -> DiagnosticStatus:
+        """The next state of a task that has this level and text."""
+        self.diagnostics.clear()
+
+        def found() -> list[DiagnosticStatus]:
+            states = [s for message in self.diagnostics for s in message.status if s.name == f"occfusion: {task}"]
+            return [state for state in states if state.level == level and text in state.message]
+        self.wait(found, f"{task}: {level} {text!r}")
+        return found()[0]
+
+
+def values(state: DiagnosticStatus) -> dict[str, str]:
+    return {entry.key: entry.value for entry in state.values}
 
 
 def send_camera(rig: Rig, message=None, stamp=NOW, info=None) -> None:
