@@ -157,7 +157,7 @@ def main(argv: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", choices=("soak", "load", "peer"), help="what to measure")
     parser.add_argument("--minutes", type=float, default=30.0, help="of a soak (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=9.0, help="that sensors play at each rate of load, and for "
+    parser.add_argument("--seconds", type=float, default=7.0, help="that sensors play at each rate of load, and for "
                                                                     "each node of peer (%(default)s)")
     parser.add_argument("--backend", choices=("null", "nano"), default="null",
                         help="model of a soak: one that costs nothing, or the shipped one (%(default)s)")

@@ -32,6 +32,12 @@ def ground(tmp_path_factory):
     return reliability.Ground(folder / "frame.npz", {"null": {"model": str(null), "backend": "onnxruntime"}})
 
 
+def skip_unless_timely(late_p99_ms: float) -> None:
+    """Where the sensors themselves are late, the node's lateness says nothing of the node."""
+    if late_p99_ms > 50:
+        pytest.skip(f"this machine is too busy: the sensors that feed the node were {late_p99_ms:.0f} ms late")
+
+
 def a_run(sensors=Sensors(cameras=2), seconds=4, delay_ms=50) -> Run:
     """Sweeps at 20 Hz, images 10 ms after each; all answered after `delay_ms`."""
     sweeps = [S + 50 * MS * i for i in range(20 * seconds)]
@@ -105,11 +111,12 @@ def test_transforms_arrive_as_they_were_sent():
 
 def test_a_short_soak_at_the_full_rate_starves_nothing(ros_domain, ground):
     found = reliability.soak(ground, "null", 0.12)
-    assert found["sent"]["cam_front"] > 70 and found["rate"]["mean_hz"] > 2 and found["latency_ms"]["convert"]
-    assert not found["lost"]["without a camera"]
-    assert found["growth"]["threads"]["last"] > 5 and found["growth"]["files"]["last"] > 5
-    assert found["diagnostics_jitter_ms"]["max"] < 1000, "timers of the node came late"
     json.dumps(found)
+    assert found["sent"]["cam_front"] > 70
+    assert found["growth"]["threads"]["last"] > 5 and found["growth"]["files"]["last"] > 5
+    skip_unless_timely(found["late_p99_ms"])
+    assert found["rate"]["mean_hz"] > 2 and found["latency_ms"]["convert"] and not found["lost"]["without a camera"]
+    assert found["diagnostics_jitter_ms"]["max"] < 1000, "timers of the node came late"
 
 
 def test_a_slow_reliable_subscriber_does_not_hold_the_node_up(ros_domain, ground):
@@ -126,9 +133,11 @@ def test_a_slow_reliable_subscriber_does_not_hold_the_node_up(ros_domain, ground
         slow.create_subscription(OccupancyGrid3D, "/occfusion/occupancy", take, 1)
         run = stand.run(LIGHT, 8.0)
         released.set()
-    assert len(taken) >= 1
-    assert figures.lost(run)["unanswered"] <= figures.lost(run)["sweeps"] // 4
-    assert figures.rate(run)["longest_gap_ms"] < 2000
+    answers = figures.counted_answers(run)
+    assert len(taken) == 1, "the slow one took its first message and held it"
+    skip_unless_timely(run.late_p99_ms)
+    assert len(answers) > 8, "more than all queues hold"
+    assert answers[-1].stamp_ns > figures.counted(run)[-1] - 2 * S
 
 
 def test_load_and_peer_are_measured(ros_domain, ground):
