@@ -133,8 +133,7 @@ def described(run: Run) -> dict[str, Any]:
     return {"sensors": asdict(run.sensors), "sent": figures.sent(run), "late_p99_ms": round(run.late_p99_ms, 1),
             "lost": figures.lost(run), "rate": figures.rate(run), "latency_ms": figures.latency_by_stage(run),
             "cpu_percent": figures.cpu_percent(run), "diagnostics_jitter_ms": figures.diagnostics_jitter_ms(run),
-            "states": {name: {"level": state["level"], "message": state["message"]}
-                       for name, state in run.states.items()}}
+            "verdicts": figures.verdicts(run)}
 
 
 def measure(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
