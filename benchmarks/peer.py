@@ -9,6 +9,7 @@ import itertools
 import struct
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from occfusion_ros.ros.calibration import Calibration, calibration_from_info
 from occfusion_ros.ros.dds import use_shared_memory_profile
 from occfusion_ros.ros.headers import header_from, stamp_ns
 from occfusion_ros.ros.images import rgb_from_compressed, rgb_from_image
-from occfusion_ros.ros.parameters import declare_parameters
+from occfusion_ros.ros.parameters import NodeParameters, declare_parameters
 from occfusion_ros.ros.tf_buffer import make_transform_buffer
 from occfusion_ros.ros.tf_tree import TransformError
 from occfusion_ros.runtime.backend import BackendSettings
@@ -65,7 +66,9 @@ class Peer(Node):
 
     def __init__(self) -> None:
         super().__init__("peer")
-        self.settings = declare_parameters(self)
+        declare_parameters(self)
+        values = {field.name: self.get_parameter(field.name).value for field in fields(NodeParameters)}
+        self.settings = NodeParameters(**values)
         self.pipeline = Pipeline.load(self.settings.model, self.settings.backend,
                                       settings=BackendSettings(self.settings.threads))
         self.transforms, self.calibrations = make_transform_buffer(self), {}

@@ -133,8 +133,7 @@ def described(run: Run) -> dict[str, Any]:
     return {"sensors": asdict(run.sensors), "sent": figures.sent(run), "late_p99_ms": round(run.late_p99_ms, 1),
             "lost": figures.lost(run), "rate": figures.rate(run), "latency_ms": figures.latency_by_stage(run),
             "cpu_percent": figures.cpu_percent(run), "diagnostics_jitter_ms": figures.diagnostics_jitter_ms(run),
-            "states": {name: {"level": state["level"], "message": state["message"]}
-                       for name, state in run.states.items()}}
+            "verdicts": figures.verdicts(run)}
 
 
 def measure(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
@@ -157,7 +156,7 @@ def main(argv: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", choices=("soak", "load", "peer"), help="what to measure")
     parser.add_argument("--minutes", type=float, default=30.0, help="of a soak (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=9.0, help="that sensors play at each rate of load, and for "
+    parser.add_argument("--seconds", type=float, default=7.0, help="that sensors play at each rate of load, and for "
                                                                     "each node of peer (%(default)s)")
     parser.add_argument("--backend", choices=("null", "nano"), default="null",
                         help="model of a soak: one that costs nothing, or the shipped one (%(default)s)")

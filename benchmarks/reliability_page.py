@@ -43,7 +43,8 @@ def soak_figures(name: str, part: dict[str, Any]) -> list[str]:
             f"- From the newest input's stamp to the published message: {times(whole)} ms (median / 99th percentile / "
             "largest).",
             f"- CPU time: {part['cpu_percent']:.0f} % of a core. The diagnostics, one a second, were off by "
-            f"{times(part['diagnostics_jitter_ms'])} ms.", "",
+            f"{times(part['diagnostics_jitter_ms'])} ms.",
+            f"- What they said (good / warning / error): {verdicts(part['verdicts'])}.", "",
             f"![Memory and output rate](images/reliability_{name.replace(' ', '_')}.png)", ""]
 
 
@@ -119,6 +120,11 @@ def facts(part: dict[str, Any]) -> list[str]:
 def not_run(name: str) -> list[str]:
     """Where there are no figures."""
     return [f"**Not run.** To measure: `{COMMANDS[name]}`", ""]
+
+
+def verdicts(numbers: dict[str, list[int]]) -> str:
+    """Of every state that is diagnosed."""
+    return ", ".join(f"{name} {' / '.join(map(str, levels))}" for name, levels in numbers.items()) or "nothing"
 
 
 def times(spread: dict[str, float]) -> str:

@@ -101,7 +101,17 @@ def growth(run: Run) -> dict[str, dict[str, float]]:
 
 def diagnostics_jitter_ms(run: Run) -> dict[str, float]:
     """By how much the spacing of the node's diagnostics, one a second, was off."""
-    return spread(np.abs(np.diff(run.diagnostics_s) - 1.0) * 1e3)
+    arrivals_s = np.array([arrival for arrival, _ in run.reports]) / 1e9
+    return spread(np.abs(np.diff(arrivals_s) - 1.0) * 1e3)
+
+
+def verdicts(run: Run) -> dict[str, list[int]]:
+    """How many of the node's diagnostics were good, warnings and errors while sweeps counted, by name."""
+    sweeps, found = counted(run), {}
+    for arrival, levels in run.reports:
+        for name, level in levels.items() if sweeps and sweeps[0] <= arrival <= sweeps[-1] else ():
+            found.setdefault(name, [0, 0, 0, 0])[level] += 1
+    return {name: numbers[:3] for name, numbers in found.items()}
 
 
 def curves(run: Run) -> dict[str, list[float]]:

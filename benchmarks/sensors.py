@@ -83,7 +83,9 @@ class Vehicle:
     def __init__(self, node: Any, frame_file: Path, sensors: Sensors) -> None:
         from rclpy.qos import DurabilityPolicy, QoSProfile
 
-        self.node, self.sensors, self.tasks = node, sensors, []
+        self.node, self.sensors = node, sensors
+        self.tasks: list[_Task] = []
+        self._listened: list[Any] = []  # publishers of the LiDAR and of images
         frame, latched = load_frame(frame_file), QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         cameras = frame.cameras[:sensors.cameras]
         self._add(LIDAR, f"/{LIDAR}", messages_of(frame).cloud, sensors.lidar_hz, 0.0)
@@ -115,6 +117,7 @@ class Vehicle:
     def _add(self, name: str, topic: str, message: Any, rate_hz: float, phase_s: float,
              before: Callable[[int], None] = lambda stamp: None) -> None:
         publisher = self._publisher(topic, message)
+        self._listened.append(publisher)
         message.header.frame_id = name
 
         def publish(stamp: int) -> None:
@@ -135,11 +138,6 @@ class Vehicle:
 
     def _publisher(self, topic: str, message: Any, qos: Any = 5) -> Any:
         return self.node.create_publisher(type(message), topic, qos)
-
-    @property
-    def _listened(self) -> list[Any]:
-        return [publisher for publisher in self.node.publishers if publisher.topic_name.endswith(
-            (LIDAR, "image_rect", "image_rect_compressed"))]
 
     @staticmethod
     def _tf(transforms: list[Any]) -> Any:

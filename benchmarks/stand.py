@@ -63,7 +63,8 @@ class Run:
         sensors: what was played. seconds: how long.
         stamps: nanoseconds of every message sent, by sensor. late_p99_ms: how late the sensors themselves were.
         answers: what the node published. stage_ms: what it says of its stages.
-        samples: the process over time. diagnostics_s: arrivals of its diagnostics; states: the last of them.
+        samples: the process over time.
+        reports: arrivals of its diagnostics in nanoseconds, and levels (0 good, 1 warning, 2 error) by name.
     """
 
     sensors: Sensors
@@ -73,8 +74,7 @@ class Run:
     answers: list[Answer] = field(default_factory=list)
     stage_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     samples: list[Sample] = field(default_factory=list)
-    diagnostics_s: list[float] = field(default_factory=list)
-    states: dict[str, dict[str, str]] = field(default_factory=dict)
+    reports: list[tuple[int, dict[str, int]]] = field(default_factory=list)
 
 
 class Stand:
@@ -183,10 +183,7 @@ class Stand:
         self._run.stage_ms[stage].append(message.data)
 
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
-        self._run.diagnostics_s.append(time.monotonic())
-        for state in message.status:
-            values = {value.key: value.value for value in state.values}
-            self._run.states[state.name] = {"level": str(state.level[0]), "message": state.message, **values}
+        self._run.reports.append((time.time_ns(), {state.name: state.level[0] for state in message.status}))
 
 
 def sample(pid: int) -> Sample:

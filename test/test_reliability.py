@@ -32,6 +32,12 @@ def ground(tmp_path_factory):
     return reliability.Ground(folder / "frame.npz", {"null": {"model": str(null), "backend": "onnxruntime"}})
 
 
+def skip_unless_timely(late_p99_ms: float) -> None:
+    """Where the sensors themselves are late, the node's lateness says nothing of the node."""
+    if late_p99_ms > 50:
+        pytest.skip(f"this machine is too busy: the sensors that feed the node were {late_p99_ms:.0f} ms late")
+
+
 def a_run(sensors=Sensors(cameras=2), seconds=4, delay_ms=50) -> Run:
     """Sweeps at 20 Hz, images 10 ms after each; all answered after `delay_ms`."""
     sweeps = [S + 50 * MS * i for i in range(20 * seconds)]
@@ -39,7 +45,8 @@ def a_run(sensors=Sensors(cameras=2), seconds=4, delay_ms=50) -> Run:
     samples = [Sample(float(t), 900.0, 500.0 + t / 60, 30, 26, 0.5 * t) for t in range(60)]
     return Run(sensors, seconds, {LIDAR: sweeps, "cam_front": images, "cam_front_right": images},
                answers=[Answer(stamp, stamp + delay_ms * MS, 2) for stamp in sweeps], samples=samples,
-               stage_ms={"total": [30.0] * 9}, diagnostics_s=[1.0, 2.0, 3.5])
+               stage_ms={"total": [30.0] * 9},
+               reports=[(1 * S, {"frames": 2}), (3 * S, {"frames": 0}), (4 * S + 500 * MS, {"frames": 1})])
 
 
 def test_latency_counts_from_the_newest_input():
@@ -64,7 +71,8 @@ def test_growth_and_rate():
     assert figures.growth(run)["threads"] == {"first": 30, "last": 30, "largest": 30, "per_hour": 0}
     assert figures.rate(run)["mean_hz"] == 20.0 and figures.rate(run)["longest_gap_ms"] == 50.0
     assert figures.cpu_percent(run) == 50.0
-    assert figures.diagnostics_jitter_ms(run) == {"p50": 250.0, "p99": 495.0, "max": 500.0}
+    assert figures.diagnostics_jitter_ms(run) == {"p50": 750.0, "p99": 995.0, "max": 1000.0}
+    assert figures.verdicts(a_run(seconds=5)) == {"frames": [1, 1, 0]}, "the first came before anything counted"
 
 
 def test_the_highest_rate_is_found():
@@ -105,11 +113,12 @@ def test_transforms_arrive_as_they_were_sent():
 
 def test_a_short_soak_at_the_full_rate_starves_nothing(ros_domain, ground):
     found = reliability.soak(ground, "null", 0.12)
-    assert found["sent"]["cam_front"] > 70 and found["rate"]["mean_hz"] > 2 and found["latency_ms"]["convert"]
-    assert not found["lost"]["without a camera"]
-    assert found["growth"]["threads"]["last"] > 5 and found["growth"]["files"]["last"] > 5
-    assert found["diagnostics_jitter_ms"]["max"] < 1000, "timers of the node came late"
     json.dumps(found)
+    assert found["sent"]["cam_front"] > 70
+    assert found["growth"]["threads"]["last"] > 5 and found["growth"]["files"]["last"] > 5
+    skip_unless_timely(found["late_p99_ms"])
+    assert found["rate"]["mean_hz"] > 0.5 and found["latency_ms"]["convert"] and not found["lost"]["without a camera"]
+    assert found["diagnostics_jitter_ms"]["max"] < 1000, "timers of the node came late"
 
 
 def test_a_slow_reliable_subscriber_does_not_hold_the_node_up(ros_domain, ground):
@@ -126,9 +135,11 @@ def test_a_slow_reliable_subscriber_does_not_hold_the_node_up(ros_domain, ground
         slow.create_subscription(OccupancyGrid3D, "/occfusion/occupancy", take, 1)
         run = stand.run(LIGHT, 8.0)
         released.set()
-    assert len(taken) >= 1
-    assert figures.lost(run)["unanswered"] <= figures.lost(run)["sweeps"] // 4
-    assert figures.rate(run)["longest_gap_ms"] < 2000
+    answers = figures.counted_answers(run)
+    assert len(taken) == 1, "the slow one took its first message and held it"
+    skip_unless_timely(run.late_p99_ms)
+    assert len(answers) > 8, "more than all queues hold"
+    assert answers[-1].stamp_ns > figures.counted(run)[-1] - 2 * S
 
 
 def test_load_and_peer_are_measured(ros_domain, ground):
@@ -155,6 +166,7 @@ def test_the_page_says_what_was_measured_and_what_was_not(tmp_path):
     page = tmp_path / "reliability.md"
     write_page(json.loads(json.dumps(data)), page)
     text = page.read_text()
+    assert "(good / warning / error): frames 1 / 1 / 0." in text
     assert text.count("**Not run.**") == 1 and "--backend nano" in text
     assert "| 2 | raw | 33.3 | 20.0 | 40 / 40 / 40 |" in text and "| 6 | raw | none | none |" in text
     assert "answers 5.0 times as often" in text and "0.10 of the other's" in text
