@@ -182,8 +182,8 @@ def main(argv: list[str] | None = None) -> int:
     from .fuzz_node import fuzz_node
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
-    parser.add_argument("--messages", type=int, default=250_000, help="through the conversions (default: 250000)")
-    parser.add_argument("--node-messages", type=int, default=6000, help="through the running node (default: 6000)")
+    parser.add_argument("--messages", type=int, default=120_000, help="through the conversions (default: 120000)")
+    parser.add_argument("--node-messages", type=int, default=3000, help="through the running node (default: 3000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/fuzz.json"))
     options = parser.parse_args(argv)

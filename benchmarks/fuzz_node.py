@@ -27,7 +27,7 @@ TOPICS = {"front": "/front/image_rect_compressed", "back": "/back/image_rect"}
 PARAMETERS = {"cameras": "[front,back]", "image_topics": f"[{','.join(TOPICS.values())}]", "max_wait_s": "0.02",
               "intensity_max": "1.0"}
 TRUE_FRAMES = {"front": "cam", "back": "cam", "cloud": "lidar_good"}
-START_S, ANSWER_S, QUIET_S = 60.0, 20.0, 2.5
+START_S, ANSWER_S, QUIET_S = 120.0, 60.0, 2.5
 ROUND_S = 0.03  # between two rounds of messages
 WHOLE_SWEEP = ("invalid sweep", "sweep without stamp", "transform", "backend", "internal", "other")
 
