@@ -182,8 +182,8 @@ def main(argv: list[str] | None = None) -> int:
     from .fuzz_node import fuzz_node
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
-    parser.add_argument("--messages", type=int, default=250_000, help="through the conversions (default: 250000)")
-    parser.add_argument("--node-messages", type=int, default=6000, help="through the running node (default: 6000)")
+    parser.add_argument("--messages", type=int, default=120_000, help="through the conversions (default: 120000)")
+    parser.add_argument("--node-messages", type=int, default=2300, help="through the running node (default: 2300)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/fuzz.json"))
     options = parser.parse_args(argv)
@@ -196,7 +196,7 @@ def main(argv: list[str] | None = None) -> int:
     options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     failures = [text for kind in found.values() for text in kind["failures"]] + node["failures"]
     total = sum(kind["messages"] for kind in found.values())
-    print(f"{total} messages through the conversions, {node['sent']} through the node, {len(failures)} failures, "
+    print(f"{total} messages through the conversions, {node['hostile']} through the node, {len(failures)} failures, "
           f"{result['seconds']} s: {options.out}", *failures[:20], sep="\n")
     return 1 if failures else 0
 

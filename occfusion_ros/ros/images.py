@@ -116,7 +116,8 @@ def _check_header(data: bytes, size: tuple[int, int] | None) -> None:
             (width, height), kind = header.size, header.format
     except Exception as error:  # Pillow raises many kinds on damaged headers
         raise InvalidFrameError(f"compressed image: expected JPEG or PNG, got {len(data)} bytes ({error})") from error
-    if kind == "PNG" and data[12:24] != struct.pack(">4sII", b"IHDR", width, height):  # which counts?
+    # Of several headers Pillow takes the last and OpenCV the first.
+    if kind == "PNG" and data[12:24] != struct.pack(">4sII", b"IHDR", width, height):
         raise InvalidFrameError("compressed image: expected a PNG with one header, got several")
     if width * height > MAX_PIXELS:
         raise InvalidFrameError(f"compressed image: expected at most {MAX_PIXELS} pixels, got {width} x {height}")

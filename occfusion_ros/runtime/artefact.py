@@ -78,6 +78,8 @@ def find_artefact(model: str | Path) -> Path:
 
 
 def _read(path: Path, limit: int) -> bytes:
+    if path.exists() and not path.is_file():
+        raise ContractError(f"{path}: expected a file, got a folder or device: export or copy the artefact again")
     try:
         with path.open("rb") as file:
             content = file.read(limit + 1)

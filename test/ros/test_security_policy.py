@@ -1,5 +1,8 @@
 """The SROS2 policy is what the node does, no more and no less."""
 
+import os
+import subprocess
+import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 from xml.etree import ElementTree
@@ -66,3 +69,12 @@ def test_what_is_no_parameters_file_is_named(tmp_path, capsys, text):
     (tmp_path / "car.yaml").write_text(text)
     assert main(["--params-file", str(tmp_path / "car.yaml")]) == 1
     assert "error: " in capsys.readouterr().err
+
+
+def test_where_security_cannot_be_enforced_the_node_does_not_run_unprotected(ros_domain, tmp_path):
+    (tmp_path / "enclaves/occfusion").mkdir(parents=True)
+    environment = {**os.environ, "ROS_SECURITY_ENABLE": "true", "ROS_SECURITY_STRATEGY": "Enforce",
+                   "ROS_SECURITY_KEYSTORE": str(tmp_path), "PYTHONPATH": str(CONFIG.parent)}
+    command = [sys.executable, "-m", "occfusion_ros.ros.main", "--ros-args", "--enclave", "/occfusion"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "ready" not in done.stderr, done.stderr

@@ -1,12 +1,14 @@
 import hashlib
+import os
 import shutil
 
 import pytest
 import yaml
 
+from occfusion_ros.core.contract import EngineFile
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.runtime import artefact as module
-from occfusion_ros.runtime.artefact import ENGINES, find_artefact, load_artefact
+from occfusion_ros.runtime.artefact import ENGINES, Artefact, find_artefact, load_artefact
 
 
 @pytest.fixture
@@ -50,6 +52,13 @@ def test_a_missing_engine_is_named(copy):
     artefact = load_artefact(copy)
     with pytest.raises(ContractError, match=r"refiner\.onnx: cannot be read \(No such file"):
         artefact.read(artefact.contract.refiner.files["fp32"])
+
+
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path):
+    (tmp_path / "contract.yaml").write_text("")
+    os.mkfifo(tmp_path / "fuser.onnx")
+    with pytest.raises(ContractError, match=r"fuser\.onnx: expected a file, got a folder or device"):
+        Artefact(tmp_path, None).read(EngineFile("fuser.onnx", "0" * 64))
 
 
 def test_an_oversized_engine_is_not_read_to_its_end(copy, monkeypatch):
