@@ -13,8 +13,9 @@ class Statistics:
 
     Attributes:
         published: frames that made it to the outputs.
-        faults: what went wrong, by cause; a cause may name a camera.
+        faults: what went wrong, by cause; a cause is a kind of fault, and may name a camera after it.
         last_error: text of the newest fault.
+        last_errors: the same by kind of fault.
     """
 
     def __init__(self) -> None:
@@ -23,6 +24,7 @@ class Statistics:
         self.published = 0
         self.faults: Counter[str] = Counter()
         self.last_error = ""
+        self.last_errors: dict[str, str] = {}
 
     def add_published(self, latency_ms: float) -> None:
         """Count a frame; `latency_ms` is from the sweep's arrival to its publication."""
@@ -34,7 +36,13 @@ class Statistics:
         """Count something that went wrong."""
         with self._lock:
             self.faults[cause] += 1
-            self.last_error = f"{cause}: {error}" if error else self.last_error
+            if error:
+                self.last_error = self.last_errors[cause.split()[0]] = f"{cause}: {error}"
+
+    def count(self, kind: str) -> int:
+        """Faults of a kind, of any camera."""
+        with self._lock:
+            return sum(count for cause, count in self.faults.items() if cause.split()[0] == kind)
 
     def latency_ms(self, percentiles: tuple[float, ...]) -> list[float]:
         """Percentiles of the recent latencies; NaN before the first frame."""

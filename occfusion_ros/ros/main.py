@@ -6,6 +6,7 @@ import sys
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.logging import get_logger
 from rclpy.utilities import remove_ros_args
 
@@ -43,9 +44,12 @@ def _run() -> int:
     executor = SingleThreadedExecutor()
     node = OccFusionNode()
     try:
-        if not node.build_only:
-            executor.add_node(node)
-            executor.spin()
+        if node.build_only:
+            return int(node.trigger_configure() != TransitionCallbackReturn.SUCCESS)
+        if node.autostart and not node.start():
+            return int(rclpy.ok())  # a signal is no failure
+        executor.add_node(node)
+        executor.spin()
     finally:
         executor.shutdown()
         node.destroy_node()

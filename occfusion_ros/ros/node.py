@@ -1,208 +1,180 @@
-"""The node: sensor messages in, semantic occupancy out."""
+"""The node: sensor messages in, semantic occupancy out, under the control of a lifecycle."""
 
 import logging
-import time
-from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
+from rclpy.exceptions import NameValidationException
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from ..core.contract import ModelContract
-from ..core.errors import BackendError, InvalidFrameError, OccFusionError
-from ..core.frames import OccupancyGrid, SensorFrame
-from .calibration import Calibration, calibration_from_info
-from .diagnostics import Diagnostics
-from .frame_builder import FrameBuilder
+from ..core.errors import OccFusionError, said
+from .diagnostics import ERROR, OK, WARN, Diagnostics, State
 from .frame_statistics import Statistics
-from .headers import NS_PER_S, stamp_ns
-from .inputs import Input
-from .outputs import Outputs
-from .parameters import NodeParameters, ParameterError, declare_parameters
+from .guarded_pipeline import FramePipeline, GuardedPipeline, load_other_backend, warm_up_frame
+from .health import memory_health
+from .parameters import NodeParameters, ParameterError, check_values, declare_parameters, read_parameters
+from .perception import Perception
 from .ros_logging import RosLogHandler
-from .running_clock import RunningClock
-from .synchroniser import Match, Synchroniser
-from .tf_buffer import make_transform_buffer
-from .tf_tree import TransformError
-from .worker import LatestWorker
 
 NAME = "occfusion"
-POLL_S = 0.02  # while a sweep waits for late images
-CAUSES = {InvalidFrameError: "invalid sweep", TransformError: "transform", BackendError: "backend"}
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-class FramePipeline(Protocol):
-    """What the node needs of `runtime.pipeline.Pipeline`."""
+class OccFusionNode(LifecycleNode):
+    """Checks parameters and model when it is configured, computes while it is active, and frees the device after that.
 
-    contract: ModelContract
-    backend_name: str
-
-    def __call__(self, frame: SensorFrame) -> OccupancyGrid:
-        """Occupancy of one frame."""
-
-
-class _Sweep(NamedTuple):
-    """A sweep and the time of its arrival, `time.monotonic` seconds."""
-
-    message: PointCloud2
-    arrival_s: float
-
-
-class OccFusionNode(Node):
-    """Pairs sweeps with images, runs the pipeline on the newest and publishes what comes out.
-
-    Callbacks only pair messages; everything that takes time happens on one worker thread with a slot of one.
+    Attributes:
+        statistics: what happened to the frames so far.
+        failure: why the last transition failed or the node stopped; empty when all is well.
     """
 
     def __init__(self, pipeline: FramePipeline | None = None, **node_arguments) -> None:
         """
         Args:
             pipeline: what computes occupancy; None loads the model that the parameters name.
-            node_arguments: passed on to `rclpy.node.Node`.
+            node_arguments: passed on to `rclpy.lifecycle.LifecycleNode`.
         """
-        super().__init__(NAME, **node_arguments)
+        self.statistics, self.failure = Statistics(), ""
+        self._load = (lambda _: pipeline) if pipeline else _load_pipeline
+        self._settings: NodeParameters | None = None  # while configured
+        self._pipeline: GuardedPipeline | None = None  # while loaded
+        self._perception: Perception | None = None  # while active
         self._closing = ExitStack()
+        super().__init__(NAME, **node_arguments)
         self._forward_logging()
-        self._settings = declare_parameters(self)
-        self._pipeline = pipeline or _load_pipeline(self._settings)
-        self._check_camera_count()
-        self.statistics = Statistics()
-        self._calibrations: dict[str, Calibration] = {}
-        self._uncalibrated: dict[str, deque] = {name: deque(maxlen=8) for name in self._settings.cameras}
-        self._transforms = make_transform_buffer(self)
-        self._clock_for_waiting = RunningClock(self.get_clock())
-        self._frames = FrameBuilder(self._transforms, self._calibrations, self._clock_for_waiting.now_ns,
-                                    self._report_fault)
-        self._closing.callback(self._frames.close)
-        self._outputs = Outputs(self, self._pipeline.contract)
-        self._synchroniser = Synchroniser(
-            self._settings.cameras, round(self._settings.camera_tolerance_s * NS_PER_S),
-            round(self._settings.max_wait_s * NS_PER_S))
-        self._worker = LatestWorker(self._work)
-        self._closing.callback(self._worker.close)
-        self._poll_timer = self.create_timer(POLL_S, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._poll_timer.cancel()
-        self._subscribe()
+        declare_parameters(self)
+        self._stop_request = self.create_guard_condition(self._stop)
+        Diagnostics(self, self._tasks)
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        self.get_logger().info(f"ready: model {self._pipeline.contract.model_id} on {self._pipeline.backend_name}, "
-                               f"waiting for {self.resolve_topic_name(self._settings.lidar_topic)}")
 
     @property
     def build_only(self) -> bool:
         """Whether the node was only started to have its engines built."""
-        return self._settings.build_only
+        return self.get_parameter("build_only").value
+
+    @property
+    def autostart(self) -> bool:
+        """Whether the node is to configure and activate itself."""
+        return self.get_parameter("autostart").value
+
+    def start(self) -> bool:
+        """Configure and activate; whether that worked is returned, why it did not is logged."""
+        return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
 
     def destroy_node(self) -> None:
         """Finish the frame in work and let go of everything."""
+        self._deactivate()
         self._closing.close()
         super().destroy_node()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Check the parameters, load the model and try it."""
+        return self._attempt(self._configure, "cannot be configured")
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model again where it was freed, warm it up, and start."""
+        return self._attempt(self._activate, "cannot be activated")
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free the device."""
+        self._deactivate()
+        return SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forget the configuration; all parameters may change again."""
+        self._deactivate()
+        self._settings = None
+        return SUCCESS
+
+    on_shutdown = on_cleanup
+
+    def _attempt(self, change: Callable[[], None], failure: str) -> TransitionCallbackReturn:
+        """Make a change; where that fails, say why and stay as before."""
+        self.failure = ""
+        try:
+            change()
+        except (OccFusionError, NameValidationException) as error:
+            self.failure = f"{failure}: {said(error)}"
+        except Exception as error:  # noqa: BLE001 - the node must stay usable
+            if not self.context.ok():
+                raise
+            logging.getLogger(__name__).exception("unexpected error")
+            self.failure = f"{failure}: internal error: {error}"
+        if self.failure:
+            self.get_logger().error(self.failure)
+            self._deactivate()
+        return FAILURE if self.failure else SUCCESS
+
+    def _configure(self) -> None:
+        settings = read_parameters(self)
+        self._pipeline = GuardedPipeline(self._load(settings))
+        limit = self._pipeline.contract.max_cameras
+        if len(settings.cameras) > limit:
+            raise ParameterError(f"cameras: model {self._pipeline.contract.model_id} takes at most {limit}, "
+                                 f"got {list(settings.cameras)}")
+        self._settings = settings
+
+    def _activate(self) -> None:
+        settings = self._settings
+        self._pipeline = self._pipeline or GuardedPipeline(self._load(settings))
+        self._pipeline(warm_up_frame(len(settings.cameras)))
+        load_other = partial(load_other_backend, self._load, settings)
+        self._perception = Perception(self, settings, self._pipeline, self.statistics, load_other, self._request_stop)
+        self.get_logger().info(f"ready: model {self._pipeline.contract.model_id} on {self._pipeline.backend_name}, "
+                               f"waiting for {self.resolve_topic_name(settings.lidar_topic)}")
+
+    def _deactivate(self) -> None:
+        if self._perception:
+            self._perception.close()
+        if self._pipeline:
+            self._pipeline.close()
+        self._perception = self._pipeline = None
+
+    def _request_stop(self, reason: str) -> None:
+        """From any thread: become inactive."""
+        self.failure = f"stopped: {reason}; to try again: ros2 lifecycle set {self.get_fully_qualified_name()} activate"
+        self.get_logger().error(self.failure)
+        self._stop_request.trigger()
+
+    def _stop(self) -> None:
+        if self._perception:
+            self.trigger_deactivate()
+
+    def _tasks(self) -> dict[str, Callable[[], State]]:
+        """What there is to report in the present state."""
+        return {"state": self._state, **(self._perception.tasks if self._perception else {}), "memory": memory_health}
+
+    def _state(self) -> State:
+        label = "active" if self._perception else "inactive" if self._settings else "unconfigured"
+        if self.failure:
+            return State(ERROR, self.failure, {"state": label})
+        return State(OK if label == "active" else WARN, label, {"state": label})
+
+    def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        """All changes or none."""
+        known = {field.name for field in fields(NodeParameters)}
+        values = {change.name: change.value for change in changes if change.name in known}
+        try:
+            if not self._settings:
+                check_values(values)
+                return SetParametersResult(successful=True)
+            self._settings = self._settings.changed(values)
+        except ParameterError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if self._perception:
+            self._perception.settings = self._settings
+        return SetParametersResult(successful=True)
 
     def _forward_logging(self) -> None:
         package_logger = logging.getLogger(__package__.partition(".")[0])
         handler = RosLogHandler(self.get_logger())
         package_logger.addHandler(handler)
         self._closing.callback(package_logger.removeHandler, handler)
-
-    def _subscribe(self) -> None:
-        parameters = self._settings
-        subscribe = partial(Input, self, parameters=parameters)
-        lidar = subscribe(PointCloud2, parameters.lidar_topic, self._on_cloud)
-        cameras = []
-        for name, (image_topic, info_topic) in parameters.camera_topics().items():
-            kind = CompressedImage if parameters.is_compressed(image_topic) else Image
-            cameras += [subscribe(kind, image_topic, partial(self._on_image, name)),
-                        subscribe(CameraInfo, info_topic, partial(self._on_camera_info, name))]
-        facts = {"model": self._pipeline.contract.model_id, "backend": self._pipeline.backend_name}
-        self._diagnostics = Diagnostics(self, lidar, cameras, self._synchroniser, self.statistics, facts)
-
-    def _on_cloud(self, message: PointCloud2) -> None:
-        stamp, arrival = stamp_ns(message.header), time.monotonic()
-        if stamp <= 0:
-            self._report_fault("sweep without stamp")
-        elif self._synchroniser.add_cloud(stamp, _Sweep(message, arrival), self._clock_for_waiting.now_ns()):
-            self.get_logger().warning("time jumped back: starting over")
-            self._transforms.clear()
-        self._poll()
-        if self._synchroniser.waiting:
-            self._poll_timer.reset()
-
-    def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
-        if camera not in self._calibrations:
-            self._uncalibrated[camera].append(message)
-        elif stamp_ns(message.header) <= 0:
-            self._report_fault(f"image without stamp {camera}")
-        else:
-            self._synchroniser.add_image(camera, stamp_ns(message.header), message)
-            self._poll()
-
-    def _on_camera_info(self, camera: str, message: CameraInfo) -> None:
-        try:
-            self._calibrations[camera] = calibration_from_info(message, self._settings.images_rectified)
-        except InvalidFrameError as error:
-            self._calibrations.pop(camera, None)
-            self._report_fault(f"calibration {camera}", error)
-            return
-        while self._uncalibrated[camera]:
-            self._on_image(camera, self._uncalibrated[camera].popleft())
-
-    def _poll(self) -> None:
-        """Hand the newest sweep that is ready to the worker."""
-        match = self._synchroniser.poll(self._clock_for_waiting.now_ns())
-        if match and self._worker.submit(match):
-            self._synchroniser.dropped["superseded"] += 1
-        if not self._synchroniser.waiting:
-            self._poll_timer.cancel()
-
-    def _work(self, match: Match) -> None:
-        """One frame, on the worker thread; whatever goes wrong, the next one gets its chance."""
-        try:
-            self._process(match)
-        except OccFusionError as error:
-            cause = next((name for kind, name in CAUSES.items() if isinstance(error, kind)), "other")
-            self._report_fault(cause, error)
-        except Exception as error:  # noqa: BLE001 - a bug in one frame must not end perception
-            if self.context.ok():
-                logging.getLogger(__name__).exception("unexpected error")
-                self._report_fault("internal", error)
-
-    def _process(self, match: Match) -> None:
-        start = time.monotonic()
-        images = {name: image for name, (_, image) in match.images.items()}
-        frame = self._frames.build(match.cloud.message, images, match.missing, self._settings)
-        built = time.monotonic()
-        grid = self._pipeline(frame)
-        computed = time.monotonic()
-        self._outputs.publish(grid, self._settings)
-        done = time.monotonic()
-        self.statistics.add_published(1e3 * (done - match.cloud.arrival_s))
-        self._outputs.publish_times({**grid.stage_ms, "convert": 1e3 * (built - start),
-                                     "publish": 1e3 * (done - computed), "total": 1e3 * (done - start)})
-
-    def _report_fault(self, cause: str, error: Exception | str = "") -> None:
-        self.statistics.add_fault(cause, str(error))
-        self.get_logger().warning(f"{cause}: {error}" if error else cause, throttle_duration_sec=1.0)
-
-    def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        """All changes or none."""
-        known = {field.name for field in fields(NodeParameters)}
-        try:
-            self._settings = self._settings.changed({p.name: p.value for p in changes if p.name in known})
-        except ParameterError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
-
-    def _check_camera_count(self) -> None:
-        limit = self._pipeline.contract.max_cameras
-        if len(self._settings.cameras) > limit:
-            raise ParameterError(f"cameras: model {self._pipeline.contract.model_id} takes at most {limit}, "
-                                 f"got {list(self._settings.cameras)}")
 
 
 def _load_pipeline(parameters: NodeParameters) -> FramePipeline:

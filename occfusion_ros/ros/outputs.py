@@ -35,6 +35,11 @@ class Outputs:
         self._table = node.create_publisher(SemanticClasses, "~/classes", LATCHED)
         self._table.publish(class_table(contract.model_id, contract.classes, node.get_clock().now().nanoseconds))
 
+    def close(self) -> None:
+        """Take the topics away."""
+        for publisher in (self._occupancy, self._markers, self._points, self._table, *self._times.values()):
+            self._node.destroy_publisher(publisher)
+
     def publish(self, grid: OccupancyGrid, parameters: NodeParameters) -> None:
         """Publish one grid in all forms that are wanted."""
         header = header_from(grid.stamp_ns, grid.frame_id)

@@ -8,10 +8,15 @@ from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import ParameterUninitializedException
 
 from ..core.errors import OccFusionError
 
 NUSCENES_CAMERAS = ("cam_front_left", "cam_front", "cam_front_right", "cam_back_left", "cam_back", "cam_back_right")
+
+
+ANY_TIME, UNCONFIGURED, NEVER = "any time", "unconfigured", "never"
+"""When a parameter may change: while the node runs, only while it is not configured, or not after it was started."""
 
 
 class ParameterError(OccFusionError):
@@ -19,10 +24,15 @@ class ParameterError(OccFusionError):
 
 
 def _parameter(default: Any, description: str, *, limits: tuple | None = None, choices: tuple[str, ...] = (),
-               live: bool = False) -> Any:
-    """A field with what its ROS descriptor needs; `live` parameters may change while the node runs."""
+               changes: str = UNCONFIGURED) -> Any:
+    """A field with what its ROS descriptor needs."""
     return field(default=default, metadata={"description": description, "limits": limits, "choices": choices,
-                                            "live": live})
+                                            "changes": changes})
+
+
+RELIABILITIES = ("auto", "reliable", "best_effort")
+_RELIABILITY = ("QoS of the sweeps: reliable, best_effort, or auto: reliable, and best effort for a topic whose "
+                "publisher offers no more")
 
 
 @dataclass(frozen=True)
@@ -36,14 +46,24 @@ class NodeParameters:
                                         "does best", choices=("auto", "fp32", "bf16", "fp16", "int8"))
     engine_cache: str = _parameter("~/.cache/occfusion_ros", "folder for the engines that TensorRT builds at the first "
                                                              "start; nobody else may write to it")
-    build_only: bool = _parameter(False, "load the model, building its engines where needed, and end")
+    build_only: bool = _parameter(False, "load the model, building its engines where needed, and end", changes=NEVER)
+    autostart: bool = _parameter(True, "configure and activate at the start, and end if that fails; false: wait for a "
+                                       "lifecycle manager, or ros2 lifecycle set", changes=NEVER)
     refine: str = _parameter("active", "coarse voxels refined to the fine grid: active (the most uncertain), all "
                                        "(every occupied one) or none")
     threads: int = _parameter(0, "CPU threads for inference, 0 for all cores", limits=(0, 256))
 
+    on_backend_failure: str = _parameter(
+        "fall_back", "when the backend fails or hangs: fall_back (once, to the next one that runs; then stop), or stop "
+                     "(the node becomes inactive)", choices=("fall_back", "stop"), changes=ANY_TIME)
+    backend_timeout_s: float = _parameter(10.0, "seconds after which a backend that gives no answer counts as hanging",
+                                          limits=(0.1, 3600.0), changes=ANY_TIME)
+    latency_budget_ms: float = _parameter(500.0, "milliseconds from a sweep's arrival to its answer; a 99th percentile "
+                                                 "above it is a warning", limits=(1.0, 1e6), changes=ANY_TIME)
+
     lidar_topic: str = _parameter("/lidar_top", "LiDAR sweeps, sensor_msgs/PointCloud2")
     intensity_max: float = _parameter(255.0, "the clouds' value of full intensity (255 for nuScenes, 1 where it is "
-                                             "normalised already)", limits=(1e-6, 1e9), live=True)
+                                             "normalised already)", limits=(1e-6, 1e9), changes=ANY_TIME)
     cameras: tuple[str, ...] = _parameter(NUSCENES_CAMERAS, "names of the cameras; []: LiDAR alone")
     image_topics: tuple[str, ...] = _parameter(
         ("/{camera}/image_rect_compressed",),
@@ -55,10 +75,10 @@ class NodeParameters:
         ("/{camera}/camera_info",), "calibrations, sensor_msgs/CameraInfo; a pattern or one topic per camera")
     images_rectified: bool = _parameter(True, "images are rectified, so P of their calibration holds; otherwise K "
                                               "holds and images with distortion are refused")
-    reliability: str = _parameter(
-        "auto", "QoS of the sensor inputs: reliable, best_effort, or auto: reliable, and best effort for a topic "
-                "whose publisher offers no more", choices=("auto", "reliable", "best_effort"))
-    depth: int = _parameter(5, "QoS history depth of the sensor inputs", limits=(1, 100))
+    lidar_reliability: str = _parameter("auto", _RELIABILITY, choices=RELIABILITIES)
+    lidar_depth: int = _parameter(5, "QoS history depth of the sweeps", limits=(1, 100))
+    camera_reliability: str = _parameter("auto", "the same for images and calibrations", choices=RELIABILITIES)
+    camera_depth: int = _parameter(5, "QoS history depth of images and calibrations", limits=(1, 100))
 
     grid_frame: str = _parameter("", "TF frame of the grid (x right, y forward, z up, as the model was trained); "
                                      "empty: the LiDAR's own frame")
@@ -70,11 +90,11 @@ class NodeParameters:
                                    limits=(0.0, 10.0))
 
     dense: bool = _parameter(False, "publish ~/occupancy with every voxel listed instead of the occupied ones",
-                             live=True)
+                             changes=ANY_TIME)
     max_markers: int = _parameter(50_000, "most cubes in ~/markers; the nearest are kept", limits=(0, 10_000_000),
-                                  live=True)
+                                  changes=ANY_TIME)
     marker_lifetime_s: float = _parameter(5.0, "seconds after which a viewer drops the markers when no new ones come; "
-                                               "0 keeps them", limits=(0.0, 3600.0), live=True)
+                                               "0 keeps them", limits=(0.0, 3600.0), changes=ANY_TIME)
 
     def __post_init__(self) -> None:
         for name in ("cameras", "image_topics", "camera_info_topics"):  # rclpy gives None for an empty list
@@ -98,14 +118,15 @@ class NodeParameters:
         return self.image_transport == "compressed"
 
     def changed(self, values: dict[str, Any]) -> "NodeParameters":
-        """A copy with other values.
+        """A copy with other values, for a node that is configured.
 
         Raises:
-            ParameterError: a value out of range, or of a parameter that must not change while the node runs.
+            ParameterError: a value out of range, or of a parameter that must not change now.
         """
-        frozen = [p.name for p in fields(self) if p.name in values and not p.metadata["live"]]
+        frozen = [p.name for p in fields(self) if p.name in values and p.metadata["changes"] != ANY_TIME]
         if frozen:
-            raise ParameterError(f"{', '.join(frozen)} can only be set when the node starts")
+            raise ParameterError(f"{', '.join(frozen)} can only change while the node is unconfigured: deactivate it "
+                                 "and clean it up first (ros2 lifecycle set)")
         return replace(self, **values)
 
     def _topics(self, name: str) -> list[str]:
@@ -119,19 +140,45 @@ class NodeParameters:
         return list(given)
 
 
-def declare_parameters(node) -> NodeParameters:
-    """Declare all parameters on an rclpy node and read their values."""
-    values = {}
+def declare_parameters(node) -> None:
+    """Declare all parameters on an rclpy node."""
     for parameter in fields(NodeParameters):
         default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
-        values[parameter.name] = node.declare_parameter(parameter.name, default, _descriptor(parameter)).value
-    return NodeParameters(**values)
+        node.declare_parameter(parameter.name, default, _descriptor(parameter))
+
+
+def read_parameters(node) -> NodeParameters:
+    """The values of a node's declared parameters.
+
+    Raises:
+        ParameterError: values that cannot be used, or not together.
+    """
+    return NodeParameters(**{p.name: _value(node, p.name) for p in fields(NodeParameters)})
+
+
+def _value(node, name: str) -> Any:
+    """None for an empty list from the command line or a file, which has no type."""
+    try:
+        return node.get_parameter(name).value
+    except ParameterUninitializedException:
+        return None
+
+
+def check_values(values: dict[str, Any]) -> None:
+    """Check values one by one, for a node that is not configured: others may follow before they have to fit together.
+
+    Raises:
+        ParameterError: a value out of range.
+    """
+    for parameter in fields(NodeParameters):
+        if parameter.name in values:
+            _check_value(parameter, values[parameter.name])
 
 
 def markdown_table() -> str:
     """Table of all parameters for the documentation."""
-    rows = ["| parameter | default | meaning | may change while running |", "|---|---|---|---|"]
-    rows += [f"| `{p.name}` | {_default_text(p.default)} | {_meaning(p)} | {'yes' if p.metadata['live'] else ''} |"
+    rows = ["| parameter | default | meaning | may change |", "|---|---|---|---|"]
+    rows += [f"| `{p.name}` | {_default_text(p.default)} | {_meaning(p)} | {p.metadata['changes']} |"
              for p in fields(NodeParameters)]
     return "\n".join(rows)
 
@@ -143,7 +190,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _descriptor(parameter: Field) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(description=_meaning(parameter), read_only=not parameter.metadata["live"])
+    descriptor = ParameterDescriptor(description=_meaning(parameter),
+                                     read_only=parameter.metadata["changes"] == NEVER)
     if limits := parameter.metadata["limits"]:
         if isinstance(parameter.default, int):
             descriptor.integer_range = [IntegerRange(from_value=limits[0], to_value=limits[1])]

@@ -24,6 +24,9 @@ class TransformBuffer(Protocol):
     def clear(self) -> None:
         """Forget everything but static transforms, for when time jumped back."""
 
+    def close(self) -> None:
+        """End the subscriptions."""
+
 
 def make_transform_buffer(node: Node) -> TransformBuffer:
     """A buffer fed by the node's subscriptions to /tf and /tf_static."""
@@ -62,6 +65,10 @@ class Tf2Buffer:
         """See `TransformBuffer`."""
         self._buffer.clear()
 
+    def close(self) -> None:
+        """See `TransformBuffer`."""
+        self._listener.unregister()
+
 
 class TopicBuffer:
     """TF from the topics, without tf2."""
@@ -71,10 +78,11 @@ class TopicBuffer:
 
         self._tree = TransformTree()
         self._lock = threading.Lock()
-        self._log = node.get_logger()
+        self._node, self._log = node, node.get_logger()
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        node.create_subscription(TFMessage, "/tf", lambda message: self._add(message, static=False), 100)
-        node.create_subscription(TFMessage, "/tf_static", lambda message: self._add(message, static=True), latched)
+        self._subscriptions = [
+            node.create_subscription(TFMessage, "/tf", lambda message: self._add(message, static=False), 100),
+            node.create_subscription(TFMessage, "/tf_static", lambda message: self._add(message, static=True), latched)]
 
     def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> np.ndarray:
         """See `TransformBuffer`."""
@@ -85,6 +93,11 @@ class TopicBuffer:
         """See `TransformBuffer`."""
         with self._lock:
             self._tree.clear()
+
+    def close(self) -> None:
+        """See `TransformBuffer`."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
 
     def _add(self, message, static: bool) -> None:
         for transform in message.transforms:

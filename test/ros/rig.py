@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 from occfusion_msgs.msg import OccupancyGrid3D
 from rclpy.executors import SingleThreadedExecutor
@@ -40,7 +40,7 @@ NO_TURN = (0.0, 0.0, 0.0, 1.0)
 
 @dataclass
 class VoxelPipeline:
-    """Labels the voxels that hold a point 1 + the number of cameras; keeps every frame it was given.
+    """Labels the voxels that hold a point 1 + the number of cameras; keeps every frame of a sweep it was given.
 
     Attributes:
         gate: frames wait here while it is cleared.
@@ -57,11 +57,16 @@ class VoxelPipeline:
         self.gate.set()
 
     def __call__(self, frame: SensorFrame) -> OccupancyGrid:
+        if not frame.stamp_ns:  # the one that warms up
+            return self._grid(frame)
         self.frames.append(frame)
         if not self.gate.wait(DEADLINE_S):
             raise BackendError("the gate was never opened")
         if self.failures:
             raise self.failures.pop(0)
+        return self._grid(frame)
+
+    def _grid(self, frame: SensorFrame) -> OccupancyGrid:
         indices, inside = SPEC.indices(frame.points[:, :3])
         labels = np.zeros(SPEC.size, np.uint8)
         labels[tuple(indices[inside].T)] = 1 + len(frame.cameras)
@@ -81,8 +86,15 @@ class Rig:
         self._executor.add_node(self.node)
         self._executor.add_node(self.vehicle)
         self._publishers: dict[str, Any] = {}
-        self.occupancy: list[OccupancyGrid3D] = self.listen(OccupancyGrid3D, "/occfusion/occupancy")
         self.diagnostics: list[DiagnosticArray] = self.listen(DiagnosticArray, "/diagnostics")
+        self.occupancy: list[OccupancyGrid3D] = []
+        if self.node.autostart:
+            self.start()
+
+    def start(self) -> None:
+        """Configure and activate the node, and listen to it."""
+        assert self.node.start(), self.node.failure
+        self.occupancy = self.listen(OccupancyGrid3D, "/occfusion/occupancy")
 
     def close(self) -> None:
         self.pipeline.gate.set()
@@ -131,6 +143,27 @@ class Rig:
 
     def wait_for_fault(self, cause: str, count: int = 1) -> None:
         self.wait(lambda: self.faults().get(cause, 0) >= count, f"fault {cause!r}")
+
+
+    def dropped(self) -> dict[str, int]:
+        """Sweeps that were not released, by cause."""
+        return self.node._perception._synchroniser.dropped
+
+    def status(self, task: str) -> DiagnosticStatus:
+        """The newest state of one task, since the node was last active."""
+        names = {s.name: s for message in self.diagnostics for s in message.status}
+        return names.get(f"occfusion: {task}", DiagnosticStatus(level=DiagnosticStatus.STALE))
+
+    def wait_for_status(self, task: str, level: bytes, text: str = "") -> DiagnosticStatus:
+        """The next state of a task that has this level and text."""
+        self.diagnostics.clear()
+        self.wait(lambda: self.status(task).level == level and text in self.status(task).message,
+                  f"{task}: {level} {text!r}, got {self.status(task)}")
+        return self.status(task)
+
+
+def values(state: DiagnosticStatus) -> dict[str, str]:
+    return {entry.key: entry.value for entry in state.values}
 
 
 def send_camera(rig: Rig, message=None, stamp=NOW, info=None) -> None:

@@ -8,7 +8,7 @@ import pytest
 from occfusion_msgs.msg import SemanticClasses
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rig import LATCHED, MS, NOW, OPTICAL, POINTS, RIGHT, SCENE, SPEC, Rig, S, send_camera
+from rig import LATCHED, MS, NOW, OPTICAL, POINTS, RIGHT, SCENE, SPEC, S, send_camera
 from ros_messages import camera_info, cloud, compressed, image
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2
@@ -18,7 +18,6 @@ from visualization_msgs.msg import Marker, MarkerArray
 from occfusion_ros.ros import outputs
 from occfusion_ros.ros.headers import header_from, stamp_ns
 from occfusion_ros.ros.occupancy_message import grid_from_message
-from occfusion_ros.ros.parameters import ParameterError
 
 
 def occupied(message) -> set[tuple[int, int, int]]:
@@ -127,7 +126,7 @@ def test_transforms_are_waited_for_in_simulated_time(start):
 
 def test_image_before_its_calibration_is_kept(camera_rig):
     camera_rig.send("/cam_front/image_rect_compressed", compressed(SCENE, stamp_ns=NOW))
-    camera_rig.wait(lambda: camera_rig.node._uncalibrated["cam_front"], "the image")
+    camera_rig.wait(lambda: camera_rig.node._perception._uncalibrated["cam_front"], "the image")
     camera_rig.send("/cam_front/camera_info", camera_info())
     camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
     assert camera_rig.wait_for_occupancy(1).cameras == ["cam_front"]
@@ -197,6 +196,7 @@ def test_live_parameters_change_all_or_none(start):
     assert rig.wait_for_occupancy(2).encoding == 0
 
 
-def test_more_cameras_than_the_model_takes_are_refused(ros):
-    with pytest.raises(ParameterError, match="at most 6"):
-        Rig(cameras=[f"camera_{i}" for i in range(7)])
+def test_more_cameras_than_the_model_takes_are_refused(start):
+    rig = start(cameras=[f"camera_{i}" for i in range(7)], autostart=False)
+    assert not rig.node.start()
+    assert "cannot be configured: cameras: model voxel-test takes at most 6" in rig.node.failure

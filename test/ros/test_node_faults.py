@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from rig import MS, NOW, POINTS, SCENE, Rig, S, VoxelPipeline, send_camera
+from rig import MS, NOW, POINTS, SCENE, S, VoxelPipeline, send_camera, values
 from ros_messages import camera_info, cloud, compressed
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, PointCloud2
@@ -87,14 +87,10 @@ def test_newest_sweep_wins_under_load(start):
     rig.wait(lambda: rig.pipeline.frames, "the worker to be busy")
     for i in (1, 2, 3):
         rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW + i * S))
-    rig.wait(lambda: dropped(rig)["superseded"] == 2, "two sweeps to be dropped")
+    rig.wait(lambda: rig.dropped()["superseded"] == 2, "two sweeps to be dropped")
     rig.pipeline.gate.set()
     rig.wait_for_occupancy(2)
     assert [stamp_ns(message.header) for message in rig.occupancy] == [NOW, NOW + 3 * S]
-
-
-def dropped(rig: Rig) -> dict[str, int]:
-    return rig.node._synchroniser.dropped
 
 
 def test_time_jumping_back_starts_over(start):
@@ -112,30 +108,22 @@ def test_waiting_ends_where_simulated_time_stands_still(start):
     assert rig.wait_for_occupancy(1).cameras == []
 
 
-def status(rig: Rig, part: str) -> DiagnosticStatus:
-    """The newest state of one part."""
-    return next(s for s in rig.diagnostics[-1].status if s.name == f"occfusion: {part}")
-
-
-def values(state: DiagnosticStatus) -> dict[str, str]:
-    return {entry.key: entry.value for entry in state.values}
-
-
 def test_diagnostics_tell_what_is_wrong(camera_rig):
     rig = camera_rig
     rig.wait(lambda: rig.diagnostics, "diagnostics")
-    assert status(rig, "inputs").level == DiagnosticStatus.ERROR and "/lidar_top" in status(rig, "inputs").message
-    assert values(status(rig, "model")) == {"model": "voxel-test", "backend": "voxels"}
+    assert rig.status("inputs").level == DiagnosticStatus.ERROR and "/lidar_top" in rig.status("inputs").message
+    assert values(rig.status("model")) == {"model": "voxel-test", "backend": "voxels", "fell_back": ""}
     rig.pipeline.failures.append(BackendError("engine failed"))
     rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
-    rig.wait(lambda: status(rig, "frames").level == DiagnosticStatus.ERROR, "an error state")
-    assert "engine failed" in values(status(rig, "frames"))["last_error"]
+    rig.wait(lambda: rig.status("frames").level == DiagnosticStatus.ERROR, "an error state")
+    assert "engine failed" in values(rig.status("frames"))["last_error"]
     rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW + S))
-    rig.wait(lambda: values(status(rig, "frames"))["published"] == "1", "recovery")
-    assert status(rig, "frames").level == DiagnosticStatus.WARN, "the camera is still missing"
-    assert values(status(rig, "frames"))["camera missing: cam_front"] == "2"
-    assert "2 received" in values(status(rig, "inputs"))["/lidar_top"]
-    assert "/cam_front/camera_info" in status(rig, "inputs").message
+    rig.wait(lambda: values(rig.status("frames"))["published"] == "1", "recovery")
+    assert rig.status("frames").level == DiagnosticStatus.WARN, "the camera is still missing"
+    assert rig.status("latency").level == DiagnosticStatus.OK and int(values(rig.status("memory"))["cpu_mb"]) > 10
+    assert values(rig.status("frames"))["camera missing: cam_front"] == "2"
+    assert "2 received" in values(rig.status("inputs"))["/lidar_top"]
+    assert "/cam_front/camera_info" in rig.status("inputs").message
 
 
 def test_a_camera_with_a_message_of_another_kind_does_no_harm(camera_rig):
@@ -171,15 +159,15 @@ def test_hostile_messages_are_counted_and_survived(camera_rig):
         camera_rig.send("/cam_front/camera_info", hostile(rng, camera_info()))
         camera_rig.send("/cam_front/image_rect_compressed", hostile(rng, compressed(SCENE, stamp_ns=stamp)))
         camera_rig.send("/lidar_top", hostile(rng, cloud(POINTS, stamp_ns=stamp)))
-        camera_rig.wait(lambda i=i: camera_rig.node._diagnostics._lidar.received == i, "the sweep")
+        camera_rig.wait(lambda i=i: camera_rig.node._perception.tasks["inputs"]._lidar.received == i, "the sweep")
 
     def accounted() -> int:
         refused, published = camera_rig.faults().get("invalid sweep", 0), camera_rig.node.statistics.published
-        return published + refused + sum(dropped(camera_rig).values())
+        return published + refused + sum(camera_rig.dropped().values())
     camera_rig.wait(lambda: accounted() == sweeps, "all sweeps to be accounted for")
     assert "internal" not in camera_rig.faults() and len(camera_rig.faults()) > 1
     send_camera(camera_rig, stamp=NOW + 100 * S)
-    camera_rig.wait(lambda: "cam_front" in camera_rig.node._calibrations, "the calibration")
+    camera_rig.wait(lambda: "cam_front" in camera_rig.node._perception._calibrations, "the calibration")
     camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW + 100 * S))
     camera_rig.wait(lambda: stamp_ns(camera_rig.occupancy[-1].header) == NOW + 100 * S, "the good sweep")
     assert camera_rig.occupancy[-1].cameras == ["cam_front"]

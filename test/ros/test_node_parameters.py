@@ -12,6 +12,7 @@ from occfusion_ros.ros.parameters import (
     ParameterError,
     declare_parameters,
     markdown_table,
+    read_parameters,
 )
 
 
@@ -52,11 +53,11 @@ def test_transport(transport, topic, compressed):
     ({"cameras": ["a", "a"]}, "different names"),
     ({"cameras": [], "image_topics": ["/a"]}, "0 topics"),
     ({"image_transport": "theora"}, "one of auto, raw, compressed, got 'theora'"),
-    ({"reliability": "perhaps"}, "one of auto"),
+    ({"lidar_reliability": "perhaps"}, "one of auto"),
     ({"max_wait_s": -1.0}, "expected 0.0 to 10.0, got -1.0"),
     ({"intensity_max": 0.0}, "intensity_max"),
     ({"max_wait_s": float("nan")}, "max_wait_s"),
-    ({"depth": 0}, "depth"),
+    ({"camera_depth": 0}, "camera_depth"),
 ])
 def test_values_that_make_no_sense_are_refused(values, message):
     with pytest.raises(ParameterError, match=message):
@@ -66,7 +67,7 @@ def test_values_that_make_no_sense_are_refused(values, message):
 def test_only_live_parameters_change():
     parameters = NodeParameters()
     assert parameters.changed({"max_markers": 5}).max_markers == 5
-    with pytest.raises(ParameterError, match="cameras can only be set when the node starts"):
+    with pytest.raises(ParameterError, match="cameras can only change while the node is unconfigured"):
         parameters.changed({"cameras": ["a"], "max_markers": 5})
     with pytest.raises(ParameterError, match="max_markers"):
         parameters.changed({"max_markers": -5})
@@ -106,19 +107,21 @@ def node(ros_domain, request):
     (["--params-file", str(shipped("config/occfusion.yaml"))], NUSCENES_CAMERAS),
 ], indirect=["node"])
 def test_cameras_as_ros_gives_them(node, expected):
-    assert declare_parameters(node).cameras == expected
+    declare_parameters(node)
+    assert read_parameters(node).cameras == expected
 
 
 @pytest.mark.parametrize("node", [[]], indirect=True)
 def test_descriptors(node):
     declare_parameters(node)
-    assert node.describe_parameter("lidar_topic").read_only and not node.describe_parameter("max_markers").read_only
+    assert node.describe_parameter("autostart").read_only and not node.describe_parameter("max_markers").read_only
     assert node.describe_parameter("threads").integer_range[0].to_value == 256
     assert node.describe_parameter("max_wait_s").floating_point_range[0].to_value == 10.0
     assert all(node.describe_parameter(field.name).description for field in fields(NodeParameters))
 
 
-@pytest.mark.parametrize("node", [["-p", "depth:=0"], ["-p", "max_wait_s:=99.0"], ["-p", "model:=5"]], indirect=True)
+@pytest.mark.parametrize("node", [["-p", "camera_depth:=0"], ["-p", "max_wait_s:=99.0"], ["-p", "model:=5"]],
+                         indirect=True)
 def test_ros_refuses_values_out_of_range(node):
     from rclpy.exceptions import ParameterException
 

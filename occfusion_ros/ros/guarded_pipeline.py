@@ -1,0 +1,141 @@
+"""A pipeline that cannot hang its caller, and that is replaced once when it fails."""
+
+import gc
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from ..core.contract import ModelContract
+from ..core.errors import BackendError, OccFusionError
+from ..core.frames import CameraImage, OccupancyGrid, SensorFrame
+from .parameters import NodeParameters
+
+
+class FramePipeline(Protocol):
+    """What the node needs of `runtime.pipeline.Pipeline`."""
+
+    contract: ModelContract
+    backend_name: str
+
+    def __call__(self, frame: SensorFrame) -> OccupancyGrid:
+        """Occupancy of one frame."""
+
+
+class GuardedPipeline:
+    """Runs a pipeline on a thread of its own, which is given up when no answer comes.
+
+    Attributes:
+        fell_back: why another backend took over; empty while the first one runs.
+    """
+
+    def __init__(self, pipeline: FramePipeline) -> None:
+        self.fell_back = ""
+        self._use(pipeline)
+
+    @property
+    def contract(self) -> ModelContract:
+        """Of the model."""
+        return self._pipeline.contract
+
+    @property
+    def backend_name(self) -> str:
+        """What runs the engines."""
+        return self._pipeline.backend_name
+
+    def __call__(self, frame: SensorFrame, timeout_s: float | None = None) -> OccupancyGrid:
+        """Occupancy of one frame.
+
+        Raises:
+            InvalidFrameError: the frame does not fit the model. BackendError: an engine failed, or gave no answer.
+        """
+        self._questions.put(frame)
+        try:
+            answer = self._answers.get(timeout=timeout_s)
+        except queue.Empty:
+            raise BackendError(f"backend {self.backend_name} hangs: no answer within {timeout_s:g} s") from None
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def fall_back(self, reason: str, load: Callable[[str], FramePipeline]) -> None:
+        """Let another backend take over.
+
+        Args:
+            reason: what was wrong with the present one.
+            load: gives a pipeline on another backend than the named one.
+
+        Raises:
+            OccFusionError: there is none.
+        """
+        failed = self.backend_name
+        self.close()
+        self._use(load(failed))
+        self.fell_back = reason
+
+    def close(self) -> None:
+        """End the thread, unless it hangs, and free what the pipeline holds."""
+        self._questions.put(None)
+        self._pipeline = _Released(self.contract, self.backend_name)
+        free_memory()
+
+    def _use(self, pipeline: FramePipeline) -> None:
+        self._pipeline = pipeline
+        self._questions, self._answers = queue.SimpleQueue(), queue.SimpleQueue()
+        threading.Thread(target=_serve, args=(pipeline, self._questions, self._answers), name="backend",
+                         daemon=True).start()
+
+
+class _Released:
+    """What is left of a pipeline that was closed."""
+
+    def __init__(self, contract: ModelContract, backend_name: str) -> None:
+        self.contract, self.backend_name = contract, backend_name
+
+
+def _serve(pipeline: FramePipeline, questions: queue.SimpleQueue, answers: queue.SimpleQueue) -> None:
+    """Answer frames until None comes."""
+    while (frame := questions.get()) is not None:
+        try:
+            answers.put(pipeline(frame))
+        except Exception as error:  # noqa: BLE001 - whoever asked deals with it
+            answers.put(error)
+        del frame
+
+
+def free_memory() -> None:
+    """Give memory that nobody refers to back to the device."""
+    gc.collect()
+    torch = sys.modules.get("torch")  # what was never imported holds nothing
+    if torch and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def load_other_backend(load: Callable[[NodeParameters], FramePipeline], parameters: NodeParameters,
+                       failed: str) -> FramePipeline:
+    """A pipeline, as `load` makes them, on the fastest backend that runs here, apart from the one that failed.
+
+    Raises:
+        BackendError: no other one runs.
+    """
+    from ..runtime.backends import candidates
+
+    reasons = []
+    for name in candidates("auto"):
+        if not failed.startswith(name):  # which names the precision too
+            try:
+                return load(replace(parameters, backend=name, precision="auto"))
+            except OccFusionError as error:
+                reasons.append(f"{name}: {error}")
+    raise BackendError(f"no other backend than {failed} runs here" + "".join(f"; {reason}" for reason in reasons))
+
+
+def warm_up_frame(cameras: int) -> SensorFrame:
+    """A frame without points and with that many black images: what engines compile or allocate at their first run."""
+    intrinsics = np.array([[32.0, 0, 32], [0, 32, 18], [0, 0, 1]])
+    images = (CameraImage(str(i), np.zeros((36, 64, 3), np.uint8), intrinsics, np.eye(4)) for i in range(cameras))
+    return SensorFrame(0, np.zeros((0, 4), np.float32), tuple(images))

@@ -1,0 +1,195 @@
+"""What the active node does: pair messages, run the pipeline on the newest sweep, publish what comes out."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, NamedTuple
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+
+from ..core.errors import BackendError, InvalidFrameError, OccFusionError
+from .calibration import Calibration, calibration_from_info
+from .diagnostics import State
+from .frame_builder import FrameBuilder
+from .frame_statistics import Statistics
+from .guarded_pipeline import FramePipeline, GuardedPipeline
+from .headers import NS_PER_S, stamp_ns
+from .health import FrameHealth, InputHealth, TransformHealth, latency_health, model_health
+from .inputs import Input
+from .outputs import Outputs
+from .parameters import NodeParameters
+from .running_clock import RunningClock
+from .synchroniser import Match, Synchroniser
+from .tf_buffer import make_transform_buffer
+from .tf_tree import TransformError
+from .worker import LatestWorker
+
+POLL_S = 0.02  # while a sweep waits for late images
+CAUSES = {InvalidFrameError: "invalid sweep", TransformError: "transform", BackendError: "backend"}
+
+
+class _Sweep(NamedTuple):
+    """A sweep and the time of its arrival, `time.monotonic` seconds."""
+
+    message: PointCloud2
+    arrival_s: float
+
+
+class Perception:
+    """Everything that lives while the node is active.
+
+    Callbacks only pair messages; everything that takes time happens on one worker thread with a slot of one.
+
+    Attributes:
+        settings: the parameters; those that may change at any time are taken from here for each frame.
+        tasks: what there is to report about it, by name.
+    """
+
+    def __init__(self, node: Node, settings: NodeParameters, pipeline: GuardedPipeline, statistics: Statistics,
+                 load_other: Callable[[str], FramePipeline], on_stop: Callable[[str], None]) -> None:
+        """
+        Args:
+            node: whose topics and clock are used.
+            pipeline: what computes occupancy.
+            statistics: where frames and faults are counted.
+            load_other: gives a pipeline on another backend than the named one.
+            on_stop: called with the reason, from the worker thread, when no more frames can be computed.
+        """
+        self.settings, self._node, self._pipeline, self._statistics = settings, node, pipeline, statistics
+        self._load_other, self._on_stop, self._stopped = load_other, on_stop, False
+        self._calibrations: dict[str, Calibration] = {}
+        self._uncalibrated: dict[str, deque] = {name: deque(maxlen=8) for name in settings.cameras}
+        self._clock = RunningClock(node.get_clock())
+        self._synchroniser = Synchroniser(settings.cameras, round(settings.camera_tolerance_s * NS_PER_S),
+                                          round(settings.max_wait_s * NS_PER_S))
+        with ExitStack() as self._closing:
+            self._open()
+            self._closing = self._closing.pop_all()
+
+    def _open(self) -> None:
+        """Start threads and topics; what they hold is let go of by `close`."""
+        own = self._own
+        self._transforms = own(make_transform_buffer(self._node))
+        self._outputs = own(Outputs(self._node, self._pipeline.contract))
+        self._frames = own(FrameBuilder(self._transforms, self._calibrations, self._clock.now_ns, self._report_fault))
+        self._worker = own(LatestWorker(self._work))
+        self._poll_timer = self._node.create_timer(POLL_S, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._poll_timer.cancel()
+        self._closing.callback(self._node.destroy_timer, self._poll_timer)
+        self.tasks = self._subscribe()
+
+    def close(self) -> None:
+        """Finish the frame in work and let go of everything but the pipeline."""
+        self._closing.close()
+
+    def _own(self, thing: Any) -> Any:
+        """Have something closed with this."""
+        self._closing.callback(thing.close)
+        return thing
+
+    def _subscribe(self) -> dict[str, Callable[[], State]]:
+        """Listen to the sensors; returns what there is to report."""
+        settings, now_ns = self.settings, lambda: self._node.get_clock().now().nanoseconds
+        lidar = self._own(Input(self._node, PointCloud2, settings.lidar_topic, self._on_cloud,
+                                settings.lidar_reliability, settings.lidar_depth))
+        cameras = []
+        for name, (image_topic, info_topic) in settings.camera_topics().items():
+            kind = CompressedImage if settings.is_compressed(image_topic) else Image
+            for what, topic, callback in ((kind, image_topic, self._on_image),
+                                          (CameraInfo, info_topic, self._on_camera_info)):
+                cameras.append(self._own(Input(self._node, what, topic, partial(callback, name),
+                                               settings.camera_reliability, settings.camera_depth)))
+        return {"inputs": InputHealth(lidar, cameras, now_ns),
+                "frames": FrameHealth(lidar, self._synchroniser, self._statistics),
+                "latency": lambda: latency_health(self._statistics, self.settings.latency_budget_ms),
+                "transforms": TransformHealth(self._statistics),
+                "model": partial(model_health, self._pipeline)}
+
+    def _on_cloud(self, message: PointCloud2) -> None:
+        stamp, arrival = stamp_ns(message.header), time.monotonic()
+        if stamp <= 0:
+            self._report_fault("sweep without stamp")
+        elif self._synchroniser.add_cloud(stamp, _Sweep(message, arrival), self._clock.now_ns()):
+            self._node.get_logger().warning("time jumped back: starting over")
+            self._transforms.clear()
+        self._poll()
+        if self._synchroniser.waiting:
+            self._poll_timer.reset()
+
+    def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
+        if camera not in self._calibrations:
+            self._uncalibrated[camera].append(message)
+        elif stamp_ns(message.header) <= 0:
+            self._report_fault(f"image without stamp {camera}")
+        else:
+            self._synchroniser.add_image(camera, stamp_ns(message.header), message)
+            self._poll()
+
+    def _on_camera_info(self, camera: str, message: CameraInfo) -> None:
+        try:
+            self._calibrations[camera] = calibration_from_info(message, self.settings.images_rectified)
+        except InvalidFrameError as error:
+            self._calibrations.pop(camera, None)
+            self._report_fault(f"calibration {camera}", error)
+            return
+        while self._uncalibrated[camera]:
+            self._on_image(camera, self._uncalibrated[camera].popleft())
+
+    def _poll(self) -> None:
+        """Hand the newest sweep that is ready to the worker."""
+        match = self._synchroniser.poll(self._clock.now_ns())
+        if match and self._worker.submit(match):
+            self._synchroniser.dropped["superseded"] += 1
+        if not self._synchroniser.waiting:
+            self._poll_timer.cancel()
+
+    def _work(self, match: Match) -> None:
+        """One frame, on the worker thread; whatever goes wrong, the next one gets its chance."""
+        if self._stopped:
+            return
+        try:
+            self._process(match)
+        except OccFusionError as error:
+            cause = next((name for kind, name in CAUSES.items() if isinstance(error, kind)), "other")
+            self._report_fault(cause, error)
+            if isinstance(error, BackendError):
+                self._recover(str(error))
+        except Exception as error:  # noqa: BLE001 - a bug in one frame must not end perception
+            if self._node.context.ok():
+                logging.getLogger(__name__).exception("unexpected error")
+                self._report_fault("internal", error)
+
+    def _process(self, match: Match) -> None:
+        start, settings = time.monotonic(), self.settings
+        images = {name: image for name, (_, image) in match.images.items()}
+        frame = self._frames.build(match.cloud.message, images, match.missing, settings)
+        built = time.monotonic()
+        grid = self._pipeline(frame, settings.backend_timeout_s)
+        computed = time.monotonic()
+        self._outputs.publish(grid, settings)
+        done = time.monotonic()
+        self._statistics.add_published(1e3 * (done - match.cloud.arrival_s))
+        self._outputs.publish_times({**grid.stage_ms, "convert": 1e3 * (built - start),
+                                     "publish": 1e3 * (done - computed), "total": 1e3 * (done - start)})
+
+    def _recover(self, reason: str) -> None:
+        """Fall back to another backend, once and if it is wanted; else stop."""
+        if self.settings.on_backend_failure == "fall_back" and not self._pipeline.fell_back:
+            self._node.get_logger().error(f"{reason}; falling back to another backend")
+            try:
+                self._pipeline.fall_back(reason, self._load_other)
+                self._node.get_logger().warning(f"fell back to {self._pipeline.backend_name}")
+                return
+            except OccFusionError as error:
+                reason = f"{reason}; {error}"
+        self._stopped = True
+        self._on_stop(reason)
+
+    def _report_fault(self, cause: str, error: Exception | str = "") -> None:
+        self._statistics.add_fault(cause, str(error))
+        self._node.get_logger().warning(f"{cause}: {error}" if error else cause, throttle_duration_sec=1.0)
