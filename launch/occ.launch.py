@@ -7,6 +7,8 @@ from launch_ros.actions import Node
 
 from occfusion_ros.ros.bringup import ARGUMENTS, Process, bringup
 
+RESPAWN_DELAY_S = 1.0
+
 
 def generate_launch_description() -> LaunchDescription:
     """What `ros2 launch` runs."""
@@ -27,6 +29,8 @@ def _actions(context) -> list:
 
 def _node(process: Process) -> Node:
     def on_exit(event, context):
+        if process.respawn and event.returncode < 0:  # ended by a signal
+            return None
         if (process.required or event.returncode) and not context.is_shutdown:
             return Shutdown(reason=f"{process.name} ended with exit code {event.returncode}")
         return None
@@ -34,4 +38,5 @@ def _node(process: Process) -> Node:
     return Node(package=process.package, executable=process.executable,
                 namespace=process.namespace or None, arguments=list(process.arguments),
                 parameters=list(process.parameters), remappings=list(process.remappings),
-                ros_arguments=["--log-level", process.log_level], output="screen", on_exit=on_exit)
+                ros_arguments=["--log-level", process.log_level], output="screen", on_exit=on_exit,
+                respawn=process.respawn, respawn_delay=RESPAWN_DELAY_S)

@@ -40,6 +40,9 @@ ARGUMENTS = (
     Argument("precision", "", "what engines calculate in: fp32, bf16, fp16, int8 or auto; not set: as in the parameter "
                               "file"),
     Argument("build_only", "", "load the model, building its engines where needed, and end", YES_NO),
+    Argument("autostart", "", "the node configures and activates itself; false: wait for a lifecycle manager, or ros2 "
+                              "lifecycle set; not set: as in the parameter file", YES_NO),
+    Argument("respawn", "false", "start the node again when it crashes or is killed", YES_NO),
     Argument("grid_frame", "", "TF frame of the grid; not set: as in the parameter file"),
     Argument("grid_in_base", "", "publish grid_frame as a static transform at 'x y z yaw' (m, rad) in base_frame; "
                                  "not set: it is published by someone else"),
@@ -66,6 +69,7 @@ class Process:
         remappings: (from, to) names of topics.
         log_level: severity from which on it logs.
         required: when it ends, everything ends.
+        respawn: when a signal ends it (a crash, the system short of memory), it is started again.
     """
 
     name: str
@@ -78,6 +82,7 @@ class Process:
     remappings: tuple[tuple[str, str], ...] = ()
     log_level: str = "info"
     required: bool = False
+    respawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,8 +135,9 @@ def _ours(name: str, values: Mapping[str, str], **more: Any) -> Process:
 
 def _node(values: Mapping[str, str]) -> Process:
     return _ours("occfusion", values, executable="occfusion_node", module=f"{PACKAGE}.ros.main",
-                 parameters=_parameters(values, "model", "backend", "precision", "build_only", "grid_frame"),
-                 required=True)
+                 parameters=_parameters(values, "model", "backend", "precision", "build_only", "autostart",
+                                        "grid_frame"),
+                 required=True, respawn=values["respawn"] == "true")
 
 
 def _parameters(values: Mapping[str, str], *names: str) -> tuple[str | dict[str, Any], ...]:

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
@@ -57,6 +58,7 @@ class GuardedPipeline:
         try:
             answer = self._answers.get(timeout=timeout_s)
         except queue.Empty:
+            self._hangs = True
             raise BackendError(f"backend {self.backend_name} hangs: no answer within {timeout_s:g} s") from None
         if isinstance(answer, BaseException):
             raise answer
@@ -80,14 +82,16 @@ class GuardedPipeline:
     def close(self) -> None:
         """End the thread, unless it hangs, and free what the pipeline holds."""
         self._questions.put(None)
+        self._thread.join(timeout=0 if self._hangs else None)
         self._pipeline = _Released(self.contract, self.backend_name)
         free_memory()
 
     def _use(self, pipeline: FramePipeline) -> None:
-        self._pipeline = pipeline
+        self._pipeline, self._hangs = pipeline, False
         self._questions, self._answers = queue.SimpleQueue(), queue.SimpleQueue()
-        threading.Thread(target=_serve, args=(pipeline, self._questions, self._answers), name="backend",
-                         daemon=True).start()
+        self._thread = threading.Thread(target=_serve, args=(pipeline, self._questions, self._answers),
+                                        name="backend", daemon=True)
+        self._thread.start()
 
 
 class _Released:
@@ -107,12 +111,17 @@ def _serve(pipeline: FramePipeline, questions: queue.SimpleQueue, answers: queue
         del frame
 
 
+def cuda_in_use() -> ModuleType | None:
+    """torch.cuda where this process uses a GPU; torch is not imported for it, and may just be being imported."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    return cuda if getattr(cuda, "is_initialized", bool)() else None
+
+
 def free_memory() -> None:
     """Give memory that nobody refers to back to the device."""
     gc.collect()
-    torch = sys.modules.get("torch")  # what was never imported holds nothing
-    if torch and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    if cuda := cuda_in_use():
+        cuda.empty_cache()
 
 
 def load_other_backend(load: Callable[[NodeParameters], FramePipeline], parameters: NodeParameters,

@@ -1,14 +1,13 @@
 """What the node reports about itself: the tasks behind its diagnostics."""
 
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 
 from .diagnostics import ERROR, OK, WARN, State
 from .frame_statistics import Statistics
-from .guarded_pipeline import GuardedPipeline
+from .guarded_pipeline import GuardedPipeline, cuda_in_use
 from .headers import NS_PER_S
 from .inputs import Input
 from .synchroniser import Synchroniser
@@ -116,8 +115,7 @@ def memory_health() -> State:
     if os.path.exists("/proc/self/statm"):
         with open("/proc/self/statm") as file:
             values["cpu_mb"] = f"{int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / MB:.0f}"
-    torch = sys.modules.get("torch")  # what was never imported uses no GPU
-    if torch and torch.cuda.is_initialized():
-        free, total = torch.cuda.mem_get_info()
+    if cuda := cuda_in_use():
+        free, total = cuda.mem_get_info()
         values |= {"gpu_mb": f"{(total - free) / MB:.0f}", "gpu_total_mb": f"{total / MB:.0f}"}
     return State(OK, ", ".join(f"{name} {value}" for name, value in values.items()), values)

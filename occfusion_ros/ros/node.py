@@ -173,6 +173,7 @@ class OccFusionNode(LifecycleNode):
     def _forward_logging(self) -> None:
         package_logger = logging.getLogger(__package__.partition(".")[0])
         handler = RosLogHandler(self.get_logger())
+        package_logger.setLevel(logging.DEBUG)  # what is shown is for the ROS logger to decide
         package_logger.addHandler(handler)
         self._closing.callback(package_logger.removeHandler, handler)
 

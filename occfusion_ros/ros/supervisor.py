@@ -75,11 +75,17 @@ class Supervisor:
         self._events.put((process, child.wait()))
 
     def next_end(self, timeout: float | None = None) -> tuple[Process, int] | None:
-        """Wait for a process to end: it and its exit code, or None when `timeout` seconds have passed."""
-        try:
-            return self._events.get(timeout=timeout)
-        except queue.Empty:
-            return None
+        """Wait for a process to end for good: it and its exit code, or None when `timeout` seconds have passed."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                process, code = self._events.get(timeout=None if deadline is None else deadline - time.monotonic())
+            except (queue.Empty, ValueError):  # the time is up, or was when it was asked for
+                return None
+            if process is None or not process.respawn or code >= 0:
+                return process, code
+            logger.warning("%s was ended by signal %d, starting it again", process.name, -code)
+            self.start(process)
 
     def run(self) -> int:
         """Wait until a required process ends, any process fails, or SIGINT or SIGTERM arrives.
@@ -91,7 +97,7 @@ class Supervisor:
                     for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             while True:
-                process, code = self._events.get()
+                process, code = self.next_end()
                 if process is None:
                     return code
                 logger.info("%s ended with exit code %d", process.name, code)

@@ -77,10 +77,12 @@ class VoxelPipeline:
 class Rig:
     """The node under test and a node that plays the rest of the vehicle, served by one executor in this thread."""
 
-    def __init__(self, pipeline: VoxelPipeline | None = None, **parameters: Any) -> None:
+    def __init__(self, pipeline: VoxelPipeline | None = None, real: bool = False, **parameters: Any) -> None:
+        """`real`: the model that the parameters name is used."""
         self.pipeline = pipeline or VoxelPipeline()
         values = {"cameras": [""], "max_wait_s": 0.2, "intensity_max": 1.0, **parameters}
-        self.node = OccFusionNode(self.pipeline, parameter_overrides=[Parameter(k, value=v) for k, v in values.items()])
+        self.node = OccFusionNode(None if real else self.pipeline,
+                                  parameter_overrides=[Parameter(k, value=v) for k, v in values.items()])
         self.vehicle = Node("vehicle")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -94,6 +96,10 @@ class Rig:
     def start(self) -> None:
         """Configure and activate the node, and listen to it."""
         assert self.node.start(), self.node.failure
+        self.listen_to_occupancy()
+
+    def listen_to_occupancy(self) -> None:
+        """Keep what the node publishes from now on."""
         self.occupancy = self.listen(OccupancyGrid3D, "/occfusion/occupancy")
 
     def close(self) -> None:
@@ -129,7 +135,8 @@ class Rig:
         """Serve callbacks until the condition holds."""
         deadline = time.monotonic() + DEADLINE_S
         while not condition():
-            assert time.monotonic() < deadline, f"waited {DEADLINE_S:g} s for {what}; faults: {self.faults()}"
+            assert time.monotonic() < deadline, \
+                f"waited {DEADLINE_S:g} s for {what}; faults: {self.faults()}; {self.diagnostics[-1:]}"
             self._executor.spin_once(timeout_sec=0.02)
 
     def wait_for_occupancy(self, count: int) -> OccupancyGrid3D:
@@ -150,16 +157,18 @@ class Rig:
         return self.node._perception._synchroniser.dropped
 
     def status(self, task: str) -> DiagnosticStatus:
-        """The newest state of one task, since the node was last active."""
-        names = {s.name: s for message in self.diagnostics for s in message.status}
-        return names.get(f"occfusion: {task}", DiagnosticStatus(level=DiagnosticStatus.STALE))
+        """The newest state of one task."""
+        return next(s for s in self.diagnostics[-1].status if s.name == f"occfusion: {task}")
 
     def wait_for_status(self, task: str, level: bytes, text: str = "") -> DiagnosticStatus:
         """The next state of a task that has this level and text."""
         self.diagnostics.clear()
-        self.wait(lambda: self.status(task).level == level and text in self.status(task).message,
-                  f"{task}: {level} {text!r}, got {self.status(task)}")
-        return self.status(task)
+
+        def found() -> list[DiagnosticStatus]:
+            states = [s for message in self.diagnostics for s in message.status if s.name == f"occfusion: {task}"]
+            return [state for state in states if state.level == level and text in state.message]
+        self.wait(found, f"{task}: {level} {text!r}")
+        return found()[0]
 
 
 def values(state: DiagnosticStatus) -> dict[str, str]:

@@ -51,7 +51,7 @@ def test_a_bag_brings_simulated_time_unless_told_otherwise():
 
 def test_every_argument_is_described_and_changes_something():
     values = {"bag": "b", "rate": "2.0", "wait_for": "/t", "loop": "true", "params_file": "p.yaml", "model": "m",
-              "backend": "onnx",
+              "backend": "onnx", "precision": "int8", "build_only": "true", "autostart": "false", "respawn": "true",
               "grid_frame": "g", "grid_in_base": "0 0 1 0", "base_frame": "car", "rviz": "true", "snapshots": "s",
               "use_sim_time": "false", "namespace": "n", "log_level": "debug"}
     assert set(values) == {argument.name for argument in ARGUMENTS}

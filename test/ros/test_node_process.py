@@ -1,16 +1,20 @@
 """The node as a process: how it ends."""
 
 import os
+import queue
 import select
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from occfusion_ros.ros.bringup import Bringup, bringup
 from occfusion_ros.ros.parameters import NodeParameters
+from occfusion_ros.ros.supervisor import Supervisor
 from occfusion_ros.runtime import tensorrt
 
 START_S = 60.0
@@ -81,6 +85,20 @@ def test_engines_are_built_and_the_node_ends(environment, small_artefact):
                "build_only:=true"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S)
     assert done.returncode == 0 and "model small from" in done.stderr, done.stderr
+
+
+def test_a_node_that_is_killed_is_started_again(environment, tmp_path, monkeypatch):
+    (tmp_path / "voxel_node.py").write_text(WITH_VOXEL_PIPELINE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), environment["PYTHONPATH"]]))
+    process, lines = replace(bringup({"respawn": "true"}).processes[0], module="voxel_node"), queue.SimpleQueue()
+    with Supervisor(Bringup((process,)), lines.put) as supervisor:
+        for _ in range(2):
+            while "ready: model voxel-test" not in lines.get(timeout=START_S):
+                pass
+            pid = supervisor._children["occfusion"].pid
+            os.kill(pid, signal.SIGKILL)
+            assert supervisor.next_end(timeout=2.0) is None, "it is started again"
+            assert supervisor._children["occfusion"].pid != pid
 
 
 def test_help(environment):
