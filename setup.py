@@ -55,6 +55,7 @@ setup(
             f"occfusion_node = {PACKAGE}.ros.main:main",
             f"nuscenes_to_bag = {PACKAGE}.ros.nuscenes_to_bag:main",
             f"play_bag = {PACKAGE}.ros.play_bag:main",
+            f"doctor = {PACKAGE}.ros.doctor:main",
             f"snapshot = {PACKAGE}.ros.snapshot:main",
             f"static_transform_publisher = {PACKAGE}.ros.static_transform_publisher:main",
             f"make_synthetic = {PACKAGE}.datasets.synthetic.make:main",

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-MESSAGES = {"builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "occfusion_msgs", "rcl_interfaces",
-            "rosgraph_msgs", "sensor_msgs", "std_msgs", "tf2_msgs", "visualization_msgs"}
+MESSAGES = {"builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "occfusion_msgs",
+            "rcl_interfaces", "rosgraph_msgs", "sensor_msgs", "std_msgs", "tf2_msgs", "visualization_msgs"}
 
 
 @dataclass(frozen=True)

@@ -131,12 +131,12 @@ class Rig:
         topic, qos = ("/tf", 10) if stamp_ns else ("/tf_static", LATCHED)
         self.send(topic, TFMessage(transforms=[stamped]), qos)
 
-    def wait(self, condition, what: str) -> None:
+    def wait(self, condition, what: str, seconds: float = DEADLINE_S) -> None:
         """Serve callbacks until the condition holds."""
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, \
-                f"waited {DEADLINE_S:g} s for {what}; faults: {self.faults()}; {self.diagnostics[-1:]}"
+                f"waited {seconds:g} s for {what}; faults: {self.faults()}; {self.diagnostics[-1:]}"
             self._executor.spin_once(timeout_sec=0.02)
 
     def wait_for_occupancy(self, count: int) -> OccupancyGrid3D:

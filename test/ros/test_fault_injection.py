@@ -2,60 +2,16 @@
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from drive import CAMERAS, Drive
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rig import NOW, OPTICAL, POINTS, SCENE, Rig, S, VoxelPipeline, values
-from ros_messages import camera_info, cloud, compressed
-from rosgraph_msgs.msg import Clock
+from rig import NOW, POINTS, Rig, S, VoxelPipeline, values
+from ros_messages import cloud
 from sensor_msgs.msg import PointCloud2
 
 from occfusion_ros.core.errors import BackendError, ContractError
-from occfusion_ros.ros.headers import header_from, stamp_ns
+from occfusion_ros.ros.headers import stamp_ns
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-CAMERAS = ("left", "front", "right")
-
-
-class Drive:
-    """A vehicle with three cameras that sends frame after frame, 0.2 s apart, but not what is lost."""
-
-    def __init__(self, rig: Rig) -> None:
-        self.rig, self.stamp = rig, NOW
-        for camera in CAMERAS:
-            rig.send_transform("lidar_top", camera, turn=OPTICAL)
-
-    def send(self, without: tuple[str, ...] = (), seconds: float = 0.2) -> None:
-        """Send one frame, `seconds` after the last."""
-        self.stamp += round(seconds * S)
-        if self.rig.node.get_parameter("use_sim_time").value:
-            self.rig.send("/clock", Clock(clock=header_from(self.stamp, "").stamp))
-            self.rig.wait(lambda: self.rig.node.get_clock().now().nanoseconds == self.stamp, "the clock")
-        if "transform" not in without:
-            self.rig.send_transform("map", "lidar_top", stamp_ns=self.stamp)
-        for camera in set(CAMERAS) - set(without):
-            self.rig.send(f"/{camera}/camera_info", camera_info())
-            self.rig.send(f"/{camera}/image_rect_compressed", compressed(SCENE, stamp_ns=self.stamp, frame_id=camera))
-        if "lidar" not in without:
-            self.rig.send("/lidar_top", cloud(POINTS, stamp_ns=self.stamp))
-
-    def go(self, without: tuple[str, ...] = (), seconds: float = 0.2) -> set[str]:
-        """Send one frame; the cameras that its answer names."""
-        answers = len(self.rig.occupancy)
-        self.send(without, seconds)
-        message = self.rig.wait_for_occupancy(answers + 1)
-        assert stamp_ns(message.header) == self.stamp
-        return set(message.cameras)
-
-    def until(self, task: str, level: bytes, text: str = "", without: tuple[str, ...] = ()) -> DiagnosticStatus:
-        """Send frames until a task reports this."""
-        self.rig.diagnostics.clear()
-
-        def reported() -> bool:
-            seen = len(self.rig.diagnostics)
-            self.send(without)
-            self.rig.wait(lambda: len(self.rig.diagnostics) > seen, "a report")
-            return self.rig.status(task).level == level and text in self.rig.status(task).message
-        self.rig.wait(reported, f"{task}: {level} {text!r}")
-        return self.rig.status(task)
 
 
 @pytest.fixture

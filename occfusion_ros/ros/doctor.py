@@ -1,0 +1,71 @@
+"""Looks a running system over (middleware, shared memory, sockets, model, backends, node, topics, transforms) and says
+what to do about what is wrong. The exit code is 1 when something fails."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+from .doctor_machine import (
+    FAIL,
+    Finding,
+    check_backends,
+    check_middleware,
+    check_model,
+    check_shared_memory,
+    check_sockets,
+)
+from .doctor_system import RunningSystem
+from .parameters import NodeParameters, ParameterError
+from .snapshot import spinning_node
+
+
+def examine(name: str, timeout_s: float, argv: list[str]) -> Iterator[Finding]:
+    """Everything that is found, one after the other.
+
+    Args:
+        name: of the node; a relative one is in the doctor's own namespace.
+        timeout_s: seconds to wait for each thing that should be there.
+        argv: arguments for ROS.
+    """
+    yield from check_middleware()  # before this process gets a profile of its own
+    yield check_shared_memory()
+    yield check_sockets()
+    with spinning_node("doctor", argv) as node:
+        full_name = name if name.startswith("/") else f"{node.get_namespace().rstrip('/')}/{name}"
+        system = RunningSystem(node, full_name, timeout_s)
+        found, parameters = system.check_node(), None
+        try:
+            parameters = system.parameters()
+        except ParameterError as error:
+            yield Finding(FAIL, "parameters", str(error), f"ros2 param set {full_name} ...")
+        yield check_model((parameters or NodeParameters()).model)
+        yield from check_backends((parameters or NodeParameters()).backend)
+        yield found
+        if parameters:
+            yield from system.check_topics(parameters)
+            yield from system.check_transforms(parameters)
+            yield from system.check_diagnostics()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line entry point."""
+    from rclpy.utilities import remove_ros_args
+
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(prog="doctor", description=__doc__)
+    parser.add_argument("--node", default="occfusion", help="name of the node (default: occfusion)")
+    parser.add_argument("--timeout", type=float, default=3.0, metavar="S",
+                        help="seconds to wait for each thing that should be there (default: 3)")
+    options = parser.parse_args(remove_ros_args(argv))
+    failed = 0
+    for finding in examine(options.node, options.timeout, argv):
+        print(f"[{finding.level:>4}] {finding.subject}: {finding.text}", flush=True)
+        if finding.advice:
+            print(f"       -> {finding.advice}", flush=True)
+        failed += finding.level == FAIL
+    print(f"{failed} things fail" if failed else "nothing fails", flush=True)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

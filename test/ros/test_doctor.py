@@ -1,0 +1,99 @@
+"""The doctor: what it finds on a machine and in a running system."""
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from drive import CAMERAS, Drive
+from rig import DEADLINE_S, Rig
+
+from occfusion_ros.ros import doctor_machine
+from occfusion_ros.ros.dds import PROFILE_VARIABLES
+from occfusion_ros.ros.doctor_machine import (
+    FAIL,
+    OK,
+    SEGMENT,
+    WARN,
+    check_backends,
+    check_middleware,
+    check_model,
+    check_shared_memory,
+    check_sockets,
+)
+
+
+@pytest.mark.parametrize(("free", "level"), [(3 * SEGMENT, OK), (1.5 * SEGMENT, WARN), (0.5 * SEGMENT, FAIL)])
+def test_shared_memory(tmp_path, monkeypatch, free, level):
+    for name in ("fastdds_1", "fastdds_1_el", "other"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(doctor_machine.os, "statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))
+    found = check_shared_memory(tmp_path)
+    assert found.level == level and "1 segments" in found.text
+    assert ("fastdds shm clean" in found.advice) == (level != OK)
+
+
+@pytest.mark.parametrize(("size", "level"), [(212992, WARN), (4 << 20, OK)])
+def test_sockets(tmp_path, size, level):
+    (tmp_path / "rmem_max").write_text(f"{size}\n")
+    assert check_sockets(tmp_path / "rmem_max").level == level
+    assert check_sockets(tmp_path / "missing").level == OK
+
+
+def test_model(tmp_path):
+    assert check_model("nano").level == OK
+    found = check_model(str(tmp_path))
+    assert found.level == FAIL and str(tmp_path) in found.text and found.advice
+
+
+def test_a_backend_that_is_wanted_has_to_run(monkeypatch):
+    lacking = SimpleNamespace(why_not=lambda: "it is not installed")
+    monkeypatch.setattr("occfusion_ros.runtime.backends.BACKENDS", {"mine": lambda: lacking})
+    assert [found.level for found in check_backends("auto")] == [OK]
+    assert [found.level for found in check_backends("mine")] == [FAIL]
+
+
+@pytest.mark.parametrize(("profile", "level"), [("", WARN), (__file__, OK), ("/nowhere.xml", FAIL)])
+def test_middleware(monkeypatch, profile, level):
+    for variable in PROFILE_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(PROFILE_VARIABLES[0], profile)
+    found = list(check_middleware())
+    assert found[0].level == OK and found[1].level == level and bool(found[1].advice) == (level != OK)
+
+
+def examine(rig: Rig, timeout_s: int, meanwhile) -> tuple[int, str]:
+    """Exit code and report of the doctor; `meanwhile` is called again and again."""
+    command = [sys.executable, "-m", "occfusion_ros.ros.doctor", "--timeout", str(timeout_s)]
+    doctor = subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def ended() -> bool:
+        meanwhile()
+        return doctor.poll() is not None
+    try:
+        rig.wait(ended, "the doctor", seconds=4 * DEADLINE_S)
+        return doctor.returncode, doctor.stdout.read()
+    finally:
+        doctor.kill()
+        doctor.wait()
+        doctor.stdout.close()
+
+
+def test_a_system_in_good_health(start):
+    drive = Drive(start(cameras=list(CAMERAS), fixed_frame="map"))
+    code, report = examine(drive.rig, 10, drive.at_ten_hertz)
+    assert code == 0 and "nothing fails" in report, report
+    for line in ("node: /occfusion is active", "topics: /lidar_top: publishers: 1", "transforms: left: left from map",
+                 "inputs: all inputs are alive"):
+        assert f"[  ok] {line}" in report, report
+
+
+def test_a_system_with_faults(start):
+    rig = start(cameras=["left"], autostart=False, model="/nowhere")
+    code, report = examine(rig, 2, lambda: None)
+    assert code == 1
+    for line in ("[FAIL] model: /nowhere", "[FAIL] node: /occfusion is unconfigured", "configure",
+                 "[FAIL] topics: nobody publishes /lidar_top", "[warn] topics: nobody publishes /left/camera_info",
+                 "[FAIL] transforms: no message on /lidar_top", "[warn] state: unconfigured"):
+        assert line in report, report
