@@ -145,6 +145,8 @@ class Perception:
         match = self._synchroniser.poll(self._clock.now_ns())
         if match and self._worker.submit(match):
             self._synchroniser.dropped["superseded"] += 1
+            self._node.get_logger().warning("sweeps come faster than they can be computed: the older ones are dropped",
+                                            throttle_duration_sec=10.0)
         if not self._synchroniser.waiting:
             self._poll_timer.cancel()
 

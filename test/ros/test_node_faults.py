@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.parameter import Parameter
 from rig import MS, NOW, POINTS, SCENE, S, VoxelPipeline, send_camera, values
 from ros_messages import camera_info, cloud, compressed
 from rosgraph_msgs.msg import Clock
@@ -124,6 +125,15 @@ def test_diagnostics_tell_what_is_wrong(camera_rig):
     assert values(rig.status("frames"))["camera missing: cam_front"] == "2"
     assert "2 received" in values(rig.status("inputs"))["/lidar_top"]
     assert "/cam_front/camera_info" in rig.status("inputs").message
+
+
+def test_latency_above_the_budget_is_reported(start):
+    rig = start()
+    rig.wait_for_status("latency", DiagnosticStatus.OK, "no frame yet")
+    rig.node.statistics.add_published(600.0)
+    rig.wait_for_status("latency", DiagnosticStatus.WARN, "600 ms, above the budget of 500 ms")
+    assert rig.node.set_parameters([Parameter("latency_budget_ms", value=700.0)])[0].successful
+    rig.wait_for_status("latency", DiagnosticStatus.OK, "within the budget")
 
 
 def test_a_camera_with_a_message_of_another_kind_does_no_harm(camera_rig):
