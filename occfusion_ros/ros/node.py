@@ -142,7 +142,7 @@ class OccFusionNode(LifecycleNode):
         self._stop_request.trigger()
 
     def _stop(self) -> None:
-        if self._perception:
+        if self._perception and self._perception.stopped:
             self.trigger_deactivate()
 
     def _tasks(self) -> dict[str, Callable[[], State]]:

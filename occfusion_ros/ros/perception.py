@@ -48,6 +48,7 @@ class Perception:
     Attributes:
         settings: the parameters; those that may change at any time are taken from here for each frame.
         tasks: what there is to report about it, by name.
+        stopped: whether no more frames are computed, because the backend failed.
     """
 
     def __init__(self, node: Node, settings: NodeParameters, pipeline: GuardedPipeline, statistics: Statistics,
@@ -61,7 +62,7 @@ class Perception:
             on_stop: called with the reason, from the worker thread, when no more frames can be computed.
         """
         self.settings, self._node, self._pipeline, self._statistics = settings, node, pipeline, statistics
-        self._load_other, self._on_stop, self._stopped = load_other, on_stop, False
+        self._load_other, self._on_stop, self.stopped = load_other, on_stop, False
         self._calibrations: dict[str, Calibration] = {}
         self._uncalibrated: dict[str, deque] = {name: deque(maxlen=8) for name in settings.cameras}
         self._clock = RunningClock(node.get_clock())
@@ -145,12 +146,14 @@ class Perception:
         match = self._synchroniser.poll(self._clock.now_ns())
         if match and self._worker.submit(match):
             self._synchroniser.dropped["superseded"] += 1
+            self._node.get_logger().warning("sweeps come faster than they can be computed: the older ones are dropped",
+                                            throttle_duration_sec=10.0)
         if not self._synchroniser.waiting:
             self._poll_timer.cancel()
 
     def _work(self, match: Match) -> None:
         """One frame, on the worker thread; whatever goes wrong, the next one gets its chance."""
-        if self._stopped:
+        if self.stopped:
             return
         try:
             self._process(match)
@@ -187,7 +190,7 @@ class Perception:
                 return
             except OccFusionError as error:
                 reason = f"{reason}; {error}"
-        self._stopped = True
+        self.stopped = True
         self._on_stop(reason)
 
     def _report_fault(self, cause: str, error: Exception | str = "") -> None:
