@@ -182,7 +182,7 @@ def main(argv: list[str] | None = None) -> int:
     from .fuzz_node import fuzz_node
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
-    parser.add_argument("--messages", type=int, default=120_000, help="through the conversions (default: 120000)")
+    parser.add_argument("--messages", type=int, default=160_000, help="through the conversions (default: 160000)")
     parser.add_argument("--node-messages", type=int, default=2300, help="through the running node (default: 2300)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/fuzz.json"))

@@ -1,5 +1,6 @@
 """The page docs/reliability.md: tables and plots from the kept figures; nothing on it is written by hand."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from .page import table
 from .run_figures import WHOLE
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
+FUZZ = PAGE.with_name("fuzz.json")  # what `python -m benchmarks.fuzz --out docs/fuzz.json` wrote
 SOAKS = {"soak null": ("with a model that costs nothing", 30), "soak nano": ("with the shipped model", 10)}
 COMMANDS = {f"soak {name}": f"python -m benchmarks.reliability soak --minutes {minutes} --backend {name}"
             for name, minutes in (("null", 30), ("nano", 10))}
@@ -16,6 +18,34 @@ GROWTH = {"anonymous_mib": "memory of its own, MiB", "resident_mib": "resident m
           "threads": "threads", "files": "open files"}
 STAGES = (WHOLE, "pairing and transport", "convert", "presample", "images", "upload", "fuser", "select", "refiner",
           "grid", "publish", "total")
+
+FAULTS = ["## Faults", "",
+          "Each is a test (`make test`) that expects the diagnostics to say what happened, and all to be well after",
+          "it.", "",
+          *table(["fault", "what the node does", "test"], [
+              ["a camera is lost and comes back", "masks it, says which topic is silent, uses it again",
+               "`test_camera_lost_and_back`"],
+              ["the LiDAR is lost and comes back", "reports an error state, goes on with the next sweep",
+               "`test_lidar_lost_and_back`"],
+              ["transforms are lost or stale", "places nothing by them, names the frames",
+               "`test_transforms_lost_and_back`"],
+              ["time jumps an hour ahead or back, a bag loops", "forgets what came before, starts over",
+               "`test_clock_jumps`, `test_synchroniser_drives.py`"],
+              ["the backend fails or hangs",
+               "falls back to another one once, then stops; or stops at once, by parameter",
+               "`test_another_backend_takes_over_once`, `test_it_stops_where_that_is_wanted`"],
+              ["the model's files are removed",
+               "refuses to be configured in one sentence, works again when they are back",
+               "`test_a_model_that_is_removed_is_missed_and_found_again`"],
+              ["more sweeps come than can be computed", "drops the oldest and says so", "`test_overload_says_so`"],
+              ["a subscriber is slow", "does not wait for it",
+               "`test_a_slow_reliable_subscriber_does_not_hold_the_node_up`"],
+              ["a publisher's quality of service does not match", "names topic and policy",
+               "`test_a_publisher_that_offers_too_little_is_reported`"],
+              ["`kill -9`", "is started again by the launch", "`test_a_node_that_is_killed_is_started_again`"],
+              ["200 ms of delay and 5 % of loss between two network namespaces",
+               "answers the sweeps that come whole, accounts for the others, recovers",
+               "`test_delay_and_loss_cost_sweeps_but_never_a_wrong_answer_and_all_recovers`"]])]
 
 
 def soak_section(data: dict[str, Any]) -> list[str]:
@@ -111,6 +141,26 @@ def comparison(rows: dict[str, list[dict[str, Any]]]) -> str:
             f"{ratio(lambda row: row['latency_ms']['p50']):.2f} of the other's.")
 
 
+def fuzz_section(data: dict[str, Any]) -> list[str]:
+    """What became of hostile messages."""
+    conversions, node = data["conversions"], data["node"]
+    rows = [[kind, f"{found['messages']:,}", f"{found['messages'] - found['causes'].get('taken', 0):,}",
+             f"{len(found['causes'].keys() - {'taken'})}", f"{found['slowest_ms']:.0f}", str(len(found["failures"]))]
+            for kind, found in conversions.items()]
+    sent, refused = (sum(int(row[column].replace(",", "")) for row in rows) for column in (1, 2))
+    numbers = ", ".join(f"{name} {number}" for name, number in data["versions"].items())
+    return ["## Fuzzing", "",
+            f"`python -m benchmarks.fuzz --out docs/fuzz.json` on {data['machine']}, seed {data['seed']}. {numbers}.",
+            "Messages with no, one or several defects, through everything that reads messages:", "",
+            *table(["message", "sent", "refused", "causes", "slowest, ms", "crashes, hangs, wrong answers"], rows), "",
+            f"- {sent:,} messages, {refused:,} of them refused by cause; the others are usable in spite of what they "
+            "are, and were taken.",
+            f"- Through the running node: {node['sent']:,} messages, {node['hostile']:,} of them hostile; of "
+            f"{node['sweeps_received']} sweeps {node['published']} were answered and every other one counted by cause. "
+            f"Failures: {len(node['failures'])}.", "",
+            "[security.md](security.md) lists the limits; [fuzz.json](fuzz.json) has every cause.", ""]
+
+
 def facts(part: dict[str, Any]) -> list[str]:
     """Command, machine and versions of a part."""
     numbers = ", ".join(f"{name} {number}" for name, number in part["versions"].items())
@@ -182,5 +232,6 @@ def write_page(data: dict[str, Any], path: Path) -> None:
     lines = ["# Reliability", "",
              "The real node process under the load of a sensor process, watched from outside and through what it",
              "publishes. `python -m benchmarks.reliability --render` writes this page again from reliability.json.", "",
-             *soak_section(data), *load_section(data), *peer_section(data)]
+             *soak_section(data), *load_section(data), *peer_section(data),
+             *fuzz_section(json.loads(FUZZ.read_text())), *FAULTS]
     path.write_text("\n".join(lines).rstrip() + "\n")

@@ -170,6 +170,7 @@ def test_the_page_says_what_was_measured_and_what_was_not(tmp_path):
     assert text.count("**Not run.**") == 1 and "--backend nano" in text
     assert "| 2 | raw | 33.3 | 20.0 | 40 / 40 / 40 |" in text and "| 6 | raw | none | none |" in text
     assert "answers 5.0 times as often" in text and "0.10 of the other's" in text
+    assert "## Fuzzing" in text and "| PointCloud2 | " in text
     for name in ("soak_null", "load"):
         assert (tmp_path / f"images/reliability_{name}.png").stat().st_size > 5000
 

@@ -11,6 +11,7 @@ from .guarded_pipeline import GuardedPipeline, cuda_in_use
 from .headers import NS_PER_S
 from .inputs import Input
 from .synchroniser import Synchroniser
+from .tf_buffer import TransformBuffer
 
 SILENT_S = 1.0  # an input without a message for so long is reported
 MB = 1e6
@@ -57,7 +58,7 @@ class FrameHealth:
         stats, sync = self._statistics, self._synchroniser
         values = {"published": stats.published}
         for title, counts in (("dropped", sync.dropped), ("camera missing", sync.missing),
-                              ("camera late", sync.late), ("fault", dict(stats.faults))):
+                              ("camera late", sync.late), ("image unused", sync.unused), ("fault", dict(stats.faults))):
             values |= {f"{title}: {cause}": count for cause, count in sorted(counts.items())}
         values["last_error"] = stats.last_error
         return State(*self._verdict(), values)
@@ -90,14 +91,14 @@ def latency_health(statistics: Statistics, budget_ms: float) -> State:
 class TransformHealth:
     """Whether all transforms were there when they were needed."""
 
-    def __init__(self, statistics: Statistics) -> None:
-        self._statistics, self._seen = statistics, statistics.count("transform")
+    def __init__(self, statistics: Statistics, transforms: TransformBuffer) -> None:
+        self._statistics, self._transforms, self._seen = statistics, transforms, statistics.count("transform")
 
     def __call__(self) -> State:
         """Judged by what happened since the last call."""
         count, error = self._statistics.count("transform"), self._statistics.last_errors.get("transform", "")
         new, self._seen = count - self._seen, count
-        values = {"refused": count, "last_error": error}
+        values = {"refused": count, "ignored": self._transforms.ignored, "last_error": error}
         return State(ERROR, f"{new} lookups refused: {error}", values) if new else State(OK, "as needed", values)
 
 

@@ -108,7 +108,7 @@ class Perception:
         return {"inputs": InputHealth(lidar, cameras, now_ns),
                 "frames": FrameHealth(lidar, self._synchroniser, self._statistics),
                 "latency": lambda: latency_health(self._statistics, self.settings.latency_budget_ms),
-                "transforms": TransformHealth(self._statistics),
+                "transforms": TransformHealth(self._statistics, self._transforms),
                 "model": partial(model_health, self._pipeline)}
 
     def _on_cloud(self, message: PointCloud2) -> None:
@@ -124,7 +124,10 @@ class Perception:
 
     def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
         if camera not in self._calibrations:
-            self._uncalibrated[camera].append(message)
+            waiting = self._uncalibrated[camera]
+            if len(waiting) == waiting.maxlen:
+                self._report_fault(f"image without calibration {camera}")
+            waiting.append(message)
         elif stamp_ns(message.header) <= 0:
             self._report_fault(f"image without stamp {camera}")
         else:

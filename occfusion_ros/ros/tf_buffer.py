@@ -12,7 +12,13 @@ from .tf_tree import ExtrapolationError, TransformError, TransformTree, Unconnec
 
 
 class TransformBuffer(Protocol):
-    """Coordinate transforms over time; safe to use from several threads."""
+    """Coordinate transforms over time; safe to use from several threads.
+
+    Attributes:
+        ignored: transforms that came and were not taken; where tf2 keeps them, it logs those itself.
+    """
+
+    ignored: int
 
     def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> np.ndarray:
         """(4, 4) float64 ``target_from_source`` in metres at a stamp in nanoseconds.
@@ -38,6 +44,8 @@ def make_transform_buffer(node: Node) -> TransformBuffer:
 
 class Tf2Buffer:
     """TF through tf2_ros."""
+
+    ignored = 0
 
     def __init__(self, node: Node) -> None:
         import tf2_ros
@@ -71,13 +79,9 @@ class Tf2Buffer:
 
 
 class TopicBuffer:
-    """TF from the topics, without tf2.
+    """TF from the topics, without tf2."""
 
-    Attributes:
-        refused: transforms that were not taken.
-    """
-
-    refused = 0
+    ignored = 0
 
     def __init__(self, node: Node) -> None:
         from tf2_msgs.msg import TFMessage
@@ -111,7 +115,7 @@ class TopicBuffer:
                 with self._lock:
                     insert_transform(self._tree, transform, static)
             except TransformError as error:
-                self.refused += 1
+                self.ignored += 1
                 self._log.warning(f"ignored a transform: {error}", throttle_duration_sec=5.0)
 
 

@@ -180,3 +180,24 @@ def test_hostile_messages_are_counted_and_survived(camera_rig):
     camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW + 100 * S))
     camera_rig.wait(lambda: stamp_ns(camera_rig.occupancy[-1].header) == NOW + 100 * S, "the good sweep")
     assert camera_rig.occupancy[-1].cameras == ["cam_front"]
+
+
+def test_images_without_a_calibration_are_counted(camera_rig):
+    def counted() -> bool:
+        camera_rig.send("/cam_front/image_rect_compressed", compressed(SCENE, stamp_ns=NOW))
+        return "image without calibration cam_front" in camera_rig.faults()
+    camera_rig.wait(counted, "a count of images without a calibration")
+    camera_rig.send("/cam_front/camera_info", camera_info())
+    camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
+    assert camera_rig.wait_for_occupancy(1).cameras == ["cam_front"], "the newest images were kept"
+    unused = values(camera_rig.wait_for_status("frames", DiagnosticStatus.OK))
+    assert int(unused["image unused: duplicate"]) > 0
+
+
+def test_transforms_that_are_none_are_ignored_and_counted(camera_rig):
+    camera_rig.send_transform("lidar_top", "cam_front", turn=(0.0, 0.0, 0.0, 0.0))
+    camera_rig.wait(lambda: camera_rig.diagnostics
+                    and values(camera_rig.status("transforms")).get("ignored") == "1", "a count of ignored transforms")
+    send_camera(camera_rig)
+    camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
+    assert camera_rig.wait_for_occupancy(1).cameras == ["cam_front"], "the good transform still holds"
