@@ -205,7 +205,8 @@ def method_section(results: Results) -> list[str]:
     return ["## How this was measured", "",
             f"Made by `python -m benchmarks.study --seeds {number} --weights nano.safetensors`, where",
             "`python -m models.recover models/zoo/nano nano.safetensors` gives the weights of the shipped network;",
-            "`python -m benchmarks.study --render` writes this page again from [results.json](results.json)." + f" Not run: {', '.join(left_out)}." * bool(left_out), "",
+            "`python -m benchmarks.study --render` writes this page again from [results.json](results.json)."
+            + f" Not run: {', '.join(left_out)}." * bool(left_out), "",
             f"- Every row is trained from scratch, {number} times with seeds 0, 1, ... of weights, order and "
             "augmentation; cells give the mean and, in brackets, the range.",
             f"- The same for every row: {budget['steps']} optimiser steps of {train['batch']} frames (AdamW, one-cycle "

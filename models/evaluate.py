@@ -63,7 +63,8 @@ def evaluate(pipeline: Pipeline, reader: NuScenesReader, scenes: list[str] | Non
     for scene, token, frame, truth in labelled_frames(reader, scenes):
         result.add(pipeline(frame).labels, truth, recorded.sensor_positions(scene, token))
     if not result.frames:
-        raise DatasetError(f"no sample with an occupancy truth in {reader.root}")
+        count = sum(1 for scene in scenes or reader.scenes() for _ in reader.samples(scene))
+        raise DatasetError(f"no sample with an occupancy truth among {count} samples of {reader.root}")
     return result
 
 

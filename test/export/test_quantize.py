@@ -28,7 +28,7 @@ def quantised(small_artefact, tmp_path_factory, frames):
     folder = shutil.copytree(small_artefact, tmp_path_factory.mktemp("quantised") / "copy")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quantize, "parity_frames", lambda *_: {"one": frames[0]})
-        patch.setitem(parity.LIMITS, "int8", Limit(None, 0.1))  # a network that was never trained has no margins
+        patch.setitem(parity.LIMITS, "int8", Limit(None, 0.1, 0.0))  # a network that was never trained has no margins
         quantize.add_int8(load_artefact(folder), frames, None, 1)
     return folder
 
@@ -61,7 +61,7 @@ def test_nothing_is_written_where_int8_loses_too_much(small_artefact, frames, tm
     copy = shutil.copytree(small_artefact, tmp_path / "copy")
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
     monkeypatch.setattr(quantize, "parity_frames", lambda *_: {"one": frames[0]})
-    monkeypatch.setitem(parity.LIMITS, "int8", Limit(None, 1.0))
+    monkeypatch.setitem(parity.LIMITS, "int8", Limit(None, 1.0, 1.0))
     with pytest.raises(ContractError, match="INT8 loses too much, nothing was written: .* int8: "):
         quantize.add_int8(load_artefact(copy), frames, None, 1)
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before

@@ -63,7 +63,8 @@ def test_sweep_and_image(start, message, parameters):
 
 def test_sweeps_share_an_image_that_is_unpacked_once(camera_rig, monkeypatch):
     unpacked, unpack = [], frame_builder.rgb_from_compressed
-    monkeypatch.setattr(frame_builder, "rgb_from_compressed", lambda image: unpacked.append(image) or unpack(image))
+    monkeypatch.setattr(frame_builder, "rgb_from_compressed",
+                        lambda image, size: unpacked.append(image) or unpack(image, size))
     send_camera(camera_rig, stamp=NOW)
     for i in range(2):
         camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW - 30 * MS + 20 * MS * i))
