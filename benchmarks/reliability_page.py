@@ -67,6 +67,7 @@ def soak_figures(name: str, part: dict[str, Any]) -> list[str]:
     return [*facts(part), "",
             *table(["of the node's process", "after a tenth of the time", "at the end", "largest", "growth an hour"],
                    rows), "",
+            f"- In the second half of the time, memory of its own grew by {second_half(part['curves']):.1f} MiB.",
             f"- {part['minutes']:g} minutes; {lost['sweeps']} sweeps, {lost['sweeps'] - lost['unanswered']} answered, "
             f"{lost['without a camera']} of these without a camera.",
             f"- Answers: {rate['mean_hz']:.2f} Hz{stretches}. The longest gap: {rate.get('longest_gap_ms', 0):.0f} ms.",
@@ -76,6 +77,12 @@ def soak_figures(name: str, part: dict[str, Any]) -> list[str]:
             f"{times(part['diagnostics_jitter_ms'])} ms.",
             f"- What they said (good / warning / error): {verdicts(part['verdicts'])}.", "",
             f"![Memory and output rate](images/reliability_{name.replace(' ', '_')}.png)", ""]
+
+
+def second_half(curves: dict[str, Any]) -> float:
+    """MiB by which memory of the process' own grew then."""
+    memory = curves["anonymous_mib"]
+    return memory[-1] - memory[len(memory) // 2]
 
 
 def load_section(data: dict[str, Any]) -> list[str]:
