@@ -66,6 +66,7 @@ class FrameHealth:
     def _verdict(self) -> tuple[bytes, str]:
         stats, sync = self._statistics, self._synchroniser
         now = Counter(sweeps=self._lidar.received, published=stats.published, superseded=sync.dropped["superseded"],
+                      crowded=sync.dropped["crowded"],
                       faults=sum(stats.faults.values()) + sum(sync.missing.values()) + sync.dropped["out_of_order"])
         new = Counter({name: count - self._seen[name] for name, count in now.items()})
         self._seen = now
@@ -74,6 +75,9 @@ class FrameHealth:
         message = f"{new['sweeps']} sweeps came, {new['published']} published"
         if new["superseded"]:
             message += f", {new['superseded']} dropped because newer ones were there: more come than can be computed"
+        if new["crowded"]:
+            message += (f", {new['crowded']} dropped because more than two waited for the same images, which are far "
+                        "slower or late: a lower max_wait_s lets sweeps go without them")
         if new["faults"]:
             message += f", {new['faults']} faults"
         return WARN if new["faults"] or new["superseded"] else OK, message

@@ -167,7 +167,7 @@ class OccFusionNode(LifecycleNode):
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if self._perception:
-            self._perception.settings = self._settings
+            self._perception.change(self._settings)
         return SetParametersResult(successful=True)
 
     def _forward_logging(self) -> None:

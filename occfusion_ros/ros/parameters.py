@@ -85,9 +85,9 @@ class NodeParameters:
     fixed_frame: str = _parameter("", "TF frame that stands still, such as map or odom, to account for the vehicle's "
                                       "motion between image and sweep; empty: motion is neglected")
     camera_tolerance_s: float = _parameter(0.1, "most seconds between the stamps of a sweep and an image that belongs "
-                                                "to it", limits=(0.0, 10.0))
+                                                "to it", limits=(0.0, 10.0), changes=ANY_TIME)
     max_wait_s: float = _parameter(0.15, "most seconds that a sweep waits for late images, and for late transforms",
-                                   limits=(0.0, 10.0))
+                                   limits=(0.0, 10.0), changes=ANY_TIME)
 
     dense: bool = _parameter(False, "publish ~/occupancy with every voxel listed instead of the occupied ones",
                              changes=ANY_TIME)

@@ -46,7 +46,7 @@ class Perception:
     Callbacks only pair messages; everything that takes time happens on one worker thread with a slot of one.
 
     Attributes:
-        settings: the parameters; those that may change at any time are taken from here for each frame.
+        settings: the parameters.
         tasks: what there is to report about it, by name.
         stopped: whether no more frames are computed, because the backend failed.
     """
@@ -66,8 +66,7 @@ class Perception:
         self._calibrations: dict[str, Calibration] = {}
         self._uncalibrated: dict[str, deque] = {name: deque(maxlen=8) for name in settings.cameras}
         self._clock = RunningClock(node.get_clock())
-        self._synchroniser = Synchroniser(settings.cameras, round(settings.camera_tolerance_s * NS_PER_S),
-                                          round(settings.max_wait_s * NS_PER_S))
+        self._synchroniser = Synchroniser(settings.cameras, *_pairing_times_ns(settings))
         with ExitStack() as self._closing:
             self._open()
             self._closing = self._closing.pop_all()
@@ -83,6 +82,11 @@ class Perception:
         self._poll_timer.cancel()
         self._closing.callback(self._node.destroy_timer, self._poll_timer)
         self.tasks = self._subscribe()
+
+    def change(self, settings: NodeParameters) -> None:
+        """Take over parameters that may change at any time; they hold from the next frame on."""
+        self.settings = settings
+        self._synchroniser.tolerance_ns, self._synchroniser.max_wait_ns = _pairing_times_ns(settings)
 
     def close(self) -> None:
         """Finish the frame in work and let go of everything but the pipeline."""
@@ -145,10 +149,10 @@ class Perception:
             self._on_image(camera, self._uncalibrated[camera].popleft())
 
     def _poll(self) -> None:
-        """Hand the newest sweep that is ready to the worker."""
-        match = self._synchroniser.poll(self._clock.now_ns())
-        if match and self._worker.submit(match):
-            self._synchroniser.dropped["superseded"] += 1
+        """Hand the sweeps that are ready to the worker, which drops the oldest when it cannot keep up."""
+        superseded = sum(map(self._worker.submit, self._synchroniser.poll(self._clock.now_ns())))
+        if superseded:
+            self._synchroniser.dropped["superseded"] += superseded
             self._node.get_logger().warning("sweeps come faster than they can be computed: the older ones are dropped",
                                             throttle_duration_sec=10.0)
         if not self._synchroniser.waiting:
@@ -199,3 +203,8 @@ class Perception:
     def _report_fault(self, cause: str, error: Exception | str = "") -> None:
         self._statistics.add_fault(cause, str(error))
         self._node.get_logger().warning(f"{cause}: {error}" if error else cause, throttle_duration_sec=1.0)
+
+
+def _pairing_times_ns(settings: NodeParameters) -> tuple[int, int]:
+    """Tolerance and longest wait."""
+    return round(settings.camera_tolerance_s * NS_PER_S), round(settings.max_wait_s * NS_PER_S)

@@ -4,10 +4,12 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 JUMP_NS = 1_000_000_000  # a stamp this far behind its predecessor means that time was set back (a bag that loops)
 SILENT_NS = 1_000_000_000  # a camera that was missing last time and whose newest image is this old is not waited for
+AT_ONCE = 2  # most sweeps released together: one to be computed and one to wait for its turn
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,16 @@ class _Camera:
 
 
 class Synchroniser:
-    """LiDAR-anchored pairing: sweeps wait a little for late images, the newest sweep that is ready wins.
+    """LiDAR-anchored pairing: sweeps wait a little for late images and are released in the order of their stamps.
 
     A sweep is ready when no image that is still to come can be nearer than those at hand (every camera has one at or
     after the sweep's stamp), or when it has waited long enough. Memory is bounded whatever comes in.
 
     Attributes:
-        dropped: sweeps that were not released, by cause (``superseded``, ``out_of_order``, ``time_jump``).
+        tolerance_ns: nanoseconds that the stamps of sweep and image may differ; may change at any time.
+        max_wait_ns: nanoseconds that a sweep may wait for images; may change at any time.
+        dropped: sweeps that were not released, by cause (``crowded``: too many waited for the same images,
+            ``out_of_order``, ``time_jump``, and ``superseded``: released, but given up by whoever computes them).
         missing: released sweeps that went without an image, by camera.
         used: images that at least one sweep got, by camera.
         unused: images that no sweep got, by cause (``expired``: too old for any sweep to come, ``duplicate``: another
@@ -84,16 +89,10 @@ class Synchroniser:
     """
 
     def __init__(self, cameras: tuple[str, ...], tolerance_ns: int, max_wait_ns: int, depth: int = 8) -> None:
-        """
-        Args:
-            cameras: names of the cameras to pair.
-            tolerance_ns: nanoseconds that the stamps of sweep and image may differ.
-            max_wait_ns: nanoseconds that a sweep may wait for images.
-            depth: most images kept per camera, and most sweeps waiting.
-        """
+        """`depth`: most images kept per camera, and most sweeps waiting."""
         self._cameras = {name: _Camera() for name in cameras}
-        self._tolerance_ns = tolerance_ns
-        self._max_wait_ns = max_wait_ns
+        self.tolerance_ns = tolerance_ns
+        self.max_wait_ns = max_wait_ns
         self._depth = depth
         self._sweeps: deque[tuple[int, Any, int]] = deque()  # stamp, item, arrival; ascending by stamp
         self._newest_ns: int | None = None  # stamp of the newest sweep seen
@@ -121,7 +120,7 @@ class Synchroniser:
             first = min(image.arrival for image in images.items)
             self._discard("displaced", images.keep(lambda _, image: image.arrival != first))
         if self._released and camera in self._released[1]:
-            self.late[camera] += abs(stamp_ns - self._released[0]) <= self._tolerance_ns
+            self.late[camera] += abs(stamp_ns - self._released[0]) <= self.tolerance_ns
 
     def add_cloud(self, stamp_ns: int, item: Any, now_ns: int) -> bool:
         """Queue a sweep. `now_ns` is the caller's clock, the one `poll` is given.
@@ -139,20 +138,24 @@ class Synchroniser:
         self._sweep_arrival = self._arrivals
         self._sweeps.append((stamp_ns, item, now_ns))
         if len(self._sweeps) > self._depth:
-            self._drop_oldest("superseded")
+            self._drop_oldest("crowded")
         return jumped
 
-    def poll(self, now_ns: int) -> Match | None:
-        """Release the newest sweep that is ready, if any; older ones are dropped."""
-        ready = sum(self._is_ready(*sweep, now_ns) for sweep in self._sweeps)
-        for _ in range(ready - 1):
-            self._drop_oldest("superseded")
-        return self._release(*self._sweeps.popleft()[:2]) if ready else None
+    def poll(self, now_ns: int) -> list[Match]:
+        """Release the sweeps that are ready, the oldest first.
+
+        An image that comes in may be what several sweeps waited for, where sweeps come faster than images. The newest
+        two of these are released, the others are dropped.
+        """
+        ready = sum(1 for _ in takewhile(lambda sweep: self._is_ready(*sweep, now_ns), self._sweeps))
+        for _ in range(ready - AT_ONCE):
+            self._drop_oldest("crowded")
+        return [self._release(*self._sweeps.popleft()[:2]) for _ in range(min(ready, AT_ONCE))]
 
     def _is_ready(self, stamp_ns: int, item: Any, arrival_ns: int, now_ns: int) -> bool:
         # The stamps of later sweeps tell the time too, where the caller's clock stands still.
         waited_ns = max(now_ns - arrival_ns, self._newest_ns - stamp_ns)
-        return waited_ns >= self._max_wait_ns or not any(
+        return waited_ns >= self.max_wait_ns or not any(
             self._may_come(name, camera.newest_ns, stamp_ns) for name, camera in self._cameras.items())
 
     def _may_come(self, name: str, newest_ns: int | None, stamp_ns: int) -> bool:
@@ -164,7 +167,7 @@ class Synchroniser:
 
     def _release(self, stamp_ns: int, item: Any) -> Match:
         nearest = {name: camera.nearest(stamp_ns) for name, camera in self._cameras.items()}
-        found = {name: pair for name, pair in nearest.items() if pair and abs(pair[0] - stamp_ns) <= self._tolerance_ns}
+        found = {name: pair for name, pair in nearest.items() if pair and abs(pair[0] - stamp_ns) <= self.tolerance_ns}
         images = {name: (stamp, image.item) for name, (stamp, image) in found.items()}
         missing = tuple(name for name in self._cameras if name not in images)
         self.missing.update(missing)
@@ -173,7 +176,7 @@ class Synchroniser:
             self.used[name] += not image.used
             image.used = True
         for camera in self._cameras.values():
-            self._discard("expired", camera.keep(lambda stamp, _: stamp >= stamp_ns - self._tolerance_ns))
+            self._discard("expired", camera.keep(lambda stamp, _: stamp >= stamp_ns - self.tolerance_ns))
         return Match(stamp_ns, item, images, missing)
 
     def _reset(self, stamp_ns: int) -> None:

@@ -201,3 +201,41 @@ def test_transforms_that_are_none_are_ignored_and_counted(camera_rig):
     send_camera(camera_rig)
     camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
     assert camera_rig.wait_for_occupancy(1).cameras == ["cam_front"], "the good transform still holds"
+
+
+def wait_long(rig) -> None:
+    """Sweeps wait for their image, however slow this machine is; changed while the node runs."""
+    assert rig.node.set_parameters([Parameter("max_wait_s", value=10.0)])[0].successful
+
+
+def test_sweeps_that_waited_for_one_image_are_all_answered(camera_rig):
+    """A camera slower than the LiDAR costs no sweep, and is not taken for an overload."""
+    wait_long(camera_rig)
+    for i in range(2):
+        camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW + 50 * i * MS))
+    send_camera(camera_rig, stamp=NOW + 60 * MS)
+    camera_rig.wait_for_occupancy(2)
+    assert [(stamp_ns(message.header), list(message.cameras)) for message in camera_rig.occupancy] == [
+        (NOW, ["cam_front"]), (NOW + 50 * MS, ["cam_front"])]
+    assert camera_rig.wait_for_status("frames", DiagnosticStatus.OK) and not camera_rig.dropped()
+
+
+def test_sweeps_dropped_by_pairing_are_not_taken_for_an_overload(camera_rig):
+    wait_long(camera_rig)
+    for i in range(4):
+        camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW + 10 * i * MS))
+    camera_rig.wait(lambda: camera_rig.node._perception.tasks["inputs"]._lidar.received == 4, "the sweeps")
+    camera_rig.diagnostics.clear()
+    send_camera(camera_rig, stamp=NOW + 40 * MS)
+    camera_rig.wait_for_occupancy(2)
+    assert camera_rig.dropped() == {"crowded": 2}
+    camera_rig.wait(lambda: camera_rig.diagnostics, "what it says")
+    assert "2 dropped because more than two waited for the same images" in camera_rig.status("frames").message
+
+
+def test_the_tolerance_of_pairing_changes_while_the_node_runs(camera_rig):
+    for count, (tolerance, cameras) in enumerate([(0.01, []), (0.1, ["cam_front"])], 1):
+        assert camera_rig.node.set_parameters([Parameter("camera_tolerance_s", value=tolerance)])[0].successful
+        send_camera(camera_rig, stamp=NOW + count * S + 50 * MS)
+        camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW + count * S))
+        assert camera_rig.wait_for_occupancy(count).cameras == cameras

@@ -54,8 +54,8 @@ class Run:
             self.take(self.sync.poll(now))
         return self.matches[before:]
 
-    def take(self, match) -> None:
-        if match is not None:
+    def take(self, matches) -> None:
+        for match in matches:
             assert match.stamp_ns == match.cloud[0] > self.last_ns, "sweeps come in order, and no one twice"
             assert set(match.images) | set(match.missing) == {"left", "right"}
             assert not set(match.images) & set(match.missing)
