@@ -6,14 +6,16 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..core.contract import ModelContract
 from ..core.errors import BackendError, OccFusionError
 from ..core.frames import CameraImage, OccupancyGrid, SensorFrame
+from .allocator import give_memory_back
 from .parameters import NodeParameters
 
 
@@ -28,15 +30,23 @@ class FramePipeline(Protocol):
 
 
 class GuardedPipeline:
-    """Runs a pipeline on a thread of its own, which is given up when no answer comes.
+    """Loads and runs a pipeline on a thread of its own, which is given up when no answer comes.
 
     Attributes:
         fell_back: why another backend took over; empty while the first one runs.
     """
 
-    def __init__(self, pipeline: FramePipeline) -> None:
+    def __init__(self, load: Callable[[], FramePipeline], timeout_s: float) -> None:
+        """
+        Args:
+            load: gives the pipeline.
+            timeout_s: seconds that it may take.
+
+        Raises:
+            OccFusionError: as `load` does. BackendError: loading hangs.
+        """
         self.fell_back = ""
-        self._use(pipeline)
+        self._use(load, timeout_s)
 
     @property
     def contract(self) -> ModelContract:
@@ -55,28 +65,22 @@ class GuardedPipeline:
             InvalidFrameError: the frame does not fit the model. BackendError: an engine failed, or gave no answer.
         """
         self._questions.put(frame)
-        try:
-            answer = self._answers.get(timeout=timeout_s)
-        except queue.Empty:
-            self._hangs = True
-            raise BackendError(f"backend {self.backend_name} hangs: no answer within {timeout_s:g} s") from None
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+        return self._answer(timeout_s, f"backend {self.backend_name} hangs: no answer")
 
-    def fall_back(self, reason: str, load: Callable[[str], FramePipeline]) -> None:
+    def fall_back(self, reason: str, load: Callable[[str], FramePipeline], timeout_s: float) -> None:
         """Let another backend take over.
 
         Args:
             reason: what was wrong with the present one.
             load: gives a pipeline on another backend than the named one.
+            timeout_s: seconds that it may take.
 
         Raises:
-            OccFusionError: there is none.
+            OccFusionError: there is none. BackendError: loading hangs.
         """
         failed = self.backend_name
         self.close()
-        self._use(load(failed))
+        self._use(partial(load, failed), timeout_s)
         self.fell_back = reason
 
     def close(self) -> None:
@@ -86,12 +90,27 @@ class GuardedPipeline:
         self._pipeline = _Released(self.contract, self.backend_name)
         free_memory()
 
-    def _use(self, pipeline: FramePipeline) -> None:
-        self._pipeline, self._hangs = pipeline, False
-        self._questions, self._answers = queue.SimpleQueue(), queue.SimpleQueue()
-        self._thread = threading.Thread(target=_serve, args=(pipeline, self._questions, self._answers),
-                                        name="backend", daemon=True)
+    def _use(self, load: Callable[[], FramePipeline], timeout_s: float) -> None:
+        self._hangs, self._questions, self._answers = False, queue.SimpleQueue(), queue.SimpleQueue()
+        self._thread = threading.Thread(target=_serve, args=(load, self._questions, self._answers), name="backend",
+                                        daemon=True)
         self._thread.start()
+        try:
+            self._pipeline = self._answer(timeout_s, "loading the model hangs: not done")
+        except BaseException:
+            self._questions.put(None)  # the thread ends, should loading ever do
+            raise
+
+    def _answer(self, timeout_s: float | None, what_if_not: str) -> Any:
+        """What the thread gives next, or raises."""
+        try:
+            answer = self._answers.get(timeout=timeout_s)
+        except queue.Empty:
+            self._hangs = True
+            raise BackendError(f"{what_if_not} within {timeout_s:g} s") from None
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
 
 
 class _Released:
@@ -101,8 +120,14 @@ class _Released:
         self.contract, self.backend_name = contract, backend_name
 
 
-def _serve(pipeline: FramePipeline, questions: queue.SimpleQueue, answers: queue.SimpleQueue) -> None:
-    """Answer frames until None comes."""
+def _serve(load: Callable[[], FramePipeline], questions: queue.SimpleQueue, answers: queue.SimpleQueue) -> None:
+    """Answer with a pipeline, then frames until None comes."""
+    try:
+        pipeline = load()
+    except Exception as error:  # noqa: BLE001 - whoever asked deals with it
+        answers.put(error)
+        return
+    answers.put(pipeline)
     while (frame := questions.get()) is not None:
         try:
             answers.put(pipeline(frame))
@@ -118,8 +143,9 @@ def cuda_in_use() -> ModuleType | None:
 
 
 def free_memory() -> None:
-    """Give memory that nobody refers to back to the device."""
+    """Give memory that nobody refers to back to the system and to the device."""
     gc.collect()
+    give_memory_back()
     if cuda := cuda_in_use():
         cuda.empty_cache()
 

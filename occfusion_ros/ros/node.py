@@ -17,7 +17,14 @@ from .diagnostics import ERROR, OK, WARN, Diagnostics, State
 from .frame_statistics import Statistics
 from .guarded_pipeline import FramePipeline, GuardedPipeline, load_other_backend, warm_up_frame
 from .health import memory_health
-from .parameters import NodeParameters, ParameterError, check_values, declare_parameters, read_parameters
+from .parameters import (
+    NodeParameters,
+    ParameterError,
+    check_values,
+    declare_parameters,
+    read_parameters,
+    unknown_parameters,
+)
 from .perception import Perception
 from .ros_logging import RosLogHandler
 
@@ -48,6 +55,9 @@ class OccFusionNode(LifecycleNode):
         super().__init__(NAME, **node_arguments)
         self._forward_logging()
         declare_parameters(self)
+        self._unknown = ", ".join(unknown_parameters(self))
+        if self._unknown:
+            self.get_logger().warning(f"there are no such parameters: {self._unknown}")
         self._stop_request = self.create_guard_condition(self._stop)
         Diagnostics(self, self._tasks)
         self.add_on_set_parameters_callback(self._on_set_parameters)
@@ -112,7 +122,7 @@ class OccFusionNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings = read_parameters(self)
-        self._pipeline = GuardedPipeline(self._load(settings))
+        self._pipeline = GuardedPipeline(partial(self._load, settings), settings.load_timeout_s)
         limit = self._pipeline.contract.max_cameras
         if len(settings.cameras) > limit:
             raise ParameterError(f"cameras: model {self._pipeline.contract.model_id} takes at most {limit}, "
@@ -121,8 +131,8 @@ class OccFusionNode(LifecycleNode):
 
     def _activate(self) -> None:
         settings = self._settings
-        self._pipeline = self._pipeline or GuardedPipeline(self._load(settings))
-        self._pipeline(warm_up_frame(len(settings.cameras)))
+        self._pipeline = self._pipeline or GuardedPipeline(partial(self._load, settings), settings.load_timeout_s)
+        self._pipeline(warm_up_frame(len(settings.cameras)), settings.load_timeout_s)
         load_other = partial(load_other_backend, self._load, settings)
         self._perception = Perception(self, settings, self._pipeline, self.statistics, load_other, self._request_stop)
         self.get_logger().info(f"ready: model {self._pipeline.contract.model_id} on {self._pipeline.backend_name}, "
@@ -153,6 +163,8 @@ class OccFusionNode(LifecycleNode):
         label = "active" if self._perception else "inactive" if self._settings else "unconfigured"
         if self.failure:
             return State(ERROR, self.failure, {"state": label})
+        if self._unknown:
+            return State(WARN, f"{label}; there are no such parameters: {self._unknown}", {"state": label})
         return State(OK if label == "active" else WARN, label, {"state": label})
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:

@@ -5,6 +5,7 @@ What training fixed (grid, classes, image size) is not here but in the model's c
 
 import argparse
 from dataclasses import Field, dataclass, field, fields, replace
+from difflib import get_close_matches
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -58,6 +59,9 @@ class NodeParameters:
                      "(the node becomes inactive)", choices=("fall_back", "stop"), changes=ANY_TIME)
     backend_timeout_s: float = _parameter(10.0, "seconds after which a backend that gives no answer counts as hanging",
                                           limits=(0.1, 3600.0), changes=ANY_TIME)
+    load_timeout_s: float = _parameter(1800.0, "seconds after which loading a model, building its engines included, or "
+                                               "its first frame counts as hanging", limits=(0.1, 86400.0),
+                                       changes=ANY_TIME)
     latency_budget_ms: float = _parameter(500.0, "milliseconds from a sweep's arrival to its answer; a 99th percentile "
                                                  "above it is a warning", limits=(1.0, 1e6), changes=ANY_TIME)
 
@@ -162,6 +166,18 @@ def _value(node, name: str) -> Any:
         return node.get_parameter(name).value
     except ParameterUninitializedException:
         return None
+
+
+def unknown_parameters(node) -> list[str]:
+    """Names that arguments or files set and that the node does not have, each with the one that may be meant.
+
+    ROS passes them over in silence.
+    """
+    names = [field.name for field in fields(NodeParameters)]
+    unknown = [name for name in node._parameter_overrides  # there is no public way to them
+               if not node.has_parameter(name) and not name.startswith("qos_overrides.")]
+    likely = {name: get_close_matches(name, names, 1) for name in unknown}
+    return [f"{name} ({likely[name][0]}?)" if likely[name] else name for name in unknown]
 
 
 def check_values(values: dict[str, Any]) -> None:

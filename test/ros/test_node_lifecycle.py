@@ -11,7 +11,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rig import NOW, POINTS, Rig, S
+from rig import NOW, POINTS, Rig, S, VoxelPipeline
 from ros_messages import cloud
 
 from occfusion_ros.core.shipped import shipped
@@ -115,6 +115,34 @@ def test_the_file_for_nav2_names_this_node():
     with open(shipped("config/nav2_lifecycle_manager.yaml")) as file:
         values = yaml.safe_load(file)["/**"]["ros__parameters"]
     assert values == {"node_names": ["occfusion"], "autostart": True, "bond_timeout": 0.0}
+
+
+@pytest.mark.parametrize("where, text", [("load", "cannot be configured: loading the model hangs: not done within"),
+                                         ("warm up", "cannot be activated: backend voxels hangs: no answer within")])
+def test_a_model_that_hangs_is_given_up_and_the_node_stays_usable(start, where, text):
+    rig, gate, before = start(autostart=False, load_timeout_s=0.2), threading.Event(), backend_threads()
+
+    def hang_here(place: str) -> None:
+        if place == where:
+            assert gate.wait(30)
+
+    class Slow(VoxelPipeline):
+        def __call__(self, frame):
+            hang_here("warm up")
+            return super().__call__(frame)
+
+    def load(_):
+        hang_here("load")
+        return Slow()
+
+    rig.node._load = load
+    assert not rig.node.start() and text in rig.node.failure
+    rig.wait_for_status("state", DiagnosticStatus.ERROR, text)
+    gate.set()
+    rig.wait(lambda: backend_threads() == before, "the thread that hung to end")
+    if where == "warm up":
+        assert rig.node.trigger_cleanup() == SUCCESS
+    assert rig.node.start(), rig.node.failure
 
 
 @pytest.mark.parametrize("autostart", ["true", "false"])

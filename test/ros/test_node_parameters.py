@@ -4,6 +4,7 @@ from dataclasses import fields
 
 import pytest
 import yaml
+from diagnostic_msgs.msg import DiagnosticStatus
 
 from occfusion_ros.core.shipped import CHECKOUT, shipped
 from occfusion_ros.ros.parameters import (
@@ -127,3 +128,9 @@ def test_ros_refuses_values_out_of_range(node):
 
     with pytest.raises(ParameterException):
         declare_parameters(node)
+
+
+def test_a_mistyped_parameter_is_named_with_the_one_that_may_be_meant(start):
+    rig = start(lidar_dept=3, zzz=1, use_sim_time=False, **{"qos_overrides./parameter_events.publisher.depth": 5})
+    text = "active; there are no such parameters: lidar_dept (lidar_depth?), zzz"
+    assert rig.wait_for_status("state", DiagnosticStatus.WARN).message == text

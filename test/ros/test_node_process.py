@@ -27,6 +27,9 @@ from rig import VoxelPipeline
 node._load_pipeline = lambda parameters: VoxelPipeline()
 sys.exit(main.main(["--ros-args", "-p", "cameras:=[]"]))
 """
+WITH_ENDLESS_LOADING = WITH_VOXEL_PIPELINE.replace(
+    "lambda parameters: VoxelPipeline()", "lambda parameters: print('loading', file=sys.stderr) or time.sleep(600)"
+).replace("import sys", "import sys, time")
 
 
 @pytest.fixture
@@ -44,10 +47,12 @@ def wait_for_line(process: subprocess.Popen, text: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_it_cleanly(environment, number):
-    process = subprocess.Popen([sys.executable, "-c", WITH_VOXEL_PIPELINE], env=environment, stderr=subprocess.PIPE)
+@pytest.mark.parametrize("code, line", [(WITH_VOXEL_PIPELINE, "ready"), (WITH_ENDLESS_LOADING, "loading")],
+                         ids=["running", "loading"])
+def test_signals_end_it_cleanly(environment, number, code, line):
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE)
     try:
-        wait_for_line(process, "ready")
+        wait_for_line(process, line)
         process.send_signal(number)
         _, errors = process.communicate(timeout=START_S)
         assert process.returncode == 0, errors.decode()
@@ -62,6 +67,9 @@ def test_signals_end_it_cleanly(environment, number):
     (["-p", "image_transport:=theora"], "got 'theora'"),
     (["-p", "backend:=tensorflow"], "backend: expected one of auto, tensorrt, openvino, onnxruntime, torch, got"),
     (["-p", "precision:=fp64"], "precision: expected one of auto, fp32"),
+    (["-p", "precision=fp32"], "cannot start: RCLInvalidROSArgsError: "),
+    (["--params-file", "/nowhere/at/all.yaml"], "/nowhere/at/all.yaml"),
+    (["--no-such-argument"], "--no-such-argument"),
 ])
 def test_what_cannot_start_says_why(environment, arguments, message):
     command = [sys.executable, "-m", "occfusion_ros.ros.main", "--ros-args", *arguments]

@@ -78,3 +78,4 @@ def test_where_security_cannot_be_enforced_the_node_does_not_run_unprotected(ros
     command = [sys.executable, "-m", "occfusion_ros.ros.main", "--ros-args", "--enclave", "/occfusion"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "ready" not in done.stderr, done.stderr
+    assert "cannot start: RCLError: " in done.stderr and "Traceback" not in done.stderr, done.stderr
