@@ -26,7 +26,7 @@ from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.ros.calibration import calibration_from_info
 from occfusion_ros.ros.clouds import MAX_METRES, points_from_cloud
 from occfusion_ros.ros.headers import frame_of
-from occfusion_ros.ros.images import image_from_serialised, rgb_from_compressed, rgb_from_image
+from occfusion_ros.ros.images import rgb_from_compressed, rgb_from_image
 from occfusion_ros.ros.tf_buffer import insert_transform
 from occfusion_ros.ros.tf_tree import TransformError, TransformTree
 
@@ -74,7 +74,7 @@ def _cloud(hostile: Hostile) -> None:
 
 
 def _image(hostile: Hostile) -> None:
-    message = image_from_serialised(hostile.serialised(hostile.image()))
+    message = hostile.image()
     pixels = rgb_from_image(message)
     expect(pixels.dtype == np.uint8 and pixels.shape == (message.height, message.width, 3), f"{pixels.shape}")
     expect(message.height * message.width <= len(message.data), "more pixels than bytes")

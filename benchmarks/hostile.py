@@ -120,18 +120,6 @@ class Hostile:
         frame = self.text() if self.rng.random() < 0.1 else frame
         return Header(stamp=Time(sec=seconds, nanosec=nanoseconds), frame_id=frame)
 
-    def serialised(self, message: Any) -> bytes:
-        """A message as it is sent, now and then overwritten in places, cut short or with something after its end."""
-        from rclpy.serialization import serialize_message
-
-        data = bytearray(serialize_message(message))
-        for _ in range(int(self.rng.choice([0, 0, 0, 1, 3]))):
-            start, new = int(self.rng.integers(min(len(data), 80))), self.rng.bytes(int(self.rng.integers(1, 5)))
-            data[start:start + len(new)] = new
-        if self.rng.random() < 0.1:
-            return bytes(data[:int(self.rng.integers(len(data)))])
-        return bytes(data) + self.rng.bytes(int(self.rng.choice([0, 0, 7])))
-
     def spoil(self, message: Any, special: dict[str, Callable[[], Any]] | None = None) -> None:
         """Replace up to three fields of a message by what does not belong there."""
         kinds = {name: kind for name, kind in message.get_fields_and_field_types().items() if name != "header"}

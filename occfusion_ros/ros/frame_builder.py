@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
-from sensor_msgs.msg import CompressedImage, PointCloud2
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from ..core.errors import InvalidFrameError
@@ -14,7 +14,7 @@ from ..core.frames import CameraImage, SensorFrame
 from .calibration import Calibration
 from .clouds import points_from_cloud
 from .headers import NS_PER_S, frame_of, stamp_ns
-from .images import RawImage, rgb_from_compressed, rgb_from_image
+from .images import rgb_from_compressed, rgb_from_image
 from .parameters import NodeParameters
 from .tf_buffer import TransformBuffer
 from .tf_tree import TransformError
@@ -45,9 +45,9 @@ class FrameBuilder:
         self._now_ns, self._on_fault = now_ns, on_fault
         self._given_up: set[tuple[str, str]] = set()  # pairs of frames that were waited for in vain
         self._decoders = ThreadPoolExecutor(thread_name_prefix="decode")
-        self._unpacked: dict[str, tuple[RawImage | CompressedImage, np.ndarray]] = {}  # by camera, the last one
+        self._unpacked: dict[str, tuple[Image | CompressedImage, np.ndarray]] = {}  # by camera, the last one
 
-    def build(self, cloud: PointCloud2, images: Mapping[str, RawImage | CompressedImage], missing: tuple[str, ...],
+    def build(self, cloud: PointCloud2, images: Mapping[str, Image | CompressedImage], missing: tuple[str, ...],
               parameters: NodeParameters) -> SensorFrame:
         """The frame of a sweep and the images, by camera, that belong to it; cameras `missing` have none.
 
@@ -64,7 +64,7 @@ class FrameBuilder:
             grid_from_lidar = lookup(grid_frame, lidar_frame, stamp)
             points[:, :3] = points[:, :3] @ grid_from_lidar[:3, :3].T + grid_from_lidar[:3, 3]
 
-        def pose(image: RawImage | CompressedImage) -> np.ndarray:
+        def pose(image: Image | CompressedImage) -> np.ndarray:
             return _camera_from_grid(image.header, grid_frame, stamp, parameters.fixed_frame, lookup)
 
         cameras = tuple(filter(None, self._decoders.map(partial(self._camera, pose), *zip(*images.items()))))
@@ -76,8 +76,8 @@ class FrameBuilder:
         """End the decoding threads."""
         self._decoders.shutdown()
 
-    def _camera(self, pose: Callable[[RawImage | CompressedImage], np.ndarray], name: str,
-                image: RawImage | CompressedImage) -> CameraImage | None:
+    def _camera(self, pose: Callable[[Image | CompressedImage], np.ndarray], name: str,
+                image: Image | CompressedImage) -> CameraImage | None:
         """One camera; None, reported, where it cannot be used."""
         try:
             camera_from_grid, calibration = pose(image), self._calibrations.get(name)
@@ -90,11 +90,11 @@ class FrameBuilder:
             self._on_fault(f"{'transform' if isinstance(error, TransformError) else 'image'} {name}", error)
             return None
 
-    def _pixels(self, name: str, image: RawImage | CompressedImage, size: tuple[int, int]) -> np.ndarray:
+    def _pixels(self, name: str, image: Image | CompressedImage, size: tuple[int, int]) -> np.ndarray:
         """Pixels of a camera's image, unpacked once: sweeps that come faster than images share them."""
         last, pixels = self._unpacked.get(name, (None, None))
         if last is not image:
-            pixels = rgb_from_image(image) if isinstance(image, RawImage) else rgb_from_compressed(image, size)
+            pixels = rgb_from_image(image) if isinstance(image, Image) else rgb_from_compressed(image, size)
             self._unpacked[name] = image, pixels
         return pixels
 

@@ -3,14 +3,11 @@
 import io
 import os
 import struct
-from dataclasses import dataclass
 
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
 
 from ..core.errors import InvalidFrameError
-from .cdr import CdrReader
 
 MAX_PIXELS = 1 << 26  # 64 megapixels
 MAX_SCANS = 64  # of a progressive JPEG, each of which takes the time of a whole image; encoders write about ten
@@ -25,31 +22,7 @@ _BAYER = {"bayer_rggb8": "COLOR_BayerBG2RGB", "bayer_bggr8": "COLOR_BayerRG2RGB"
           "bayer_gbrg8": "COLOR_BayerGR2RGB", "bayer_grbg8": "COLOR_BayerGB2RGB"}
 
 
-@dataclass(frozen=True)
-class RawImage:
-    """The fields of an Image; `data` is a view of the serialised message."""
-
-    header: Header
-    height: int
-    width: int
-    encoding: str
-    is_bigendian: int
-    step: int
-    data: memoryview
-
-
-def image_from_serialised(serialised: bytes) -> RawImage:
-    """An Image as it came over the wire, without copying its pixels.
-
-    Raises:
-        InvalidFrameError: the message is cut short, or not plain CDR.
-    """
-    reader = CdrReader(serialised)
-    return RawImage(reader.header(), reader.number("I"), reader.number("I"), reader.string(), reader.number("B"),
-                    reader.number("I"), reader.octets())
-
-
-def rgb_from_image(image: Image | RawImage) -> np.ndarray:
+def rgb_from_image(image: Image) -> np.ndarray:
     """Pixels of a raw image, (H, W, 3) uint8 RGB; a view of the message where that is possible.
 
     Raises:
@@ -90,7 +63,7 @@ def rgb_from_compressed(image: CompressedImage, size: tuple[int, int] | None = N
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
-def _pixels(image: Image | RawImage, dtype: str, channels: int) -> np.ndarray:
+def _pixels(image: Image, dtype: str, channels: int) -> np.ndarray:
     """View of a raw image as (H, W, channels), or (H, W) for one channel; step and padding honoured."""
     pixel = np.dtype(dtype).itemsize * channels
     if image.height < 1 or image.width < 1:
@@ -120,7 +93,7 @@ def _to_rgb(pixels: np.ndarray, conversion: str | None) -> np.ndarray:
         raise InvalidFrameError(f"image: {error}") from error
 
 
-def _by_cv_bridge(image: Image | RawImage) -> np.ndarray:
+def _by_cv_bridge(image: Image) -> np.ndarray:
     """Any other encoding, where cv_bridge is installed."""
     try:
         from cv_bridge import CvBridge, CvBridgeError

@@ -17,7 +17,6 @@ class Input:
 
     A reliable subscription gets nothing from a best-effort publisher, a best-effort one loses big messages. With
     `reliability` "auto" it begins as reliable and starts over as best effort once such a publisher shows up.
-    `serialised`: messages are given as the bytes that came.
 
     Attributes:
         topic: name of the topic, as given.
@@ -27,10 +26,10 @@ class Input:
     """
 
     def __init__(self, node: Node, kind: type, topic: str, callback: Callable[[Any], None], reliability: str,
-                 depth: int, serialised: bool = False) -> None:
+                 depth: int) -> None:
         self.topic, self.received, self.last_ns, self.mismatch = topic, 0, None, ""
         self._node, self._kind, self._callback = node, kind, callback
-        self._reliability, self._depth, self._serialised = reliability, depth, serialised
+        self._reliability, self._depth = reliability, depth
         self._subscribe(reliable=reliability != "best_effort")
 
     def close(self) -> None:
@@ -47,7 +46,7 @@ class Input:
         policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
         self._subscription = self._node.create_subscription(
             self._kind, self.topic, self._receive, QoSProfile(depth=self._depth, reliability=policy),
-            raw=self._serialised, event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible))
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible))
 
     def _receive(self, message: Any) -> None:
         self.received += 1

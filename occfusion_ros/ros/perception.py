@@ -20,7 +20,6 @@ from .frame_statistics import Statistics
 from .guarded_pipeline import FramePipeline, GuardedPipeline
 from .headers import NS_PER_S, stamp_ns
 from .health import FrameHealth, InputHealth, TransformHealth, latency_health, model_health
-from .images import RawImage, image_from_serialised
 from .inputs import Input
 from .outputs import Outputs
 from .parameters import NodeParameters
@@ -103,18 +102,13 @@ class Perception:
         settings, now_ns = self.settings, lambda: self._node.get_clock().now().nanoseconds
         lidar = self._own(Input(self._node, PointCloud2, settings.lidar_topic, self._on_cloud,
                                 settings.lidar_reliability, settings.lidar_depth))
-
-        def listen(kind: type, topic: str, callback: Callable[[Any], None], serialised: bool = False) -> Input:
-            return self._own(Input(self._node, kind, topic, callback, settings.camera_reliability,
-                                   settings.camera_depth, serialised))
-
         cameras = []
         for name, (image_topic, info_topic) in settings.camera_topics().items():
-            if settings.is_compressed(image_topic):
-                cameras.append(listen(CompressedImage, image_topic, partial(self._on_image, name)))
-            else:  # rclpy copies their pixels several times on the way to a message
-                cameras.append(listen(Image, image_topic, partial(self._on_raw, name), serialised=True))
-            cameras.append(listen(CameraInfo, info_topic, partial(self._on_camera_info, name)))
+            kind = CompressedImage if settings.is_compressed(image_topic) else Image
+            for what, topic, callback in ((kind, image_topic, self._on_image),
+                                          (CameraInfo, info_topic, self._on_camera_info)):
+                cameras.append(self._own(Input(self._node, what, topic, partial(callback, name),
+                                               settings.camera_reliability, settings.camera_depth)))
         return {"inputs": InputHealth(lidar, cameras, now_ns),
                 "frames": FrameHealth(lidar, self._synchroniser, self._statistics),
                 "latency": lambda: latency_health(self._statistics, self.settings.latency_budget_ms),
@@ -132,15 +126,7 @@ class Perception:
         if self._synchroniser.waiting:
             self._poll_timer.reset()
 
-    def _on_raw(self, camera: str, serialised: bytes) -> None:
-        try:
-            image = image_from_serialised(serialised)
-        except InvalidFrameError as error:
-            self._report_fault(f"image {camera}", error)
-        else:
-            self._on_image(camera, image)
-
-    def _on_image(self, camera: str, message: RawImage | CompressedImage) -> None:
+    def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
         if camera not in self._calibrations:
             waiting = self._uncalibrated[camera]
             if len(waiting) == waiting.maxlen:

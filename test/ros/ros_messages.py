@@ -1,11 +1,9 @@
 """Hand-made messages for the tests of the ROS side."""
 
 import numpy as np
-from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 
 from occfusion_ros.ros.headers import header_from
-from occfusion_ros.ros.images import RawImage, image_from_serialised
 
 KIND = {"f4": PointField.FLOAT32, "f8": PointField.FLOAT64, "i1": PointField.INT8, "u1": PointField.UINT8,
         "i2": PointField.INT16, "u2": PointField.UINT16, "i4": PointField.INT32, "u4": PointField.UINT32}
@@ -41,11 +39,6 @@ def image(pixels: np.ndarray, encoding: str, *, padding: int = 0, stamp_ns: int 
     return Image(header=header_from(stamp_ns, frame_id), height=pixels.shape[0], width=pixels.shape[1],
                  encoding=encoding, is_bigendian=pixels.dtype.byteorder == ">", step=padded.shape[1],
                  data=padded.tobytes())
-
-
-def received(message: Image) -> RawImage:
-    """A raw image as the node gets it."""
-    return image_from_serialised(serialize_message(message))
 
 
 def compressed(pixels: np.ndarray, kind: str = "jpeg", *, stamp_ns: int = 1,
