@@ -1,11 +1,11 @@
 """Starts the occupancy node and what goes with it; the arguments and processes are in occfusion_ros.ros.bringup."""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from occfusion_ros.ros.bringup import ARGUMENTS, Process, bringup
+from occfusion_ros.ros.bringup import ARGUMENTS, Process, bringup, mistyped
 
 RESPAWN_DELAY_S = 1.0
 
@@ -23,8 +23,9 @@ def _declare(argument) -> DeclareLaunchArgument:
 
 def _actions(context) -> list:
     plan = bringup({argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS})
+    warnings = [LogInfo(msg=f"there is no such argument: {name}") for name in mistyped(context.launch_configurations)]
     variables = [SetEnvironmentVariable(name, value) for name, value in plan.environment.items()]
-    return variables + [_node(process) for process in plan.processes]
+    return warnings + variables + [_node(process) for process in plan.processes]
 
 
 def _node(process: Process) -> Node:

@@ -4,8 +4,9 @@ It knows neither launch nor rclpy: values are strings, as on a command line, and
 """
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from ..core.shipped import PACKAGE, shipped
@@ -110,6 +111,16 @@ def bringup(values: Mapping[str, str]) -> Bringup:
     if values["bag"]:
         wanted.append(_player(values))
     return Bringup(tuple(wanted), profile_environment())
+
+
+def mistyped(names: Iterable[str]) -> list[str]:
+    """Those names that are no arguments but look like one, each with what may be meant.
+
+    `ros2 launch` passes over names that it does not know, as they may belong to a launch file that includes ours.
+    """
+    known = [argument.name for argument in ARGUMENTS]
+    likely = {name: get_close_matches(name, known, 1, cutoff=0.75) for name in names if name not in known}
+    return [f"{name} ({found[0]}?)" for name, found in likely.items() if found]
 
 
 def _checked(values: Mapping[str, str]) -> dict[str, str]:

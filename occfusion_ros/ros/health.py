@@ -29,7 +29,7 @@ class InputHealth:
         """Since the last call."""
         now_s, now_ns = time.monotonic(), self._now_ns()
         elapsed, self._before_s = max(now_s - self._before_s, 1e-3), now_s
-        values, troubles, silent = {}, [], []
+        values, troubles, silent, absent = {}, [], [], []
         for source in self._inputs:
             age_ns = source.age_ns(now_ns)
             rate = (source.received - self._received.get(source.topic, 0)) / elapsed
@@ -39,11 +39,13 @@ class InputHealth:
             if source.mismatch:
                 troubles.append(f"{source.topic}: a publisher's quality of service does not match ({source.mismatch})")
             if age_ns is None or age_ns > SILENT_S * NS_PER_S:
-                silent.append(source.topic)
+                (silent if source.has_publisher else absent).append(source.topic)
         troubles += [f"silent: {', '.join(silent)}"] if silent else []
+        troubles += [f"nobody publishes {', '.join(absent)}: start its driver, or correct the topic's name in the "
+                     "parameters"] if absent else []
         if not troubles:
             return State(OK, "all inputs are alive", values)
-        return State(ERROR if self._lidar.topic in silent else WARN, "; ".join(troubles), values)
+        return State(ERROR if self._lidar.topic in silent + absent else WARN, "; ".join(troubles), values)
 
 
 class FrameHealth:

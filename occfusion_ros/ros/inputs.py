@@ -36,6 +36,11 @@ class Input:
         """End the subscription."""
         self._node.destroy_subscription(self._subscription)
 
+    @property
+    def has_publisher(self) -> bool:
+        """Whether somebody publishes the topic."""
+        return bool(self._node.count_publishers(self.topic))
+
     def age_ns(self, now_ns: int) -> int | None:
         """Nanoseconds since the newest message; None before the first."""
         if self.last_ns is not None and self.last_ns > now_ns:  # the clock was set back

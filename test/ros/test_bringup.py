@@ -1,6 +1,7 @@
 """The table of processes, and that the launch file and the supervisor both start what it says."""
 
 import ast
+import logging.handlers
 import math
 import sys
 from pathlib import Path
@@ -72,6 +73,11 @@ def test_every_argument_is_described_and_changes_something():
 def test_bad_values_are_refused_with_a_reason(values, message):
     with pytest.raises(ValueError, match=message):
         bringup(values)
+
+
+def test_a_mistyped_argument_is_named_with_what_may_be_meant():
+    assert table.mistyped(["bag", "backnd", "parms_file", "map", "robot_name"]) == ["backnd (backend?)",
+                                                                                    "parms_file (params_file?)"]
 
 
 def test_the_dds_profile_goes_to_all_processes_unless_the_user_has_one(monkeypatch):
@@ -147,3 +153,16 @@ class TestLaunchFile:
             SetLaunchConfiguration("log_level", "warn"), description]))
         service.run()
         assert len(started) == 1 and started[0].startswith("occfusion_node")
+
+    def test_a_mistyped_argument_is_named(self, description):
+        from launch import LaunchDescription, LaunchService
+        from launch.actions import SetLaunchConfiguration, Shutdown
+
+        said = logging.handlers.BufferingHandler(100)
+        logging.getLogger("launch.user").addHandler(said)
+        service = LaunchService(noninteractive=True)
+        service.include_launch_description(LaunchDescription([
+            SetLaunchConfiguration("backnd", "torch"), SetLaunchConfiguration("log_level", "warn"), description,
+            Shutdown(reason="it has spoken")]))
+        service.run()
+        assert ["there is no such argument: backnd (backend?)"] == [record.getMessage() for record in said.buffer]

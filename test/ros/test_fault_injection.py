@@ -5,7 +5,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from drive import CAMERAS, Drive
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rig import NOW, POINTS, Rig, S, VoxelPipeline, values
-from ros_messages import cloud
+from ros_messages import camera_info, cloud
 from sensor_msgs.msg import PointCloud2
 
 from occfusion_ros.core.errors import BackendError, ContractError
@@ -37,6 +37,14 @@ def test_lidar_lost_and_back(drive):
     answers = len(drive.rig.occupancy)
     drive.until("inputs", OK)
     assert len(drive.rig.occupancy) > answers
+
+
+def test_a_topic_that_nobody_publishes_is_told_from_a_silent_one(start):
+    rig = start(cameras=["cam_front"], image_topics=["/cam_frnot/image_rect_compressed"])
+    rig.send("/cam_front/camera_info", camera_info())
+    rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
+    state = rig.wait_for_status("inputs", WARN, "nobody publishes /cam_frnot/image_rect_compressed: start its driver")
+    assert "silent" not in state.message or "silent: /cam_front/camera_info" in state.message
 
 
 def test_transforms_lost_and_back(start):
