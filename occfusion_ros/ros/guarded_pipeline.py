@@ -58,7 +58,7 @@ class GuardedPipeline:
         """What runs the engines."""
         return self._pipeline.backend_name
 
-    def __call__(self, frame: SensorFrame, timeout_s: float | None = None) -> OccupancyGrid:
+    def __call__(self, frame: SensorFrame, timeout_s: float) -> OccupancyGrid:
         """Occupancy of one frame.
 
         Raises:
@@ -101,7 +101,7 @@ class GuardedPipeline:
             self._questions.put(None)  # the thread ends, should loading ever do
             raise
 
-    def _answer(self, timeout_s: float | None, what_if_not: str) -> Any:
+    def _answer(self, timeout_s: float, what_if_not: str) -> Any:
         """What the thread gives next, or raises."""
         try:
             answer = self._answers.get(timeout=timeout_s)
