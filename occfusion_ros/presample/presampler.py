@@ -90,10 +90,11 @@ class Presampler:
     def __init__(self, config: PresampleConfig, device: torch.device | str = "cpu") -> None:
         self.config, self.device = config, torch.device(device)
         self.coarse = config.grid.coarse(config.coarse_factor)
-        centres = self.centres(torch.arange(self.coarse.num_voxels, device=self.device))
-        self.range = centres.norm(dim=1)
+        # Tables are made on the CPU: roots and sums of squares are rounded in other ways on a GPU.
+        distance = self.centres(torch.arange(self.coarse.num_voxels)).norm(dim=1)
+        self.range = distance.to(self.device)
         # Rank of each voxel by distance from the sensor: ties are broken by the index, on every device alike.
-        self.by_range = torch.sort(self.range, stable=True).indices
+        self.by_range = torch.sort(distance, stable=True).indices.to(self.device)
         self.rank = torch.empty_like(self.by_range)
         self.rank[self.by_range] = torch.arange(len(self.range), device=self.device)
 

@@ -51,16 +51,8 @@ def project(points: torch.Tensor, image_from_grid: torch.Tensor,
     Returns:
         uv (K, J, 2) float32, 0..1 across the image (edges of the outer pixels), and visible (K, J) bool.
     """
-    return _to_image(points @ image_from_grid[:, :3, :3].transpose(1, 2) + image_from_grid[:, None, :3, 3], size)
-
-
-def _to_image(pixels: torch.Tensor, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Homogeneous pixels (..., 3) to uv (..., 2) in 0..1, clamped, and whether they lie in the image."""
-    depth = pixels[..., 2:]
-    extent = torch.tensor([size[1], size[0]], dtype=pixels.dtype, device=pixels.device)
-    uv = (pixels[..., :2] / depth.clamp(min=NEAR) + 0.5) / extent
-    visible = (depth[..., 0] > NEAR) & ((uv >= 0) & (uv <= 1)).all(-1)
-    return uv.clamp(0, 1), visible
+    u, v, visible = _to_image(points, image_from_grid, size)
+    return torch.stack([u.clamp_(0, 1), v.clamp_(0, 1)], -1), visible
 
 
 def assign_cameras(points: torch.Tensor, image_from_grid: torch.Tensor,
@@ -76,11 +68,31 @@ def assign_cameras(points: torch.Tensor, image_from_grid: torch.Tensor,
     """
     if not len(image_from_grid):
         return points.new_full((len(points), 2), 0.5), torch.full((len(points),), -1, device=points.device)
-    rows = image_from_grid[:, :3].flatten(0, 1)  # (N * 3, 4); one product for all cameras
-    pixels = torch.addmm(rows[:, 3], points, rows[:, :3].T).view(len(points), len(image_from_grid), 3)
-    uv, visible = _to_image(pixels, size)  # (P, N, 2), (P, N)
-    off_centre = (uv - 0.5).abs().amax(-1).masked_fill(~visible, 2.0)
-    margin, camera = off_centre.min(1)
-    chosen = uv.gather(1, camera[:, None, None].expand(-1, 1, 2))[:, 0]
+    u, v, visible = _to_image(points, image_from_grid, size)  # (N, P) each
+    off_centre = torch.maximum((u - 0.5).abs_(), (v - 0.5).abs_()).masked_fill_(~visible, 2.0)
+    margin, camera = off_centre.min(0)
+    uv = torch.stack([u.gather(0, camera[None])[0], v.gather(0, camera[None])[0]], 1)
     seen = margin <= 1.0
-    return torch.where(seen[:, None], chosen, 0.5), torch.where(seen, camera, -1)
+    return torch.where(seen[:, None], uv, 0.5), torch.where(seen, camera, -1)
+
+
+def _to_image(points: torch.Tensor, image_from_grid: torch.Tensor,
+              size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Points (P, 3), or a block (N, P, 3) for each image, to u, v across the images and whether they lie in them.
+
+    Written out, because a matrix product adds up in another order on every kind of CPU and GPU. Here each operation is
+    rounded by itself, so the result is the same everywhere.
+
+    Returns:
+        u, v (N, P) float32, 0..1 in the image, and visible (N, P) bool.
+    """
+    x, y, z = points.unbind(-1)
+    horizontal, vertical, depth = (
+        (row[:, :1] * x).add_(row[:, 1:2] * y).add_(row[:, 2:3] * z).add_(row[:, 3:])  # (N, P)
+        for row in image_from_grid[:, :3].unbind(1))
+    visible, depth = depth > NEAR, depth.clamp(min=NEAR)
+    u = horizontal.div_(depth).add_(0.5).div_(size[1])
+    v = vertical.div_(depth).add_(0.5).div_(size[0])
+    for place in (u, v):
+        visible &= (place >= 0) & (place <= 1)
+    return u, v, visible

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from occfusion_ros.core import camera as geometry
 from occfusion_ros.core.errors import InvalidFrameError
 from occfusion_ros.presample.presampler import EGO_RADIUS, Presampler
-from occfusion_ros.presample.projection import NEAR, assign_cameras, fit_camera
+from occfusion_ros.presample.projection import NEAR, assign_cameras, fit_camera, project
 
 
 def test_shapes_whatever_the_frame(config, frame):
@@ -31,6 +31,22 @@ def test_the_order_of_the_points_does_not_matter(config, frame, seed):
     one, other = (Presampler(config)(replace(frame, points=p)) for p in (frame.points, shuffled))
     for name, tensor in vars(one).items():
         assert torch.equal(tensor, getattr(other, name)), name
+
+
+def test_projection_rounds_every_operation_by_itself_and_so_alike_everywhere():
+    """A matrix product adds up in the order that suits the processor; NumPy's single operations tell what must come."""
+    rng = np.random.default_rng(3)
+    points, matrix = rng.normal(0, 20, (500, 3)).astype(np.float32), rng.normal(0, 60, (4, 4)).astype(np.float32)
+    (x, y, z), size = points.T, (256, 704)
+    u, v, depth = (row[0] * x + row[1] * y + row[2] * z + row[3] for row in matrix[:3])
+    depth = np.maximum(depth, np.float32(NEAR))
+    u, v = ((pixels / depth + np.float32(0.5)) / np.float32(extent) for pixels, extent in ((u, 704), (v, 256)))
+    seen = (depth > NEAR) & (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1)
+    assert seen.any() and not seen.all()
+    uv, camera = assign_cameras(torch.from_numpy(points), torch.from_numpy(matrix)[None], size)
+    assert np.array_equal(camera.numpy() == 0, seen) and np.array_equal(uv.numpy()[seen], np.stack([u, v], 1)[seen])
+    uv, visible = project(torch.from_numpy(points)[None], torch.from_numpy(matrix)[None], size)
+    assert np.array_equal(visible.numpy()[0], seen) and np.array_equal(uv.numpy()[0][seen], np.stack([u, v], 1)[seen])
 
 
 def test_returns_are_the_fine_voxels_that_hold_a_usable_point(config, frame):

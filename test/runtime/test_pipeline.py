@@ -8,7 +8,7 @@ from occfusion_ros.core.errors import BackendError, InvalidFrameError
 from occfusion_ros.core.frames import CameraImage, SensorFrame
 from occfusion_ros.runtime.artefact import load_artefact
 from occfusion_ros.runtime.backend import BackendSettings
-from occfusion_ros.runtime.pipeline import Pipeline
+from occfusion_ros.runtime.pipeline import Pipeline, Stopwatch
 
 STAGES = ["presample", "images", "upload", "fuser", "select", "refiner", "grid", "total"]
 
@@ -140,3 +140,42 @@ def test_refining_all_asks_for_every_occupied_voxel_in_portions(scripted):
 def test_wrong_settings_are_refused(small_artefact, arguments, message):
     with pytest.raises(BackendError, match=message):
         Pipeline.load(small_artefact, **arguments)
+
+
+class _Gpu:
+    """A GPU that does what it is told later: its time runs when somebody waits for it."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.now, self.queue = 0.0, []
+        gpu = self
+
+        class Event:
+            def __init__(self, enable_timing: bool) -> None:
+                assert enable_timing
+                self.reached = None
+
+            def record(self) -> None:
+                gpu.queue.append(self)
+
+            def synchronize(self) -> None:
+                while self.reached is None:
+                    work = gpu.queue.pop(0)
+                    if isinstance(work, Event):
+                        work.reached = gpu.now
+                    else:
+                        gpu.now += work
+
+            def elapsed_time(self, end: "Event") -> float:
+                return end.reached - self.reached
+
+        monkeypatch.setattr(torch.cuda, "Event", Event)
+
+
+def test_stages_on_a_gpu_take_the_time_that_the_gpu_takes(monkeypatch):
+    gpu = _Gpu(monkeypatch)
+    watch = Stopwatch(torch.device("cuda"))
+    for stage, milliseconds in (("presample", 3.0), ("fuser", 250.0), ("grid", 1.5)):
+        gpu.queue.append(milliseconds)  # handed over at once, done later
+        watch.lap(stage)
+    assert gpu.now == 0, "nothing may wait before the end"
+    assert watch.finish() == {"presample": 3.0, "fuser": 250.0, "grid": 1.5, "total": 254.5}
