@@ -11,7 +11,7 @@ import torch
 
 from occfusion_ros.core.errors import ContractError, OccFusionError
 from occfusion_ros.runtime.artefact import ENGINES, Artefact, load_artefact
-from occfusion_ros.runtime.torch_program import read_program
+from occfusion_ros.runtime.program_archive import archived_weights
 
 from .checkpoint import save_checkpoint
 from .occfusion import OccFusion
@@ -30,9 +30,8 @@ def program_tensors(artefact: Artefact) -> dict[str, torch.Tensor]:
     for engine in ENGINES:
         if (file := artefact.engine(engine).files.get("program")) is None:
             raise ContractError(f"{artefact.folder}: expected a PyTorch program of the {engine}, got none: export anew")
-        program = read_program(artefact.read(file), file.name)
-        for name, tensor in program.state_dict.items():  # the fuser's program holds the whole network as `model`
-            found[name.removeprefix("model.")] = tensor.detach()
+        for name, tensor in archived_weights(artefact.read(file), file.name).items():
+            found[name.removeprefix("model.")] = tensor  # the fuser's program holds the whole network as `model`
     return found
 
 

@@ -10,7 +10,7 @@ import torch
 
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.shipped import shipped
-from occfusion_ros.runtime.program_archive import checked_archive
+from occfusion_ros.runtime.program_archive import archived_weights, checked_archive
 from occfusion_ros.runtime.torch_program import read_program
 
 SHIPPED = shipped("models/nano", "models/zoo/nano")
@@ -153,3 +153,20 @@ def test_what_would_be_evaluated_or_executed_is_refused(program, attack):
 def test_a_damaged_program_is_named(program, damage):
     with pytest.raises(ContractError, match=r"refiner\.pt2: expected .*copy the artefact again|expected JSON"):
         read_program(damage(program), "refiner.pt2")
+
+
+@pytest.mark.parametrize("name", ["fuser.pt2", "refiner.pt2"])
+def test_weights_are_read_without_the_program(name):
+    content = (SHIPPED / name).read_bytes()
+    weights, program = archived_weights(content, name), read_program(content, name)
+    assert weights.keys() == program.state_dict.keys()
+    assert all(torch.equal(tensor, program.state_dict[key]) for key, tensor in weights.items())
+
+
+@pytest.mark.parametrize("change", [
+    lambda meta: meta.update(dtype=99), lambda meta: meta.update(sizes=[{"as_int": 1 << 40}]),
+    lambda meta: meta.update(storage_offset={"as_int": -8}), lambda meta: meta.pop("strides")])
+def test_weights_that_are_not_what_they_say_are_refused(program, change):
+    damaged = edited(program, WEIGHTS, lambda data: change(data["config"]["refiner.place"]["tensor_meta"]))
+    with pytest.raises(ContractError, match="expected weights written by export.onnx"):
+        archived_weights(damaged, "refiner.pt2")
