@@ -33,7 +33,8 @@ def load(artefact: Artefact, engine: str, settings: BackendSettings) -> "TorchBa
     precision = pick_precision("torch", settings.precision, precisions(spec))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     file = spec.files["program"]
-    return TorchBackend(artefact.read(file), file.name, spec, precision, device, settings.threads)
+    program = move_to_device_pass(read_program(artefact.read(file), file.name), device)
+    return TorchBackend(program.module(), file.name, spec, precision, device, settings.threads)
 
 
 def read_program(content: bytes, file: str) -> torch.export.ExportedProgram:
@@ -52,13 +53,13 @@ def read_program(content: bytes, file: str) -> torch.export.ExportedProgram:
 
 
 class TorchBackend:
-    """One program; on the CPU in float32, on a GPU in half precision where the program allows it."""
+    """One module on its device; on the CPU in float32, on a GPU in half precision where its operations allow it."""
 
-    def __init__(self, content: bytes, file: str, spec: EngineSpec, precision: str, device: torch.device,
+    def __init__(self, module: torch.nn.Module, file: str, spec: EngineSpec, precision: str, device: torch.device,
                  threads: int = 0) -> None:
         self.file, self.spec, self.precision, self.device = file, spec, precision, device
         self.name, self.threads = f"torch {precision} on {device.type}", threads or os.cpu_count()
-        self.module = move_to_device_pass(read_program(content, file), device).module()
+        self.module = module
         self.outputs = OutputBuffers(spec, device)
         self.graphs = CudaGraphs(self._compute) if device.type == "cuda" else None
 
