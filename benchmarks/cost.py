@@ -13,27 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from models.occfusion import ModelConfig
 
+from .counting import macs
 from .networks import CAMERAS, MCONetParts, OccFusionParts, children_of, example
 from .peak import MCONET, peak_memory
 from .rows import NETWORKS
 
 REPEATS = 7
 ALL_OCCUPIED = 7000  # coarse voxels that M-CONet refines: as many as are predicted occupied, see docs/results.md
-
-
-def macs(call: Callable[[], Any]) -> tuple[int, Any]:
-    """Multiply-adds of convolutions and matrix products in `call`, and what it returns.
-
-    Not counted: bilinear sampling, softmax, scatter and everything else that works element by element.
-    """
-    with FlopCounterMode(display=False) as counter:
-        result = call()
-    return counter.get_total_flops() // 2, result
 
 
 @torch.inference_mode()

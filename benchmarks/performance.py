@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from occfusion_ros.core.errors import OccFusionError
 
 from . import cost, growth, latency
+from .counting import Traffic, macs
 from .machine import processor, versions
 from .networks import OccFusionParts
 from .page import table
@@ -30,21 +30,6 @@ GPU = {"name": "H200", "flops": 989e12, "bytes": 4.8e12}  # dense float16 operat
 AXES = ("points", "cameras", "refined voxels", "grid columns")
 
 
-class Traffic(TorchDispatchMode):
-    """Counts the bytes of all results that are computed, views aside."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if not func.is_view:
-            tensors = result if isinstance(result, (tuple, list)) else (result,)
-            self.bytes += sum(t.numel() * t.element_size() for t in tensors if isinstance(t, torch.Tensor))
-        return result
-
-
 @torch.inference_mode()
 def gpu_floor() -> list[dict[str, Any]]:
     """Counted floor of `base` on a GPU in half precision: `part`, `gmacs`, `mib`, `ms`.
@@ -54,11 +39,11 @@ def gpu_floor() -> list[dict[str, Any]]:
     network, rows = OccFusionParts(NETWORKS["base"], NETWORKS["base"].refine_budget, "meta"), []
     for part, call in network.calls().items():
         with Traffic() as traffic:
-            macs, _ = cost.macs(call)
+            operations, _ = macs(call)
         weights = sum(p.numel() for module in network.modules()[part] for p in module.parameters())
         moved = traffic.bytes / 2 + 2 * weights  # results were counted in float32
-        seconds = max(2 * macs / GPU["flops"], moved / GPU["bytes"])
-        rows.append({"part": part, "gmacs": macs / 1e9, "mib": moved / 2**20, "ms": 1e3 * seconds})
+        seconds = max(2 * operations / GPU["flops"], moved / GPU["bytes"])
+        rows.append({"part": part, "gmacs": operations / 1e9, "mib": moved / 2**20, "ms": 1e3 * seconds})
     return rows
 
 

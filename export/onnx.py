@@ -14,7 +14,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.export import Dim
 
@@ -22,11 +21,9 @@ from models.checkpoint import load_checkpoint
 from models.occfusion import ModelConfig, OccFusion
 from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
 from occfusion_ros.core.errors import ContractError, OccFusionError
-from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
-from occfusion_ros.presample.children import describe_children
-from occfusion_ros.presample.presampler import Presampler
 from occfusion_ros.runtime.artefact import CONTRACT_FILE
 
+from .contract import example_inputs, make_contract
 from .frames import parity_frames
 from .half import write_half
 from .parity import Reference, Report, as_json, eager_pipeline, examine, labelled_examples, runnable, table
@@ -35,7 +32,6 @@ from .wrappers import FuserEngine, RefinerEngine
 OPSET = 18
 PARITY_FILE = "parity.json"
 LABELLED = 8  # frames with an occupancy truth that accuracy is compared on
-GRID_FRAME = "origin 1.84 m above the road, x right, y forward, z up (nuScenes LIDAR_TOP)"
 
 
 def engine_files(engine: str) -> dict[str, str]:
@@ -57,16 +53,6 @@ def export_engines(model: OccFusion, folder: Path) -> tuple[EngineSpec, EngineSp
               **{name: {0: parents} for name in children}}
     inputs = {"grid_features": fused["grid_features"], "image_map": fused["image_map"], **children}
     return specs[0], export_engine(refiner, inputs, shapes, folder, "refiner")
-
-
-def example_inputs(config: ModelConfig) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Inputs of the right shapes: the fuser's for two cameras, and a few children for the refiner."""
-    presampler = Presampler(config.presample)
-    images = torch.zeros((2, 3, *config.presample.image_size), dtype=torch.uint8)
-    image_from_grid = torch.eye(4).repeat(2, 1, 1)
-    inputs = presampler.prepare_points(np.zeros((0, 4), np.float32), images, image_from_grid)
-    children = describe_children(torch.arange(3), presampler, image_from_grid, inputs.returns)
-    return inputs.engine_inputs(), children.engine_inputs()
 
 
 def export_engine(engine: torch.nn.Module, inputs: dict[str, torch.Tensor], shapes: dict[str, Any], folder: Path,
@@ -139,26 +125,6 @@ def write_artefact(model: OccFusion, metadata: dict[str, Any], folder: Path, wei
     contract = make_contract(model, metadata, weights, export_engines(model, folder))
     (folder / CONTRACT_FILE).write_text(yaml.safe_dump(contract.to_dict(), sort_keys=False))
     return contract
-
-
-def make_contract(model: OccFusion, metadata: dict[str, Any], weights: str,
-                  engines: tuple[EngineSpec, EngineSpec]) -> ModelContract:
-    """What training fixed, for the robot.
-
-    Args:
-        metadata: what the checkpoint says of itself. weights: hash of the checkpoint.
-    """
-    config, p = model.config, model.config.presample
-    try:
-        return ModelContract(
-            model_id=metadata["model_id"], grid=p.grid, coarse_factor=p.coarse_factor, grid_frame=GRID_FRAME,
-            classes=OPENOCCUPANCY_CLASSES, max_cameras=p.max_cameras, image_size=p.image_size, horizon=p.horizon,
-            points_per_voxel=p.points_per_voxel, fusion_queries=p.fusion_queries, refine_budget=config.refine_budget,
-            fuser=engines[0], refiner=engines[1], checkpoint_sha256=weights,
-            trained_on=metadata["trained_on"], accuracy=metadata["accuracy"])
-    except KeyError as error:
-        raise ContractError(f"expected {error} in the checkpoint's metadata, "
-                            f"got {sorted(metadata)}") from error
 
 
 def check_is_method(checkpoint: Path, config: ModelConfig) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks import cost, frames, page, study
+from benchmarks.counting import macs
 from benchmarks.networks import example
 from benchmarks.accuracy import chosen_voxels
 from benchmarks.rows import ALL, ANYWHERE, MODEL, NETWORKS, NONE, REFERENCE, ROWS, SHARES
@@ -121,8 +122,8 @@ def test_weights_are_measured_again_but_not_trained_again_for_another_refinement
 
 def test_multiply_adds_of_known_layers():
     layer, image = torch.nn.Conv2d(3, 5, 3, padding=1), torch.zeros(1, 3, 8, 10)
-    assert cost.macs(lambda: layer(image))[0] == 8 * 10 * 3 * 5 * 9
-    assert cost.macs(lambda: torch.zeros(4, 6) @ torch.zeros(6, 7))[0] == 4 * 6 * 7
+    assert macs(lambda: layer(image))[0] == 8 * 10 * 3 * 5 * 9
+    assert macs(lambda: torch.zeros(4, 6) @ torch.zeros(6, 7))[0] == 4 * 6 * 7
 
 
 def test_parts_of_a_network_are_counted():

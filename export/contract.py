@@ -1,0 +1,45 @@
+"""What a network tells the robot: its contract, and the tensors at the doors of its two engines."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.occfusion import ModelConfig, OccFusion
+from occfusion_ros.core.contract import EngineSpec, ModelContract
+from occfusion_ros.core.errors import ContractError
+from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
+from occfusion_ros.presample.children import describe_children
+from occfusion_ros.presample.presampler import Presampler
+
+GRID_FRAME = "origin 1.84 m above the road, x right, y forward, z up (nuScenes LIDAR_TOP)"
+
+
+def make_contract(model: OccFusion, metadata: dict[str, Any], weights: str,
+                  engines: tuple[EngineSpec, EngineSpec]) -> ModelContract:
+    """What training fixed, for the robot.
+
+    Args:
+        metadata: what the checkpoint says of itself. weights: hash of the checkpoint.
+    """
+    config, p = model.config, model.config.presample
+    try:
+        return ModelContract(
+            model_id=metadata["model_id"], grid=p.grid, coarse_factor=p.coarse_factor, grid_frame=GRID_FRAME,
+            classes=OPENOCCUPANCY_CLASSES, max_cameras=p.max_cameras, image_size=p.image_size, horizon=p.horizon,
+            points_per_voxel=p.points_per_voxel, fusion_queries=p.fusion_queries, refine_budget=config.refine_budget,
+            fuser=engines[0], refiner=engines[1], checkpoint_sha256=weights,
+            trained_on=metadata["trained_on"], accuracy=metadata["accuracy"])
+    except KeyError as error:
+        raise ContractError(f"expected {error} in the checkpoint's metadata, "
+                            f"got {sorted(metadata)}") from error
+
+
+def example_inputs(config: ModelConfig) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Inputs of the right shapes: the fuser's for two cameras, and a few children for the refiner."""
+    presampler = Presampler(config.presample)
+    images = torch.zeros((2, 3, *config.presample.image_size), dtype=torch.uint8)
+    image_from_grid = torch.eye(4).repeat(2, 1, 1)
+    inputs = presampler.prepare_points(np.zeros((0, 4), np.float32), images, image_from_grid)
+    children = describe_children(torch.arange(3), presampler, image_from_grid, inputs.returns)
+    return inputs.engine_inputs(), children.engine_inputs()
