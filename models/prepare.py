@@ -53,12 +53,13 @@ class Preparer:
                  rng: np.random.Generator) -> PreparedFrame:
         """From a frame, its complete truth and where that is observed, both (X, Y, Z)."""
         images, image_from_grid = self.presampler.prepare_images(frame)
+        points = frame.points[np.isfinite(frame.points).all(axis=1)]
         if self.keep_images:
-            return PreparedFrame(frame.points, image_from_grid.numpy(), (images.numpy(),), semantics, observed)
+            return PreparedFrame(points, image_from_grid.numpy(), (images.numpy(),), semantics, observed)
         if self.augmentation and len(image_from_grid):
             images, image_from_grid = augment_images(images, image_from_grid, self.augmentation, rng)
         features = tuple(level.numpy() for level in image_features(self.backbone, images))
-        return PreparedFrame(frame.points, image_from_grid.numpy(), features, semantics, observed)
+        return PreparedFrame(points, image_from_grid.numpy(), features, semantics, observed)
 
 
 def mixed_rig(names: list[str], seed: int) -> str:

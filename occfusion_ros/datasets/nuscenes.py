@@ -12,6 +12,7 @@ import numpy as np
 from ..core.errors import DatasetError
 from ..core.frames import CameraImage, SensorFrame
 from ..core.labels import IGNORE
+from ..core.returns import are_returns
 from . import openoccupancy
 
 logger = logging.getLogger(__name__)
@@ -117,6 +118,8 @@ class NuScenesReader:
               intensity_max: float = INTENSITY_MAX) -> SensorFrame:
         """One key frame, every camera placed as it stood at its own stamp relative to the sweep's.
 
+        The points are in the order of the file; what is no return is NaN, which is no point to anybody.
+
         Args:
             sample_token: token from `samples`.
             grid_from_lidar: (4, 4) float64, for rigs whose LiDAR frame is not the grid frame (`GRID_FROM_VEHICLE`).
@@ -127,6 +130,7 @@ class NuScenesReader:
         points = np.empty((len(raw), 4), np.float32)
         points[:, :3] = raw[:, :3] if grid_from_lidar is None else _transform(raw[:, :3], grid_from_lidar)
         points[:, 3] = np.clip(raw[:, 3] / intensity_max, 0, 1)
+        points[~are_returns(raw[:, :3]), :3] = np.nan  # as the node leaves them out, with rows as they were
         lidar_from_grid = np.eye(4) if grid_from_lidar is None else np.linalg.inv(grid_from_lidar)
         frame_id = self.lidar.lower() if grid_from_lidar is None else "grid"
         return SensorFrame(sweep.stamp_ns, points, self._cameras(sample_token, sweep.map_from_sensor @ lidar_from_grid),

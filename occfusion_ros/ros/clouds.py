@@ -7,6 +7,7 @@ from ..core.errors import InvalidFrameError
 
 MAX_POINTS = 1 << 23  # 8 million; a hundred times a sweep
 MAX_FIELDS = 256
+INTENSITIES = ("intensity", "intensities", "i", "reflectivity", "reflectance", "remission")
 MAX_METRES = 1e9  # farther away is no measurement, and its square would still be finite
 
 _KINDS = {
@@ -45,10 +46,11 @@ def _fields(cloud: PointCloud2) -> list[PointField]:
     """The fields x, y, z and, where there is one, intensity; each lies within a point."""
     if len(cloud.fields) > MAX_FIELDS:
         raise InvalidFrameError(f"cloud: expected at most {MAX_FIELDS} fields, got {len(cloud.fields)}")
-    fields = {field.name: field for field in cloud.fields}
-    if not {"x", "y", "z"} <= fields.keys():
-        raise InvalidFrameError(f"cloud: expected fields x, y and z, got {sorted(fields)}")
-    wanted = [fields[name] for name in ("x", "y", "z", "intensity") if name in fields]
+    coordinates = [_named(cloud, name) for name in ("x", "y", "z")]
+    if None in coordinates:
+        raise InvalidFrameError(f"cloud: expected fields x, y and z, got {_names(cloud)}")
+    intensity = next(filter(None, (_named(cloud, name) for name in INTENSITIES)), None)
+    wanted = coordinates + [intensity] * (intensity is not None)
     for field in wanted:
         if field.datatype not in _KINDS:
             raise InvalidFrameError(f"cloud: field {field.name} has unknown datatype {field.datatype}")
@@ -58,17 +60,33 @@ def _fields(cloud: PointCloud2) -> list[PointField]:
     return wanted
 
 
+def _named(cloud: PointCloud2, name: str) -> PointField | None:
+    """The field of a name; where none is spelt so, one whose case differs."""
+    alike = [field for field in cloud.fields if field.name.lower() == name]
+    return next((field for field in alike if field.name == name), alike[0] if alike else None)
+
+
+def _names(cloud: PointCloud2) -> str:
+    """For messages: the fields with their places."""
+    return ", ".join(f"{field.name!r} at byte {field.offset}" for field in cloud.fields) or "none"
+
+
 def _layout(cloud: PointCloud2) -> tuple[int, int, int]:
-    """Rows, columns and bytes from row to row; all points lie within the data."""
+    """Rows, columns and bytes from row to row; all points lie within the data.
+
+    Drivers write all kinds of numbers into row_step. It holds where it is possible; where it is not, the bytes tell,
+    as long as they are exactly those of the points: anything else could be padding as well as rubbish.
+    """
     rows, columns, width = cloud.height, cloud.width, cloud.width * cloud.point_step
     if not rows * columns:
         return 0, 0, 0
-    row_step = cloud.row_step if rows > 1 else width  # many drivers leave it 0 for a single row
-    if row_step < width:
-        raise InvalidFrameError(f"cloud: expected row_step of at least {width} bytes, got {row_step}")
-    needed = (rows - 1) * row_step + width
-    if needed > len(cloud.data):
-        raise InvalidFrameError(f"cloud: expected {needed} bytes for {columns} x {rows} points, got {len(cloud.data)}")
+    row_step, size = cloud.row_step, len(cloud.data)
+    if rows == 1 or size == rows * width:
+        row_step = width
+    if row_step < width or (rows - 1) * row_step + width > size:
+        raise InvalidFrameError(f"cloud: expected {rows * width} bytes for {columns} x {rows} points of point_step "
+                                f"{cloud.point_step}, or a row_step of {width} or more that fits the data, got {size} "
+                                f"bytes and row_step {cloud.row_step}; fields: {_names(cloud)}")
     if rows * columns > MAX_POINTS:
         raise InvalidFrameError(f"cloud: expected at most {MAX_POINTS} points, got {columns} x {rows}")
     return rows, columns, row_step

@@ -11,6 +11,7 @@ from std_msgs.msg import Header
 
 from ..core.errors import InvalidFrameError
 from ..core.frames import CameraImage, SensorFrame
+from ..core.returns import are_returns
 from .calibration import Calibration
 from .clouds import points_from_cloud
 from .headers import NS_PER_S, frame_of, stamp_ns
@@ -58,8 +59,11 @@ class FrameBuilder:
         lookup = self._patient_lookup(parameters.max_wait_s)
         grid_frame = parameters.grid_frame or lidar_frame
         points = points_from_cloud(cloud, parameters.intensity_max)
+        points = points.compress(are_returns(points[:, :3], parameters.min_range), axis=0)
         if not len(points):
-            raise InvalidFrameError(f"cloud: expected finite points, got none among {cloud.width * cloud.height}")
+            raise InvalidFrameError(f"cloud: expected returns, got none among {cloud.width * cloud.height} points: all "
+                                    f"are not finite, nearer than {parameters.min_range:g} m (min_range) or marks of "
+                                    "beams that met nothing")
         if lidar_frame != grid_frame:
             grid_from_lidar = lookup(grid_frame, lidar_frame, stamp)
             points[:, :3] = points[:, :3] @ grid_from_lidar[:3, :3].T + grid_from_lidar[:3, 3]

@@ -12,6 +12,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import ParameterUninitializedException
 
 from ..core.errors import OccFusionError
+from ..core.returns import MIN_RANGE
 
 NUSCENES_CAMERAS = ("cam_front_left", "cam_front", "cam_front_right", "cam_back_left", "cam_back", "cam_back_right")
 
@@ -68,6 +69,8 @@ class NodeParameters:
     lidar_topic: str = _parameter("/lidar_top", "LiDAR sweeps, sensor_msgs/PointCloud2")
     intensity_max: float = _parameter(255.0, "the clouds' value of full intensity (255 for nuScenes, 1 where it is "
                                              "normalised already)", limits=(1e-6, 1e9), changes=ANY_TIME)
+    min_range: float = _parameter(MIN_RANGE, "metres; a point nearer to its LiDAR is no return, as one at (0, 0, 0) is",
+                                  limits=(0.0, 100.0), changes=ANY_TIME)
     cameras: tuple[str, ...] = _parameter(NUSCENES_CAMERAS, "names of the cameras; []: LiDAR alone")
     image_topics: tuple[str, ...] = _parameter(
         ("/{camera}/image_rect_compressed",),

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from ..core.contract import ModelContract
-from ..core.errors import BackendError
+from ..core.errors import BackendError, InvalidFrameError
 from ..core.frames import OccupancyGrid, SensorFrame
 from ..presample.children import describe_children, from_children, parents_of
 from ..presample.presampler import FuserInputs, PresampleConfig, Presampler
@@ -112,14 +112,18 @@ class Pipeline:
         return self.fuser.name
 
     def __call__(self, frame: SensorFrame) -> OccupancyGrid:
-        """Occupancy of one frame.
+        """Occupancy of one frame; one without a sweep (no points at all) is there to warm up.
 
         Raises:
-            InvalidFrameError: the frame does not fit the model. BackendError: an engine failed.
+            InvalidFrameError: the frame does not fit the model, or no point of its sweep can be used. BackendError: an
+                engine failed.
         """
         watch = Stopwatch(self.presampler.device)
         images, image_from_grid = self.presampler.start_images(frame)
         inputs = self.presampler.prepare_points(frame.points, self.no_images, image_from_grid)
+        if len(frame.points) and not len(inputs.returns):
+            raise InvalidFrameError(f"sweep: expected returns, got none among {len(frame.points)} points: all lie "
+                                    "outside the grid or on the vehicle itself")
         watch.lap("presample")
         inputs = replace(inputs, images=images())
         watch.lap("images")

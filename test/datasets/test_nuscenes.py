@@ -7,7 +7,7 @@ from tiny_nuscenes import (FRONT_ROTATION, LIDAR_MOUNT, SAMPLE_US, SCENE, SIZE, 
 
 from occfusion_ros.core.camera import project, projection_matrix
 from occfusion_ros.core.errors import DatasetError
-from occfusion_ros.datasets.nuscenes import GRID_FROM_VEHICLE, NuScenesReader, read_jpeg
+from occfusion_ros.datasets.nuscenes import GRID_FROM_VEHICLE, NuScenesReader, read_jpeg, read_sweep
 
 
 @pytest.fixture
@@ -35,6 +35,17 @@ def test_frame_holds_the_sweep_and_each_camera_at_its_own_stamp(tiny):
     pixels, depth = _pixels(frame, front)
     np.testing.assert_allclose(pixels[0], landmark_in_front_image(stamp - 35_000), atol=1e-3)
     assert depth[0] > 0 > _pixels(frame, back)[1][0]
+
+
+def test_what_is_no_return_is_no_point_wherever_the_sensor_stands(tiny):
+    reader = NuScenesReader(tiny.root)
+    path = reader.lidar_record("sample0").path
+    raw = read_sweep(path).copy()
+    raw[1, :3], raw[3, :3] = 0, (0.05, 0, -0.03)
+    raw.tofile(path)
+    for matrix in (None, GRID_FROM_VEHICLE):
+        points = reader.frame("sample0", matrix).points
+        assert np.isfinite(points).all(axis=1).tolist() == [True, False, True, False, True]
 
 
 def test_images_are_rgb(tiny):

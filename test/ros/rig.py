@@ -27,7 +27,7 @@ from occfusion_ros.ros.node import OccFusionNode
 S = 1_000_000_000
 MS = 1_000_000
 NOW = 1_700_000_000 * S + 123
-POINTS = np.array([[0.1, 0.1, 0.1, 0.5], [1.1, -2.1, 0.5, 1], [5, 6, 1, 0]])
+POINTS = np.array([[0.5, 0.1, 0.1, 0.5], [1.1, -2.1, 0.5, 1], [5, 6, 1, 0]])
 SCENE = np.full((48, 64, 3), (200, 100, 50), np.uint8)
 RIGHT = (0.0, 0.0, -np.sqrt(0.5), np.sqrt(0.5))  # a quarter turn clockwise seen from above
 OPTICAL = (-0.5, 0.5, -0.5, 0.5)  # z forward, x right, y down in a frame with x forward, z up

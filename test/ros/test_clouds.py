@@ -72,6 +72,45 @@ def test_last_row_may_lack_its_padding():
     assert len(points_from_cloud(message)) == 4
 
 
+@pytest.mark.parametrize("row_step", [0, 2, 32, 33, 64, 4_294_967_295])
+@pytest.mark.parametrize("layout", [{}, {"point_padding": 5}, {"kind": "f8", "big_endian": True}, {"start": 3}],
+                         ids=str)
+def test_rows_that_fill_the_data_are_read_whatever_row_step_says(row_step, layout):
+    message = cloud(POINTS, rows=2, **layout)
+    message.row_step = row_step
+    np.testing.assert_allclose(points_from_cloud(message, 255), EXPECTED, rtol=1e-6)
+
+
+@pytest.mark.parametrize("row_step", [0, 2, 31, 72, 4_294_967_295])
+def test_bytes_that_may_be_padding_or_rubbish_are_not_guessed_at(row_step):
+    message = cloud(POINTS, rows=2, row_padding=4)
+    message.row_step = row_step
+    with pytest.raises(InvalidFrameError, match=rf"point_step 16, or a row_step of 32 .* got 72 bytes and row_step "
+                                                rf"{row_step}; fields: 'x' at byte 0, 'y' at byte 4"):
+        points_from_cloud(message)
+
+
+@pytest.mark.parametrize("names", [("X", "Y", "Z", "Intensity"), ("x", "y", "z", "i"), ("x", "y", "z", "intensities"),
+                                   ("x", "y", "z", "reflectivity")], ids=str)
+def test_fields_by_other_names(names):
+    np.testing.assert_allclose(points_from_cloud(cloud(POINTS, names=names), 255), EXPECTED, rtol=1e-6)
+
+
+def test_the_exact_name_comes_before_others():
+    names = ("reflectivity", "X", "x", "y", "z", "INTENSITY", "intensity")
+    x, y, z, intensity = POINTS.T
+    points = np.stack([x * 0 + 7, x * 0 + 8, x, y, z, x * 0 + 9, intensity], 1)
+    np.testing.assert_allclose(points_from_cloud(cloud(points, names=names), 255), EXPECTED, rtol=1e-6)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_fields_of_several_numbers_give_the_first(count):
+    message = cloud(POINTS, point_padding=8)
+    for field in message.fields:
+        field.count = count
+    np.testing.assert_allclose(points_from_cloud(message, 255), EXPECTED, rtol=1e-6)
+
+
 @pytest.mark.parametrize("size", [(0, 0), (0, 4), (4, 0)])
 def test_empty_cloud_gives_no_points(size):
     message = cloud(POINTS)
@@ -128,12 +167,15 @@ def test_hostile_clouds_are_refused_or_read_within_their_bytes(**values):
 
 @settings(max_examples=100, deadline=None)
 @given(kind=st.sampled_from(sorted(KIND)), start=st.integers(0, 9), point_padding=st.integers(0, 9),
-       rows=st.integers(1, 4), row_padding=st.integers(0, 9), big_endian=st.booleans(), seed=st.integers(0, 99))
-def test_layouts_round_trip(seed, kind, **layout):
+       rows=st.integers(1, 4), row_padding=st.integers(0, 9), big_endian=st.booleans(), seed=st.integers(0, 99),
+       row_step=st.none() | st.integers(0, 2**32 - 1))
+def test_layouts_round_trip(seed, kind, row_step, **layout):
     low, high = (-100, 100) if "u" not in kind else (0, 200)
     points = np.random.default_rng(seed).integers(low, high, (layout["rows"] * 5, 3))
-    got = points_from_cloud(cloud(points, kind=kind, names=("x", "y", "z"), **layout))
-    np.testing.assert_array_equal(got[:, :3], points)
+    message = cloud(points, kind=kind, names=("x", "y", "z"), **layout)
+    if row_step is not None and not layout["row_padding"]:
+        message.row_step = row_step
+    np.testing.assert_array_equal(points_from_cloud(message)[:, :3], points)
 
 
 def test_agrees_with_sensor_msgs_py():

@@ -61,7 +61,10 @@ def broken_cloud(**changes) -> PointCloud2:
     (broken_cloud(data=b""), "invalid sweep"),
     (cloud(np.full((5, 4), np.nan), stamp_ns=NOW), "invalid sweep"),
     (cloud(POINTS, stamp_ns=NOW, frame_id=""), "invalid sweep"),
-], ids=["empty", "no-stamp", "claims-4e9-points", "no-fields", "no-step", "no-data", "all-nan", "no-frame"])
+    (cloud(np.zeros((5, 4)), stamp_ns=NOW), "invalid sweep"),
+    (cloud(np.tile([3.0, 2, 1, 0], (500, 1)), stamp_ns=NOW), "invalid sweep"),
+], ids=["empty", "no-stamp", "claims-4e9-points", "no-fields", "no-step", "no-data", "all-nan", "no-frame", "all-zero",
+        "all-in-one-place"])
 def test_unusable_sweep_is_skipped(start, message, cause):
     rig = start()
     rig.send("/lidar_top", message)
@@ -69,6 +72,19 @@ def test_unusable_sweep_is_skipped(start, message, cause):
     rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW + S))
     assert stamp_ns(rig.wait_for_occupancy(1).header) == NOW + S
     assert rig.faults() == {cause: 1}
+
+
+def test_no_returns_are_told_where_the_sensor_stands_apart_from_the_grid(start):
+    """(0, 0, 0) of a LiDAR three metres from the grid's origin lies outside any vehicle about it."""
+    rig = start(grid_frame="grid")
+    rig.send_transform("grid", "lidar_top", (3.0, 0.0, 0.5))
+    rig.send("/lidar_top", cloud(np.zeros((500, 4)), stamp_ns=NOW))
+    rig.wait_for_fault("invalid sweep")
+    assert "got none among 500 points" in rig.node.statistics.last_error
+    points = np.vstack([np.zeros((500, 4)), [[0.05, 0, 0.04, 0], [1, 1, 1, 0]]])
+    rig.send("/lidar_top", cloud(points, stamp_ns=NOW + S))
+    assert len(rig.wait_for_occupancy(1).data) == 1
+    np.testing.assert_allclose(rig.pipeline.frames[0].points, [[4, 1, 1.5, 0]])
 
 
 def test_a_bug_in_the_pipeline_skips_the_frame(start):

@@ -65,7 +65,17 @@ def test_cameras_matter_and_may_be_missing(pipeline, frame):
     assert not np.array_equal(pipeline(frame).labels, pipeline(replace(frame, cameras=())).labels)
 
 
-def test_an_empty_sweep_and_unusable_points_are_answered(pipeline, frame):
+@pytest.mark.parametrize("points", [
+    np.full((3, 4), np.nan), np.zeros((500, 4)), [[1e30, 0, 0, 0]], [[0, 51.3, 0, 0], [0, 0, 99, 0]], [[0.3, -1, 0, 1]],
+], ids=["not finite", "zeros", "far away", "outside", "the vehicle itself"])
+def test_a_sweep_without_one_usable_return_is_refused(pipeline, frame, points):
+    points = np.array(points, np.float32)
+    with pytest.raises(InvalidFrameError, match=f"got none among {len(points)} points"):
+        pipeline(replace(frame, points=points))
+    assert pipeline(replace(frame, points=np.vstack([points, np.float32([[2, 2, 0, 0]])]))).labels.any()
+
+
+def test_without_a_sweep_it_warms_up_and_unusable_points_change_nothing(pipeline, frame):
     pipeline(replace(frame, points=np.zeros((0, 4), np.float32)))
     clean = pipeline(frame).labels
     bad = np.full((3, 4), np.nan, np.float32)
