@@ -19,7 +19,7 @@ from tiny_nuscenes import SCENE, TinyRoot
 
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.datasets.nuscenes import NuScenesReader
-from occfusion_ros.ros import play_bag
+from occfusion_ros.ros import bag_player, play_bag
 from occfusion_ros.ros.dds import use_shared_memory_profile
 from occfusion_ros.ros.nuscenes_to_bag import convert_scene
 
@@ -112,7 +112,7 @@ def _recorded(path: Path) -> dict[str, list[bytes]]:
 
 def _types(path: Path) -> dict[str, type]:
     with Reader(path) as reader:
-        return {c.topic: play_bag._message_type(c.msgtype) for c in reader.connections}
+        return {c.topic: bag_player._message_type(c.msgtype) for c in reader.connections}
 
 
 def _ns(clock: Clock) -> int:
@@ -138,7 +138,7 @@ def test_every_message_arrives_in_order_with_the_clock(storage, request, listen,
 
 def test_latched_topics_reach_subscribers_that_come_late(bag, node, listen):
     with Reader(bag) as reader:
-        play_bag.BagPlayer(node, reader, ["/tf_static"]).play()
+        bag_player.BagPlayer(node, reader, ["/tf_static"]).play()
         listener = listen({"/tf_static": TFMessage})
         listener.wait_for(lambda: listener.on("/tf_static"))
     assert [bytes(m) for m in listener.on("/tf_static")] == _recorded(bag)["/tf_static"]
@@ -146,9 +146,9 @@ def test_latched_topics_reach_subscribers_that_come_late(bag, node, listen):
 
 def test_only_chosen_topics_are_played(bag, node):
     with Reader(bag) as reader:
-        assert play_bag.BagPlayer(node, reader, ["/lidar_top", "/cam_front/camera_info"]).play() == 4
+        assert bag_player.BagPlayer(node, reader, ["/lidar_top", "/cam_front/camera_info"]).play() == 4
         with pytest.raises(DatasetError, match=r"no topic \['/radar'\] in .*'/lidar_top'"):
-            play_bag.BagPlayer(node, reader, ["/radar"])
+            bag_player.BagPlayer(node, reader, ["/radar"])
 
 
 def test_types_not_installed_are_skipped_and_named(tmp_path, node, caplog):
@@ -160,10 +160,10 @@ def test_types_not_installed_are_skipped_and_named(tmp_path, node, caplog):
         writer.write(thing, 1, store.serialize_cdr(store.types["nowhere_msgs/msg/Thing"](3), "nowhere_msgs/msg/Thing"))
         writer.write(text, 2, store.serialize_cdr(store.types["std_msgs/msg/String"]("hi"), "std_msgs/msg/String"))
     with Reader(tmp_path / "bag") as reader:
-        assert play_bag.BagPlayer(node, reader).play() == 1
+        assert bag_player.BagPlayer(node, reader).play() == 1
         assert "skipping /thing: nowhere_msgs/msg/Thing is not installed" in caplog.text
         with pytest.raises(DatasetError, match="nothing to play"):
-            play_bag.BagPlayer(node, reader, ["/thing"])
+            bag_player.BagPlayer(node, reader, ["/thing"])
 
 
 class FakeTime:
@@ -193,7 +193,7 @@ class FakePublisher:
 @pytest.mark.parametrize("rate", [0.5, 1.0, 2.0])
 def test_pace_follows_the_stamps_without_drift(bag, monkeypatch, rate):
     fake, times = FakeTime(), []
-    monkeypatch.setattr(play_bag, "time", fake)
+    monkeypatch.setattr(bag_player, "time", fake)
 
     class Node:
         def create_publisher(self, *arguments):
@@ -201,7 +201,7 @@ def test_pace_follows_the_stamps_without_drift(bag, monkeypatch, rate):
 
     with Reader(bag) as reader:
         stamps = [stamp for _, stamp, _ in reader.messages()]
-        play_bag.BagPlayer(Node(), reader, rate=rate).play()
+        bag_player.BagPlayer(Node(), reader, rate=rate).play()
     due = [(stamp - stamps[0]) / rate for stamp in stamps]
     assert len(times) == len(stamps)
     for previous, got, want in zip([-3_000_000, *times], times, due):
@@ -218,7 +218,7 @@ def test_clock_leaves_out_ticks_that_are_late(monkeypatch):
         def publish(self, message):
             sent.append(_ns(message))
 
-    clock = play_bag.Clock(Node(), period_ns=10)
+    clock = bag_player.Clock(Node(), period_ns=10)
     for now in (0, 10, 95, 96, 100):
         clock.tick(now)
     assert sent == [0, 10, 20, 85, 95]
