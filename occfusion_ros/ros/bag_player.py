@@ -7,12 +7,11 @@ import time
 from tqdm import tqdm
 
 from ..core.errors import DatasetError
+from .audience import Audience
 
 logger = logging.getLogger(__name__)
 
 LEAST_DEPTH = 10  # of a publisher's queue
-POLL_S = 0.02  # between looks for subscribers: rclpy has no event for them before Jazzy
-SETTLE_S = 0.5  # subscribers may learn of a publisher later than it of them, and then get the first messages late
 ACKNOWLEDGE_S = 5.0  # for subscribers to get the last messages
 
 
@@ -28,7 +27,7 @@ class BagPlayer:
     """
 
     def __init__(self, node, reader, topics: list[str] | None = None, clock_hz: float = 0.0, rate: float = 1.0) -> None:
-        self._reader, self._rate = reader, rate
+        self._node, self._reader, self._rate = node, reader, rate
         self._clock = Clock(node, int(1e9 * rate / clock_hz)) if clock_hz else None
         self._publishers = {}
         for topic, connections in self._wanted(topics).items():
@@ -36,20 +35,13 @@ class BagPlayer:
         if not self._publishers:
             raise DatasetError(f"nothing to play: no topic in {reader.path} is of a type installed here")
 
-    def wait_for_subscribers(self, topics: list[str], timeout_s: float) -> None:
-        """Return once each of `topics` has a subscriber; raise DatasetError when that takes too long."""
-        if unknown := set(topics) - self._publishers.keys():
-            raise DatasetError(f"cannot wait for subscribers of {sorted(unknown)}, playing {sorted(self._publishers)}")
-        missing, deadline = set(topics), time.monotonic() + timeout_s
-        while missing := {topic for topic in missing if not self._publishers[topic].get_subscription_count()}:
-            if time.monotonic() > deadline:
-                raise DatasetError(f"no subscriber on {', '.join(sorted(missing))} after {timeout_s:g} s")
-            time.sleep(POLL_S)
-        if topics:
-            time.sleep(SETTLE_S)
+    @property
+    def audience(self) -> Audience:
+        """Whoever listens to what is played."""
+        return Audience(self._node, {publisher.topic_name: publisher for publisher in self._publishers.values()})
 
-    def play(self) -> int:
-        """Play the bag once and return how many messages were published."""
+    def play(self, least_s: float = 0.0) -> int:
+        """Play the bag once, in `least_s` seconds of real time or more; return how many messages were published."""
         start, count = self._reader.start_time, 0
         timeline = Timeline(start, self._rate)
         if self._clock:
@@ -64,6 +56,7 @@ class BagPlayer:
                 progress.update((stamp - start) / 1e9 - progress.n)
         if self._clock and count:
             self._clock.publish(stamp)
+        self._wait_until(start + int(1e9 * least_s * self._rate), timeline)
         return count
 
     def wait_for_acknowledgement(self) -> None:

@@ -1,22 +1,27 @@
 """The one table of arguments and processes behind `launch/occ.launch.py` and the supervisor.
 
-It knows neither launch nor rclpy: values are strings, as on a command line, and what comes out is plain data.
+It does not know launch: values are strings, as on a command line, and what comes out is plain data.
 """
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from ..core.shipped import PACKAGE, shipped
 from .dds import profile_environment
+from .names import node_name
+from .parameters import NodeParameters
+from .parameters_file import read_parameters_file
+from .rviz_view import image_remappings, write_view
 
 YES_NO = ("true", "false")
-# RViz shows compressed images (compressed_image_transport) only if their topic ends in "/compressed"; recordings of
-# nuScenes name them otherwise.
-RVIZ_IMAGES = tuple((f"/{camera}/image_rect/compressed", f"/{camera}/image_rect_compressed") for camera in (
-    "cam_front_left", "cam_front", "cam_front_right", "cam_back_left", "cam_back", "cam_back_right"))
+NODE = "occfusion"
+PATHS = ("bag", "params_file", "snapshots")
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,9 @@ class Argument:
 ARGUMENTS = (
     Argument("bag", "", "rosbag2 (MCAP or sqlite3) to play; not set: sensors are live"),
     Argument("rate", "1.0", "speed at which the bag is played, 1.0 is real time"),
-    Argument("wait_for", "", "topics, separated by spaces, that must have a subscriber before the bag starts"),
+    Argument("wait_for", "", "topics, separated by spaces, that must have a subscriber before the bag starts, besides "
+                             "the node's and those that rviz and snapshots show"),
+    Argument("wait_timeout", "1800", "seconds after which the player gives up waiting for them; 0: play at once"),
     Argument("loop", "false", "play the bag again and again", YES_NO),
     Argument("params_file", "", "parameter file of the node; not set: config/occfusion.yaml of this package"),
     Argument("model", "", "model artefact: a folder or the name of a shipped model; not set: as in the parameter file"),
@@ -47,7 +54,7 @@ ARGUMENTS = (
     Argument("grid_frame", "", "TF frame of the grid; not set: as in the parameter file"),
     Argument("grid_in_base", "", "publish grid_frame as a static transform at 'x y z yaw' (m, rad) in base_frame; "
                                  "not set: it is published by someone else"),
-    Argument("base_frame", "base_link", "parent of the static transform"),
+    Argument("base_frame", "base_link", "parent of the static transform, and what RViz' view is fixed to"),
     Argument("rviz", "false", "start RViz with the view of this package", YES_NO),
     Argument("snapshots", "", "folder for a picture of every occupancy message; not set: no pictures"),
     Argument("use_sim_time", "", "follow /clock; not set: true with a bag, false without", YES_NO),
@@ -71,6 +78,8 @@ class Process:
         log_level: severity from which on it logs.
         required: when it ends, everything ends.
         respawn: when a signal ends it (a crash, the system short of memory), it is started again.
+
+    The last two are for `comes_again` and `ends_everything`, which whoever runs the processes asks.
     """
 
     name: str
@@ -85,13 +94,22 @@ class Process:
     required: bool = False
     respawn: bool = False
 
+    def comes_again(self, code: int) -> bool:
+        """Whether it is to be started again after it ended with an exit code, negative for a signal."""
+        return self.respawn and code < 0
+
+    def ends_everything(self, code: int) -> bool:
+        """Whether everything ends with it; with another exit code than 0 that is a failure."""
+        return not self.comes_again(code) and (self.required or code != 0)
+
 
 @dataclass(frozen=True)
 class Bringup:
-    """What to start: the processes in order, and variables to set for all of them."""
+    """What to start: the processes in order, variables to set for all of them, and what the user should know."""
 
     processes: tuple[Process, ...]
     environment: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def bringup(values: Mapping[str, str]) -> Bringup:
@@ -99,43 +117,69 @@ def bringup(values: Mapping[str, str]) -> Bringup:
 
     Raises:
         ValueError: an unknown argument or a value that its argument does not take.
+        ParameterError: a parameters file that cannot be used.
     """
     values = _checked(values)
+    settings = read_parameters_file(Path(values["params_file"]), _own_name(values))
     wanted = [_node(values)]
     if values["grid_in_base"]:
         wanted.append(_static_transform(values))
     if values["snapshots"]:
         wanted.append(_snapshot(values))
     if values["rviz"] == "true":
-        wanted.append(_rviz(values))
+        wanted.append(_rviz(values, settings))
     if values["bag"]:
         wanted.append(_player(values))
-    return Bringup(tuple(wanted), profile_environment())
+    return Bringup(tuple(wanted), profile_environment(), tuple(_warnings(values, settings)))
 
 
-def mistyped(names: Iterable[str]) -> list[str]:
-    """Those names that are no arguments but look like one, each with what may be meant.
-
-    `ros2 launch` passes over names that it does not know, as they may belong to a launch file that includes ours.
-    """
+def unknown_names(names: Iterable[str]) -> list[str]:
+    """Those names that are no arguments, each with what may be meant where one looks like it."""
     known = [argument.name for argument in ARGUMENTS]
     likely = {name: get_close_matches(name, known, 1, cutoff=0.75) for name in names if name not in known}
-    return [f"{name} ({found[0]}?)" for name, found in likely.items() if found]
+    return [f"{name} ({found[0]}?)" if found else name for name, found in likely.items()]
 
 
 def _checked(values: Mapping[str, str]) -> dict[str, str]:
     """All arguments with their values, validated."""
     known = {argument.name: argument for argument in ARGUMENTS}
-    if unknown := sorted(set(values) - set(known)):
-        raise ValueError(f"unknown arguments {unknown}; known: {', '.join(known)}")
+    if unknown := unknown_names(values):
+        raise ValueError(f"there is no such argument: {', '.join(unknown)}; there are: {', '.join(known)}")
     merged = {name: values.get(name, argument.default) for name, argument in known.items()}
     for name, value in merged.items():
         if value and known[name].choices and value not in known[name].choices:
             raise ValueError(f"{name}: expected one of {', '.join(known[name].choices)}, got {value!r}")
     if merged["grid_in_base"] and not merged["grid_frame"]:
         raise ValueError("grid_in_base says where the grid frame is; it needs its name in grid_frame too")
+    _check_number(merged, "rate", "a number above 0, such as 0.5", lambda value: 0 < value < math.inf)
+    _check_number(merged, "wait_timeout", "seconds, or 0", lambda value: 0 <= value < math.inf)
+    for name in PATHS:
+        merged[name] = os.path.expanduser(merged[name])  # a shell does not after :=
     merged["use_sim_time"] = merged["use_sim_time"] or ("true" if merged["bag"] else "false")
+    merged["params_file"] = merged["params_file"] or str(shipped("config/occfusion.yaml"))
     return merged
+
+
+def _check_number(values: Mapping[str, str], name: str, expected: str, holds: Callable[[float], bool]) -> None:
+    try:
+        if holds(float(values[name])):
+            return
+    except ValueError:
+        pass
+    raise ValueError(f"{name}: expected {expected}, got {values[name]!r}")
+
+
+def _warnings(values: Mapping[str, str], settings: NodeParameters) -> Iterator[str]:
+    """What looks right and may yet give no occupancy."""
+    frame = values["grid_frame"] or settings.grid_frame
+    if frame and not values["grid_in_base"]:
+        yield (f"the grid's frame {frame} must come from TF, from the {'bag' if values['bag'] else 'robot'}: without it "
+               f"there is no occupancy; grid_in_base:='x y z yaw' publishes it (now in {values['base_frame']})")
+
+
+def _own_name(values: Mapping[str, str]) -> str:
+    """Full name of the node."""
+    return node_name(NODE, values["namespace"])
 
 
 def _ours(name: str, values: Mapping[str, str], **more: Any) -> Process:
@@ -145,7 +189,7 @@ def _ours(name: str, values: Mapping[str, str], **more: Any) -> Process:
 
 
 def _node(values: Mapping[str, str]) -> Process:
-    return _ours("occfusion", values, executable="occfusion_node", module=f"{PACKAGE}.ros.main",
+    return _ours(NODE, values, executable="occfusion_node", module=f"{PACKAGE}.ros.main",
                  parameters=_parameters(values, "model", "backend", "precision", "build_only", "autostart",
                                         "grid_frame"),
                  required=True, respawn=values["respawn"] == "true")
@@ -155,8 +199,7 @@ def _parameters(values: Mapping[str, str], *names: str) -> tuple[str | dict[str,
     """The parameter file first, then only what the user set."""
     flags = {"true": True, "false": False}
     chosen = {name: flags.get(values[name], values[name]) for name in names if values[name]}
-    file = values["params_file"] or str(shipped("config/occfusion.yaml"))
-    return file, {**chosen, "use_sim_time": values["use_sim_time"] == "true"}
+    return values["params_file"], {**chosen, "use_sim_time": values["use_sim_time"] == "true"}
 
 
 def _static_transform(values: Mapping[str, str]) -> Process:
@@ -175,12 +218,20 @@ def _snapshot(values: Mapping[str, str]) -> Process:
     return _ours("snapshot", values, arguments=("--count", "0", "--timeout", "0", "--out", values["snapshots"]))
 
 
-def _rviz(values: Mapping[str, str]) -> Process:
-    return Process("rviz", "rviz2", "rviz2", arguments=("-d", str(shipped("rviz/occfusion.rviz"))),
-                   parameters=({"use_sim_time": values["use_sim_time"] == "true"},), remappings=RVIZ_IMAGES)
+def _rviz(values: Mapping[str, str], settings: NodeParameters) -> Process:
+    view = write_view(settings, _own_name(values), values["base_frame"])
+    return Process("rviz", "rviz2", "rviz2", arguments=("-d", str(view)),
+                   parameters=({"use_sim_time": values["use_sim_time"] == "true"},),
+                   remappings=image_remappings(settings, _own_name(values)))
 
 
 def _player(values: Mapping[str, str]) -> Process:
-    wait = ("--wait-for", *values["wait_for"].split()) if values["wait_for"] else ()
+    """It starts to play when the node is active, and RViz and the snapshots are there to show what it answers."""
+    viewers = {"rviz": f"{_own_name(values)}/markers", "snapshots": f"{_own_name(values)}/occupancy"}
+    topics = [topic for name, topic in viewers.items() if values[name] not in ("", "false")]
+    topics += values["wait_for"].split()
+    wait = ("--wait-for-node", _own_name(values), *(("--wait-for", *topics) if topics else ()),
+            "--wait-timeout", values["wait_timeout"])
     loop = ("--loop",) if values["loop"] == "true" else ()
-    return _ours("play_bag", values, arguments=(values["bag"], "--rate", values["rate"], *loop, *wait))
+    return _ours("play_bag", values, arguments=(values["bag"], "--rate", values["rate"], *loop,
+                                                *(wait if float(values["wait_timeout"]) else ())))

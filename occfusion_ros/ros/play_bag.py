@@ -16,11 +16,16 @@ from ..core.errors import DatasetError
 from .bag_player import BagPlayer
 from .dds import use_shared_memory_profile
 
+LEAST_ROUND_S = 1.0  # of a loop: whoever listens must notice that time jumped back, and forget what he had
+
 
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a positive number, got {text}")
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return value
 
 
@@ -33,7 +38,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-clock", action="store_true", help="do not publish /clock")
     parser.add_argument("--loop", action="store_true", help="start again at the end; time jumps back")
     parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="play only these (default: all)")
-    parser.add_argument("--wait-for", nargs="+", default=[], metavar="TOPIC", help="start when these have subscribers")
+    parser.add_argument("--wait-for", nargs="+", default=[], metavar="TOPIC",
+                        help="start when these have subscribers, whether the bag or somebody else publishes them")
+    parser.add_argument("--wait-for-node", nargs="+", default=[], metavar="NODE",
+                        help="start when these nodes, such as /occfusion, have subscribed to what is played")
     parser.add_argument("--wait-timeout", type=_positive, default=60.0, metavar="S",
                         help="give up waiting after this many seconds (default: 60)")
     return parser
@@ -46,8 +54,8 @@ def _play(options: argparse.Namespace, node) -> None:
             if not reader.message_count:
                 raise DatasetError(f"{options.bag} has no messages")
             player = BagPlayer(node, reader, options.topics, 0 if options.no_clock else options.clock, options.rate)
-            player.wait_for_subscribers(options.wait_for, options.wait_timeout)
-            while (count := player.play()) and options.loop:
+            player.audience.wait(options.wait_for_node, options.wait_for, options.wait_timeout)
+            while (count := player.play(LEAST_ROUND_S if options.loop else 0.0)) and options.loop:
                 pass
             player.wait_for_acknowledgement()
             print(f"played {count} messages, {reader.duration / 1e9:.1f} s of {options.bag}")

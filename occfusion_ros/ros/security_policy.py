@@ -6,12 +6,13 @@ the one for the default parameters.
 
 import argparse
 import sys
-from dataclasses import fields
 from pathlib import Path
 from xml.etree import ElementTree
 
 from ..core.errors import OccFusionError
-from .parameters import NodeParameters, ParameterError
+from .names import full_name, node_name
+from .parameters import NodeParameters
+from .parameters_file import read_parameters_file
 
 PUBLISHED = ("~/occupancy", "~/classes", "~/markers", "~/points", "~/debug/processing_time_ms/*", "~/transition_event",
              "/diagnostics", "/parameter_events", "/rosout")
@@ -23,7 +24,7 @@ SERVED = ("describe_parameters", "get_parameter_types", "get_parameters", "get_t
 
 def policy(parameters: NodeParameters, namespace: str = "/", node: str = "occfusion") -> str:
     """The policy as XML, for an enclave of the node's full name."""
-    own = f"{namespace.rstrip('/')}/{node}"
+    own = node_name(node, namespace)
     sensors = [parameters.lidar_topic, *(topic for pair in parameters.camera_topics().values() for topic in pair)]
     root = ElementTree.Element("policy", version="0.2.0")
     enclave = ElementTree.SubElement(ElementTree.SubElement(root, "enclaves"), "enclave", path=own)
@@ -31,27 +32,10 @@ def policy(parameters: NodeParameters, namespace: str = "/", node: str = "occfus
     for kind, right, names in (("topic", "publish", PUBLISHED), ("topic", "subscribe", (*sensors, *SUBSCRIBED)),
                                ("service", "reply", [f"~/{name}" for name in SERVED])):
         rules = ElementTree.SubElement(profile, f"{kind}s", {right: "ALLOW"})
-        for name in sorted({_absolute(name, namespace, own) for name in names}):
+        for name in sorted({full_name(name, own) for name in names}):
             ElementTree.SubElement(rules, kind).text = name
     ElementTree.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
-
-
-def read_parameters_file(path: Path) -> NodeParameters:
-    """The node's parameters from a parameters file; those that it does not set have their defaults.
-
-    Raises:
-        ParameterError: it is not a parameters file, or a value cannot be used.
-    """
-    import yaml
-
-    try:
-        sections = yaml.safe_load(path.read_text()).values()
-        values = {name: value for section in sections for name, value in section["ros__parameters"].items()}
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise ParameterError(f"{path}: expected a ROS parameters file, got {error!r:.200}") from error
-    known = {field.name for field in fields(NodeParameters)}
-    return NodeParameters(**{name: value for name, value in values.items() if name in known})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -64,7 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", type=Path, metavar="FILE", help="say whether FILE is this policy")
     options = parser.parse_args(argv)
     try:
-        parameters = read_parameters_file(options.params_file) if options.params_file else NodeParameters()
+        own = node_name(options.node, options.namespace)
+        parameters = read_parameters_file(options.params_file, own) if options.params_file else NodeParameters()
         wanted = policy(parameters, options.namespace, options.node)
         if not options.check:
             print(wanted, end="")
@@ -75,13 +60,6 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def _absolute(name: str, namespace: str, own: str) -> str:
-    """Full name of a topic or service."""
-    if name.startswith("~/"):
-        return own + name[1:]
-    return name if name.startswith("/") else f"{namespace.rstrip('/')}/{name}"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ..core.errors import OccFusionError
 from .bringup import ARGUMENTS, Bringup, Process, bringup
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Supervisor:
                 process, code = self._events.get(timeout=None if deadline is None else deadline - time.monotonic())
             except (queue.Empty, ValueError):  # the time is up, or was when it was asked for
                 return None
-            if process is None or not process.respawn or code >= 0:
+            if process is None or not process.comes_again(code):
                 return process, code
             logger.warning("%s was ended by signal %d, starting it again", process.name, -code)
             self.start(process)
@@ -101,7 +102,7 @@ class Supervisor:
                 if process is None:
                     return code
                 logger.info("%s ended with exit code %d", process.name, code)
-                if process.required or code:
+                if process.ends_everything(code):
                     return code if code >= 0 else 128 - code
         finally:
             for number, handler in previous.items():
@@ -180,9 +181,12 @@ def main(argv: list[str] | None = None) -> int:
     options = vars(parser.parse_args(argv))
     logging.basicConfig(level=logging.INFO, format="[supervisor] %(message)s")
     try:
-        with Supervisor(bringup(options)) as supervisor:
+        plan = bringup(options)
+        for warning in plan.warnings:
+            logger.warning("%s", warning)
+        with Supervisor(plan) as supervisor:
             return supervisor.run()
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OccFusionError, FileNotFoundError) as error:
         parser.error(str(error))
 
 
