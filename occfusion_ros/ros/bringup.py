@@ -173,8 +173,9 @@ def _warnings(values: Mapping[str, str], settings: NodeParameters) -> Iterator[s
     """What looks right and may yet give no occupancy."""
     frame = values["grid_frame"] or settings.grid_frame
     if frame and not values["grid_in_base"]:
-        yield (f"the grid's frame {frame} must come from TF, from the {'bag' if values['bag'] else 'robot'}: without it "
-               f"there is no occupancy; grid_in_base:='x y z yaw' publishes it (now in {values['base_frame']})")
+        source = "bag" if values["bag"] else "robot"
+        yield (f"the grid's frame {frame} must come from TF, from the {source}: without it there is no occupancy; "
+               f"grid_in_base:='x y z yaw' publishes it (now in {values['base_frame']})")
 
 
 def _own_name(values: Mapping[str, str]) -> str:

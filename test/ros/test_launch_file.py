@@ -61,7 +61,8 @@ class Node:
     """As launch_ros' action: an unknown argument is refused, and texts must be texts."""
 
     def __init__(self, *, package: str, executable: str, namespace: str | None, arguments: list, parameters: list,
-                 remappings: list, ros_arguments: list, output: str, on_exit, respawn: bool, respawn_delay: float) -> None:
+                 remappings: list, ros_arguments: list, output: str, on_exit, respawn: bool,
+                 respawn_delay: float) -> None:
         assert all(isinstance(word, str) for word in (package, executable, output, *arguments, *ros_arguments))
         assert all(isinstance(entry, (str, dict)) for entry in parameters) and callable(on_exit)
         self.executable, self.arguments, self.on_exit, self.respawn = executable, arguments, on_exit, respawn
