@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import DatasetError
+from ..core.encoded_image import inspect_image
+from ..core.errors import DatasetError, InvalidFrameError
 from ..core.frames import CameraImage, SensorFrame
 from ..core.labels import IGNORE
 from ..core.returns import are_returns
@@ -231,10 +232,14 @@ def read_sweep(path: Path) -> np.ndarray:
 
 
 def read_jpeg(path: Path) -> bytes:
-    """Read the bytes of a JPEG file that is whole (it has both its start and its end marker)."""
+    """Read the bytes of a JPEG file that is whole, with whatever follows the image."""
     data = _existing(path).read_bytes()
-    if not (data.startswith(b"\xff\xd8") and b"\xff\xd9" in data[-4096:]):  # cameras pad the end
-        raise DatasetError(f"{path} is not a whole JPEG file: expected start and end markers, got {len(data)} bytes")
+    try:
+        kind = inspect_image(data).kind
+    except InvalidFrameError as error:
+        raise DatasetError(f"{path} is not a whole JPEG file: {error}") from error
+    if kind != "jpeg":
+        raise DatasetError(f"{path} is not a whole JPEG file: got {kind}")
     return data
 
 

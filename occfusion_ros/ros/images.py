@@ -1,19 +1,16 @@
 """Image and CompressedImage messages to RGB arrays."""
 
-import io
 import os
-import struct
+import re
 
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
+from ..core.encoded_image import inspect_image, recognised
 from ..core.errors import InvalidFrameError
 
 MAX_PIXELS = 1 << 26  # 64 megapixels
-MAX_SCANS = 64  # of a progressive JPEG, each of which takes the time of a whole image; encoders write about ten
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))  # OpenCV reads headers in its own way
-
-_SCAN = b"\xff\xda"  # never within the coded pixels of a JPEG
 
 _PACKED = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}  # channels of a byte each
 _REORDERED = {"bgr8": "COLOR_BGR2RGB", "rgba8": "COLOR_RGBA2RGB", "bgra8": "COLOR_BGRA2RGB", "mono8": "COLOR_GRAY2RGB"}
@@ -50,10 +47,7 @@ def rgb_from_compressed(image: CompressedImage, size: tuple[int, int] | None = N
     """
     import cv2
 
-    data = bytes(image.data)
-    if image.format.startswith("bayer"):
-        raise InvalidFrameError(f"compressed image: expected colour or grey, got a Bayer pattern, {image.format!r}")
-    _check_header(data, size)
+    data = _whole_image(image, size)
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
@@ -107,24 +101,32 @@ def _by_cv_bridge(image: Image) -> np.ndarray:
         raise InvalidFrameError(f"image: cv_bridge cannot read encoding {image.encoding!r}: {error}") from error
 
 
-def _check_header(data: bytes, size: tuple[int, int] | None) -> None:
-    """Refuse what is not a whole JPEG or PNG of the right size, before anything is unpacked."""
-    import PIL.Image
-
-    try:
-        with PIL.Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as header:
-            (width, height), kind = header.size, header.format
-    except Exception as error:  # Pillow raises many kinds on damaged headers
-        raise InvalidFrameError(f"compressed image: expected JPEG or PNG, got {len(data)} bytes ({error})") from error
-    # Of several headers Pillow takes the last and OpenCV the first.
-    if kind == "PNG" and data[12:24] != struct.pack(">4sII", b"IHDR", width, height):
-        raise InvalidFrameError("compressed image: expected a PNG with one header, got several")
+def _whole_image(image: CompressedImage, size: tuple[int, int] | None) -> bytes:
+    """The bytes of a whole JPEG or PNG of the right size, without what follows it."""
+    data, encoding, _, codec = bytes(image.data), *image.format.partition(";")
+    if "compressedDepth" in image.format:
+        raise InvalidFrameError(f"compressed image: expected colour or grey, got depth, {image.format!r}: give the "
+                                "topic of the camera's images in image_topics")
+    if encoding.startswith("bayer") and not any(colour in codec for colour in ("bgr", "rgb")):
+        raise InvalidFrameError(f"compressed image: expected colour or grey, got a Bayer pattern, {image.format!r}: "
+                                "publish it debayered, for example with image_proc")
+    if not data.startswith((b"\xff\xd8", b"\x89PNG")):
+        raise InvalidFrameError(_refusal(image.format, data))
+    whole = inspect_image(data)
+    height, width = whole.size
     if width * height > MAX_PIXELS:
         raise InvalidFrameError(f"compressed image: expected at most {MAX_PIXELS} pixels, got {width} x {height}")
-    if size and (height, width) != size:
+    if size and whole.size != size:
         raise InvalidFrameError(f"compressed image: expected the calibrated size (height, width) {size}, got "
-                                f"{(height, width)}")
-    if kind == "JPEG" and data.count(_SCAN) > MAX_SCANS:
-        raise InvalidFrameError(f"compressed image: expected at most {MAX_SCANS} scans, got {data.count(_SCAN)}")
-    if kind == "JPEG" and b"\xff\xd9" not in data[-1024:]:  # some decoders fill the rest with grey
-        raise InvalidFrameError(f"compressed image: JPEG of {len(data)} bytes is cut short")
+                                f"{whole.size}")
+    return data[:whole.length]
+
+
+def _refusal(encoding: str, data: bytes) -> str:
+    """What came instead of a JPEG or PNG, by its bytes and by the name that it was given, and what to do."""
+    looks, name = recognised(data), " ".join(encoding.split())[:60]
+    if not name or re.search("jpe?g|png", name, re.IGNORECASE):  # the name tells nothing, or is not true
+        name = looks or "what came"
+    detail = f" that look like {looks}" if looks else ", neither JPEG nor PNG"
+    return (f"compressed image: {name} cannot be decoded here: publish JPEG or PNG (got format {encoding!r}, "
+            f"{len(data)} bytes{detail})")

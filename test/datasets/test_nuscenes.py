@@ -128,7 +128,8 @@ def _truncate(path):
     ("LIDAR_TOP", _truncate, "is truncated: expected rows of 5 float32"),
     ("CAM_BACK", _truncate, "is not a whole JPEG file"),
     ("CAM_BACK", lambda path: path.unlink(), "does not exist, but the tables name it"),
-    ("CAM_BACK", lambda path: path.write_bytes(b"\xff\xd8 rubbish \xff\xd9"), "got no image"),
+    ("CAM_BACK", lambda path: path.write_bytes(b"\xff\xd8 rubbish \xff\xd9"), "is not a whole JPEG file.*no pixels"),
+    ("CAM_BACK", lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n"), "is not a whole JPEG file"),
 ])
 def test_damaged_files_are_named(tiny, channel, damage, message):
     damage(tiny.path(channel))
@@ -158,6 +159,15 @@ def test_wrong_roots_scenes_and_sensors_are_named(tiny, tmp_path):
     with pytest.raises(DatasetError, match="got .'v1.0-mini', 'v1.0-trainval'."):
         NuScenesReader(tiny.root)
     assert NuScenesReader(tiny.root, "v1.0-mini").scenes() == [SCENE]
+
+
+def test_whatever_follows_a_whole_jpeg_is_allowed(tiny):
+    path = tiny.path("CAM_BACK")
+    whole = path.read_bytes()
+    for after in (bytes(6000), whole, b"\xff\xd8"):
+        path.write_bytes(whole + after)
+        assert read_jpeg(path) == whole + after
+        assert NuScenesReader(tiny.root).frame("sample0").cameras
 
 
 @pytest.fixture(scope="module")

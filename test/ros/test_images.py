@@ -112,6 +112,40 @@ def test_damaged_compressed_images_are_refused(message):
         rgb_from_compressed(message)
 
 
+@pytest.mark.parametrize("after", [
+    bytes(1100), bytes(20_000), b"\xff" * 3000, b"\xff\xd9" * 9, b"--boundarydonotcross\r\n",
+    bytes(compressed(RGB[::-1]).data), b"\xff\xd8\xff\xe0", bytes(range(256)) * 20])
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+def test_whatever_follows_a_whole_image_is_allowed(kind, after):
+    whole = compressed(np.tile(RGB, (20, 20, 1)), kind)
+    padded = CompressedImage(format=kind, data=bytes(whole.data) + after)
+    np.testing.assert_array_equal(rgb_from_compressed(padded), rgb_from_compressed(whole))
+
+
+@pytest.mark.parametrize("name, data, message", [
+    ("h264", b"\0\0\0\1\x67\x42\0\x1f" + bytes(99), "h264 cannot be decoded here: publish JPEG or PNG"),
+    ("hevc", b"\0\0\0\1\x40\1" + bytes(99), "hevc cannot be decoded here: publish JPEG or PNG"),
+    ("ffmpeg", b"\x12\0\x0a\x0b" + bytes(99), "ffmpeg cannot be decoded here.*look like av1"),
+    ("theora", b"\x80theora" + bytes(99), "theora cannot be decoded here"),
+    ("jpeg", b"\0\0\0\1\x67\x42\0\x1f", "h264.*cannot be decoded here.*got format 'jpeg'"),
+    ("rgb8; jpeg compressed bgr8", encoded_files()["webp"], "webp cannot be decoded here"),
+    ("jp2", b"\0\0\0\x0cjP  \r\n\x87\n", "jp2 cannot be decoded here.*look like jpeg 2000"),
+    ("", encoded_files()["tiff"], "tiff cannot be decoded here"),
+    ("", bytes(1000), "what came cannot be decoded here.*neither JPEG nor PNG"),
+    ("32FC1; compressedDepth png", bytes(12) + bytes(compressed(RGB, "png").data), "got depth"),
+    ("bayer_rggb8; jpeg compressed ", bytes(compressed(RGB).data), "Bayer"),
+])
+def test_refusals_name_the_format_that_came(name, data, message):
+    with pytest.raises(InvalidFrameError, match=message):
+        rgb_from_compressed(CompressedImage(format=name, data=data))
+
+
+@pytest.mark.parametrize("name", ["", "jpg", "image/jpeg", "rgb8; jpeg compressed bgr8",
+                                  "bayer_rggb8; jpeg compressed bgr8", "h264"])
+def test_the_bytes_of_a_jpeg_count_and_not_its_name(name):
+    assert rgb_from_compressed(CompressedImage(format=name, data=compressed(RGB).data)).shape == RGB.shape
+
+
 def test_a_small_file_that_unpacks_to_gigabytes_is_refused(monkeypatch):
     monkeypatch.setattr(images, "MAX_PIXELS", 47)
     with pytest.raises(InvalidFrameError, match="at most 47 pixels, got 8 x 6"):
