@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from export.contract import write_contract
 from export.onnx import OPSET, tensor_spec
 from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
-from occfusion_ros.runtime.artefact import CONTRACT_FILE
 
 IR_VERSION = 8  # any ONNX Runtime of the last years reads it
 CLASS = 15  # manmade
@@ -21,13 +21,11 @@ CLASS = 15  # manmade
 
 def write_null_model(folder: Path, like: ModelContract) -> Path:
     """Write an artefact with the doors of `like`, for ONNX Runtime."""
-    import yaml
-
     folder.mkdir(parents=True, exist_ok=True)
     engines = {"fuser": _fuser(like), "refiner": _refiner(like)}
     contract = replace(like, model_id="null", trained_on="nothing", accuracy={},
                        **{name: _write(model, folder / f"{name}.onnx") for name, model in engines.items()})
-    (folder / CONTRACT_FILE).write_text(yaml.safe_dump(contract.to_dict(), sort_keys=False))
+    write_contract(contract, folder)
     return folder
 
 

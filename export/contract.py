@@ -1,5 +1,7 @@
 """What a network tells the robot: its contract, and the tensors at the doors of its two engines."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
+from occfusion_ros.runtime.artefact import CONTRACT_FILE
 
 GRID_FRAME = "origin 1.84 m above the road, x right, y forward, z up (nuScenes LIDAR_TOP)"
 
@@ -28,11 +31,20 @@ def make_contract(model: OccFusion, metadata: dict[str, Any], weights: str,
             model_id=metadata["model_id"], grid=p.grid, coarse_factor=p.coarse_factor, grid_frame=GRID_FRAME,
             classes=OPENOCCUPANCY_CLASSES, max_cameras=p.max_cameras, image_size=p.image_size, horizon=p.horizon,
             points_per_voxel=p.points_per_voxel, fusion_queries=p.fusion_queries, refine_budget=config.refine_budget,
-            fuser=engines[0], refiner=engines[1], checkpoint_sha256=weights,
-            trained_on=metadata["trained_on"], accuracy=metadata["accuracy"])
+            preprocessing=p.preprocessing, pytorch=str(torch.__version__), fuser=engines[0], refiner=engines[1],
+            checkpoint_sha256=weights, trained_on=metadata["trained_on"], accuracy=metadata["accuracy"])
     except KeyError as error:
         raise ContractError(f"expected {error} in the checkpoint's metadata, "
                             f"got {sorted(metadata)}") from error
+
+
+def write_contract(contract: ModelContract, folder: Path) -> None:
+    """Write `contract.yaml`, at once or not at all."""
+    import yaml
+
+    partial = folder / f".{CONTRACT_FILE}.partial"
+    partial.write_text(yaml.safe_dump(contract.to_dict(), sort_keys=False))
+    os.replace(partial, folder / CONTRACT_FILE)
 
 
 def example_inputs(config: ModelConfig) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

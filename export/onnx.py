@@ -23,7 +23,7 @@ from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, T
 from occfusion_ros.core.errors import ContractError, OccFusionError
 from occfusion_ros.runtime.artefact import CONTRACT_FILE
 
-from .contract import example_inputs, make_contract
+from .contract import example_inputs, make_contract, write_contract
 from .frames import parity_frames
 from .half import write_half
 from .parity import Reference, Report, as_json, eager_pipeline, examine, labelled_examples, runnable, table
@@ -120,10 +120,8 @@ def tensor_spec(value: Any) -> TensorSpec:  # onnx.ValueInfoProto
 
 def write_artefact(model: OccFusion, metadata: dict[str, Any], folder: Path, weights: str = "") -> ModelContract:
     """Export a network to a folder with its contract, without comparing anything; `weights`: hash of its checkpoint."""
-    import yaml
-
     contract = make_contract(model, metadata, weights, export_engines(model, folder))
-    (folder / CONTRACT_FILE).write_text(yaml.safe_dump(contract.to_dict(), sort_keys=False))
+    write_contract(contract, folder)
     return contract
 
 

@@ -27,6 +27,7 @@ from occfusion_ros.runtime.artefact import CONTRACT_FILE, ENGINES, Artefact, loa
 from occfusion_ros.runtime.backend import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
 
+from .contract import write_contract
 from .frames import parity_frames, recorded_frames
 from .onnx import file_hash
 from .parity import Reference, examine, labelled_examples, runnable, table
@@ -120,8 +121,6 @@ def with_files(contract: ModelContract, folder: Path) -> ModelContract:
 
 def quantised_copy(artefact: Artefact, folder: Path, inputs: list[dict[str, np.ndarray]]) -> ModelContract:
     """Copy an artefact's engines to `folder` and add INT8 ones with a contract; returns that."""
-    import yaml
-
     names = {file.name for engine in ENGINES for file in artefact.engine(engine).files.values()}
     for name in names - set(FILES.values()):
         shutil.copy(artefact.folder / name, folder)
@@ -129,7 +128,7 @@ def quantised_copy(artefact: Artefact, folder: Path, inputs: list[dict[str, np.n
         source = artefact.contract.fuser.files["fp32"].name
         quantise(folder / source, folder / name, inputs, symmetric=variant == "int8")
     contract = with_files(artefact.contract, folder)
-    (folder / CONTRACT_FILE).write_text(yaml.safe_dump(contract.to_dict(), sort_keys=False))
+    write_contract(contract, folder)
     return contract
 
 

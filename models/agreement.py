@@ -20,9 +20,9 @@ from tqdm import tqdm
 from occfusion_ros.core.errors import DatasetError, OccFusionError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import EMPTY, NUM_LABELS, OPENOCCUPANCY_CLASSES
+from occfusion_ros.core.preprocessing import Preprocessing
 from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.datasets.rays import mark_passed
-from occfusion_ros.presample.presampler import EGO_RADIUS
 from occfusion_ros.runtime.pipeline import Pipeline
 
 from .recorded import RecordedFrames
@@ -111,7 +111,7 @@ def passed_voxels(grid: GridSpec, origin: np.ndarray, points: np.ndarray) -> np.
 def beyond_vehicle(points: np.ndarray) -> np.ndarray:
     """(M, 3) float64 of the points (N, 4): finite, and no return from the vehicle that carries the sensors."""
     xyz = points[:, :3].astype(np.float64)
-    return xyz[np.isfinite(xyz).all(axis=1) & (np.hypot(xyz[:, 0], xyz[:, 1]) > EGO_RADIUS)]
+    return xyz[np.isfinite(xyz).all(axis=1) & (np.hypot(xyz[:, 0], xyz[:, 1]) > Preprocessing.ego_radius)]
 
 
 def measure(pipeline: Pipeline, recorded: RecordedFrames, scene: str) -> Agreement:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.core.preprocessing import UNRECORDED, Preprocessing
 from occfusion_ros.presample.presampler import PresampleConfig
 
 from .occfusion import ModelConfig, OccFusion
@@ -23,6 +24,7 @@ def config_from_dict(data: dict[str, Any]) -> ModelConfig:
     grid = presample["grid"]
     presample["grid"] = GridSpec(tuple(grid["low"]), grid["voxel_size"], tuple(grid["size"]))
     presample["image_size"] = tuple(presample["image_size"])
+    presample["preprocessing"] = Preprocessing(**presample.get("preprocessing", asdict(UNRECORDED)))
     return ModelConfig(**{**data, "presample": PresampleConfig(**presample), "bev": tuple(data["bev"])})
 
 

@@ -5,6 +5,7 @@ configuration), measured (`python -m benchmarks.study --weights`) or exported an
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -44,7 +45,9 @@ def recover(artefact: Artefact, config: Path) -> OccFusion:
     Raises:
         ContractError: the configuration is of another network.
     """
-    model = OccFusion(load_config(config)[1])
+    network = load_config(config)[1]
+    model = OccFusion(replace(network, presample=replace(network.presample,
+                                                         preprocessing=artefact.contract.preprocessing)))
     try:
         model.load_state_dict(program_tensors(artefact))
     except RuntimeError as error:

@@ -4,14 +4,17 @@
 dictionaries into validated types and back.
 """
 
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from .errors import ContractError
 from .grid import GridSpec
 from .labels import SemanticClass
+from .preprocessing import UNRECORDED, Preprocessing
 
-FORMAT = 2
+FORMAT = 3
+FORMATS = (2, FORMAT)  # that are read; 2 says nothing of pre-processing and of PyTorch
 VARIANTS = ("fp32", "fp16", "int8", "int8_onnxruntime", "program")
 """Files of an engine: ONNX in float32; ONNX in float16 inside; ONNX quantised for TensorRT and OpenVINO (symmetric) and
 for ONNX Runtime (asymmetric activations); a `torch.export` program in float32."""
@@ -84,6 +87,8 @@ class ModelContract:
         points_per_voxel: theta, points that represent each fused coarse voxel.
         fusion_queries: most coarse voxels that are fused with image features.
         refine_budget: K, most coarse voxels that the active decoder refines.
+        preprocessing: what else the weights were trained with.
+        pytorch: version of PyTorch that wrote the programs; empty where it is not known.
         fuser, refiner: the two engines, see `EngineSpec`.
         checkpoint_sha256: hash of the weights the engines were exported from.
         trained_on: what data the weights were trained on.
@@ -101,6 +106,8 @@ class ModelContract:
     points_per_voxel: int
     fusion_queries: int
     refine_budget: int
+    preprocessing: Preprocessing
+    pytorch: str
     fuser: EngineSpec
     refiner: EngineSpec
     checkpoint_sha256: str
@@ -120,6 +127,8 @@ class ModelContract:
         for name, kind in (("model_id", str), ("trained_on", str), ("grid_frame", str), ("accuracy", dict)):
             if not isinstance(getattr(self, name), kind):
                 raise ContractError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
+        if not isinstance(self.pytorch, str) or not re.fullmatch(r"[\w.+-]{0,60}", self.pytorch):
+            raise ContractError(f"pytorch must be a version or empty, got {self.pytorch!r:.100}")
         if not 0 < self.horizon < 1:
             raise ContractError(f"horizon must lie between 0 and 1, got {self.horizon!r}")
 
@@ -139,11 +148,14 @@ class ModelContract:
         Raises:
             ContractError: anything missing, unknown or out of range.
         """
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            got = data.get("format") if isinstance(data, dict) else type(data).__name__
-            raise ContractError(f"contract format must be {FORMAT}, got {got!r}: export the model again")
+        got = data.get("format") if isinstance(data, dict) else type(data).__name__
+        if type(got) is not int or got not in FORMATS:
+            raise ContractError(f"contract format must be {' or '.join(map(str, FORMATS))}, got {got!r}: export the "
+                                "model again")
         values = {key: value for key, value in data.items() if key != "format"}
-        nested = {"grid": GridSpec, "fuser": EngineSpec, "refiner": EngineSpec}
+        if got == 2:
+            values |= {"preprocessing": asdict(UNRECORDED), "pytorch": ""}
+        nested = {"grid": GridSpec, "preprocessing": Preprocessing, "fuser": EngineSpec, "refiner": EngineSpec}
         for key, kind in nested.items():
             values[key] = _build(kind, values.get(key), key)
         if not isinstance(values.get("classes"), list):

@@ -42,13 +42,14 @@ def describe_children(parent: torch.Tensor, presampler: Presampler, image_from_g
                       returns: torch.Tensor) -> ChildInputs:
     """Project the children of `parent` (K,) int64; for the other two arguments see `FuserInputs`."""
     factor, size = presampler.config.coarse_factor, presampler.config.image_size
+    near = presampler.config.preprocessing.near
     centre = presampler.centres(parent)  # (K, 3) float64
     step = (torch.arange(factor, device=parent.device, dtype=torch.float64) + 0.5) / factor - 0.5
     offsets = torch.cartesian_prod(step, step, step) * presampler.coarse.voxel_size  # (J, 3)
     points = (centre[:, None] + offsets).float()  # (K, J, 3)
-    _, camera = assign_cameras(centre.float(), image_from_grid, size)
+    _, camera = assign_cameras(centre.float(), image_from_grid, size, near)
     if len(image_from_grid):
-        uv, visible = project(points, image_from_grid[camera.clamp(min=0)], size)
+        uv, visible = project(points, image_from_grid[camera.clamp(min=0)], size, near)
         seen = (visible & (camera >= 0)[:, None]).float()
     else:
         uv, seen = points.new_full((*points.shape[:2], 2), 0.5), points.new_zeros(points.shape[:2])

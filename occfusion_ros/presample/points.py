@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
-LOCAL_BITS = 15  # position inside a coarse voxel: 0.8 m / 2**15 = 0.02 mm
+from ..core.preprocessing import INTENSITY_STEPS, LOCAL_BITS
+
 LOCAL_STEPS = 1 << LOCAL_BITS
-INTENSITY_STEPS = 65535
 SAMPLINGS = ("both", "fps", "synthetic", "none")
 
 

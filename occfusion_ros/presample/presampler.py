@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from ..core.errors import InvalidFrameError
 from ..core.frames import SensorFrame
 from ..core.grid import GridSpec
-from .points import INTENSITY_STEPS, LOCAL_STEPS, SAMPLINGS, VoxelPoints, presample, synthetic_pattern, voxelise
+from ..core.preprocessing import INTENSITY_STEPS, Preprocessing
+from .points import LOCAL_STEPS, SAMPLINGS, VoxelPoints, presample, synthetic_pattern, voxelise
 from .projection import assign_cameras, fit_pixels, fit_projection
 
-EGO_RADIUS = 1.5  # metres; returns nearer than this in x and y are the vehicle that carries the sensor
 NUM_STATISTICS = 4
 _RESAMPLERS = ThreadPoolExecutor(thread_name_prefix="resample")
 
@@ -38,6 +38,7 @@ class PresampleConfig:
     max_cameras: int = 8
     sampling: str = "both"
     use_lidar: bool = True
+    preprocessing: Preprocessing = Preprocessing()
 
     def __post_init__(self) -> None:
         if self.sampling not in SAMPLINGS:
@@ -133,7 +134,8 @@ class Presampler:
             used = used & real
         centres = self.centres(index.clamp(max=self.coarse.num_voxels - 1))
         world = (centres[:, None] + position * self.coarse.voxel_size).float()  # (Q, theta, 3)
-        uv, camera = assign_cameras(world.flatten(0, 1), image_from_grid, self.config.image_size)
+        uv, camera = assign_cameras(world.flatten(0, 1), image_from_grid, self.config.image_size,
+                                    self.config.preprocessing.near)
         camera = camera.view(real.shape).masked_fill(~used, -1)
         point_features = torch.cat([position.float(), real[..., None].float()], -1)
         return FuserInputs(images, index, features, point_features, uv.view(*real.shape, 2), camera,
@@ -148,11 +150,11 @@ class Presampler:
 
     def _voxelise(self, points: torch.Tensor) -> tuple[VoxelPoints, torch.Tensor]:
         """Group the usable points by coarse voxel; also the fine voxels that hold a return."""
-        grid, factor = self.config.grid, self.config.coarse_factor
+        grid, factor, own = self.config.grid, self.config.coarse_factor, self.config.preprocessing.ego_radius
         xyz = points[:, :3].double()
         scaled = (xyz - torch.tensor(grid.low, dtype=torch.float64, device=self.device)) / grid.voxel_size
         size = torch.tensor(grid.size, device=self.device)
-        keep = ((scaled >= 0) & (scaled < size)).all(1) & (xyz[:, :2].square().sum(1) > EGO_RADIUS**2)
+        keep = ((scaled >= 0) & (scaled < size)).all(1) & (xyz[:, :2].square().sum(1) > own**2)
         scaled, intensity = scaled[keep], points[keep, 3]
         fine = scaled.long()  # floor: scaled is not negative
         coarse = fine // factor
@@ -197,7 +199,7 @@ class Presampler:
         real = torch.cat([real, real.new_zeros(1, theta)])[row]
         nothing = torch.zeros((1, self.config.num_features), device=self.device)
         features = torch.cat([self._features(voxels), nothing])[row]
-        features[:, -1] = F.pad(self.range, (0, 1))[index] / 50.0
+        features[:, -1] = F.pad(self.range, (0, 1))[index] / self.config.preprocessing.range_scale
         return local, real, features
 
     def _features(self, voxels: VoxelPoints) -> torch.Tensor:

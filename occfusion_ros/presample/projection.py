@@ -7,8 +7,6 @@ import torch.nn.functional as F
 from ..core.camera import fit_image, fitted_intrinsics, projection_matrix
 from ..core.frames import CameraImage
 
-NEAR = 0.5  # metres; nothing closer than this to a lens is a useful measurement
-
 
 def fit_camera(camera: CameraImage, size: tuple[int, int], horizon: float,
                device: torch.device | str = "cpu") -> tuple[torch.Tensor, np.ndarray]:
@@ -39,36 +37,37 @@ def fit_pixels(camera: CameraImage, size: tuple[int, int], horizon: float,
     return image.round().to(torch.uint8)
 
 
-def project(points: torch.Tensor, image_from_grid: torch.Tensor,
-            size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+def project(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int, int],
+            near: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Project points, each block of them into one image.
 
     Args:
         points: (K, J, 3) float32 metres, grid frame.
         image_from_grid: (K, 4, 4) float32.
-        size: (height, width) pixels.
+        size: (height, width) pixels. near: metres; what is closer to a camera is not seen.
 
     Returns:
         uv (K, J, 2) float32, 0..1 across the image (edges of the outer pixels), and visible (K, J) bool.
     """
-    u, v, visible = _to_image(points, image_from_grid, size)
+    u, v, visible = _to_image(points, image_from_grid, size, near)
     return torch.stack([u.clamp_(0, 1), v.clamp_(0, 1)], -1), visible
 
 
-def assign_cameras(points: torch.Tensor, image_from_grid: torch.Tensor,
-                   size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+def assign_cameras(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int, int],
+                   near: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Give every point to the camera that sees it nearest to its image centre.
 
     Args:
         points: (P, 3) float32 metres, grid frame.
         image_from_grid: (N, 4, 4) float32; N may be 0.
+        size, near: as in `project`.
 
     Returns:
         uv (P, 2) float32 in 0..1 and camera (P,) int64, -1 where no camera sees the point.
     """
     if not len(image_from_grid):
         return points.new_full((len(points), 2), 0.5), torch.full((len(points),), -1, device=points.device)
-    u, v, visible = _to_image(points, image_from_grid, size)  # (N, P) each
+    u, v, visible = _to_image(points, image_from_grid, size, near)  # (N, P) each
     off_centre = torch.maximum((u - 0.5).abs_(), (v - 0.5).abs_()).masked_fill_(~visible, 2.0)
     margin, camera = off_centre.min(0)
     uv = torch.stack([u.gather(0, camera[None])[0], v.gather(0, camera[None])[0]], 1)
@@ -76,8 +75,8 @@ def assign_cameras(points: torch.Tensor, image_from_grid: torch.Tensor,
     return torch.where(seen[:, None], uv, 0.5), torch.where(seen, camera, -1)
 
 
-def _to_image(points: torch.Tensor, image_from_grid: torch.Tensor,
-              size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _to_image(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int, int],
+              near: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Points (P, 3), or a block (N, P, 3) for each image, to u, v across the images and whether they lie in them.
 
     Written out, because a matrix product adds up in another order on every kind of CPU and GPU. Here each operation is
@@ -90,7 +89,7 @@ def _to_image(points: torch.Tensor, image_from_grid: torch.Tensor,
     horizontal, vertical, depth = (
         (row[:, :1] * x).add_(row[:, 1:2] * y).add_(row[:, 2:3] * z).add_(row[:, 3:])  # (N, P)
         for row in image_from_grid[:, :3].unbind(1))
-    visible, depth = depth > NEAR, depth.clamp(min=NEAR)
+    visible, depth = depth > near, depth.clamp(min=near)
     u = horizontal.div_(depth).add_(0.5).div_(size[1])
     v = vertical.div_(depth).add_(0.5).div_(size[0])
     for place in (u, v):

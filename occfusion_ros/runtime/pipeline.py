@@ -179,4 +179,5 @@ class Pipeline:
 def presample_config(contract: ModelContract) -> PresampleConfig:
     """How frames are pre-sampled for a model."""
     return PresampleConfig(contract.grid, contract.coarse_factor, contract.points_per_voxel, contract.fusion_queries,
-                           contract.image_size, contract.horizon, contract.max_cameras)
+                           contract.image_size, contract.horizon, contract.max_cameras,
+                          preprocessing=contract.preprocessing)

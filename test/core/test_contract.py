@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -7,6 +8,7 @@ from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, T
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
+from occfusion_ros.core.preprocessing import UNRECORDED, Preprocessing
 
 
 def contract() -> ModelContract:
@@ -16,6 +18,7 @@ def contract() -> ModelContract:
     return ModelContract(
         model_id="m", grid=GridSpec(), coarse_factor=4, grid_frame="somewhere", classes=OPENOCCUPANCY_CLASSES,
         max_cameras=8, image_size=(256, 704), horizon=0.27, points_per_voxel=4, fusion_queries=8192, refine_budget=1024,
+        preprocessing=Preprocessing(), pytorch="2.13.0",
         checkpoint_sha256="cd" * 32, trained_on="nothing", accuracy={"iou": 0.5}, **engines)
 
 
@@ -24,8 +27,17 @@ def test_yaml_round_trip():
     assert ModelContract.from_dict(yaml.safe_load(text)) == contract()
 
 
+def test_a_contract_that_says_nothing_of_preprocessing_has_the_values_it_was_trained_with():
+    old = contract().to_dict() | {"format": 2}
+    del old["preprocessing"], old["pytorch"]
+    read = ModelContract.from_dict(old)
+    assert read == replace(contract(), preprocessing=UNRECORDED, pytorch="")
+    assert ModelContract.from_dict(read.to_dict()) == read and read.to_dict()["format"] == 3
+    assert (UNRECORDED.version, UNRECORDED.ego_radius, UNRECORDED.near, UNRECORDED.range_scale) == (1, 1.5, 0.5, 50.0)
+
+
 @pytest.mark.parametrize("path, value, message", [
-    (("format",), 1, "format must be 2, got 1: export"),
+    (("format",), 1, "format must be 2 or 3, got 1: export"),
     (("surprise",), 1, r"unknown \['surprise'\]"),
     ((7,), 1, r"unknown \['7'\]"),
     (("grid",), None, "grid: expected a mapping"),
@@ -41,6 +53,19 @@ def test_yaml_round_trip():
     (("image_size",), 256, "contract: "),
     (("image_size",), [256, 7.5], "image_size"),
     (("horizon",), 1.5, "horizon"),
+    (("format",), [3], "format must be 2 or 3, got"),
+    (("format",), True, "format must be 2 or 3, got"),
+    (("preprocessing",), None, "preprocessing: expected a mapping"),
+    (("preprocessing", "version"), 2, "trained with version 2, this software has 1: take the software"),
+    (("preprocessing", "position_steps"), 65536, "trained with position_steps 65536, this software has 32768"),
+    (("preprocessing", "intensity_steps"), 255, "trained with intensity_steps 255, this software has 65535"),
+    (("preprocessing", "ego_radius"), -1, "ego_radius must lie between 0.0 and 10000 metres, got -1"),
+    (("preprocessing", "near"), 0, "near must lie between"),
+    (("preprocessing", "range_scale"), float("nan"), "range_scale must lie between"),
+    (("preprocessing", "ego_radius"), "1.5", "ego_radius must lie between"),
+    (("preprocessing", "mirrors"), 1, r"preprocessing: missing \[\], unknown \['mirrors'\]"),
+    (("pytorch",), 2.9, "pytorch must be a version"),
+    (("pytorch",), "2.9\nrm", "pytorch must be a version"),
     (("accuracy",), "good", "accuracy must be a dict"),
     (("fuser", "files", "fp32", "name"), "../fuser.onnx", "plain file name"),
     (("fuser", "files", "fp32", "sha256"), "AB" * 32, "sha256 must be 64 lower-case"),
@@ -61,7 +86,7 @@ def test_what_is_wrong_is_named(path, value, message):
         ModelContract.from_dict(data)
 
 
-@pytest.mark.parametrize("missing", ["grid", "classes", "model_id", "fuser"])
+@pytest.mark.parametrize("missing", ["grid", "classes", "model_id", "fuser", "preprocessing", "pytorch"])
 def test_missing_fields_are_refused(missing):
     data = contract().to_dict()
     del data[missing]
@@ -71,5 +96,5 @@ def test_missing_fields_are_refused(missing):
 
 @pytest.mark.parametrize("data", [None, [], "text", 3])
 def test_something_else_than_a_mapping_is_refused(data):
-    with pytest.raises(ContractError, match="format must be 2"):
+    with pytest.raises(ContractError, match="format must be 2 or 3"):
         ModelContract.from_dict(data)

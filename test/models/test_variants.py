@@ -109,7 +109,7 @@ def test_a_pixel_with_all_depth_in_one_bin_lands_where_projection_says(yaw, row,
     metres = DEPTH_LOW + (depth_bin + 0.5) * DEPTH_STEP
     pixel = np.array([(column + 0.5) / 6 * 96 - 0.5, (row + 0.5) / 4 * 64 - 0.5, 1]) * metres
     point = np.linalg.solve(camera[:3, :3].double().numpy(), pixel - camera[:3, 3].double().numpy())
-    uv, visible = project(torch.tensor(point)[None, None].float(), camera[None], SIZE)
+    uv, visible = project(torch.tensor(point)[None, None].float(), camera[None], SIZE, near=0.5)
     assert visible.all() and uv[0, 0].tolist() == pytest.approx([(column + 0.5) / 6, (row + 0.5) / 4], abs=1e-4)
     index, inside = COARSE.indices(point[None])
     assert inside.all() and np.ravel_multi_index(index[0], COARSE.size) == landed[0].item()
@@ -137,7 +137,7 @@ def test_measured_depth_is_that_of_the_nearest_return_in_a_cell():
     flat = torch.from_numpy(np.ravel_multi_index(index.T, COARSE.size))
     position = (places - torch.from_numpy(COARSE.centres(index))) / COARSE.voxel_size
     point_features = torch.cat([position, torch.tensor([[1.0], [1], [1], [0]])], 1).float()
-    uv, visible = project(places[None].float(), camera[None], SIZE)
+    uv, visible = project(places[None].float(), camera[None], SIZE, near=0.5)
     assert visible.all()
     points = FusedPoints(flat[None], point_features[None, :, None], uv[0][None, :, None],
                          torch.zeros((1, 4, 1), dtype=torch.long), camera[None, None])

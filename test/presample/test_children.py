@@ -8,7 +8,6 @@ from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.presample.children import (
     child_voxels, describe_children, from_children, is_member, parents_of, to_children)
 from occfusion_ros.presample.presampler import Presampler
-from occfusion_ros.presample.projection import NEAR
 
 COARSE = st.tuples(*[st.integers(1, 4)] * 3)
 
@@ -38,7 +37,7 @@ def test_membership(values, members):
 
 
 def test_children_are_projected_as_the_geometry_says(config, frame):
-    presampler = Presampler(config)
+    presampler, near = Presampler(config), config.preprocessing.near
     inputs = presampler(frame)
     parents = torch.arange(0, presampler.coarse.num_voxels, 4)
     children = describe_children(parents, presampler, inputs.image_from_grid, inputs.returns)
@@ -55,7 +54,7 @@ def test_children_are_projected_as_the_geometry_says(config, frame):
         margin = np.minimum(uv, 1 - uv).min(1)
         seen = children.child_seen[row].numpy() > 0
         sure = np.abs(margin) > 1e-3
-        assert (seen == ((margin >= 0) & (depth > NEAR)))[sure & (np.abs(depth - NEAR) > 1e-3)].all()
+        assert (seen == ((margin >= 0) & (depth > near)))[sure & (np.abs(depth - near) > 1e-3)].all()
         np.testing.assert_allclose(children.child_uv[row].numpy()[seen], uv[seen], atol=2e-4)
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from occfusion_ros.core import camera as geometry
 from occfusion_ros.core.errors import InvalidFrameError
-from occfusion_ros.presample.presampler import EGO_RADIUS, Presampler
-from occfusion_ros.presample.projection import NEAR, assign_cameras, fit_camera, project
+from occfusion_ros.presample.presampler import Presampler
+from occfusion_ros.presample.projection import assign_cameras, fit_camera, project
 
 
 def test_shapes_whatever_the_frame(config, frame):
@@ -37,22 +37,23 @@ def test_projection_rounds_every_operation_by_itself_and_so_alike_everywhere():
     """A matrix product adds up in the order that suits the processor; NumPy's single operations tell what must come."""
     rng = np.random.default_rng(3)
     points, matrix = rng.normal(0, 20, (500, 3)).astype(np.float32), rng.normal(0, 60, (4, 4)).astype(np.float32)
-    (x, y, z), size = points.T, (256, 704)
+    (x, y, z), size, near = points.T, (256, 704), np.float32(0.5)
     u, v, depth = (row[0] * x + row[1] * y + row[2] * z + row[3] for row in matrix[:3])
-    depth = np.maximum(depth, np.float32(NEAR))
+    depth = np.maximum(depth, near)
     u, v = ((pixels / depth + np.float32(0.5)) / np.float32(extent) for pixels, extent in ((u, 704), (v, 256)))
-    seen = (depth > NEAR) & (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1)
+    seen = (depth > near) & (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1)
     assert seen.any() and not seen.all()
-    uv, camera = assign_cameras(torch.from_numpy(points), torch.from_numpy(matrix)[None], size)
+    uv, camera = assign_cameras(torch.from_numpy(points), torch.from_numpy(matrix)[None], size, 0.5)
     assert np.array_equal(camera.numpy() == 0, seen) and np.array_equal(uv.numpy()[seen], np.stack([u, v], 1)[seen])
-    uv, visible = project(torch.from_numpy(points)[None], torch.from_numpy(matrix)[None], size)
+    uv, visible = project(torch.from_numpy(points)[None], torch.from_numpy(matrix)[None], size, 0.5)
     assert np.array_equal(visible.numpy()[0], seen) and np.array_equal(uv.numpy()[0][seen], np.stack([u, v], 1)[seen])
 
 
 def test_returns_are_the_fine_voxels_that_hold_a_usable_point(config, frame):
     points = np.vstack([frame.points, [[np.nan, 0, 0, 0], [np.inf, 0, 0, 0], [0, 0, 99, 0]]]).astype(np.float32)
     returns = Presampler(config)(replace(frame, points=points)).returns
-    usable = frame.points[np.linalg.norm(frame.points[:, :2].astype(np.float64), axis=1) > EGO_RADIUS]
+    distance = np.linalg.norm(frame.points[:, :2].astype(np.float64), axis=1)
+    usable = frame.points[distance > config.preprocessing.ego_radius]
     index, inside = config.grid.indices(usable[:, :3])
     assert returns.tolist() == np.unique(np.ravel_multi_index(index[inside].T, config.grid.size)).tolist()
 
@@ -146,13 +147,13 @@ def test_camera_assignment_against_brute_force(config, frame, seed, cameras):
     matrices = [fit_camera(c, size, config.horizon)[1] for c in frame.cameras[:cameras]]
     points = np.random.default_rng(seed).uniform(-6, 6, (40, 3)).astype(np.float32)
     stacked = torch.tensor(np.array(matrices).reshape(-1, 4, 4), dtype=torch.float32)
-    uv, camera = assign_cameras(torch.from_numpy(points), stacked, size)
+    uv, camera = assign_cameras(torch.from_numpy(points), stacked, size, config.preprocessing.near)
     for point, got_uv, got in zip(points, uv.numpy(), camera.tolist()):
         seen = {}
         for index, matrix in enumerate(matrices):
             pixel, depth = geometry.project(point[None].astype(np.float64), matrix)
             place = (pixel[0] + 0.5) / size[::-1]
-            if depth[0] > NEAR and ((place >= 0) & (place <= 1)).all():
+            if depth[0] > config.preprocessing.near and ((place >= 0) & (place <= 1)).all():
                 seen[index] = (np.abs(place - 0.5).max(), place)
         if got < 0:
             assert all(margin > 0.5 - 1e-4 for margin, _ in seen.values())  # at most on the very edge
