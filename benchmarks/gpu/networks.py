@@ -1,0 +1,61 @@
+"""The networks that are measured, from weights: a program of PyTorch is tied to its version, weights are not."""
+
+from pathlib import Path
+
+import torch
+
+from models.occfusion import ModelConfig, OccFusion
+from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
+from occfusion_ros.presample.presampler import PresampleConfig
+from occfusion_ros.runtime.program_archive import archived_weights
+
+ZOO = Path(__file__).resolve().parents[2] / "models" / "zoo"
+CONFIGS = {"nano": ModelConfig(), "base": ModelConfig(
+    PresampleConfig(points_per_voxel=8, fusion_queries=16384, image_size=(896, 1600)), width=64, decoded=64,
+    bev=(192, 320, 512), refine_budget=4096, backbone="resnet50")}
+"""models/configs/*.yaml, whose reader is not needed here."""
+
+
+def network(name: str, config: ModelConfig) -> OccFusion:
+    """A network in evaluation mode: with the weights of the shipped model of that name, else with random ones."""
+    torch.manual_seed(0)
+    model = OccFusion(config).eval()
+    programs = [ZOO / name / f"{engine}.pt2" for engine in ("fuser", "refiner")]
+    if all(path.exists() for path in programs):
+        weights = {key.removeprefix("model."): tensor for path in programs
+                   for key, tensor in archived_weights(path.read_bytes(), path.name).items()}
+        model.load_state_dict(weights)
+    return model
+
+
+def contract(name: str, model: OccFusion) -> ModelContract:
+    """What the pipeline must know of a network that runs from its weights."""
+    from export.contract import make_contract
+
+    return make_contract(model, {"model_id": name, "trained_on": "", "accuracy": {}}, "", specs(model))
+
+
+def specs(model: OccFusion) -> tuple[EngineSpec, EngineSpec]:
+    """Tensors of fuser and refiner; the numbers of cameras and of refined voxels are dynamic axes."""
+    from export.contract import example_inputs
+    from export.wrappers import RefinerEngine
+
+    config = model.config
+    inputs, children = ({name: (str(tensor.dtype)[6:], tuple(tensor.shape)) for name, tensor in tensors.items()}
+                        for tensors in example_inputs(config))
+    inputs["images"] = ("uint8", ("cameras", *inputs["images"][1][1:]))
+    children = {name: (dtype, ("parents", *shape[1:])) for name, (dtype, shape) in children.items()}
+    rows, columns = (length // RefinerEngine.IMAGE_STRIDE for length in config.presample.image_size)
+    total, children_each = config.coarse.num_voxels, config.presample.coarse_factor**3
+    features = {"grid_features": ("float32", (1, total, config.width + config.decoded)),
+                "image_map": ("float32", (1, config.width, f"{rows}*cameras", columns))}
+    answer = {"occupied": ("uint8", (total, children_each)), "semantic": ("uint8", (total,)),
+              "uncertainty": ("float32", (total,))}
+    return (_spec(inputs, {**answer, **features}),
+            _spec({**features, **children}, {"labels": ("uint8", ("parents", children_each))}))
+
+
+def _spec(inputs: dict[str, tuple], outputs: dict[str, tuple]) -> EngineSpec:
+    """From dtypes and shapes by name; there is no file."""
+    sides = (tuple(TensorSpec(name, *what) for name, what in side.items()) for side in (inputs, outputs))
+    return EngineSpec({"fp32": EngineFile("weights", "0" * 64)}, *sides)

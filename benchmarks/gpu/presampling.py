@@ -1,0 +1,60 @@
+"""Pre-sampling on the device against the CPU: the same bits, and how long it takes."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from models.occfusion import ModelConfig
+from occfusion_ros.core.frames import SensorFrame
+from occfusion_ros.presample.children import describe_children
+from occfusion_ros.presample.presampler import FuserInputs, Presampler
+
+from .device import Device
+
+
+def cases(frame: SensorFrame, dense: SensorFrame) -> dict[str, SensorFrame]:
+    """Frames to compare on: all cameras, one, none, a sweep with three times the returns, one without any."""
+    return {"all cameras": frame, "one camera": replace(frame, cameras=frame.cameras[:1]),
+            "no camera": replace(frame, cameras=()), "dense sweep": replace(dense, cameras=frame.cameras),
+            "no return": replace(frame, points=frame.points[:0])}
+
+
+def compare(device: Device, config: ModelConfig, frames: dict[str, SensorFrame]) -> dict[str, Any]:
+    """Both devices on the same frames.
+
+    Returns:
+        `different`: by frame, the tensors whose bits differ; `grey_levels`: largest difference of an image, which is
+        resampled in float32 on a GPU and in whole numbers on the CPU.
+    """
+    here, there = Presampler(config.presample), Presampler(config.presample, device.torch)
+    different: dict[str, list[str]] = {}
+    grey_levels = 0
+    for name, frame in frames.items():
+        one, other = here(frame), there(frame).to(torch.device("cpu"))
+        grey_levels = max(grey_levels, int((one.images.int() - other.images.int()).abs().max()))
+        tensors = {key: (value, getattr(other, key)) for key, value in vars(one).items() if key != "images"}
+        tensors |= _children(here, there, config, one)
+        different[name] = [key for key, (mine, theirs) in tensors.items() if not torch.equal(mine, theirs)]
+    return {"different": {name: keys for name, keys in different.items() if keys}, "grey_levels": grey_levels,
+            "frames": list(frames)}
+
+
+def _children(here: Presampler, there: Presampler, config: ModelConfig,
+              inputs: FuserInputs) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """What the refiner is told, by both; the same parents on both devices."""
+    parents = inputs.voxel_index[inputs.voxel_index < here.coarse.num_voxels][:config.refine_budget]
+    moved = inputs.to(there.device)
+    one = describe_children(parents, here, inputs.image_from_grid, inputs.returns).engine_inputs()
+    other = describe_children(parents.to(there.device), there, moved.image_from_grid, moved.returns).engine_inputs()
+    return {key: (value, other[key].cpu()) for key, value in one.items()}
+
+
+def times(device: Device, config: ModelConfig, frames: dict[str, SensorFrame], repeats: int) -> dict[str, float]:
+    """Milliseconds of everything that depends on the sweep, by frame, on the device."""
+    presampler, result = Presampler(config.presample, device.torch), {}
+    for name, frame in frames.items():
+        prepare = partial(presampler.prepare_points, frame.points, *presampler.prepare_images(frame))
+        result[name] = 1e3 * device.seconds(prepare, repeats)
+    return result

