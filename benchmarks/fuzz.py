@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from occfusion_ros.core.errors import OccFusionError
-from occfusion_ros.ros.calibration import calibration_from_info
+from occfusion_ros.ros.calibration import RECTIFIED, calibration_from_info
 from occfusion_ros.ros.clouds import MAX_METRES, points_from_cloud
 from occfusion_ros.ros.headers import frame_of
 from occfusion_ros.ros.images import rgb_from_compressed, rgb_from_image
@@ -88,7 +88,7 @@ def _compressed(hostile: Hostile) -> None:
 
 
 def _camera_info(hostile: Hostile) -> None:
-    calibration = calibration_from_info(hostile.camera_info(), bool(hostile.rng.integers(2)))
+    calibration = calibration_from_info(hostile.camera_info(), str(hostile.rng.choice(RECTIFIED)))
     expect(bool(np.isfinite(np.linalg.inv(calibration.intrinsics)).all()), "intrinsics that cannot be inverted")
     expect(min(calibration.size) > 0, f"size {calibration.size}")
 

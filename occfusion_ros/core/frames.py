@@ -6,6 +6,7 @@ import numpy as np
 
 from .errors import InvalidFrameError
 from .grid import GridSpec
+from .lens import Lens
 
 
 def _check(array: np.ndarray, name: str, shape: tuple, dtype: type) -> None:
@@ -18,19 +19,23 @@ def _check(array: np.ndarray, name: str, shape: tuple, dtype: type) -> None:
 
 @dataclass(frozen=True)
 class CameraImage:
-    """One rectified camera image with its calibration.
+    """One camera image with its calibration.
 
     Attributes:
         name: the robot's own name of the camera.
-        image: (H, W, 3) uint8, RGB.
-        intrinsics: (3, 3) float64 pinhole matrix, pixels; pixel centres at integer coordinates.
-        camera_from_grid: (4, 4) float64 rigid transform, metres; camera axes x right, y down, z forward (optical).
+        image: (H, W, 3) uint8, RGB; as `lens` took it.
+        intrinsics: (3, 3) float64 pinhole matrix of the rectified image, which has the same size, pixels; pixel centres
+            at integer coordinates.
+        camera_from_grid: (4, 4) float64 rigid transform, metres, of the rectified camera, whose axes are optical: x
+            right, y down, z forward.
+        lens: None where the image is rectified; otherwise it is undistorted as it is brought to the network's size.
     """
 
     name: str
     image: np.ndarray
     intrinsics: np.ndarray
     camera_from_grid: np.ndarray
+    lens: Lens | None = None
 
     def __post_init__(self) -> None:
         _check(self.image, f"camera {self.name}: image", (None, None, 3), np.uint8)

@@ -1,12 +1,17 @@
 """Images to network size and points to cameras."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ..core.camera import fit_image, fitted_intrinsics, projection_matrix
 from ..core.frames import CameraImage
+from ..core.lens import Lens
 
+DENSITY = 1.5  # pixels along each axis for one of the network's, to which an image is reduced before it is undistorted
+MOST_MAPS = 16  # that are kept; 1.6 MB each for the shipped model
 
 def fit_camera(camera: CameraImage, size: tuple[int, int], horizon: float,
                device: torch.device | str = "cpu") -> tuple[torch.Tensor, np.ndarray]:
@@ -27,14 +32,45 @@ def fit_projection(camera: CameraImage, size: tuple[int, int], horizon: float) -
 
 def fit_pixels(camera: CameraImage, size: tuple[int, int], horizon: float,
                device: torch.device | str = "cpu") -> torch.Tensor:
-    """(3, h, w) uint8 on `device`: a camera's image cut to the network's size."""
-    fit = fit_image(camera.image.shape[:2], size, camera.intrinsics[1, 2], horizon)
+    """(3, h, w) uint8 on `device`: a camera's image cut to the network's size, and undistorted where it has a lens."""
+    source = camera.image.shape[:2]
+    fit = fit_image(source, size, camera.intrinsics[1, 2], horizon)
     image = torch.from_numpy(np.ascontiguousarray(camera.image)).to(device).permute(2, 0, 1)[None]  # (1, 3, H, W)
-    if image.shape[2:] != fit.resized:
-        image = image if image.device.type == "cpu" else image.float()  # uint8 resampling exists on the CPU only
-        image = F.interpolate(image, fit.resized, mode="bilinear", antialias=True, align_corners=False)
-    image = image[0, :, fit.top:fit.top + size[0], fit.left:fit.left + size[1]]
-    return image.round().to(torch.uint8)
+    if camera.lens is None:
+        image = _resized(image, fit.resized)[0, :, fit.top:fit.top + size[0], fit.left:fit.left + size[1]]
+        return image.round().to(torch.uint8)
+    # Reduced first, with the filter that rectified images get, because sampling alone would alias.
+    reduced = _resized(image, tuple(min(have, round(want * DENSITY)) for have, want in zip(source, fit.resized)))
+    place = network_map(camera.lens, tuple(camera.intrinsics.ravel()), source, size, horizon, str(device))
+    image = F.grid_sample(reduced.float(), place[None], "bilinear", padding_mode="border", align_corners=False)
+    return image[0].round().to(torch.uint8)
+
+
+def _resized(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """(1, 3, H, W) uint8 to (1, 3, *size), uint8 or float, each pixel the mean of what it covers."""
+    if image.shape[2:] == size:
+        return image
+    image = image if image.device.type == "cpu" else image.float()  # uint8 resampling exists on the CPU only
+    return F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
+
+
+@lru_cache(maxsize=MOST_MAPS)
+def network_map(lens: Lens | None, intrinsics: tuple[float, ...], source: tuple[int, int], size: tuple[int, int],
+                horizon: float, device: str) -> torch.Tensor:
+    """(h, w, 2) float32: where in the source image a pixel of the network's lies, x and y from -1 to 1 at its edges.
+
+    Args:
+        lens: of the source image; None where it is rectified.
+        intrinsics: nine numbers, rows of the rectified image's matrix.
+        source, size: (height, width) pixels of both images. horizon: see `fit_image`.
+    """
+    matrix = np.reshape(intrinsics, (3, 3))
+    fitted = fitted_intrinsics(matrix, source, fit_image(source, size, matrix[1, 2], horizon))
+    v, u = np.mgrid[:size[0], :size[1]]
+    rays = np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(fitted).T
+    pixels = lens.pixels(rays) if lens else (rays @ matrix.T)[..., :2]
+    place = (pixels + 0.5) / source[::-1] * 2 - 1
+    return torch.from_numpy(np.nan_to_num(place, nan=-2.0).clip(-2, 2).astype(np.float32)).to(device)
 
 
 def project(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int, int],

@@ -1,7 +1,8 @@
 """From paired messages to the sensor frame that the pipeline takes."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Container, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -71,7 +72,10 @@ class FrameBuilder:
         def pose(image: Image | CompressedImage) -> np.ndarray:
             return _camera_from_grid(image.header, grid_frame, stamp, parameters.fixed_frame, lookup)
 
-        cameras = tuple(filter(None, self._decoders.map(partial(self._camera, pose), *zip(*images.items()))))
+        frames = Counter(image.header.frame_id for image in images.values())
+        shared = {name for name, count in frames.items() if count > 1}
+        use = partial(self._camera, pose, shared)
+        cameras = tuple(filter(None, self._decoders.map(use, *zip(*images.items()))))
         used = {camera.name for camera in cameras}
         masked = tuple(name for name in images if name not in used)
         return SensorFrame(stamp, points, cameras, (*masked, *missing), grid_frame)
@@ -80,16 +84,17 @@ class FrameBuilder:
         """End the decoding threads."""
         self._decoders.shutdown()
 
-    def _camera(self, pose: Callable[[Image | CompressedImage], np.ndarray], name: str,
+    def _camera(self, pose: Callable[[Image | CompressedImage], np.ndarray], shared: Container[str], name: str,
                 image: Image | CompressedImage) -> CameraImage | None:
-        """One camera; None, reported, where it cannot be used."""
+        """One camera, which may share its frame with another; None, reported, where it cannot be used."""
         try:
             camera_from_grid, calibration = pose(image), self._calibrations.get(name)
             if calibration is None:
                 raise InvalidFrameError(f"camera {name}: no valid calibration")
             pixels = self._pixels(name, image, calibration.size)
             calibration.check(pixels)
-            return CameraImage(name, pixels, calibration.intrinsics, camera_from_grid)
+            camera_from_grid = calibration.ideal_from_frame(image.header.frame_id in shared) @ camera_from_grid
+            return CameraImage(name, pixels, calibration.intrinsics, camera_from_grid, calibration.lens)
         except (InvalidFrameError, TransformError) as error:
             self._on_fault(f"{'transform' if isinstance(error, TransformError) else 'image'} {name}", error)
             return None

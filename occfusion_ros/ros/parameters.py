@@ -80,8 +80,9 @@ class NodeParameters:
                 "topic's name ends so", choices=("auto", "raw", "compressed"))
     camera_info_topics: tuple[str, ...] = _parameter(
         ("/{camera}/camera_info",), "calibrations, sensor_msgs/CameraInfo; a pattern or one topic per camera")
-    images_rectified: bool = _parameter(True, "images are rectified, so P of their calibration holds; otherwise K "
-                                              "holds and images with distortion are refused")
+    images_rectified: str = _parameter(
+        "auto", "true: images are rectified, so P of their calibration holds; false: they are not, and are undistorted "
+                "by K, D, R and P; auto: rectified where the topic's name says so", choices=("auto", "true", "false"))
     lidar_reliability: str = _parameter("auto", _RELIABILITY, choices=RELIABILITIES)
     lidar_depth: int = _parameter(5, "QoS history depth of the sweeps", limits=(1, 100))
     camera_reliability: str = _parameter("auto", "the same for images and calibrations", choices=RELIABILITIES)
@@ -106,6 +107,8 @@ class NodeParameters:
     def __post_init__(self) -> None:
         for name in ("cameras", "image_topics", "camera_info_topics"):  # rclpy gives None for an empty list
             object.__setattr__(self, name, tuple(entry for entry in getattr(self, name) or () if entry))
+        if isinstance(self.images_rectified, bool):
+            object.__setattr__(self, "images_rectified", _text(self.images_rectified))
         for parameter in fields(self):
             _check_value(parameter, getattr(self, parameter.name))
         if len(set(self.cameras)) != len(self.cameras):
@@ -210,7 +213,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def _descriptor(parameter: Field) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(description=_meaning(parameter),
-                                     read_only=parameter.metadata["changes"] == NEVER)
+                                     read_only=parameter.metadata["changes"] == NEVER,
+                                     dynamic_typing="true" in parameter.metadata["choices"])
     if limits := parameter.metadata["limits"]:
         if isinstance(parameter.default, int):
             descriptor.integer_range = [IntegerRange(from_value=limits[0], to_value=limits[1])]
@@ -223,8 +227,13 @@ def _check_value(parameter: Field, value: Any) -> None:
     limits, choices = parameter.metadata["limits"], parameter.metadata["choices"]
     if limits and not limits[0] <= value <= limits[1]:
         raise ParameterError(f"{parameter.name}: expected {limits[0]} to {limits[1]}, got {value}")
-    if choices and value not in choices:
+    if choices and _text(value) not in choices:
         raise ParameterError(f"{parameter.name}: expected one of {', '.join(choices)}, got {value!r}")
+
+
+def _text(value: Any) -> str:
+    """A value as files and command lines write it: they know true and false as no strings."""
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _meaning(parameter: Field) -> str:
@@ -235,7 +244,7 @@ def _meaning(parameter: Field) -> str:
 def _default_text(default: Any) -> str:
     if isinstance(default, tuple):
         return ", ".join(f"`{entry}`" for entry in default)
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`" if default != "" else "empty"
+    return f"`{_text(default)}`" if default != "" else "empty"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from ..core.errors import BackendError, InvalidFrameError, OccFusionError
 from .calibration import Calibration, calibration_from_info
+from .camera_geometry import CameraGeometry
 from .diagnostics import State
 from .frame_builder import FrameBuilder
 from .frame_statistics import Statistics
@@ -65,6 +66,9 @@ class Perception:
         self._load_other, self._on_stop, self.stopped = load_other, on_stop, False
         self._calibrations: dict[str, Calibration] = {}
         self._uncalibrated: dict[str, deque] = {name: deque(maxlen=8) for name in settings.cameras}
+        self._image_topics = {name: node.resolve_topic_name(image)
+                              for name, (image, _) in settings.camera_topics().items()}
+        self._geometry = CameraGeometry(self._calibrations, node.get_logger().warning)
         self._clock = RunningClock(node.get_clock())
         self._synchroniser = Synchroniser(settings.cameras, *_pairing_times_ns(settings))
         with ExitStack() as self._closing:
@@ -113,7 +117,8 @@ class Perception:
                 "frames": FrameHealth(lidar, self._synchroniser, self._statistics),
                 "latency": lambda: latency_health(self._statistics, self.settings.latency_budget_ms),
                 "transforms": TransformHealth(self._statistics, self._transforms),
-                "model": partial(model_health, self._pipeline)}
+                "model": partial(model_health, self._pipeline),
+                **({"cameras": self._geometry} if settings.cameras else {})}
 
     def _on_cloud(self, message: PointCloud2) -> None:
         stamp, arrival = stamp_ns(message.header), time.monotonic()
@@ -140,11 +145,14 @@ class Perception:
 
     def _on_camera_info(self, camera: str, message: CameraInfo) -> None:
         try:
-            self._calibrations[camera] = calibration_from_info(message, self.settings.images_rectified)
+            calibration = calibration_from_info(message, self.settings.images_rectified, self._image_topics[camera])
         except InvalidFrameError as error:
             self._calibrations.pop(camera, None)
             self._report_fault(f"calibration {camera}", error)
             return
+        if camera not in self._calibrations:
+            self._node.get_logger().info(f"{camera}: images are {calibration.taken}")
+        self._calibrations[camera] = calibration
         while self._uncalibrated[camera]:
             self._on_image(camera, self._uncalibrated[camera].popleft())
 
@@ -178,6 +186,7 @@ class Perception:
         start, settings = time.monotonic(), self.settings
         images = {name: image for name, (_, image) in match.images.items()}
         frame = self._frames.build(match.cloud.message, images, match.missing, settings)
+        self._geometry.observe(frame)
         built = time.monotonic()
         grid = self._pipeline(frame, settings.backend_timeout_s)
         computed = time.monotonic()

@@ -42,6 +42,11 @@ def test_topics(values, topics):
     assert NodeParameters(**values).camera_topics() == topics
 
 
+@pytest.mark.parametrize("given, meant", [(True, "true"), (False, "false"), ("auto", "auto"), ("true", "true")])
+def test_files_and_command_lines_give_true_and_false_without_quotes(given, meant):
+    assert NodeParameters(images_rectified=given).images_rectified == meant
+
+
 @pytest.mark.parametrize("transport, topic, compressed", [
     ("auto", "/cam/image_raw/compressed", True), ("auto", "/cam/image_raw", False),
     ("raw", "/cam/compressed", False), ("compressed", "/cam/jpeg", True)])
@@ -53,6 +58,7 @@ def test_transport(transport, topic, compressed):
     ({"cameras": ["a", "b"], "image_topics": ["/a"]}, "expected one pattern with {camera} or 2 topics"),
     ({"cameras": ["a", "a"]}, "different names"),
     ({"cameras": [], "image_topics": ["/a"]}, "0 topics"),
+    ({"images_rectified": "yes"}, "one of auto, true, false, got 'yes'"),
     ({"image_transport": "theora"}, "one of auto, raw, compressed, got 'theora'"),
     ({"lidar_reliability": "perhaps"}, "one of auto"),
     ({"max_wait_s": -1.0}, "expected 0.0 to 10.0, got -1.0"),
