@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from saturation import lost, quantised_weights
 
 from export import parity, quantize
 from export.parity import Limit
@@ -51,6 +52,12 @@ def test_the_file_for_tensorrt_is_symmetric_and_keeps_its_biases(quantised):
     biases = biases_of(graph)
     assert biases == biases_of(onnx.load(quantised / "fuser.onnx").graph)
     assert all(values[bias].dtype == np.float32 for bias in biases)
+
+
+@pytest.mark.parametrize("name", quantize.FILES.values())
+def test_no_sum_saturates_on_any_processor(quantised, name):
+    weights = quantised_weights(quantised / name)
+    assert weights and {layer: error for layer, array in weights.items() if (error := lost(array))} == {}
 
 
 def biases_of(graph: onnx.GraphProto) -> list[str]:
