@@ -27,7 +27,7 @@ from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.presample.presampler import FuserInputs
 from occfusion_ros.runtime.artefact import load_artefact
 from occfusion_ros.runtime.backend import BackendSettings
-from occfusion_ros.runtime.backends import BACKENDS
+from occfusion_ros.runtime.backends import BACKENDS, why_not
 from occfusion_ros.runtime.pipeline import Pipeline
 
 from .frames import parity_frames
@@ -153,11 +153,10 @@ def runnable(folder: Path, wanted: Iterable[str] = BACKENDS) -> Iterator[tuple[s
     """(backend, precision) of everything that runs an artefact here, of the backends that are wanted."""
     spec = load_artefact(folder).contract.fuser
     for name in wanted:
-        module = BACKENDS[name]()
-        if reason := module.why_not():
+        if reason := why_not(name):
             print(f"not compared: {reason}", flush=True)
         else:
-            yield from ((name, precision) for precision in module.precisions(spec))
+            yield from ((name, precision) for precision in BACKENDS[name]().precisions(spec))
 
 
 @dataclass(frozen=True)

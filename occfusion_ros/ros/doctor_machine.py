@@ -88,10 +88,10 @@ def check_model(model: str) -> Finding:
 
 def check_backends(wanted: str) -> Iterator[Finding]:
     """Which backends run here, and whether the wanted one does."""
-    from ..runtime.backends import BACKENDS
+    from ..runtime.backends import BACKENDS, why_not
 
-    for name, module in BACKENDS.items():
-        reason = module().why_not()
+    for name in BACKENDS:
+        reason = why_not(name)
         if not reason:
             yield Finding(OK, "backend", f"{name} runs here")
         elif name == wanted:

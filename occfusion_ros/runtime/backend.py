@@ -1,5 +1,6 @@
 """What runs an engine: the protocol that every backend keeps, and what they share."""
 
+import logging
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Protocol
 import torch
 
 from ..core.contract import EngineSpec, TensorSpec
-from ..core.errors import BackendError
+from ..core.errors import BackendError, said
+
+logger = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 """What engines calculate in; auto takes what the backend does best without losing accuracy worth speaking of."""
@@ -55,6 +58,16 @@ class Backend(Protocol):
             BackendError: an input does not fit the engine, or the engine failed.
         """
         ...
+
+
+def usable_gpu() -> bool:
+    """Whether PyTorch finds an NVIDIA GPU and computes on it; a driver of another version is there and does not."""
+    try:
+        return torch.cuda.is_available() and torch.ones(1, device="cuda").add(1).item() == 2
+    except RuntimeError as error:
+        logger.warning("there is a GPU, but PyTorch %s cannot use it (%s): taking the CPU", torch.__version__,
+                       said(error))
+        return False
 
 
 def pick_precision(backend: str, wanted: str, offered: tuple[str, ...]) -> str:

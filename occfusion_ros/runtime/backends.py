@@ -4,9 +4,8 @@ import logging
 from collections.abc import Callable
 from types import ModuleType
 
-import torch
-
-from ..core.errors import BackendError
+from ..core.errors import BackendError, said
+from .backend import usable_gpu
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +39,14 @@ ON_GPU = ("tensorrt", "torch", "onnxruntime", "openvino")
 ON_CPU = ("openvino", "onnxruntime", "torch")
 
 
+def why_not(name: str) -> str:
+    """Why a backend cannot run here; empty where it can. A library that cannot even be asked is a reason too."""
+    try:
+        return BACKENDS[name]().why_not()
+    except Exception as error:  # of another version or broken, it raises whatever it likes
+        return f"it cannot be imported ({type(error).__name__}: {said(error)}): install it again"
+
+
 def candidates(name: str) -> tuple[str, ...]:
     """Backends to try, the best first.
 
@@ -49,12 +56,14 @@ def candidates(name: str) -> tuple[str, ...]:
     if name not in BACKEND_NAMES:
         raise BackendError(f"backend: expected one of {', '.join(BACKEND_NAMES)}, got {name!r}")
     if name != "auto":
-        if reason := BACKENDS[name]().why_not():
+        if reason := why_not(name):
             raise BackendError(f"backend {name}: {reason}")
         return (name,)
-    order = ON_GPU if torch.cuda.is_available() else ON_CPU
-    reasons = {other: BACKENDS[other]().why_not() for other in order}
+    order = ON_GPU if usable_gpu() else ON_CPU
+    reasons = {other: why_not(other) for other in order}
     usable = tuple(other for other in order if not reasons[other])
     lacking = "".join(f"; not {other}: {reason}" for other, reason in reasons.items() if reason)
+    if not usable:
+        raise BackendError(f"backend auto: none runs here{lacking}")
     logger.info("backend auto: %s, the fastest that runs here%s", usable[0], lacking)
     return usable

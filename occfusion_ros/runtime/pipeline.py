@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 
 from ..core.contract import ModelContract
-from ..core.errors import BackendError, InvalidFrameError
+from ..core.errors import BackendError, InvalidFrameError, OccFusionError, said
 from ..core.frames import OccupancyGrid, SensorFrame
 from ..presample.children import describe_children, from_children, parents_of
 from ..presample.presampler import FuserInputs, PresampleConfig, Presampler
-from .artefact import ENGINES, load_artefact
-from .backend import Backend, BackendSettings
+from .artefact import ENGINES, Artefact, load_artefact
+from .backend import Backend, BackendSettings, usable_gpu
 from .backends import BACKENDS, candidates
 from .selection import any_child, most_uncertain
 
@@ -70,7 +70,7 @@ class Pipeline:
         self.contract, self.refine = contract, refine
         self.fuser, self.refiner = fuser, refiner
         # Pre-sampling runs on the GPU where there is one, whatever runs the engines.
-        self.presampler = Presampler(presample_config(contract), "cuda" if torch.cuda.is_available() else "cpu")
+        self.presampler = Presampler(presample_config(contract), "cuda" if usable_gpu() else "cpu")
         self.no_images = torch.empty((0, 3, *contract.image_size), dtype=torch.uint8)
 
     @classmethod
@@ -94,9 +94,7 @@ class Pipeline:
         loaded, names = load_artefact(artefact), candidates(backend)
         for name, following in itertools.zip_longest(names, names[1:]):
             try:
-                engines = [BACKENDS[name]().load(loaded, engine, settings) for engine in ENGINES]
-                pipeline = cls(loaded.contract, *engines, refine=refine)
-                pipeline(SensorFrame(0, np.zeros((0, 4), np.float32)))
+                pipeline = cls._on(name, loaded, refine, settings)
                 break
             except BackendError as error:
                 if following is None:
@@ -104,6 +102,21 @@ class Pipeline:
                 logger.warning("backend %s failed: %s; taking %s instead", name, error, following)
         logger.info("model %s from %s on %s, refine %s", loaded.contract.model_id, loaded.folder,
                     pipeline.backend_name, refine)
+        return pipeline
+
+    @classmethod
+    def _on(cls, name: str, artefact: Artefact, refine: str, settings: BackendSettings) -> "Pipeline":
+        """On one backend; whatever its library raises is the machine's fault, ContractError the artefact's."""
+        try:
+            engines = [BACKENDS[name]().load(artefact, engine, settings) for engine in ENGINES]
+            pipeline = cls(artefact.contract, *engines, refine=refine)
+            pipeline(SensorFrame(0, np.zeros((0, 4), np.float32)))
+        except OccFusionError:
+            raise
+        except Exception as error:  # of another version, or on a broken driver
+            logger.debug("backend %s", name, exc_info=True)
+            raise BackendError(f"{name} does not run on this machine ({type(error).__name__}: {said(error)}): "
+                               "install it again or take another backend") from error
         return pipeline
 
     @property

@@ -15,7 +15,7 @@ import torch
 from ..core.contract import EngineSpec
 from ..core.errors import BackendError, ContractError, said
 from .artefact import Artefact
-from .backend import BackendSettings, OutputBuffers, axis_length, check_inputs, pick_precision
+from .backend import BackendSettings, OutputBuffers, axis_length, check_inputs, pick_precision, usable_gpu
 from .cuda_graphs import CudaGraphs
 from .engine_cache import EngineCache
 
@@ -42,7 +42,7 @@ def why_not() -> str:
     """Why this backend cannot run here; empty where it can."""
     if flavour() is None:
         return "TensorRT is not installed: install it with apt, JetPack or NVIDIA's wheels, or take another backend"
-    if not torch.cuda.is_available():
+    if not usable_gpu():
         return "TensorRT needs an NVIDIA GPU that PyTorch can use, and there is none"
     return ""
 

@@ -3,12 +3,11 @@
 import os
 
 import torch
-from torch.export.passes import move_to_device_pass
 
 from ..core.contract import EngineSpec
 from ..core.errors import BackendError, ContractError, said
 from .artefact import Artefact
-from .backend import BackendSettings, OutputBuffers, check_inputs, pick_precision
+from .backend import BackendSettings, OutputBuffers, check_inputs, pick_precision, usable_gpu
 from .cuda_graphs import CudaGraphs
 from .program_archive import checked_archive
 
@@ -22,7 +21,7 @@ def precisions(spec: EngineSpec) -> tuple[str, ...]:
     """What it can calculate an engine in here, the best first."""
     if "program" not in spec.files:
         return ()
-    return ("fp16", "fp32") if torch.cuda.is_available() else ("fp32",)
+    return ("fp16", "fp32") if usable_gpu() else ("fp32",)
 
 
 def load(artefact: Artefact, engine: str, settings: BackendSettings) -> "TorchBackend":
@@ -31,25 +30,40 @@ def load(artefact: Artefact, engine: str, settings: BackendSettings) -> "TorchBa
     if not precisions(spec):
         raise BackendError(f"model {artefact.contract.model_id} has no program for PyTorch: export it again")
     precision = pick_precision("torch", settings.precision, precisions(spec))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if usable_gpu() else "cpu")
     file = spec.files["program"]
-    program = move_to_device_pass(read_program(artefact.read(file), file.name), device)
-    return TorchBackend(program.module(), file.name, spec, precision, device, settings.threads)
+    module = read_program(artefact.read(file), file.name, device, artefact.contract.pytorch)
+    return TorchBackend(module, file.name, spec, precision, device, settings.threads)
 
 
-def read_program(content: bytes, file: str) -> torch.export.ExportedProgram:
-    """A program from an archive that holds nothing to be unpickled or evaluated, see `program_archive`.
+def read_program(content: bytes, file: str, device: torch.device = torch.device("cpu"),
+                 exporter: str = "") -> torch.nn.Module:
+    """A program on a device, from an archive that holds nothing to be unpickled or evaluated, see `program_archive`.
+
+    Args:
+        exporter: version of PyTorch that wrote it, for the message; empty where it is not known.
 
     Raises:
-        ContractError: it holds something else, or is no program.
+        ContractError: it holds something else, or is no program. BackendError: this PyTorch cannot take it.
     """
     try:
-        return torch.export.load(checked_archive(content, file))
+        archive = checked_archive(content, file)
     except ContractError:
         raise
-    except Exception as error:  # the reader has no errors of its own
+    except Exception as error:  # whatever reading a damaged archive raises
         raise ContractError(f"{file}: expected a program written by export.onnx, got {said(error)}: copy the artefact "
-                            f"again, or export it with PyTorch {torch.__version__}") from error
+                            "again") from error
+    try:
+        program = torch.export.load(archive)
+        if device.type != "cpu":  # where it was exported
+            from torch.export.passes import move_to_device_pass
+
+            program = move_to_device_pass(program, device)
+        return program.module()
+    except Exception as error:  # the reader has no errors of its own
+        raise BackendError(f"{file}: exported with PyTorch {exporter or '(not known which)'}, here is "
+                           f"{torch.__version__}, which cannot take it ({said(error)}): install that version, export "
+                           "the model with this one, or take another backend") from error
 
 
 class TorchBackend:

@@ -1,15 +1,20 @@
 """What all backends share, and each of them on a small exported network."""
 
+import re
+import shutil
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
+from occfusion_ros import runtime
 from occfusion_ros.core.contract import EngineFile, EngineSpec, TensorSpec
 from occfusion_ros.core.errors import BackendError, ContractError
-from occfusion_ros.runtime import backends, openvino, tensorrt
+from occfusion_ros.runtime import backends, openvino, tensorrt, torch_program
 from occfusion_ros.runtime.artefact import load_artefact
-from occfusion_ros.runtime.backend import BackendSettings, OutputBuffers, axis_length, check_inputs, pick_precision
+from occfusion_ros.runtime.backend import (
+    BackendSettings, OutputBuffers, axis_length, check_inputs, pick_precision, usable_gpu)
 from occfusion_ros.runtime.backends import BACKENDS, candidates
 from occfusion_ros.runtime.onnxruntime import OnnxRuntimeBackend
 from occfusion_ros.runtime.openvino import OpenVinoBackend
@@ -56,6 +61,60 @@ def test_the_next_best_backend_is_taken_where_the_best_one_fails(small_artefact,
     assert "backend openvino failed: no luck; taking onnxruntime instead" in caplog.text
     with pytest.raises(BackendError, match="no luck"):
         Pipeline.load(small_artefact, "openvino")
+
+
+def refuse(*_, **__):
+    raise RuntimeError("Serialized schema version (8, 14) is not compatible with 8.5")
+
+
+@pytest.mark.parametrize("fault", ["another PyTorch", "a module that is not there", "a library that breaks at import",
+                                   "an engine that fails at its first run", "out of memory"])
+def test_whatever_is_this_machines_fault_falls_back(small_artefact, monkeypatch, caplog, fault):
+    monkeypatch.setattr(backends, "ON_CPU", ("torch", "onnxruntime"))
+    if fault == "another PyTorch":
+        monkeypatch.setattr(torch.export, "load", refuse)
+    elif fault == "a module that is not there":
+        monkeypatch.setitem(sys.modules, "occfusion_ros.runtime.torch_program", None)
+        monkeypatch.delattr(runtime, "torch_program")
+    elif fault == "a library that breaks at import":
+        monkeypatch.setitem(backends.BACKENDS, "torch", refuse)
+    elif fault == "an engine that fails at its first run":
+        monkeypatch.setattr(torch_program.TorchBackend, "run", refuse)
+    else:
+        monkeypatch.setattr(torch_program, "load", lambda *_: [][1])
+    assert Pipeline.load(small_artefact).backend_name.startswith("onnxruntime")
+    with pytest.raises(BackendError, match="torch|PyTorch"):
+        Pipeline.load(small_artefact, "torch")
+
+
+def test_both_versions_of_pytorch_are_named(small_artefact, monkeypatch):
+    monkeypatch.setattr(torch.export, "load", refuse)
+    monkeypatch.setattr(torch, "__version__", "2.9.0")
+    exporter = load_artefact(small_artefact).contract.pytorch
+    with pytest.raises(BackendError, match=f"exported with PyTorch {re.escape(exporter)}, here is 2.9.0, which cannot"):
+        Pipeline.load(small_artefact, "torch")
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x")])
+def test_what_is_the_artefacts_fault_does_not_fall_back(small_artefact, tmp_path, monkeypatch, damage):
+    folder = shutil.copytree(small_artefact, tmp_path / "copy")
+    damage(folder / "refiner.pt2")
+    monkeypatch.setattr(backends, "ON_CPU", ("torch", "onnxruntime"))
+    with pytest.raises(ContractError, match=r"refiner\.pt2: "):
+        Pipeline.load(folder)
+
+
+def test_where_nothing_runs_each_reason_is_named(monkeypatch):
+    monkeypatch.setattr(backends, "BACKENDS", dict.fromkeys(BACKENDS, refuse))
+    with pytest.raises(BackendError, match=r"none runs here; not openvino: it cannot be imported \(RuntimeErr"):
+        candidates("auto")
+
+
+def test_a_gpu_that_cannot_be_used_is_none(monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", refuse)
+    assert not usable_gpu() and "cannot use it (Serialized" in caplog.text
+    assert candidates("auto")[0] in backends.ON_CPU
 
 
 @pytest.mark.parametrize("change, message", [

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 import torch
 
-from occfusion_ros.core.errors import ContractError
+from occfusion_ros.core.errors import BackendError, ContractError
 from occfusion_ros.core.shipped import shipped
 from occfusion_ros.runtime.program_archive import archived_weights, checked_archive
 from occfusion_ros.runtime.torch_program import read_program
@@ -60,7 +60,7 @@ def edited(content: bytes, file: str, change) -> bytes:
 @pytest.mark.parametrize("engine", ["fuser", "refiner"])
 def test_what_the_exporter_writes_is_read(engine):
     content = (SHIPPED / f"{engine}.pt2").read_bytes()
-    assert isinstance(read_program(content, engine), torch.export.ExportedProgram)
+    assert isinstance(read_program(content, engine), torch.nn.Module)
 
 
 @pytest.mark.parametrize("name", ["data/weights/model.pt", "data/constants/custom_obj_0", "data/constants/opaque_obj_0",
@@ -151,16 +151,17 @@ def test_what_would_be_evaluated_or_executed_is_refused(program, attack):
                                     lambda c: rewritten(c, {MODEL: None}), lambda c: rewritten(c, {MODEL: b"[" * 9999}),
                                     lambda c: rewritten(c, {WEIGHTS: b"[]"}), lambda c: rewritten(c, {MODEL: b"\xff"})])
 def test_a_damaged_program_is_named(program, damage):
-    with pytest.raises(ContractError, match=r"refiner\.pt2: expected .*copy the artefact again|expected JSON"):
+    with pytest.raises((ContractError, BackendError),
+                       match=r"refiner\.pt2: (expected .*copy the artefact again|expected JSON|exported with)"):
         read_program(damage(program), "refiner.pt2")
 
 
 @pytest.mark.parametrize("name", ["fuser.pt2", "refiner.pt2"])
 def test_weights_are_read_without_the_program(name):
     content = (SHIPPED / name).read_bytes()
-    weights, program = archived_weights(content, name), read_program(content, name)
-    assert weights.keys() == program.state_dict.keys()
-    assert all(torch.equal(tensor, program.state_dict[key]) for key, tensor in weights.items())
+    weights, program = archived_weights(content, name), read_program(content, name).state_dict()
+    assert weights.keys() == program.keys()
+    assert all(torch.equal(tensor, program[key]) for key, tensor in weights.items())
 
 
 @pytest.mark.parametrize("change", [
