@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m export.engine", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("artefact", type=Path, help="folder of an exported model, or name of a shipped one")
+    parser.add_argument("artefact", help="folder of an exported model, or name of a shipped one")
     parser.add_argument("--precision", nargs="+", choices=tensorrt.VARIANTS, help="only these (default: the best one, "
                         "or all with --capability)")
     parser.add_argument("--capability", nargs="+", choices=CAPABILITIES, help="try to build for these GPUs instead")

@@ -1,5 +1,6 @@
 """`SensorFrame` to the fuser's fixed-size tensors."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -17,6 +18,15 @@ from .projection import assign_cameras, fit_pixels, fit_projection
 
 NUM_STATISTICS = 4
 _RESAMPLERS = ThreadPoolExecutor(thread_name_prefix="resample")
+
+
+def _own_threads() -> None:
+    """Threads do not come along into a forked process: it would wait for them for ever."""
+    global _RESAMPLERS
+    _RESAMPLERS = ThreadPoolExecutor(thread_name_prefix="resample")
+
+
+os.register_at_fork(after_in_child=_own_threads)
 
 
 @dataclass(frozen=True)

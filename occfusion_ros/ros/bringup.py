@@ -42,7 +42,7 @@ ARGUMENTS = (
     Argument("wait_timeout", "1800", "seconds after which the player gives up waiting for them; 0: play at once"),
     Argument("loop", "false", "play the bag again and again", YES_NO),
     Argument("params_file", "", "parameter file of the node; not set: config/occfusion.yaml of this package"),
-    Argument("model", "", "model artefact: a folder or the name of a shipped model; not set: as in the parameter file"),
+    Argument("model", "", "a folder (./mine), or the name of a shipped model; not set: as in the parameter file"),
     Argument("backend", "", "inference backend: tensorrt, openvino, onnxruntime, torch or auto; not set: as in the "
                             "parameter file"),
     Argument("precision", "", "what engines calculate in: fp32, bf16, fp16, int8 or auto; not set: as in the parameter "

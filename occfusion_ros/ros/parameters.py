@@ -41,7 +41,7 @@ _RELIABILITY = ("QoS of the sweeps: reliable, best_effort, or auto: reliable, an
 class NodeParameters:
     """Values of all parameters; their meaning is in the metadata of the fields."""
 
-    model: str = _parameter("nano", "model artefact: a folder, or the name of a shipped model")
+    model: str = _parameter("nano", "model artefact: a folder (./mine), or the name of a shipped model")
     backend: str = _parameter("auto", "inference backend: tensorrt, openvino, onnxruntime, torch, or auto: the fastest "
                                       "that runs here, and the next where it fails")
     precision: str = _parameter("auto", "what engines calculate in: fp32, bf16, fp16, int8, or auto: what the backend "

@@ -1,14 +1,16 @@
 """Model artefacts on disk: `contract.yaml` and the engine files it names, checked before anything is loaded."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.contract import EngineFile, EngineSpec, ModelContract
 from ..core.errors import ContractError
-from ..core.shipped import shipped
+from ..core.shipped import shipped_places
 
 CONTRACT_FILE = "contract.yaml"
+NAME = re.compile(r"[^/~.][^/]*")  # of a shipped model; anything else is a path
 ENGINES = ("fuser", "refiner")
 CONTRACT_MAX_BYTES = 1 << 20
 ENGINE_MAX_BYTES = 2 << 30  # the limit of the ONNX file format
@@ -45,7 +47,7 @@ def load_artefact(model: str | Path) -> Artefact:
     """Find and validate an artefact.
 
     Args:
-        model: a folder that holds `contract.yaml`, or the name of a shipped model.
+        model: see `find_artefact`.
 
     Raises:
         ContractError: it is not there or is damaged.
@@ -63,18 +65,33 @@ def load_artefact(model: str | Path) -> Artefact:
 
 
 def find_artefact(model: str | Path) -> Path:
-    """Folder of an artefact given as a folder or as the name of a shipped model."""
+    """Folder of an artefact.
+
+    Args:
+        model: a folder: a `Path`, or a text with a separator (./mine, ~/mine); or the name of a shipped model. Which of
+            the two a text is does not hang on what lies in the working directory.
+
+    Raises:
+        ContractError: there is no such artefact.
+    """
     if not str(model):
         raise ContractError("model: expected a folder or the name of a shipped model, got an empty string")
+    if isinstance(model, str) and NAME.fullmatch(model):
+        return _shipped_model(model)
     folder = Path(model).expanduser()
-    if (folder / CONTRACT_FILE).is_file():
-        return folder
-    if folder.is_dir() or len(folder.parts) != 1:
+    if not (folder / CONTRACT_FILE).is_file():
         raise ContractError(f"{folder / CONTRACT_FILE}: no such file; give the folder that export.onnx wrote")
-    try:
-        return shipped(f"models/{folder}", f"models/zoo/{folder}")
-    except FileNotFoundError as error:
-        raise ContractError(f"model {str(model)!r} is neither a folder nor a shipped model: {error}") from error
+    return folder
+
+
+def _shipped_model(name: str) -> Path:
+    """Folder of a shipped model."""
+    found = {path.parent.name: path.parent for place in reversed(shipped_places("models", "models/zoo"))
+             for path in place.glob(f"*/{CONTRACT_FILE}")}
+    if name not in found:
+        raise ContractError(f"no model {name!r} ships with this package; those that do: {', '.join(sorted(found))}; a "
+                            f"folder is given with its separator: ./{name}")
+    return found[name]
 
 
 def _read(path: Path, limit: int) -> bytes:

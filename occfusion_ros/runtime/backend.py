@@ -2,6 +2,8 @@
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -58,6 +60,17 @@ class Backend(Protocol):
             BackendError: an input does not fit the engine, or the engine failed.
         """
         ...
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Within it, PyTorch computes on so many threads; after it on as many as before, for whoever else uses it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def usable_gpu() -> bool:

@@ -16,7 +16,7 @@ from ..core.frames import OccupancyGrid, SensorFrame
 from ..presample.children import describe_children, from_children, parents_of
 from ..presample.presampler import FuserInputs, PresampleConfig, Presampler
 from .artefact import ENGINES, Artefact, load_artefact
-from .backend import Backend, BackendSettings, usable_gpu
+from .backend import Backend, BackendSettings, torch_threads, usable_gpu
 from .backends import BACKENDS, candidates
 from .selection import any_child, most_uncertain
 
@@ -78,8 +78,7 @@ class Pipeline:
              settings: BackendSettings = BackendSettings()) -> "Pipeline":
         """Load an artefact and try it on an empty frame, so that what cannot run fails here.
 
-        Where `backend` is "auto" and the best one fails, the next best is taken with a warning. Torch is set to one
-        thread in this process.
+        Where `backend` is "auto" and the best one fails, the next best is taken with a warning.
 
         Args:
             artefact: artefact folder or name of a shipped model.
@@ -90,7 +89,6 @@ class Pipeline:
         Raises:
             ContractError: the artefact is missing or damaged. BackendError: it cannot run here.
         """
-        torch.set_num_threads(1)  # its work here is small, and more threads wait for each other where cores are busy
         loaded, names = load_artefact(artefact), candidates(backend)
         for name, following in itertools.zip_longest(names, names[1:]):
             try:
@@ -131,6 +129,10 @@ class Pipeline:
             InvalidFrameError: the frame does not fit the model, or no point of its sweep can be used. BackendError: an
                 engine failed.
         """
+        with torch_threads(1):  # its work here is small, and more threads wait for each other where cores are busy
+            return self._answer(frame)
+
+    def _answer(self, frame: SensorFrame) -> OccupancyGrid:
         watch = Stopwatch(self.presampler.device)
         images, image_from_grid = self.presampler.start_images(frame)
         inputs = self.presampler.prepare_points(frame.points, self.no_images, image_from_grid)

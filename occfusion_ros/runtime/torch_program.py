@@ -7,7 +7,7 @@ import torch
 from ..core.contract import EngineSpec
 from ..core.errors import BackendError, ContractError, said
 from .artefact import Artefact
-from .backend import BackendSettings, OutputBuffers, check_inputs, pick_precision, usable_gpu
+from .backend import BackendSettings, OutputBuffers, check_inputs, pick_precision, torch_threads, usable_gpu
 from .cuda_graphs import CudaGraphs
 from .program_archive import checked_archive
 
@@ -82,14 +82,11 @@ class TorchBackend:
         """See `Backend.run`."""
         lengths = check_inputs(self.file, self.spec, inputs)
         outputs = self.outputs.get(lengths)
-        before = torch.get_num_threads()
         try:
-            torch.set_num_threads(self.threads)
-            (self.graphs or self._compute)(inputs, outputs)
+            with torch_threads(self.threads):
+                (self.graphs or self._compute)(inputs, outputs)
         except RuntimeError as error:
             raise BackendError(f"{self.file}: PyTorch failed while running: {said(error)}") from error
-        finally:
-            torch.set_num_threads(before)
         return outputs
 
     def _compute(self, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> None:

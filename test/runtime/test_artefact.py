@@ -1,6 +1,7 @@
 import hashlib
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 import yaml
@@ -96,13 +97,29 @@ def test_an_engine_outside_the_folder_is_refused(copy):
 
 @pytest.mark.parametrize("model, message", [
     ("", "got an empty string"),
-    ("no_such_model", "'no_such_model' is neither a folder nor a shipped model"),
+    ("big", r"no model 'big' ships with this package; those that do: nano; a folder is given .*: \./big"),
+    (".", r"contract\.yaml: no such file; give the folder that export.onnx wrote"),
+    ("~/no_such_folder", r"/no_such_folder/contract\.yaml: no such file"),
+    (Path("nano"), r"nano/contract\.yaml: no such file"),
     ("no/such/folder", r"no/such/folder/contract\.yaml: no such file"),
 ])
 def test_what_is_not_there_is_named(model, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ContractError, match=message):
         find_artefact(model)
+
+
+@pytest.mark.parametrize("content", [(), ("notes.txt",), ("contract.yaml",)])
+def test_a_folder_does_not_shadow_the_shipped_model_of_its_name(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    shipped_one = find_artefact("nano")
+    (tmp_path / "nano").mkdir()
+    for name in content:
+        (tmp_path / "nano" / name).write_text("")
+    assert find_artefact("nano") == shipped_one and shipped_one.is_absolute()
+    if "contract.yaml" in content:
+        for path in ("./nano", Path("nano"), str(tmp_path / "nano"), "../" + tmp_path.name + "/nano"):
+            assert find_artefact(path).resolve() == tmp_path / "nano"
 
 
 def test_a_shipped_model_is_found_by_name_where_it_is_installed(copy, tmp_path, monkeypatch):

@@ -189,3 +189,19 @@ def test_stages_on_a_gpu_take_the_time_that_the_gpu_takes(monkeypatch):
         watch.lap(stage)
     assert gpu.now == 0, "nothing may wait before the end"
     assert watch.finish() == {"presample": 3.0, "fuser": 250.0, "grid": 1.5, "total": 254.5}
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "torch"])
+def test_the_threads_of_whoever_uses_the_pipeline_stay_as_they_are(small_artefact, frame, backend, monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        pipeline = Pipeline.load(small_artefact, backend)
+        assert torch.get_num_threads() == 3
+        inside = []
+        monkeypatch.setattr(pipeline, "select", lambda fused: inside.append(torch.get_num_threads()) or [][1])
+        with pytest.raises(IndexError):
+            pipeline(frame)
+        assert inside == [1] and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
