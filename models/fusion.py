@@ -60,7 +60,8 @@ def sample_stacked(tall: torch.Tensor, uv: torch.Tensor, camera: torch.Tensor, c
         (B, C, Q, P), in float32: half-precision sampling is too coarse.
     """
     # Half a cell from the edge, so that nothing of the neighbouring camera in the stack is mixed in.
-    across, down = uv.new_tensor([1.0, 0.0]), uv.new_tensor([0.0, 1.0])
+    down = torch.arange(2, dtype=uv.dtype, device=uv.device)  # made there: no copy from the host, which graphs forbid
+    across = 1 - down
     margin = 0.5 / tall.shape[3] * across + 0.5 / (tall.shape[2] // count) * down
     inside = torch.minimum(torch.maximum(uv, margin), 1 - margin)
     # u * 2 - 1 and (camera + v) / count * 2 - 1, without taking the two apart.

@@ -122,9 +122,9 @@ def check_onnxruntime(subject: Subject) -> Any:
     """The shipped files on a GPU; Skip where that is not to be had."""
     import onnxruntime
 
-    check_shipped(subject)
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         raise Skip(f"ONNX Runtime {onnxruntime.__version__} has no CUDA provider here")
+    check_shipped(subject)
     return onnxruntime_pair(subject)
 
 
@@ -132,9 +132,9 @@ def check_tensorrt(subject: Subject, precision: str) -> Any:
     """Engines of the shipped files; Skip where TensorRT is not to be had."""
     from occfusion_ros.runtime import tensorrt
 
-    check_shipped(subject)
     if reason := tensorrt.why_not():
         raise Skip(reason)
+    check_shipped(subject)
     return tensorrt_pair(subject, precision)
 
 

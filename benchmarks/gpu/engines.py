@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,8 @@ def torch_pair(subject: Subject, device: torch.device, precision: str, graphs: b
     CUDA graphs exist on a GPU only.
     """
     specs = (subject.contract.fuser, subject.contract.refiner)
-    pair = tuple(TorchBackend(wrapper(subject.model).eval().to(device), name, spec, precision, device)
+    model = deepcopy(subject.model).to(device)
+    pair = tuple(TorchBackend(wrapper(model).eval().to(device), name, spec, precision, device)
                  for name, wrapper, spec in zip(ENGINES, (FuserEngine, RefinerEngine), specs))
     if not graphs:
         for backend in pair:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from ..core.grid import GridSpec
+from .points import divided
 from .presampler import Presampler
 from .projection import assign_cameras, project
 
@@ -44,7 +45,7 @@ def describe_children(parent: torch.Tensor, presampler: Presampler, image_from_g
     factor, size = presampler.config.coarse_factor, presampler.config.image_size
     near = presampler.config.preprocessing.near
     centre = presampler.centres(parent)  # (K, 3) float64
-    step = (torch.arange(factor, device=parent.device, dtype=torch.float64) + 0.5) / factor - 0.5
+    step = divided(torch.arange(factor, device=parent.device, dtype=torch.float64) + 0.5, factor) - 0.5
     offsets = torch.cartesian_prod(step, step, step) * presampler.coarse.voxel_size  # (J, 3)
     points = (centre[:, None] + offsets).float()  # (K, J, 3)
     _, camera = assign_cameras(centre.float(), image_from_grid, size, near)

@@ -39,6 +39,11 @@ class VoxelPoints:
         return torch.repeat_interleave(torch.arange(len(self.voxel), device=self.voxel.device), self.count)
 
 
+def divided(tensor: torch.Tensor, number: float) -> torch.Tensor:
+    """The quotient, rounded once on every device: on a GPU PyTorch multiplies by the reciprocal of a plain number."""
+    return tensor / torch.full((), number, dtype=tensor.dtype, device=tensor.device)
+
+
 def voxelise(coarse_index: torch.Tensor, fraction: torch.Tensor, intensity: torch.Tensor) -> VoxelPoints:
     """Group points by coarse voxel.
 

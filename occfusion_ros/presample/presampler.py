@@ -13,7 +13,7 @@ from ..core.errors import InvalidFrameError
 from ..core.frames import SensorFrame
 from ..core.grid import GridSpec
 from ..core.preprocessing import INTENSITY_STEPS, Preprocessing
-from .points import LOCAL_STEPS, SAMPLINGS, VoxelPoints, presample, synthetic_pattern, voxelise
+from .points import LOCAL_STEPS, SAMPLINGS, VoxelPoints, divided, presample, synthetic_pattern, voxelise
 from .projection import assign_cameras, fit_pixels, fit_projection
 
 NUM_STATISTICS = 4
@@ -162,7 +162,7 @@ class Presampler:
         """Group the usable points by coarse voxel; also the fine voxels that hold a return."""
         grid, factor, own = self.config.grid, self.config.coarse_factor, self.config.preprocessing.ego_radius
         xyz = points[:, :3].double()
-        scaled = (xyz - torch.tensor(grid.low, dtype=torch.float64, device=self.device)) / grid.voxel_size
+        scaled = divided(xyz - torch.tensor(grid.low, dtype=torch.float64, device=self.device), grid.voxel_size)
         size = torch.tensor(grid.size, device=self.device)
         keep = ((scaled >= 0) & (scaled < size)).all(1) & (xyz[:, :2].square().sum(1) > own**2)
         scaled, intensity = scaled[keep], points[keep, 3]
@@ -170,7 +170,7 @@ class Presampler:
         coarse = fine // factor
         returns = torch.unique((fine[:, 0] * grid.size[1] + fine[:, 1]) * grid.size[2] + fine[:, 2])
         flat = (coarse[:, 0] * self.coarse.size[1] + coarse[:, 1]) * self.coarse.size[2] + coarse[:, 2]
-        return voxelise(flat, scaled / factor - coarse, intensity), returns
+        return voxelise(flat, divided(scaled, factor) - coarse, intensity), returns
 
     def _choose_queries(self, occupied: torch.Tensor) -> torch.Tensor:
         """(Q,) int64: voxels with returns, then their neighbours, then the others, nearest first within each.
@@ -209,7 +209,7 @@ class Presampler:
         real = torch.cat([real, real.new_zeros(1, theta)])[row]
         nothing = torch.zeros((1, self.config.num_features), device=self.device)
         features = torch.cat([self._features(voxels), nothing])[row]
-        features[:, -1] = F.pad(self.range, (0, 1))[index] / self.config.preprocessing.range_scale
+        features[:, -1] = divided(F.pad(self.range, (0, 1))[index], self.config.preprocessing.range_scale)
         return local, real, features
 
     def _features(self, voxels: VoxelPoints) -> torch.Tensor:
@@ -224,5 +224,5 @@ class Presampler:
         mean = sums.double() / voxels.count[:, None]
         features[:, -4] = voxels.count.double().log1p().float()
         features[:, -3] = (mean[:, 0] / LOCAL_STEPS - 0.5).float()
-        features[:, -2] = (mean[:, 1] / INTENSITY_STEPS).float()
+        features[:, -2] = divided(mean[:, 1], INTENSITY_STEPS).float()
         return features

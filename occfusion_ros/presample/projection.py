@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from ..core.camera import fit_image, fitted_intrinsics, projection_matrix
 from ..core.frames import CameraImage
 from ..core.lens import Lens
+from .points import divided
 
 DENSITY = 1.5  # pixels along each axis for one of the network's, to which an image is reduced before it is undistorted
 MOST_MAPS = 16  # that are kept; 1.6 MB each for the shipped model
@@ -126,8 +127,8 @@ def _to_image(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[i
         (row[:, :1] * x).add_(row[:, 1:2] * y).add_(row[:, 2:3] * z).add_(row[:, 3:])  # (N, P)
         for row in image_from_grid[:, :3].unbind(1))
     visible, depth = depth > near, depth.clamp(min=near)
-    u = horizontal.div_(depth).add_(0.5).div_(size[1])
-    v = vertical.div_(depth).add_(0.5).div_(size[0])
+    u = divided(horizontal.div_(depth).add_(0.5), size[1])
+    v = divided(vertical.div_(depth).add_(0.5), size[0])
     for place in (u, v):
         visible &= (place >= 0) & (place <= 1)
     return u, v, visible

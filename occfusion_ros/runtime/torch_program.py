@@ -90,7 +90,9 @@ class TorchBackend:
         return outputs
 
     def _compute(self, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> None:
-        with torch.autocast(self.device.type, torch.float16, enabled=self.precision == "fp16"):
+        # On a GPU PyTorch rounds what convolutions get to ten bits by default (TF32): no float32 for who asks for it.
+        exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=self.precision != "fp32")
+        with exact, torch.autocast(self.device.type, torch.float16, enabled=self.precision == "fp16"):
             results = self.module(*(inputs[tensor.name] for tensor in self.spec.inputs))
         for tensor, result in zip(self.spec.outputs, results if isinstance(results, (tuple, list)) else (results,)):
             outputs[tensor.name].copy_(result)
