@@ -17,6 +17,20 @@ def _check(array: np.ndarray, name: str, shape: tuple, dtype: type) -> None:
         raise InvalidFrameError(f"{name}: expected {np.dtype(dtype)} {shape}, got {got}")
 
 
+@dataclass(frozen=True, eq=False)
+class ImageMask:
+    """Where a camera sees the vehicle that carries it; two masks are never equal.
+
+    Attributes:
+        hidden: (h, w) bool, laid over the image as it comes, of any size; what is hidden counts as not seen.
+    """
+
+    hidden: np.ndarray
+
+    def __post_init__(self) -> None:
+        _check(self.hidden, "mask", (None, None), np.bool_)
+
+
 @dataclass(frozen=True)
 class CameraImage:
     """One camera image with its calibration.
@@ -29,6 +43,7 @@ class CameraImage:
         camera_from_grid: (4, 4) float64 rigid transform, metres, of the rectified camera, whose axes are optical: x
             right, y down, z forward.
         lens: None where the image is rectified; otherwise it is undistorted as it is brought to the network's size.
+        mask: None where nothing is hidden.
     """
 
     name: str
@@ -36,6 +51,7 @@ class CameraImage:
     intrinsics: np.ndarray
     camera_from_grid: np.ndarray
     lens: Lens | None = None
+    mask: ImageMask | None = None
 
     def __post_init__(self) -> None:
         _check(self.image, f"camera {self.name}: image", (None, None, 3), np.uint8)

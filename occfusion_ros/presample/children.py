@@ -11,7 +11,7 @@ import torch
 from ..core.grid import GridSpec
 from .points import divided
 from .presampler import Presampler
-from .projection import assign_cameras, project
+from .projection import assign_cameras, project, shows
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,24 @@ class ChildInputs:
 
 
 def describe_children(parent: torch.Tensor, presampler: Presampler, image_from_grid: torch.Tensor,
-                      returns: torch.Tensor) -> ChildInputs:
-    """Project the children of `parent` (K,) int64; for the other two arguments see `FuserInputs`."""
+                      returns: torch.Tensor, seen: torch.Tensor | None = None) -> ChildInputs:
+    """Project the children of `parent` (K,) int64; `seen` by `Presampler.seen_pixels`, the rest as in `FuserInputs`."""
     factor, size = presampler.config.coarse_factor, presampler.config.image_size
     near = presampler.config.preprocessing.near
     centre = presampler.centres(parent)  # (K, 3) float64
     step = divided(torch.arange(factor, device=parent.device, dtype=torch.float64) + 0.5, factor) - 0.5
     offsets = torch.cartesian_prod(step, step, step) * presampler.coarse.voxel_size  # (J, 3)
     points = (centre[:, None] + offsets).float()  # (K, J, 3)
-    _, camera = assign_cameras(centre.float(), image_from_grid, size, near)
+    _, camera = assign_cameras(centre.float(), image_from_grid, size, near, seen)
     if len(image_from_grid):
         uv, visible = project(points, image_from_grid[camera.clamp(min=0)], size, near)
-        seen = (visible & (camera >= 0)[:, None]).float()
+        if seen is not None:
+            visible &= shows(seen, camera.clamp(min=0)[:, None], *uv.unbind(-1))
+        child_seen = (visible & (camera >= 0)[:, None]).float()
     else:
-        uv, seen = points.new_full((*points.shape[:2], 2), 0.5), points.new_zeros(points.shape[:2])
+        uv, child_seen = points.new_full((*points.shape[:2], 2), 0.5), points.new_zeros(points.shape[:2])
     fine = child_voxels(parent, presampler.config.grid, factor)
-    return ChildInputs(parent, uv, camera, seen, is_member(fine, returns).float())
+    return ChildInputs(parent, uv, camera, child_seen, is_member(fine, returns).float())
 
 
 def is_member(values: torch.Tensor, ascending: torch.Tensor) -> torch.Tensor:

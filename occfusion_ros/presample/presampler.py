@@ -14,7 +14,7 @@ from ..core.frames import SensorFrame
 from ..core.grid import GridSpec
 from ..core.preprocessing import INTENSITY_STEPS, Preprocessing
 from .points import LOCAL_STEPS, SAMPLINGS, VoxelPoints, divided, presample, synthetic_pattern, voxelise
-from .projection import assign_cameras, fit_pixels, fit_projection
+from .projection import assign_cameras, fit_pixels, fit_projection, seen_pixels
 
 NUM_STATISTICS = 4
 _RESAMPLERS = ThreadPoolExecutor(thread_name_prefix="resample")
@@ -112,7 +112,7 @@ class Presampler:
     def __call__(self, frame: SensorFrame) -> FuserInputs:
         """Raises InvalidFrameError where the frame has more cameras than the model takes."""
         images, image_from_grid = self.prepare_images(frame)
-        return self.prepare_points(frame.points, images, image_from_grid)
+        return self.prepare_points(frame.points, images, image_from_grid, self.seen_pixels(frame))
 
     def prepare_images(self, frame: SensorFrame) -> tuple[torch.Tensor, torch.Tensor]:
         """Images (N, 3, h, w) uint8, one grey image where there is no camera, and image_from_grid (N or 0, 4, 4)."""
@@ -132,8 +132,18 @@ class Presampler:
         matrices = np.stack([fit_projection(camera, **place) for camera in frame.cameras]).astype(np.float32)
         return (lambda: torch.stack([image.result() for image in pending])), torch.from_numpy(matrices).to(self.device)
 
-    def prepare_points(self, points: np.ndarray, images: torch.Tensor, image_from_grid: torch.Tensor) -> FuserInputs:
-        """Everything that depends on the sweep; (N, 4) float32 points in the grid frame."""
+    def seen_pixels(self, frame: SensorFrame) -> torch.Tensor | None:
+        """(N, h, w) bool, pixels that show the scene; None where all of all cameras do."""
+        config = self.config
+        each = [seen_pixels(camera, config.image_size, config.horizon, self.device) for camera in frame.cameras]
+        if all(one is None for one in each):
+            return None
+        every = torch.ones(config.image_size, dtype=torch.bool, device=self.device)
+        return torch.stack([every if one is None else one for one in each])
+
+    def prepare_points(self, points: np.ndarray, images: torch.Tensor, image_from_grid: torch.Tensor,
+                       seen: torch.Tensor | None = None) -> FuserInputs:
+        """Everything that depends on the sweep; (N, 4) float32 points in the grid frame; `seen` by `seen_pixels`."""
         points = points if self.config.use_lidar else points[:0]
         voxels, returns = self._voxelise(torch.from_numpy(points).to(self.device))
         index = self._choose_queries(voxels.voxel)
@@ -145,7 +155,7 @@ class Presampler:
         centres = self.centres(index.clamp(max=self.coarse.num_voxels - 1))
         world = (centres[:, None] + position * self.coarse.voxel_size).float()  # (Q, theta, 3)
         uv, camera = assign_cameras(world.flatten(0, 1), image_from_grid, self.config.image_size,
-                                    self.config.preprocessing.near)
+                                    self.config.preprocessing.near, seen)
         camera = camera.view(real.shape).masked_fill(~used, -1)
         point_features = torch.cat([position.float(), real[..., None].float()], -1)
         return FuserInputs(images, index, features, point_features, uv.view(*real.shape, 2), camera,

@@ -7,12 +7,13 @@ import torch
 import torch.nn.functional as F
 
 from ..core.camera import fit_image, fitted_intrinsics, projection_matrix
-from ..core.frames import CameraImage
+from ..core.frames import CameraImage, ImageMask
 from ..core.lens import Lens
 from .points import divided
 
 DENSITY = 1.5  # pixels along each axis for one of the network's, to which an image is reduced before it is undistorted
-MOST_MAPS = 16  # that are kept; 1.6 MB each for the shipped model
+MOST_MAPS = 16  # that are kept; 1.4 MB each for the shipped model
+
 
 def fit_camera(camera: CameraImage, size: tuple[int, int], horizon: float,
                device: torch.device | str = "cpu") -> tuple[torch.Tensor, np.ndarray]:
@@ -74,6 +75,29 @@ def network_map(lens: Lens | None, intrinsics: tuple[float, ...], source: tuple[
     return torch.from_numpy(np.nan_to_num(place, nan=-2.0).clip(-2, 2).astype(np.float32)).to(device)
 
 
+def seen_pixels(camera: CameraImage, size: tuple[int, int], horizon: float,
+                device: torch.device | str = "cpu") -> torch.Tensor | None:
+    """(h, w) bool on `device`: which of the network's pixels show the scene; None where all do.
+
+    The others lie outside the image that the lens took, or are hidden by the mask.
+    """
+    if camera.lens is None and camera.mask is None:
+        return None
+    intrinsics = tuple(camera.intrinsics.ravel())
+    return _seen_pixels(camera.lens, camera.mask, intrinsics, camera.image.shape[:2], size, horizon, str(device))
+
+
+@lru_cache(maxsize=MOST_MAPS)
+def _seen_pixels(lens: Lens | None, mask: ImageMask | None, intrinsics: tuple[float, ...], source: tuple[int, int],
+                 size: tuple[int, int], horizon: float, device: str) -> torch.Tensor | None:
+    place = network_map(lens, intrinsics, source, size, horizon, device)
+    seen = (place.abs() <= 1).all(-1)
+    if mask is not None:
+        hidden = torch.from_numpy(mask.hidden).to(device).float()[None, None]
+        seen &= F.grid_sample(hidden, place[None], "bilinear", padding_mode="border", align_corners=False)[0, 0] < 0.5
+    return None if seen.all() else seen
+
+
 def project(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int, int],
             near: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Project points, each block of them into one image.
@@ -90,14 +114,15 @@ def project(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int
     return torch.stack([u.clamp_(0, 1), v.clamp_(0, 1)], -1), visible
 
 
-def assign_cameras(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int, int],
-                   near: float) -> tuple[torch.Tensor, torch.Tensor]:
+def assign_cameras(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int, int], near: float,
+                   seen: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Give every point to the camera that sees it nearest to its image centre.
 
     Args:
         points: (P, 3) float32 metres, grid frame.
         image_from_grid: (N, 4, 4) float32; N may be 0.
         size, near: as in `project`.
+        seen: (N, h, w) bool, pixels that show the scene; None where all do.
 
     Returns:
         uv (P, 2) float32 in 0..1 and camera (P,) int64, -1 where no camera sees the point.
@@ -105,11 +130,26 @@ def assign_cameras(points: torch.Tensor, image_from_grid: torch.Tensor, size: tu
     if not len(image_from_grid):
         return points.new_full((len(points), 2), 0.5), torch.full((len(points),), -1, device=points.device)
     u, v, visible = _to_image(points, image_from_grid, size, near)  # (N, P) each
+    if seen is not None:
+        visible &= shows(seen, torch.arange(len(seen), device=seen.device)[:, None], u, v)
     off_centre = torch.maximum((u - 0.5).abs_(), (v - 0.5).abs_()).masked_fill_(~visible, 2.0)
     margin, camera = off_centre.min(0)
     uv = torch.stack([u.gather(0, camera[None])[0], v.gather(0, camera[None])[0]], 1)
-    seen = margin <= 1.0
-    return torch.where(seen[:, None], uv, 0.5), torch.where(seen, camera, -1)
+    found = margin <= 1.0
+    return torch.where(found[:, None], uv, 0.5), torch.where(found, camera, -1)
+
+
+def shows(seen: torch.Tensor, image: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Whether the pixels that points fall on show the scene.
+
+    Args:
+        seen: (N, h, w) bool, see `seen_pixels`.
+        image: int64 index into the N images. u, v: float32, across that image, of shapes that go together.
+    """
+    _, height, width = seen.shape
+    column = (u.clamp(0, 1) * width).long().clamp_(max=width - 1)
+    row = (v.clamp(0, 1) * height).long().clamp_(max=height - 1)
+    return seen.flatten()[(image * height + row) * width + column]
 
 
 def _to_image(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int, int],

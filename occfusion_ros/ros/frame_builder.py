@@ -11,9 +11,10 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from ..core.errors import InvalidFrameError
-from ..core.frames import CameraImage, SensorFrame
+from ..core.frames import CameraImage, ImageMask, SensorFrame
 from ..core.returns import are_returns
 from .calibration import Calibration
+from .camera_masks import check_mask
 from .clouds import points_from_cloud
 from .headers import NS_PER_S, frame_of, stamp_ns
 from .images import rgb_from_compressed, rgb_from_image
@@ -35,15 +36,17 @@ class FrameBuilder:
     """
 
     def __init__(self, transforms: TransformBuffer, calibrations: dict[str, Calibration],
-                 now_ns: Callable[[], int], on_fault: Callable[[str, Exception], None]) -> None:
+                 masks: Mapping[str, ImageMask], now_ns: Callable[[], int],
+                 on_fault: Callable[[str, Exception], None]) -> None:
         """
         Args:
             transforms: where poses come from.
             calibrations: by camera; the caller keeps it up to date.
+            masks: by camera, what is hidden from it.
             now_ns: nanoseconds on the clock by which late transforms are waited for.
             on_fault: called with a cause and the error for each camera that is left out; from any thread.
         """
-        self._transforms, self._calibrations = transforms, calibrations
+        self._transforms, self._calibrations, self._masks = transforms, calibrations, masks
         self._now_ns, self._on_fault = now_ns, on_fault
         self._given_up: set[tuple[str, str]] = set()  # pairs of frames that were waited for in vain
         self._decoders = ThreadPoolExecutor(thread_name_prefix="decode")
@@ -94,7 +97,9 @@ class FrameBuilder:
             pixels = self._pixels(name, image, calibration.size)
             calibration.check(pixels)
             camera_from_grid = calibration.ideal_from_frame(image.header.frame_id in shared) @ camera_from_grid
-            return CameraImage(name, pixels, calibration.intrinsics, camera_from_grid, calibration.lens)
+            if mask := self._masks.get(name):
+                check_mask(mask, calibration.size)
+            return CameraImage(name, pixels, calibration.intrinsics, camera_from_grid, calibration.lens, mask)
         except (InvalidFrameError, TransformError) as error:
             self._on_fault(f"{'transform' if isinstance(error, TransformError) else 'image'} {name}", error)
             return None

@@ -13,6 +13,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 
 from ..core.errors import OccFusionError, said
+from .camera_masks import read_masks
 from .diagnostics import ERROR, OK, WARN, Diagnostics, State
 from .frame_statistics import Statistics
 from .guarded_pipeline import FramePipeline, GuardedPipeline, load_other_backend, warm_up_frame
@@ -122,6 +123,7 @@ class OccFusionNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings = read_parameters(self)
+        self._masks = read_masks(settings)
         self._pipeline = GuardedPipeline(partial(self._load, settings), settings.load_timeout_s)
         limit = self._pipeline.contract.max_cameras
         if len(settings.cameras) > limit:
@@ -134,7 +136,8 @@ class OccFusionNode(LifecycleNode):
         self._pipeline = self._pipeline or GuardedPipeline(partial(self._load, settings), settings.load_timeout_s)
         self._pipeline(warm_up_frame(len(settings.cameras)), settings.load_timeout_s)
         load_other = partial(load_other_backend, self._load, settings)
-        self._perception = Perception(self, settings, self._pipeline, self.statistics, load_other, self._request_stop)
+        self._perception = Perception(self, settings, self._pipeline, self.statistics, load_other, self._request_stop,
+                                      self._masks)
         self.get_logger().info(f"ready: model {self._pipeline.contract.model_id} on {self._pipeline.backend_name}, "
                                f"waiting for {self.resolve_topic_name(settings.lidar_topic)}")
 

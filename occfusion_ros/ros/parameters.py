@@ -83,6 +83,9 @@ class NodeParameters:
     images_rectified: str = _parameter(
         "auto", "true: images are rectified, so P of their calibration holds; false: they are not, and are undistorted "
                 "by K, D, R and P; auto: rectified where the topic's name says so", choices=("auto", "true", "false"))
+    camera_masks: tuple[str, ...] = _parameter(
+        ("",), "PNG files, black where a camera sees the vehicle itself and white elsewhere, of the images' size or in "
+               "proportion: one pattern with {camera}, or one file per camera, none for no mask")
     lidar_reliability: str = _parameter("auto", _RELIABILITY, choices=RELIABILITIES)
     lidar_depth: int = _parameter(5, "QoS history depth of the sweeps", limits=(1, 100))
     camera_reliability: str = _parameter("auto", "the same for images and calibrations", choices=RELIABILITIES)
@@ -105,7 +108,8 @@ class NodeParameters:
                                                "0 keeps them", limits=(0.0, 3600.0), changes=ANY_TIME)
 
     def __post_init__(self) -> None:
-        for name in ("cameras", "image_topics", "camera_info_topics"):  # rclpy gives None for an empty list
+        # rclpy gives None for an empty list.
+        for name in ("cameras", "image_topics", "camera_info_topics", "camera_masks"):
             object.__setattr__(self, name, tuple(entry for entry in getattr(self, name) or () if entry))
         if isinstance(self.images_rectified, bool):
             object.__setattr__(self, "images_rectified", _text(self.images_rectified))
@@ -113,13 +117,22 @@ class NodeParameters:
             _check_value(parameter, getattr(self, parameter.name))
         if len(set(self.cameras)) != len(self.cameras):
             raise ParameterError(f"cameras: expected different names, got {list(self.cameras)}")
-        for name in ("image_topics", "camera_info_topics"):
+        for name in ("image_topics", "camera_info_topics", *(["camera_masks"] if self.camera_masks else [])):
             self._topics(name)
 
     def camera_topics(self) -> dict[str, tuple[str, str]]:
         """Image topic and calibration topic by camera."""
         pairs = zip(self._topics("image_topics"), self._topics("camera_info_topics"))
         return dict(zip(self.cameras, pairs))
+
+    def camera_mask_files(self) -> dict[str, str]:
+        """Mask file by camera, "none" for none; empty where there are no masks."""
+        return dict(zip(self.cameras, self._topics("camera_masks"))) if self.camera_masks else {}
+
+    @property
+    def camera_masks_are_a_pattern(self) -> bool:
+        """Whether mask files are named by a pattern, so that some of them may be missing."""
+        return len(self.camera_masks) == 1 and "{camera}" in self.camera_masks[0]
 
     def is_compressed(self, image_topic: str) -> bool:
         """Whether a topic carries CompressedImage."""
@@ -140,12 +153,13 @@ class NodeParameters:
         return replace(self, **values)
 
     def _topics(self, name: str) -> list[str]:
-        """One topic per camera, from a pattern or a list."""
+        """One topic, or file, per camera, from a pattern or a list."""
         given = getattr(self, name)
         if len(given) == 1 and "{camera}" in given[0]:
             return [given[0].replace("{camera}", camera) for camera in self.cameras]
         if len(given) != len(self.cameras):
-            raise ParameterError(f"{name}: expected one pattern with {{camera}} or {len(self.cameras)} topics, one "
+            kind = "files" if name == "camera_masks" else "topics"
+            raise ParameterError(f"{name}: expected one pattern with {{camera}} or {len(self.cameras)} {kind}, one "
                                  f"for each of {list(self.cameras)}, got {list(given)}")
         return list(given)
 
@@ -242,9 +256,8 @@ def _meaning(parameter: Field) -> str:
 
 
 def _default_text(default: Any) -> str:
-    if isinstance(default, tuple):
-        return ", ".join(f"`{entry}`" for entry in default)
-    return f"`{_text(default)}`" if default != "" else "empty"
+    entries = default if isinstance(default, tuple) else (default,)
+    return ", ".join(f"`{_text(entry)}`" if entry != "" else "empty" for entry in entries)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from ..core.errors import BackendError, InvalidFrameError, OccFusionError
+from ..core.frames import ImageMask
 from .calibration import Calibration, calibration_from_info
 from .camera_geometry import CameraGeometry
 from .diagnostics import State
@@ -53,7 +54,8 @@ class Perception:
     """
 
     def __init__(self, node: Node, settings: NodeParameters, pipeline: GuardedPipeline, statistics: Statistics,
-                 load_other: Callable[[str], FramePipeline], on_stop: Callable[[str], None]) -> None:
+                 load_other: Callable[[str], FramePipeline], on_stop: Callable[[str], None],
+                 masks: Mapping[str, ImageMask]) -> None:
         """
         Args:
             node: whose topics and clock are used.
@@ -61,6 +63,7 @@ class Perception:
             statistics: where frames and faults are counted.
             load_other: gives a pipeline on another backend than the named one.
             on_stop: called with the reason, from the worker thread, when no more frames can be computed.
+            masks: by camera, what is hidden from it.
         """
         self.settings, self._node, self._pipeline, self._statistics = settings, node, pipeline, statistics
         self._load_other, self._on_stop, self.stopped = load_other, on_stop, False
@@ -69,6 +72,7 @@ class Perception:
         self._image_topics = {name: node.resolve_topic_name(image)
                               for name, (image, _) in settings.camera_topics().items()}
         self._geometry = CameraGeometry(self._calibrations, node.get_logger().warning)
+        self._masks = masks
         self._clock = RunningClock(node.get_clock())
         self._synchroniser = Synchroniser(settings.cameras, *_pairing_times_ns(settings))
         with ExitStack() as self._closing:
@@ -80,7 +84,8 @@ class Perception:
         own = self._own
         self._transforms = own(make_transform_buffer(self._node))
         self._outputs = own(Outputs(self._node, self._pipeline.contract))
-        self._frames = own(FrameBuilder(self._transforms, self._calibrations, self._clock.now_ns, self._report_fault))
+        self._frames = own(FrameBuilder(self._transforms, self._calibrations, self._masks, self._clock.now_ns,
+                                        self._report_fault))
         self._worker = own(LatestWorker(self._work))
         self._poll_timer = self._node.create_timer(POLL_S, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._poll_timer.cancel()

@@ -135,7 +135,8 @@ class Pipeline:
     def _answer(self, frame: SensorFrame) -> OccupancyGrid:
         watch = Stopwatch(self.presampler.device)
         images, image_from_grid = self.presampler.start_images(frame)
-        inputs = self.presampler.prepare_points(frame.points, self.no_images, image_from_grid)
+        seen = self.presampler.seen_pixels(frame)
+        inputs = self.presampler.prepare_points(frame.points, self.no_images, image_from_grid, seen)
         if len(frame.points) and not len(inputs.returns):
             raise InvalidFrameError(f"sweep: expected returns, got none among {len(frame.points)} points: all lie "
                                     "outside the grid or on the vehicle itself")
@@ -143,12 +144,13 @@ class Pipeline:
         inputs = replace(inputs, images=images())
         watch.lap("images")
         inputs = inputs.to(self.fuser.device)
+        seen = None if seen is None else seen.to(self.fuser.device)
         watch.lap("upload")
         fused = self.fuser.run(inputs.engine_inputs())
         watch.lap("fuser")
         parents = self.select(fused)
         watch.lap("select")
-        refined = self.classify_children(fused, inputs, parents)
+        refined = self.classify_children(fused, inputs, parents, seen)
         watch.lap("refiner")
         labels = self.compose(fused, parents, refined, inputs.returns)
         watch.lap("grid")
@@ -165,8 +167,10 @@ class Pipeline:
         return most_uncertain(fused["uncertainty"], occupied, self.contract.refine_budget)
 
     def classify_children(self, fused: dict[str, torch.Tensor], inputs: FuserInputs,
-                          parents: torch.Tensor) -> torch.Tensor:
+                          parents: torch.Tensor, seen: torch.Tensor | None = None) -> torch.Tensor:
         """(K, J) uint8 labels of the children of `parents`; the engine always gets as many as the budget has.
+
+        `seen`: see `Presampler.seen_pixels`.
 
         Engines are fastest where shapes stay as they are: what a portion lacks is filled with voxel 0.
         """
@@ -175,7 +179,8 @@ class Pipeline:
         for chunk, out in zip(parents.split(budget), labels.split(budget)):
             if len(chunk):
                 filled = F.pad(chunk, (0, budget - len(chunk)))
-                children = describe_children(filled, self.presampler, inputs.image_from_grid, inputs.returns)
+                children = describe_children(filled, self.presampler, inputs.image_from_grid, inputs.returns,
+                                             seen)
                 out.copy_(self.refiner.run({**coarse, **children.engine_inputs()})["labels"][:len(chunk)])
         return labels
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from occfusion_ros.core.errors import BackendError, InvalidFrameError
-from occfusion_ros.core.frames import CameraImage, SensorFrame
+from occfusion_ros.core.frames import CameraImage, ImageMask, SensorFrame
 from occfusion_ros.runtime.artefact import load_artefact
 from occfusion_ros.runtime.backend import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline, Stopwatch
@@ -63,6 +63,18 @@ def test_the_order_of_the_points_does_not_matter(pipeline, frame):
 
 def test_cameras_matter_and_may_be_missing(pipeline, frame):
     assert not np.array_equal(pipeline(frame).labels, pipeline(replace(frame, cameras=())).labels)
+
+
+@pytest.mark.parametrize("refine", ["active", "all"])
+def test_what_is_hidden_in_an_image_does_not_matter(pipeline, frame, refine, monkeypatch):
+    monkeypatch.setattr(pipeline, "refine", refine)
+    camera = frame.cameras[0]
+    others = [replace(camera, image=image) for image in (camera.image, 255 - camera.image)]
+    one, other = (pipeline(replace(frame, cameras=(each,))).labels for each in others)
+    assert not np.array_equal(one, other)
+    hidden = ImageMask(np.ones((10, 15), bool))
+    one, other = (pipeline(replace(frame, cameras=(replace(each, mask=hidden),))).labels for each in others)
+    assert np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("points", [
