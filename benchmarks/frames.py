@@ -1,5 +1,6 @@
 """Frames of the study: prepared synthetic drives, cut to the part of the grid that is measured."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from tqdm import tqdm
 
 from models.augment import AugmentConfig, transform
 from models.data import PreparedFrame
+from models.manifest import claim, made_by
 from models.prepare import MIXED, prepare_all
 from occfusion_ros.presample.presampler import PresampleConfig
 
@@ -30,5 +32,5 @@ def window_frames(prepared: Path, cut_to: Path, seeds: range, workers: int,
     """
     rig = MIXED if augmentation else "nuscenes"
     paths = prepare_all(prepared, seeds, PresampleConfig(), workers, augmentation, rig)
-    cut_to.mkdir(parents=True, exist_ok=True)
+    claim(cut_to, {"window": asdict(WINDOW), "cut_from": made_by(prepared)})
     return [cut(path, cut_to) for path in tqdm(paths, f"cutting to {cut_to.name}", unit="frame")]

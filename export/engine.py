@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from occfusion_ros.core.errors import BackendError, OccFusionError
+from models.command import one_sentence
+from occfusion_ros.core.errors import BackendError
 from occfusion_ros.runtime import tensorrt
 from occfusion_ros.runtime.artefact import ENGINES, Artefact, load_artefact
 from occfusion_ros.runtime.backend import BackendSettings
@@ -76,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the report to this file")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
+    with one_sentence(parser, "engine"):
         artefact = load_artefact(options.artefact)
         if options.capability:
             built = build_for(artefact, options.capability, options.precision or list(tensorrt.VARIANTS))
@@ -84,8 +85,6 @@ def main(argv: list[str] | None = None) -> int:
             places = {"cache": options.cache} if options.cache else {}
             built = [one for precision in options.precision or ["auto"]
                      for one in build_here(artefact, BackendSettings(precision=precision, **places))]
-    except OccFusionError as error:
-        parser.exit(2, f"engine: {error}\n")
     for one in built:
         print(f"{one.file:22s} {one.gpu:30s} {one.seconds:7.1f} s {one.size_mb:7.1f} MB")
     if options.json:

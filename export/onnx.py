@@ -18,9 +18,10 @@ import torch
 from torch.export import Dim
 
 from models.checkpoint import load_checkpoint
+from models.command import one_sentence
 from models.occfusion import ModelConfig, OccFusion
 from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
-from occfusion_ros.core.errors import ContractError, OccFusionError
+from occfusion_ros.core.errors import ContractError
 from occfusion_ros.runtime.artefact import CONTRACT_FILE
 
 from .contract import example_inputs, make_contract, write_contract
@@ -173,10 +174,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.frames < 1:
         parser.error(f"--frames: expected 1 or more, got {options.frames}")
-    try:
+    with one_sentence(parser, "export"):
         export(options.checkpoint, options.out, options.data, options.frames)
-    except OccFusionError as error:
-        parser.exit(2, f"export: {error}\n")
     size = sum((options.out / name).stat().st_size for name in written_files())
     print(f"{options.out}: {', '.join(written_files())}, {size / 1e6:.1f} MB")
     return 0

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from models.command import one_sentence
 from models.evaluate import labelled_frames
 from models.metrics import ConfusionMatrix
 from models.occfusion import OccFusion
-from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.presample.presampler import FuserInputs
@@ -288,14 +288,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS), help="only these")
     parser.add_argument("--json", type=Path, help="write the report to this file")
     options = parser.parse_args(argv)
-    try:
+    with one_sentence(parser, "parity"):
         pipeline = Pipeline.load(options.artefact, "torch", settings=BackendSettings(precision="fp32"))
         reference = Reference(pipeline, parity_frames(options.data, options.frames, pipeline.contract.max_cameras),
                               labelled_examples(options.data, options.labelled))
         reports = [examine(options.artefact, name, precision, reference)
                    for name, precision in runnable(options.artefact, options.backend)]
-    except OccFusionError as error:
-        parser.exit(2, f"parity: {error}\n")
     print(table(reports))
     if options.json:
         options.json.write_text(as_json(pipeline.contract.model_id, "the artefact's PyTorch program", reports))

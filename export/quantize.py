@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from models.command import one_sentence
 from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract
-from occfusion_ros.core.errors import ContractError, OccFusionError
+from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.datasets.synthetic import SyntheticDrive
 from occfusion_ros.runtime.artefact import CONTRACT_FILE, ENGINES, Artefact, load_artefact
@@ -172,12 +173,10 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.count < 1 or options.frames < 1:
         parser.error(f"--count and --frames: expected 1 or more, got {options.count} and {options.frames}")
-    try:
+    with one_sentence(parser, "quantize"):
         artefact = load_artefact(options.artefact)
         frames = list(tqdm(calibration_frames(options.calibrate, options.count), "calibration frames", options.count))
         add_int8(artefact, frames, options.data, options.frames)
-    except OccFusionError as error:
-        parser.exit(2, f"quantize: {error}\n")
     return 0
 
 

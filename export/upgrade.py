@@ -12,7 +12,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from occfusion_ros.core.errors import OccFusionError
+from models.command import one_sentence
 from occfusion_ros.runtime.artefact import CONTRACT_FILE, Artefact, load_artefact
 
 from .contract import write_contract
@@ -38,12 +38,10 @@ def main(argv: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("artefact", type=Path, help="folder of an exported model; its contract.yaml is replaced")
     options = parser.parse_args(argv)
-    try:
+    with one_sentence(parser, "upgrade"):
         artefact = load_artefact(options.artefact)
         contract = artefact.contract
         write_contract(replace(contract, pytorch=contract.pytorch or programs_version(artefact)), artefact.folder)
-    except (OccFusionError, OSError) as error:
-        parser.exit(2, f"upgrade: {error}\n")
     print(f"{artefact.folder / CONTRACT_FILE}: format {contract.to_dict()['format']}")
     return 0
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import torch
 
-from occfusion_ros.core.errors import ContractError, OccFusionError, said
+from occfusion_ros.core.errors import ContractError, said
 
 from .checkpoint import save_checkpoint
+from .command import one_sentence
 from .occfusion import OccFusion
 from .training_config import load_config
 
@@ -140,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     rules = (*options.rule, *RULES.get(options.rules, ()))
     if not rules:
         parser.error("expected --rules or --rule")
-    try:
+    with one_sentence(parser, "adopt"):
         config, model_config = load_config(options.config)
         torch.manual_seed(config.seed)
         model = OccFusion(model_config)
@@ -150,8 +151,6 @@ def main(argv: list[str] | None = None) -> int:
             raise ContractError(f"{options.source}: nothing in it fits the network, nothing was written")
         save_checkpoint(options.out, model, {"model_id": config.name, "accuracy": {},
                                              "trained_on": f"{len(result.placed)} tensors of {options.source.name}"})
-    except OccFusionError as error:
-        parser.exit(2, f"adopt: {error}\n")
     return 0
 
 

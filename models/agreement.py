@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from occfusion_ros.core.errors import DatasetError, OccFusionError
+from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import EMPTY, NUM_LABELS, OPENOCCUPANCY_CLASSES
 from occfusion_ros.core.preprocessing import Preprocessing
@@ -25,6 +25,7 @@ from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.datasets.rays import mark_passed
 from occfusion_ros.runtime.pipeline import Pipeline
 
+from .command import one_sentence
 from .recorded import RecordedFrames
 
 LEAST_RETURNS, MOST_PASSED = 0.9, 0.05  # targets
@@ -212,15 +213,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--artefact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args(argv)
-    try:
+    with one_sentence(parser, "agreement"):
         recorded = RecordedFrames(NuScenesReader(options.data))
         scenes = scenes_with_cameras(recorded.reader)
         if not scenes:
             raise DatasetError(f"expected a scene with cameras in {options.data}, got none")
         pipeline = Pipeline.load(options.artefact)
         results = {scene: measure(pipeline, recorded, scene) for scene in tqdm(scenes, "measuring", unit="scene")}
-    except OccFusionError as error:
-        parser.exit(2, f"agreement: {error}\n")
     print("\n".join(line for scene, result in results.items() for line in lines(scene, result)))
     if len(results) > 1:
         print(boxes_of_all(results.values()))

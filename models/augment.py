@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE, NUM_LABELS
 
@@ -100,7 +101,7 @@ def transform(frame: PreparedFrame, window: GridSpec, plane: np.ndarray) -> Prep
     """
     grid = frame.grid
     if (grid.voxel_size, grid.low[2], grid.size[2]) != (window.voxel_size, window.low[2], window.size[2]):
-        raise ValueError(f"expected a window of the same voxels and layers as {grid}, got {window}")
+        raise DatasetError(f"expected a window of the same voxels and layers as {grid}, got {window}")
     target_from_source = np.eye(4)
     target_from_source[:2, :2] = plane
     points = frame.points.copy()

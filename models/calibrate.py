@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.labels import IGNORE, NUM_LABELS
 from occfusion_ros.presample.presampler import Presampler
 
 from .augment import crop
 from .checkpoint import load_checkpoint, save_checkpoint
+from .command import one_sentence
 from .data import PreparedFrame
 from .metrics import ConfusionMatrix
 from .occfusion import OccFusion
@@ -134,8 +136,8 @@ def fit_refined(model: OccFusion, predictions: Iterable[Prediction], iou: float)
     model.refined_shift.copy_(torch.from_numpy(counts.best_shifts(iou)))
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command line."""
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, help="weights.safetensors of models.train")
     parser.add_argument("out", type=Path, help="where to write the calibrated weights")
@@ -146,9 +148,22 @@ def main(argv: list[str] | None = None) -> None:
                         help="folder of the training frames, whose class frequencies are brought part of the way to "
                              "those of real traffic first (see models/priors.py)")
     options = parser.parse_args(argv)
+    if options.drives < 1 or options.workers < 1:
+        parser.error(f"--drives and --workers: expected 1 or more, got {options.drives} and {options.workers}")
+    with one_sentence(parser, "calibrate"):
+        run(options)
+    return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    """Calibrate as the command line says."""
     model, metadata = load_checkpoint(options.weights)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     if options.priors:
-        adjust(model, returns_by_class(sorted(options.priors.glob("*_0.npz"))))  # the first frame of each drive
+        first = sorted(options.priors.glob("*_0.npz"))  # of each drive
+        if not first:
+            raise DatasetError(f"--priors: expected prepared frames of synthetic drives in {options.priors}, got none")
+        adjust(model, returns_by_class(first))
         metadata["trained_on"] += "; objects brought half way to their frequencies in nuScenes"
     seeds = range(VALIDATION_SEED, VALIDATION_SEED + options.drives)
     paths = prepare_all(options.frames, seeds, model.config.presample, options.workers)
@@ -161,4 +176,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

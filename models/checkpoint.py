@@ -37,8 +37,11 @@ def save_checkpoint(path: Path, model: OccFusion, metadata: dict[str, Any], conf
     """
     header = {"config": json.dumps(asdict(config or model.config)), "metadata": json.dumps(metadata)}
     partial = path.with_suffix(".partial")
-    save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, partial, header)
-    os.replace(partial, path)
+    try:
+        save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, partial, header)
+        os.replace(partial, path)
+    except SafetensorError as error:  # what it makes of a file that cannot be written
+        raise OSError(f"{path}: cannot be written ({error})") from error
 
 
 def load_checkpoint(path: Path) -> tuple[OccFusion, dict[str, Any]]:

@@ -13,14 +13,18 @@ import torch
 from tqdm import tqdm
 
 from occfusion_ros.core.camera import fit_image, fitted_intrinsics
+from occfusion_ros.core.errors import ContractError, DatasetError
 from occfusion_ros.core.frames import SensorFrame
+from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE
+from occfusion_ros.datasets.synthetic import GENERATOR_VERSION
 from occfusion_ros.datasets.synthetic.rig import RIGS, Camera
 from occfusion_ros.presample.presampler import PresampleConfig, Presampler
 
 from .augment import AugmentConfig, augment_images
 from .backbone import EfficientNetLite0
 from .data import PreparedFrame
+from .manifest import claim, making
 
 FRAMES_PER_DRIVE = 4
 SPACING = 8  # one frame in eight (4 s): neighbours in time teach little
@@ -104,16 +108,32 @@ def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmenta
     return len(missing)
 
 
+def check_grid(config: PresampleConfig) -> None:
+    """Raise ContractError where no frame can be cut to the network's grid: their truth is on OpenOccupancy's."""
+    truth, wanted = GridSpec(), config.grid
+    for name, here, got in (("voxel_size", truth.voxel_size, wanted.voxel_size), ("low z", truth.low[2], wanted.low[2]),
+                            ("layers", truth.size[2], wanted.size[2])):
+        if here != got:
+            raise ContractError(f"model.presample.grid: {name} must be {here}, as in the truth that frames hold, got "
+                                f"{got}; its extent in x and y may be any")
+
+
 def prepare_all(folder: Path, seeds: range, config: PresampleConfig, workers: int,
                 augmentation: AugmentConfig | None = None, rig: str = "nuscenes",
-                keep_images: bool = False) -> list[Path]:
+                keep_images: bool = False, fresh: bool = False) -> list[Path]:
     """Prepare every frame of the synthetic drives that is not there yet; with a progress bar.
 
     Args:
         folder: for the frames. seeds: of the drives. workers: processes.
-        config, augmentation, rig, keep_images: see `prepare_drive`.
+        config, augmentation, rig, keep_images: see `prepare_drive`. fresh: see `manifest.claim`.
+
+    Raises:
+        ContractError: the grid of `config` is none of frames. DatasetError: the folder holds frames that were prepared
+            otherwise.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_grid(config)
+    claim(folder, making(config, augmentation, keep_images, generator_version=GENERATOR_VERSION, rig=rig,
+                         spacing=SPACING), fresh)
     jobs = [(seed, [folder / f"{seed:06d}_{number}.npz" for number in range(FRAMES_PER_DRIVE)]) for seed in seeds]
     missing = [job for job in jobs if not all(path.exists() for path in job[1])]
     if missing:
@@ -137,19 +157,23 @@ def named_scenes(there: list[str], wanted: list[str] | None) -> list[str]:
 
 def prepare_root(folder: Path, root: Path, config: PresampleConfig, augmentation: AugmentConfig | None = None,
                  occupancy: Path | None = None, scenes: list[str] | None = None,
-                 keep_images: bool = False) -> list[Path]:
+                 keep_images: bool = False, fresh: bool = False) -> list[Path]:
     """Prepare every sample of a data root that has an occupancy truth and is not there yet; with a progress bar.
 
     Args:
         root: in the nuScenes table format. occupancy: where the labels lie, if not there.
         scenes: names of the scenes to take, or of the devkit's splits (train, val, mini_train, ...); all by default.
-        config, augmentation, keep_images: see `Preparer`.
+        config, augmentation, keep_images: see `Preparer`. fresh: see `manifest.claim`.
+
+    Raises:
+        DatasetError: there is no truth, or the folder holds frames that were prepared otherwise.
     """
-    from occfusion_ros.core.errors import DatasetError
     from occfusion_ros.datasets.nuscenes import NuScenesReader
 
-    folder.mkdir(parents=True, exist_ok=True)
+    check_grid(config)
     reader = NuScenesReader(root, occupancy_root=occupancy)
+    claim(folder, making(config, augmentation, keep_images, data=str(root.resolve()),
+                         occupancy=str((occupancy or root).resolve())), fresh)
     tokens = [token for scene in named_scenes(reader.scenes(), scenes) for token in reader.samples(scene)]
     prepare, paths = Preparer(config, augmentation, keep_images), []
     for number, token in enumerate(tqdm(tokens, "preparing samples", unit="sample")):

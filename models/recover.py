@@ -10,11 +10,12 @@ from pathlib import Path
 
 import torch
 
-from occfusion_ros.core.errors import ContractError, OccFusionError
+from occfusion_ros.core.errors import ContractError
 from occfusion_ros.runtime.artefact import ENGINES, Artefact, load_artefact
 from occfusion_ros.runtime.program_archive import archived_weights
 
 from .checkpoint import save_checkpoint
+from .command import one_sentence
 from .occfusion import OccFusion
 from .training_config import load_config
 
@@ -64,15 +65,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="checkpoint to write (safetensors)")
     parser.add_argument("--config", type=Path, help="configuration of its training (models/configs/ID.yaml)")
     options = parser.parse_args(argv)
-    try:
+    with one_sentence(parser, "recover"):
         artefact = load_artefact(options.artefact)
         contract = artefact.contract
         model = recover(artefact, options.config or CONFIGS / f"{contract.model_id}.yaml")
         options.out.parent.mkdir(parents=True, exist_ok=True)
         save_checkpoint(options.out, model, {"model_id": contract.model_id, "trained_on": contract.trained_on,
                                              "accuracy": dict(contract.accuracy)})
-    except (OccFusionError, OSError) as error:
-        parser.exit(2, f"recover: {error}\n")
     print(f"weights: {options.out}")
     return 0
 

@@ -19,11 +19,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from occfusion_ros.core.errors import ContractError, OccFusionError
+from occfusion_ros.core.errors import ContractError
 from occfusion_ros.presample.presampler import Presampler
 
 from .augment import crop
 from .checkpoint import load_checkpoint, load_torch, save_checkpoint, save_torch
+from .command import one_sentence
 from .data import PreparedFrame
 from .drawing import Batch, BatchMaker, windowed
 from .objective import Objective, class_weights
@@ -246,19 +247,20 @@ def check_fit(config: TrainConfig, model: OccFusion) -> None:
                             f"{model.config.backbone} must be trained")
 
 
-def prepare(config: TrainConfig, out: Path, model_config: ModelConfig) -> list[Path]:
-    """The prepared frames of a run; the first process makes those that are missing."""
+def prepare(config: TrainConfig, out: Path, model_config: ModelConfig, fresh: bool = False) -> list[Path]:
+    """The prepared frames of a run; the first process makes those that are missing. For `fresh` see `claim`."""
     folder = Path(config.frames or out / "frames")
     if dist.is_initialized() and dist.get_rank() > 0:
+        fresh = False
         dist.barrier()
     if config.data:
         paths = prepare_root(folder, Path(config.data), model_config.presample, config.augment,
                              Path(config.occupancy) if config.occupancy else None, list(config.scenes),
-                             config.train_backbone)
+                             config.train_backbone, fresh)
     else:
         seeds = range(config.first_seed, config.first_seed + config.drives)
         paths = prepare_all(folder, seeds, model_config.presample, config.workers, config.augment, config.rig,
-                            config.train_backbone)
+                            config.train_backbone, fresh)
     if dist.is_initialized() and dist.get_rank() == 0:
         dist.barrier()
     return paths
@@ -270,23 +272,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("config", type=Path, help="YAML file of settings; models/training_config.py explains each")
     parser.add_argument("--out", type=Path, default=Path("out/run"),
                         help="folder for weights.safetensors, state.pt, log.csv and pictures (%(default)s)")
-    parser.add_argument("--fresh", action="store_true", help="start again instead of going on from OUT's saved state")
+    parser.add_argument("--fresh", action="store_true",
+                        help="start again instead of going on from OUT's saved state, and make frames again that were "
+                             "prepared otherwise")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
                         help="another value for a setting, for example batch=4 or augment.flip=0; may be given again")
     options = parser.parse_args(argv)
-    try:
+    with one_sentence(parser, "train"):
         config, model_config = load_config(options.config, options.changes)
         options.out.mkdir(parents=True, exist_ok=True)
         join_processes(config.device)
-        if options.fresh and int(os.environ.get("RANK", 0)) == 0:
-            for name in ("state.pt", "log.csv"):
-                (options.out / name).unlink(missing_ok=True)
-        Trainer(config, prepare(config, options.out, model_config), options.out, model_config).run()
-    except OccFusionError as error:
-        parser.exit(2, f"train: {error}\n")
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+        try:
+            if options.fresh and int(os.environ.get("RANK", 0)) == 0:
+                for name in ("state.pt", "log.csv"):
+                    (options.out / name).unlink(missing_ok=True)
+            paths = prepare(config, options.out, model_config, options.fresh)
+            Trainer(config, paths, options.out, model_config).run()
+        finally:
+            if dist.is_initialized():
+                dist.destroy_process_group()
     print(f"weights: {options.out / 'weights.safetensors'}")
     return 0
 

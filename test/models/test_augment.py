@@ -10,6 +10,7 @@ from models.augment import (AugmentConfig, augment, augment_images, blur, crop, 
                             jitter, lose_cameras, scale_intensity, transform, warp_image)
 from models.data import UNSEEN, PreparedFrame
 from occfusion_ros.core.camera import project, projection_matrix
+from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE
 
@@ -96,7 +97,7 @@ def test_a_window_is_cut_from_the_truth():
     assert np.array_equal(cut.observed, frame.observed[6:22, 12:28])
     assert np.array_equal(cut.points, frame.points)
     assert crop(frame, GRID) is frame
-    with pytest.raises(ValueError, match="same voxels and layers"):
+    with pytest.raises(DatasetError, match="same voxels and layers"):
         crop(frame, GridSpec((-5.0, -2.0, -2.0), 0.25, (16, 16, 16)))
 
 
