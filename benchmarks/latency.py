@@ -21,6 +21,7 @@ from export.parity import runnable
 from occfusion_ros.core.contract import EngineSpec
 from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.core.frames import CameraImage, SensorFrame
+from occfusion_ros.core.processor import usable_cores
 from occfusion_ros.runtime.artefact import Artefact, load_artefact
 from occfusion_ros.runtime.backend import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline, Stopwatch
@@ -54,7 +55,7 @@ class Robot:
 
     def __init__(self, pipeline: Pipeline, messages: Messages) -> None:
         self.pipeline, self.messages = pipeline, messages
-        self.decoders = ThreadPoolExecutor(thread_name_prefix="decode")
+        self.decoders = ThreadPoolExecutor(usable_cores(), "decode")
 
     def __call__(self) -> dict[str, float]:
         """Milliseconds by stage, and of the whole `frame`."""

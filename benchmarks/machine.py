@@ -1,19 +1,15 @@
 """What a measurement was made on."""
 
-import os
 import platform
-import re
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+
+from occfusion_ros.core.processor import this_processor, usable_cores
 
 
 def processor() -> str:
-    """Name of the processor and its number of cores."""
-    try:
-        name = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text()).group(1)
-    except (OSError, AttributeError):
-        name = platform.processor() or platform.machine()
-    return f"{name.strip()}, {os.cpu_count()} cores"
+    """Name of the processor, the number of cores to use, and what numbers and times hang on."""
+    found = this_processor()
+    return ", ".join([found.name, f"{usable_cores()} cores", *found.notable])
 
 
 def versions(*packages: str) -> dict[str, str]:

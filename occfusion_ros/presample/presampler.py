@@ -13,17 +13,18 @@ from ..core.errors import InvalidFrameError
 from ..core.frames import SensorFrame
 from ..core.grid import GridSpec
 from ..core.preprocessing import INTENSITY_STEPS, Preprocessing
+from ..core.processor import usable_cores
 from .points import LOCAL_STEPS, SAMPLINGS, VoxelPoints, divided, presample, synthetic_pattern, voxelise
 from .projection import assign_cameras, fit_pixels, fit_projection, seen_pixels
 
 NUM_STATISTICS = 4
-_RESAMPLERS = ThreadPoolExecutor(thread_name_prefix="resample")
+_RESAMPLERS = ThreadPoolExecutor(usable_cores(), "resample")
 
 
 def _own_threads() -> None:
     """Threads do not come along into a forked process: it would wait for them for ever."""
     global _RESAMPLERS
-    _RESAMPLERS = ThreadPoolExecutor(thread_name_prefix="resample")
+    _RESAMPLERS = ThreadPoolExecutor(usable_cores(), "resample")
 
 
 os.register_at_fork(after_in_child=_own_threads)

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..core.errors import DatasetError, OccFusionError
 from ..core.labels import OPENOCCUPANCY_CLASSES
+from ..core.processor import usable_cores
 from ..core.shipped import shipped
 from .parameters import NUSCENES_CAMERAS
 from .replay import BagContents, Replay, read_contents, replay
@@ -87,7 +88,7 @@ def _bag_folder(root: Path, out: Path) -> Path:
 def _synthetic_root(out: Path) -> Path:
     from ..datasets.synthetic import write_nuscenes_root
     root = out / "synthetic"
-    write_nuscenes_root(root, SYNTHETIC_SCENES, SYNTHETIC_FRAMES, SYNTHETIC_SEED, workers=os.cpu_count() or 1)
+    write_nuscenes_root(root, SYNTHETIC_SCENES, SYNTHETIC_FRAMES, SYNTHETIC_SEED, workers=usable_cores())
     return root
 
 

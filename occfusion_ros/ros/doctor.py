@@ -1,5 +1,5 @@
-"""Looks a running system over (middleware, shared memory, sockets, model, backends, node, topics, transforms) and says
-what to do about what is wrong. The exit code is 1 when something fails."""
+"""Looks a running system over (middleware, shared memory, sockets, processor, model, backends, node, topics,
+transforms) and says what to do about what is wrong. The exit code is 1 when something fails."""
 
 import argparse
 import sys
@@ -9,8 +9,10 @@ from .doctor_machine import (
     FAIL,
     Finding,
     check_backends,
+    check_choice,
     check_middleware,
     check_model,
+    check_processor,
     check_shared_memory,
     check_sockets,
 )
@@ -30,6 +32,7 @@ def examine(name: str, timeout_s: float, argv: list[str]) -> Iterator[Finding]:
     yield from check_middleware()  # before this process gets a profile of its own
     yield check_shared_memory()
     yield check_sockets()
+    yield from check_processor()
     with spinning_node("doctor", argv) as node:
         full_name = name if name.startswith("/") else f"{node.get_namespace().rstrip('/')}/{name}"
         system = RunningSystem(node, full_name, timeout_s)
@@ -40,6 +43,7 @@ def examine(name: str, timeout_s: float, argv: list[str]) -> Iterator[Finding]:
             yield Finding(FAIL, "parameters", str(error), f"ros2 param set {full_name} ...")
         yield check_model((parameters or NodeParameters()).model)
         yield from check_backends((parameters or NodeParameters()).backend)
+        yield check_choice((parameters or NodeParameters()).model)
         yield found
         if parameters:
             yield from system.check_topics(parameters)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core.errors import OccFusionError
+from ..core.processor import cpu_quota, this_processor, usable_cores
 from .dds import PROFILE_VARIABLES, profile_environment
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"
@@ -73,6 +74,37 @@ def check_sockets(file: Path = SOCKET_BUFFER) -> Finding:
         return Finding(OK, "sockets", text)
     return Finding(WARN, "sockets", f"{text}; images from other machines need {WANTED_BUFFER / MB:.1f} MB",
                    f"sudo sysctl -w net.core.rmem_max={WANTED_BUFFER}")
+
+
+def check_processor() -> Iterator[Finding]:
+    """The processor, how much of it there is to use, and which precisions it calculates right."""
+    processor, cores = this_processor(), usable_cores()
+    name = ", ".join([processor.name, *processor.notable])
+    if (quota := cpu_quota()) < (os.cpu_count() or 1):
+        yield Finding(WARN if quota < 1 else OK, "processor", f"{name}; control groups leave {quota:g} of "
+                      f"{os.cpu_count()} processors, engines get {cores} threads",
+                      "give the container more time: --cpus=4" if quota < 1 else "")
+    else:
+        yield Finding(OK, "processor", f"{name}; engines get {cores} threads (0 in the parameter 'threads')")
+    eight = ("INT8 with weights of 8 bits would saturate: OpenVINO refuses it, ONNX Runtime calculates it otherwise, "
+             "slower")
+    yield Finding(OK, "precisions", "fp32 and INT8 as export.quantize writes it are right; "
+                  f"{eight if processor.saturates else 'so is INT8 with weights of 8 bits'}; bf16 "
+                  f"{'is calculated by the processor' if processor.has_bfloat16 else 'is not taken: it has none'}")
+
+
+def check_choice(model: str) -> Finding:
+    """What backend and precision `auto` stands for."""
+    from ..runtime.artefact import load_artefact
+    from ..runtime.backends import BACKENDS, candidates
+
+    try:
+        best, *others = candidates("auto")
+        offered = BACKENDS[best]().precisions(load_artefact(model).contract.fuser)
+    except OccFusionError as error:
+        return Finding(FAIL, "auto", str(error), "correct the parameter 'model', or install a backend")
+    text = f"backend auto takes {best}, the fastest that runs here, in {offered[0]} (of {', '.join(offered)})"
+    return Finding(OK, "auto", f"{text}; if it fails: {', '.join(others)}" if others else text)
 
 
 def check_model(model: str) -> Finding:

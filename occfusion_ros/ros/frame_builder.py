@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 
 from ..core.errors import InvalidFrameError
 from ..core.frames import CameraImage, ImageMask, SensorFrame
+from ..core.processor import usable_cores
 from ..core.returns import are_returns
 from .calibration import Calibration
 from .camera_masks import check_mask
@@ -49,7 +50,7 @@ class FrameBuilder:
         self._transforms, self._calibrations, self._masks = transforms, calibrations, masks
         self._now_ns, self._on_fault = now_ns, on_fault
         self._given_up: set[tuple[str, str]] = set()  # pairs of frames that were waited for in vain
-        self._decoders = ThreadPoolExecutor(thread_name_prefix="decode")
+        self._decoders = ThreadPoolExecutor(usable_cores(), "decode")
         self._unpacked: dict[str, tuple[Image | CompressedImage, np.ndarray]] = {}  # by camera, the last one
 
     def build(self, cloud: PointCloud2, images: Mapping[str, Image | CompressedImage], missing: tuple[str, ...],

@@ -12,6 +12,7 @@ import torch
 
 from ..core.contract import EngineSpec, TensorSpec
 from ..core.errors import BackendError, said
+from ..core.processor import usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class BackendSettings:
     """How engines are run.
 
     Attributes:
-        threads: CPU threads, 0 for all cores.
+        threads: CPU threads, 0 for as many as there are cores to use, see `usable_cores`.
         precision: one of `PRECISIONS`.
         cache: folder for engines that are built on this machine; see `engine_cache`.
     """
@@ -40,6 +41,11 @@ class BackendSettings:
             raise BackendError(f"threads: expected 0 (all cores) or more, got {self.threads}")
         if self.precision not in PRECISIONS:
             raise BackendError(f"precision: expected one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+
+    @property
+    def cores(self) -> int:
+        """CPU threads, 1 or more; libraries that count for themselves see the whole machine from inside a container."""
+        return self.threads or usable_cores()
 
 
 class Backend(Protocol):
@@ -92,8 +98,8 @@ def pick_precision(backend: str, wanted: str, offered: tuple[str, ...]) -> str:
     if wanted == "auto":
         return offered[0]
     if wanted not in offered:
-        raise BackendError(f"precision {wanted} is not to be had with backend {backend} and this model, which offer "
-                           f"{', '.join(offered)}")
+        raise BackendError(f"precision {wanted} is not to be had with backend {backend} and this model on this "
+                           f"machine, which offer {', '.join(offered)}")
     return wanted
 
 

@@ -1,14 +1,20 @@
 """Engines on OpenVINO, on the CPU."""
 
+import os
+from typing import Any
+
 import torch
 
 from ..core.contract import EngineSpec
 from ..core.errors import BackendError, ContractError, said
+from ..core.processor import Processor, this_processor
 from .artefact import Artefact
 from .backend import BackendSettings, OutputBuffers, check_inputs, pick_precision
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 KEPT = 4  # compiled sets of lengths
+LARGEST_WEIGHT = 64  # with which two products with activations of 8 bits fit into 16 bits
+WITHOUT_VNNI = ("SSE41", "AVX", "AVX2", "AVX512_CORE")  # what ONEDNN_MAX_CPU_ISA may hold the processor down to
 
 
 def why_not() -> str:
@@ -30,14 +36,24 @@ def load(artefact: Artefact, engine: str, settings: BackendSettings) -> "OpenVin
     spec = artefact.engine(engine)
     precision = pick_precision("openvino", settings.precision, precisions(spec))
     file = spec.files["int8" if precision == "int8" else "fp32"]
-    return OpenVinoBackend(artefact.read(file), file.name, spec, precision, settings.threads)
+    return OpenVinoBackend(artefact.read(file), file.name, spec, precision, settings.cores)
 
 
 def _fast_bf16() -> bool:
-    """Whether this CPU calculates in bfloat16 itself."""
+    """Whether this processor calculates in bfloat16 itself, and OpenVINO knows; emulated it is slower than float32."""
     import openvino
 
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return this_processor().has_bfloat16 and "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def saturates(model: Any, processor: Processor) -> bool:  # openvino.Model
+    """Whether sums of 8-bit products of a quantised model are cut off on a processor, so that it answers wrongly."""
+    exact = not processor.saturates and os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() not in WITHOUT_VNNI
+    if exact:
+        return False
+    constants = (node for node in model.get_ops() if node.get_type_name() == "Constant")
+    weights = (node.data for node in constants if node.get_element_type().get_type_name() == "i8")
+    return any(max(int(array.max()), -int(array.min())) > LARGEST_WEIGHT for array in weights if array.size)
 
 
 class OpenVinoBackend:
@@ -61,6 +77,10 @@ class OpenVinoBackend:
             raise BackendError(f"{file}: OpenVINO {openvino.__version__} cannot read it ({said(error)}); export the "
                                "model again or update openvino") from error
         self._check_against_contract()
+        if saturates(self.model, processor := this_processor()):
+            raise BackendError(f"{file}: its weights of 8 bits cannot be calculated right on this processor "
+                               f"({processor.name}, no VNNI): take precision fp32 or backend onnxruntime, or quantise "
+                               "it again with export.quantize, which takes 7 bits")
         self.outputs, self.requests = OutputBuffers(spec, self.device), {}
 
     def run(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,11 +1,10 @@
 """Engines as `torch.export` programs: what runs where nothing else does, with CUDA graphs on a GPU."""
 
-import os
-
 import torch
 
 from ..core.contract import EngineSpec
 from ..core.errors import BackendError, ContractError, said
+from ..core.processor import usable_cores
 from .artefact import Artefact
 from .backend import BackendSettings, OutputBuffers, check_inputs, pick_precision, torch_threads, usable_gpu
 from .cuda_graphs import CudaGraphs
@@ -33,7 +32,7 @@ def load(artefact: Artefact, engine: str, settings: BackendSettings) -> "TorchBa
     device = torch.device("cuda" if usable_gpu() else "cpu")
     file = spec.files["program"]
     module = read_program(artefact.read(file), file.name, device, artefact.contract.pytorch)
-    return TorchBackend(module, file.name, spec, precision, device, settings.threads)
+    return TorchBackend(module, file.name, spec, precision, device, settings.cores)
 
 
 def read_program(content: bytes, file: str, device: torch.device = torch.device("cpu"),
@@ -72,7 +71,7 @@ class TorchBackend:
     def __init__(self, module: torch.nn.Module, file: str, spec: EngineSpec, precision: str, device: torch.device,
                  threads: int = 0) -> None:
         self.file, self.spec, self.precision, self.device = file, spec, precision, device
-        self.name, self.threads = f"torch {precision} on {device.type}", threads or os.cpu_count()
+        self.name, self.threads = f"torch {precision} on {device.type}", threads or usable_cores()
         self.module = module
         self.outputs = OutputBuffers(spec, device)
         self.graphs = CudaGraphs(self._compute) if device.type == "cuda" else None

@@ -1,5 +1,6 @@
 """The doctor: what it finds on a machine and in a running system."""
 
+import math
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from drive import CAMERAS, Drive
 from rig import DEADLINE_S, Rig
 
+from occfusion_ros.core.processor import Processor
 from occfusion_ros.ros import doctor_machine
 from occfusion_ros.ros.dds import PROFILE_VARIABLES
 from occfusion_ros.ros.doctor_machine import (
@@ -17,8 +19,10 @@ from occfusion_ros.ros.doctor_machine import (
     SEGMENT,
     WARN,
     check_backends,
+    check_choice,
     check_middleware,
     check_model,
+    check_processor,
     check_shared_memory,
     check_sockets,
 )
@@ -52,6 +56,30 @@ def test_a_backend_that_is_wanted_has_to_run(monkeypatch):
     monkeypatch.setattr("occfusion_ros.runtime.backends.BACKENDS", {"mine": lambda: lacking})
     assert [found.level for found in check_backends("auto")] == [OK]
     assert [found.level for found in check_backends("mine")] == [FAIL]
+
+
+@pytest.mark.parametrize(("instructions", "quota", "said"), [
+    ("avx2", math.inf, ["weights of 8 bits would saturate", "bf16 is not taken"]),
+    ("avx2 avx512_vnni avx512_bf16", 2.5, ["so is INT8 with weights of 8 bits", "bf16 is calculated",
+                                           "control groups leave 2.5 of 16 processors"]),
+    ("avx2 avx_vnni", 0.5, ["so is INT8 with weights of 8 bits", "--cpus=4"]),
+])
+def test_the_processor_and_what_it_calculates_right(monkeypatch, instructions, quota, said):
+    made = Processor("Made Up 3000", "x86_64", frozenset(instructions.split()))
+    monkeypatch.setattr(doctor_machine, "this_processor", lambda: made)
+    monkeypatch.setattr(doctor_machine, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(doctor_machine.os, "cpu_count", lambda: 16)
+    found = list(check_processor())
+    text = " ".join(finding.text + finding.advice for finding in found)
+    assert "Made Up 3000" in text and [words for words in said if words not in text] == []
+    assert found[0].level == (WARN if quota < 1 else OK)
+
+
+def test_what_auto_stands_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("occfusion_ros.runtime.backends.candidates", lambda _: ("onnxruntime", "torch"))
+    found = check_choice("nano")
+    assert found.level == OK and "takes onnxruntime" in found.text and "in fp32 (of fp32, int8, fp16)" in found.text
+    assert check_choice(str(tmp_path)).level == FAIL
 
 
 @pytest.mark.parametrize(("profile", "level"), [("", WARN), (__file__, OK), ("/nowhere.xml", FAIL)])
