@@ -3,8 +3,12 @@
 An engine file holds one line of JSON, its key and the hash of what follows, and then the engine. The key names all that
 an engine depends on; a file whose key or hash differs is never loaded but built again. Engines are programs: they are
 only read from a folder that belongs to the user and that nobody else may write to.
+
+When an engine is added, those that it replaces are removed, then those that were used longest ago until the folder
+keeps its limits. A process holds a shared lock on every engine that it uses, for as long as it lives; those stay.
 """
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -13,12 +17,19 @@ import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from ..core.errors import BackendError
 
 logger = logging.getLogger(__name__)
 
 HEADER_MAX_BYTES = 1 << 16
+MOST_ENGINES = 32
+MOST_BYTES = 8 << 30
+REPLACED_BY = ("onnx", "contract", "tensorrt", "options")
+"""What of a key changes with updates: engines that differ in nothing else replace each other."""
+
+_in_use: dict[Path, BinaryIO] = {}  # open files whose shared locks say so to all processes
 
 
 class EngineCache:
@@ -57,6 +68,9 @@ class EngineCache:
                 logger.info("%s: kept as %s (%.1f MB)", name, path, len(engine) / 1e6)
             except OSError as error:
                 logger.warning("%s: not kept (%s), it is built again at the next start", path, error.strerror)
+            else:
+                self._use(path)
+                self._make_room(name, key, path)
         return engine
 
     def path(self, name: str, key: dict[str, str]) -> Path:
@@ -78,6 +92,7 @@ class EngineCache:
             with path.open("rb") as file:
                 header, engine = json.loads(file.readline(HEADER_MAX_BYTES)), file.read()
             if header == {"key": key, "sha256": hashlib.sha256(engine).hexdigest()}:
+                self._use(path)
                 return engine
             logger.warning("%s: stale or damaged, it is built again", path)
         except FileNotFoundError:
@@ -85,6 +100,40 @@ class EngineCache:
         except (OSError, ValueError, RecursionError) as error:
             logger.warning("%s: damaged (%.100s), it is built again", path, error)
         return None
+
+    def _use(self, path: Path) -> None:
+        """Note that this process uses an engine, and when; nothing hangs on its success."""
+        try:
+            file = path.open("rb")
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            os.utime(path)
+            _in_use[path] = file
+        except OSError as error:
+            logger.debug("%s: %s", path, error)
+
+    def _make_room(self, name: str, key: dict[str, str], added: Path) -> None:
+        """Remove what `added` replaces, and what was used longest ago while there is too much."""
+        for path in self.folder.glob(f"{name}-*.engine"):
+            if path != added and _replaces(key, _key_of(path)):
+                self._remove(path, "replaced by a newer one")
+        sizes = {path: (used, size) for path in self.folder.glob("*.engine") for used, size in _times_and_sizes(path)}
+        count, total = len(sizes), sum(size for _, size in sizes.values())
+        for path in sorted(sizes.keys() - {added}, key=sizes.get):
+            if count <= MOST_ENGINES and total <= MOST_BYTES:
+                return
+            if self._remove(path, f"longest unused, and there were {count} engines of {total / 1e6:.0f} MB"):
+                count, total = count - 1, total - sizes[path][1]
+
+    def _remove(self, path: Path, why: str) -> bool:
+        """Remove an engine that no process uses; whether it is gone."""
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+        except OSError:  # a lock, or another process was first
+            return False
+        logger.info("%s: removed, %s", path, why)
+        return True
 
     def _write(self, path: Path, key: dict[str, str], engine: bytes) -> None:
         self._replace(path, _line({"key": key, "sha256": hashlib.sha256(engine).hexdigest()}) + engine)
@@ -99,6 +148,30 @@ class EngineCache:
         except BaseException:
             os.unlink(partial)
             raise
+
+
+def _key_of(path: Path) -> dict[str, str]:
+    """The key in an engine file, empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return dict(json.loads(file.readline(HEADER_MAX_BYTES))["key"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+
+
+def _replaces(key: dict[str, str], other: dict[str, str]) -> bool:
+    """Whether two keys differ by updates alone."""
+    lasting, others = ({name: value for name, value in one.items() if name not in REPLACED_BY} for one in (key, other))
+    return lasting == others
+
+
+def _times_and_sizes(path: Path) -> list[tuple[float, int]]:
+    """When a file was used last, and its bytes; nothing where it is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return []
+    return [(status.st_mtime, status.st_size)]
 
 
 def _line(value: dict) -> bytes:

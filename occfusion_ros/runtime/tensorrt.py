@@ -79,7 +79,7 @@ def engine_key(trt: ModuleType, artefact: Artefact, onnx_sha256: str, precision:
     """Everything that an engine depends on."""
     contract = json.dumps(artefact.contract.to_dict(), sort_keys=True)
     return {"onnx": onnx_sha256, "contract": hashlib.sha256(contract.encode()).hexdigest(),
-            "tensorrt": f"{trt.__name__} {trt.__version__}", "gpu": torch.cuda.get_device_name(),
+            "flavour": trt.__name__, "tensorrt": trt.__version__, "gpu": torch.cuda.get_device_name(),
             "compute capability": ".".join(map(str, torch.cuda.get_device_capability())), "precision": precision,
             "options": json.dumps({"limits": limits, "workspace": WORKSPACE}, sort_keys=True)}
 

@@ -1,10 +1,14 @@
 """Built engines are kept, and nothing else is ever taken for one."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from occfusion_ros.core.errors import BackendError
+from occfusion_ros.runtime import engine_cache
 from occfusion_ros.runtime.engine_cache import EngineCache
 
 KEY = {"onnx": "a" * 64, "tensorrt": "tensorrt 11.2", "gpu": "NVIDIA H100", "precision": "fp16"}
@@ -97,3 +101,62 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BackendError, match=r"engine cache .*file/cache: Not a directory"):
         EngineCache(tmp_path / "file" / "cache")
+
+
+def engine_at(cache: EngineCache, name: str, second: int, **changes: str) -> Path:
+    """An engine that nobody uses any more, used last at a second."""
+    key = {**KEY, **changes}
+    cache.get(name, key, Builder())
+    engine_cache._in_use.clear()
+    os.utime(cache.path(name, key), (second, second))
+    return cache.path(name, key)
+
+
+@pytest.mark.parametrize("change", [{"onnx": "b" * 64}, {"tensorrt": "tensorrt 11.3"},
+                                    {"tensorrt": "tensorrt 11.3", "onnx": "c" * 64}])
+def test_an_engine_goes_when_a_newer_version_of_it_is_there(cache, caplog, change):
+    caplog.set_level("INFO")
+    former, other = engine_at(cache, "nano-fuser", 1), engine_at(cache, "nano-refiner", 1)
+    newer = engine_at(cache, "nano-fuser", 2, **change)
+    assert not former.exists() and newer.exists() and other.exists()
+    assert f"{former}: removed, replaced by a newer one" in caplog.text
+
+
+@pytest.mark.parametrize("change", [{"gpu": "another"}, {"precision": "int8"}])
+def test_engines_for_something_else_stay(cache, change):
+    former = engine_at(cache, "nano-fuser", 1)
+    assert engine_at(cache, "nano-fuser", 2, **change).exists() and former.exists()
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MOST_ENGINES", 3), ("MOST_BYTES", 900)])
+def test_what_was_used_longest_ago_goes_first(cache, monkeypatch, caplog, limit, value):
+    caplog.set_level("INFO")
+    paths = [engine_at(cache, f"model{number}-fuser", number) for number in range(3)]
+    (cache.folder / "timing.cache").write_bytes(b"x" * 2000)  # is no engine
+    cache.get("model0-fuser", KEY, None)  # used now
+    engine_cache._in_use.clear()
+    monkeypatch.setattr(engine_cache, limit, value)
+    newest = engine_at(cache, "new-fuser", 9)
+    assert [path.exists() for path in paths] == [True, False, True] and newest.exists()
+    assert f"{paths[1]}: removed, longest unused, and there were 4 engines" in caplog.text
+
+
+def test_what_another_process_uses_stays(cache, monkeypatch):
+    path = engine_at(cache, "nano-fuser", 1)
+    program = (f"from occfusion_ros.runtime.engine_cache import EngineCache; from pathlib import Path; "
+               f"EngineCache(Path({str(cache.folder)!r})).get('nano-fuser', {KEY!r}, None); "
+               "print('loaded', flush=True); input()")
+    monkeypatch.setattr(engine_cache, "MOST_ENGINES", 1)
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as user:
+        assert user.stdout.readline() == b"loaded\n"
+        engine_at(cache, "nano-fuser", 2, onnx="b" * 64)
+        engine_at(cache, "other-fuser", 3)
+        assert path.exists()
+        user.communicate(b"\n")
+    engine_at(cache, "third-fuser", 4)
+    assert [left.name.rpartition("-")[0] for left in cache.folder.iterdir()] == ["third-fuser"]
+
+
+def test_an_engine_that_is_larger_than_the_limit_is_kept_all_the_same(cache, monkeypatch):
+    monkeypatch.setattr(engine_cache, "MOST_BYTES", 1)
+    assert engine_at(cache, "nano-fuser", 1).exists()
