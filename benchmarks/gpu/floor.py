@@ -37,7 +37,8 @@ def stage_floor(pipeline: Pipeline, frame: SensorFrame, network: list[dict[str, 
                 ceilings: Ceilings) -> dict[str, float]:
     """Milliseconds that each stage of a frame takes at least; `pipeline` runs on the CPU, where it is counted.
 
-    Around the networks every result is counted once over the memory; images, sweep and grid cross the bus.
+    Around the networks every result is counted once over the memory; sweep, grid and images of the network's size cross
+    the bus.
     """
     parts = {row["part"]: row["ms"] for row in network}
     images, matrices = pipeline.presampler.prepare_images(frame)
@@ -54,9 +55,8 @@ def stage_floor(pipeline: Pipeline, frame: SensorFrame, network: list[dict[str, 
     def over_memory(moved: int) -> float:
         return 1e3 * moved / ceilings.bytes
 
-    pixels = sum(camera.image.nbytes for camera in frame.cameras)
     return {"presample": over_memory(points.bytes) + 1e3 * frame.points.nbytes / ceilings.upload,
-            "images": over_memory(pixels + images.nbytes) + 1e3 * pixels / ceilings.upload, "upload": 0.0,
+            "images": over_memory(images.nbytes) + 1e3 * images.nbytes / ceilings.upload, "upload": 0.0,
             "fuser": sum(parts.get(part, 0.0) for part in FUSER), "select": over_memory(select.bytes),
             "refiner": parts["refiner"],
             "grid": over_memory(grid.bytes) + 1e3 * labels.nbytes / ceilings.download}

@@ -14,10 +14,14 @@ CONFIGS = {"nano": ModelConfig(), "base": ModelConfig(
     PresampleConfig(points_per_voxel=8, fusion_queries=16384, image_size=(896, 1600)), width=64, decoded=64,
     bev=(192, 320, 512), refine_budget=4096, backbone="resnet50")}
 """models/configs/*.yaml, whose reader is not needed here."""
+DECIDED = 20.0
 
 
 def network(name: str, config: ModelConfig) -> OccFusion:
-    """A network in evaluation mode: with the weights of the shipped model of that name, else with random ones."""
+    """A network in evaluation mode: with the weights of the shipped model of that name, else with random ones.
+
+    Random heads are scaled, so that answers are decided and do not turn with the last bit.
+    """
     torch.manual_seed(0)
     model = OccFusion(config).eval()
     programs = [ZOO / name / f"{engine}.pt2" for engine in ("fuser", "refiner")]
@@ -25,6 +29,10 @@ def network(name: str, config: ModelConfig) -> OccFusion:
         weights = {key.removeprefix("model."): tensor for path in programs
                    for key, tensor in archived_weights(path.read_bytes(), path.name).items()}
         model.load_state_dict(weights)
+        return model
+    with torch.no_grad():
+        for head in (model.coarse_head, model.occupancy_head, model.refiner.head[-1]):
+            head.weight *= DECIDED
     return model
 
 

@@ -25,20 +25,16 @@ def compare(device: Device, config: ModelConfig, frames: dict[str, SensorFrame])
     """Both devices on the same frames.
 
     Returns:
-        `different`: by frame, the tensors whose bits differ; `grey_levels`: largest difference of an image, which is
-        resampled in float32 on a GPU and in whole numbers on the CPU.
+        `different`: by frame, the tensors whose bits differ; `frames`, the names of all.
     """
     here, there = Presampler(config.presample), Presampler(config.presample, device.torch)
     different: dict[str, list[str]] = {}
-    grey_levels = 0
     for name, frame in frames.items():
         one, other = here(frame), there(frame).to(torch.device("cpu"))
-        grey_levels = max(grey_levels, int((one.images.int() - other.images.int()).abs().max()))
-        tensors = {key: (value, getattr(other, key)) for key, value in vars(one).items() if key != "images"}
+        tensors = {key: (value, getattr(other, key)) for key, value in vars(one).items()}
         tensors |= _children(here, there, config, one)
         different[name] = [key for key, (mine, theirs) in tensors.items() if not torch.equal(mine, theirs)]
-    return {"different": {name: keys for name, keys in different.items() if keys}, "grey_levels": grey_levels,
-            "frames": list(frames)}
+    return {"different": {name: keys for name, keys in different.items() if keys}, "frames": list(frames)}
 
 
 def _children(here: Presampler, there: Presampler, config: ModelConfig,

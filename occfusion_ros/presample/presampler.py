@@ -129,18 +129,19 @@ class Presampler:
             grey = torch.full((1, 3, *config.image_size), 127, dtype=torch.uint8, device=self.device)
             return lambda: grey, torch.empty((0, 4, 4), device=self.device)
         place = {"size": config.image_size, "horizon": config.horizon}
-        pending = [_RESAMPLERS.submit(fit_pixels, camera, **place, device=self.device) for camera in frame.cameras]
+        pending = [_RESAMPLERS.submit(fit_pixels, camera, **place) for camera in frame.cameras]
         matrices = np.stack([fit_projection(camera, **place) for camera in frame.cameras]).astype(np.float32)
-        return (lambda: torch.stack([image.result() for image in pending])), torch.from_numpy(matrices).to(self.device)
+        return (lambda: torch.stack([image.result() for image in pending]).to(self.device),
+                torch.from_numpy(matrices).to(self.device))
 
     def seen_pixels(self, frame: SensorFrame) -> torch.Tensor | None:
         """(N, h, w) bool, pixels that show the scene; None where all of all cameras do."""
         config = self.config
-        each = [seen_pixels(camera, config.image_size, config.horizon, self.device) for camera in frame.cameras]
+        each = [seen_pixels(camera, config.image_size, config.horizon) for camera in frame.cameras]
         if all(one is None for one in each):
             return None
-        every = torch.ones(config.image_size, dtype=torch.bool, device=self.device)
-        return torch.stack([every if one is None else one for one in each])
+        every = torch.ones(config.image_size, dtype=torch.bool)
+        return torch.stack([every if one is None else one for one in each]).to(self.device)
 
     def prepare_points(self, points: np.ndarray, images: torch.Tensor, image_from_grid: torch.Tensor,
                        seen: torch.Tensor | None = None) -> FuserInputs:

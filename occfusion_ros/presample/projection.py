@@ -15,14 +15,13 @@ DENSITY = 1.5  # pixels along each axis for one of the network's, to which an im
 MOST_MAPS = 16  # that are kept; 1.4 MB each for the shipped model
 
 
-def fit_camera(camera: CameraImage, size: tuple[int, int], horizon: float,
-               device: torch.device | str = "cpu") -> tuple[torch.Tensor, np.ndarray]:
+def fit_camera(camera: CameraImage, size: tuple[int, int], horizon: float) -> tuple[torch.Tensor, np.ndarray]:
     """Cut a camera to the network's size.
 
     Returns:
-        image (3, h, w) uint8 on `device` and image_from_grid (4, 4) float64 for that image.
+        image (3, h, w) uint8 and image_from_grid (4, 4) float64 for that image.
     """
-    return fit_pixels(camera, size, horizon, device), fit_projection(camera, size, horizon)
+    return fit_pixels(camera, size, horizon), fit_projection(camera, size, horizon)
 
 
 def fit_projection(camera: CameraImage, size: tuple[int, int], horizon: float) -> np.ndarray:
@@ -32,33 +31,35 @@ def fit_projection(camera: CameraImage, size: tuple[int, int], horizon: float) -
     return projection_matrix(fitted_intrinsics(camera.intrinsics, source, fit), camera.camera_from_grid)
 
 
-def fit_pixels(camera: CameraImage, size: tuple[int, int], horizon: float,
-               device: torch.device | str = "cpu") -> torch.Tensor:
-    """(3, h, w) uint8 on `device`: a camera's image cut to the network's size, and undistorted where it has a lens."""
+def fit_pixels(camera: CameraImage, size: tuple[int, int], horizon: float) -> torch.Tensor:
+    """(3, h, w) uint8: a camera's image cut to the network's size, and undistorted where it has a lens.
+
+    Always on the CPU, where PyTorch resamples in whole numbers: the same pixels wherever the network runs, and fewer of
+    them cross to a GPU.
+    """
     source = camera.image.shape[:2]
     fit = fit_image(source, size, camera.intrinsics[1, 2], horizon)
-    image = torch.from_numpy(np.ascontiguousarray(camera.image)).to(device).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    image = torch.from_numpy(np.ascontiguousarray(camera.image)).permute(2, 0, 1)[None]  # (1, 3, H, W)
     if camera.lens is None:
         image = _resized(image, fit.resized)[0, :, fit.top:fit.top + size[0], fit.left:fit.left + size[1]]
-        return image.round().to(torch.uint8)
+        return image
     # Reduced first, with the filter that rectified images get, because sampling alone would alias.
     reduced = _resized(image, tuple(min(have, round(want * DENSITY)) for have, want in zip(source, fit.resized)))
-    place = network_map(camera.lens, tuple(camera.intrinsics.ravel()), source, size, horizon, str(device))
+    place = network_map(camera.lens, tuple(camera.intrinsics.ravel()), source, size, horizon)
     image = F.grid_sample(reduced.float(), place[None], "bilinear", padding_mode="border", align_corners=False)
     return image[0].round().to(torch.uint8)
 
 
 def _resized(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """(1, 3, H, W) uint8 to (1, 3, *size), uint8 or float, each pixel the mean of what it covers."""
+    """(1, 3, H, W) uint8 to (1, 3, *size), each pixel the mean of what it covers."""
     if image.shape[2:] == size:
         return image
-    image = image if image.device.type == "cpu" else image.float()  # uint8 resampling exists on the CPU only
     return F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
 
 
 @lru_cache(maxsize=MOST_MAPS)
 def network_map(lens: Lens | None, intrinsics: tuple[float, ...], source: tuple[int, int], size: tuple[int, int],
-                horizon: float, device: str) -> torch.Tensor:
+                horizon: float) -> torch.Tensor:
     """(h, w, 2) float32: where in the source image a pixel of the network's lies, x and y from -1 to 1 at its edges.
 
     Args:
@@ -72,28 +73,27 @@ def network_map(lens: Lens | None, intrinsics: tuple[float, ...], source: tuple[
     rays = np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(fitted).T
     pixels = lens.pixels(rays) if lens else (rays @ matrix.T)[..., :2]
     place = (pixels + 0.5) / source[::-1] * 2 - 1
-    return torch.from_numpy(np.nan_to_num(place, nan=-2.0).clip(-2, 2).astype(np.float32)).to(device)
+    return torch.from_numpy(np.nan_to_num(place, nan=-2.0).clip(-2, 2).astype(np.float32))
 
 
-def seen_pixels(camera: CameraImage, size: tuple[int, int], horizon: float,
-                device: torch.device | str = "cpu") -> torch.Tensor | None:
-    """(h, w) bool on `device`: which of the network's pixels show the scene; None where all do.
+def seen_pixels(camera: CameraImage, size: tuple[int, int], horizon: float) -> torch.Tensor | None:
+    """(h, w) bool: which of the network's pixels show the scene; None where all do.
 
     The others lie outside the image that the lens took, or are hidden by the mask.
     """
     if camera.lens is None and camera.mask is None:
         return None
     intrinsics = tuple(camera.intrinsics.ravel())
-    return _seen_pixels(camera.lens, camera.mask, intrinsics, camera.image.shape[:2], size, horizon, str(device))
+    return _seen_pixels(camera.lens, camera.mask, intrinsics, camera.image.shape[:2], size, horizon)
 
 
 @lru_cache(maxsize=MOST_MAPS)
 def _seen_pixels(lens: Lens | None, mask: ImageMask | None, intrinsics: tuple[float, ...], source: tuple[int, int],
-                 size: tuple[int, int], horizon: float, device: str) -> torch.Tensor | None:
-    place = network_map(lens, intrinsics, source, size, horizon, device)
+                 size: tuple[int, int], horizon: float) -> torch.Tensor | None:
+    place = network_map(lens, intrinsics, source, size, horizon)
     seen = (place.abs() <= 1).all(-1)
     if mask is not None:
-        hidden = torch.from_numpy(mask.hidden).to(device).float()[None, None]
+        hidden = torch.from_numpy(mask.hidden).float()[None, None]
         seen &= F.grid_sample(hidden, place[None], "bilinear", padding_mode="border", align_corners=False)[0, 0] < 0.5
     return None if seen.all() else seen
 

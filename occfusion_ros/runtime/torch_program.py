@@ -58,11 +58,20 @@ def read_program(content: bytes, file: str, device: torch.device = torch.device(
             from torch.export.passes import move_to_device_pass
 
             program = move_to_device_pass(program, device)
-        return program.module()
+        return _without_dtypes_noted(program).module()
     except Exception as error:  # the reader has no errors of its own
         raise BackendError(f"{file}: exported with PyTorch {exporter or '(not known which)'}, here is "
                            f"{torch.__version__}, which cannot take it ({said(error)}): install that version, export "
                            "the model with this one, or take another backend") from error
+
+
+def _without_dtypes_noted(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """A program that does not insist on the dtypes that its export saw: in half precision they are others."""
+    graph = program.graph_module.graph
+    for node in graph.find_nodes(op="call_function", target=torch.ops.aten._assert_tensor_metadata.default):
+        graph.erase_node(node)
+    program.graph_module.recompile()
+    return program
 
 
 class TorchBackend:

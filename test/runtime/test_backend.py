@@ -5,12 +5,14 @@ import shutil
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from occfusion_ros import runtime
 from occfusion_ros.core.contract import EngineFile, EngineSpec, TensorSpec
 from occfusion_ros.core.errors import BackendError, ContractError
+from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.runtime import backends, openvino, tensorrt, torch_program
 from occfusion_ros.runtime.artefact import load_artefact
 from occfusion_ros.runtime.backend import (
@@ -201,3 +203,17 @@ def test_an_engine_that_is_not_the_contracts_is_refused(small_artefact, kind):
     renamed = replace(spec, outputs=(replace(spec.outputs[0], dtype="float32"),))
     with pytest.raises(ContractError, match=r"refiner\.onnx: its outputs differ from the contract"):
         kind(artefact.read(spec.files["fp32"]), "refiner.onnx", renamed, "fp32")
+
+
+def test_a_program_runs_in_half_precision_too(small_artefact):
+    """As on a GPU: what the export noted of dtypes holds in float32 only."""
+    artefact, answers = load_artefact(small_artefact), {}
+    for precision in ("fp32", "fp16"):
+        engines = []
+        for engine in ("fuser", "refiner"):
+            spec = artefact.engine(engine)
+            file = spec.files["program"]
+            module = torch_program.read_program(artefact.read(file), file.name)
+            engines.append(torch_program.TorchBackend(module, file.name, spec, precision, torch.device("cpu")))
+        answers[precision] = Pipeline(artefact.contract, *engines)(SensorFrame(0, np.zeros((0, 4), np.float32))).labels
+    assert (answers["fp16"] == answers["fp32"]).mean() > 0.99 and answers["fp32"].any()
