@@ -55,8 +55,8 @@ def quantise(source: Path, target: Path, inputs: list[dict[str, np.ndarray]], sy
     """Quantise the convolutions of an ONNX file: activations to 8 bits, weights to 7 (-64 to 64).
 
     x86 without VNNI keeps the sum of two products of 8 bits in 16 bits and cuts off what does not fit: with 255 times
-    64 every sum fits, so that each processor answers the same. With weights of 8 bits, AVX2 lost a quarter of the
-    occupied labels.
+    64 every sum fits, so that each processor answers the same. With weights of 8 bits, AVX2 lost up to a quarter of
+    the occupied labels.
 
     Args:
         inputs: calibration inputs by name. symmetric: of activations, as TensorRT wants them; else unsigned.

@@ -21,6 +21,7 @@ from occfusion_ros.runtime.artefact import load_artefact
 def test_the_artefact_is_complete_and_says_how_well_it_agrees(small_artefact):
     assert sorted(p.name for p in small_artefact.iterdir()) == sorted(exporter.written_files())
     report = json.loads((small_artefact / "parity.json").read_text())
+    assert report["processor"] and "frame_ms" not in report["backends"][0]
     assert report["passed"] and report["model"] == "small" and report["reference"] == "PyTorch"
     by_backend = {(b["backend"], b["precision"]): b["comparisons"] for b in report["backends"]}
     assert {("onnxruntime", "fp32"), ("onnxruntime", "fp16"), ("torch", "fp32")} <= set(by_backend)
