@@ -74,7 +74,8 @@ def mixed_rig(names: list[str], seed: int) -> str:
 def as_network_sees(camera: Camera, config: PresampleConfig) -> Camera:
     """The part of a camera that the network looks at, at its size: nothing else need be rendered."""
     fit = fit_image(camera.size, config.image_size, camera.intrinsics[1, 2], config.horizon)
-    return replace(camera, size=config.image_size, intrinsics=fitted_intrinsics(camera.intrinsics, camera.size, fit))
+    intrinsics = fitted_intrinsics(camera.intrinsics, camera.size, fit)
+    return replace(camera, size=config.image_size, intrinsics=intrinsics, lens=None)
 
 
 def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmentation: AugmentConfig | None,

@@ -46,7 +46,7 @@ ROOMS = {
     "export": _room("core presample runtime datasets models", "numpy torch tqdm yaml",
                     lazily="onnx onnxruntime onnxscript"),
     "benchmarks": _room("core presample runtime datasets viz ros models export", "numpy PIL rclpy torch tqdm",
-                        more=MESSAGES, lazily="matplotlib onnx onnxruntime yaml"),
+                        more=MESSAGES, lazily="cv2 matplotlib onnx onnxruntime yaml"),
 }
 OUTSIDE = ("models", "export", "benchmarks")  # of the installed package
 FOLDERS = {room: room for room in OUTSIDE} | {f"occfusion_ros.{room}": room for room in ROOMS if room not in OUTSIDE}

@@ -12,6 +12,7 @@ from ..core.lens import Lens
 from .points import divided
 
 DENSITY = 1.5  # pixels along each axis for one of the network's, to which an image is reduced before it is undistorted
+MARGIN = 8  # rows of the image beyond those that are looked at; filters reach as far
 MOST_MAPS = 16  # that are kept; 1.4 MB each for the shipped model
 
 
@@ -44,8 +45,9 @@ def fit_pixels(camera: CameraImage, size: tuple[int, int], horizon: float) -> to
         image = _resized(image, fit.resized)[0, :, fit.top:fit.top + size[0], fit.left:fit.left + size[1]]
         return image
     # Reduced first, with the filter that rectified images get, because sampling alone would alias.
-    reduced = _resized(image, tuple(min(have, round(want * DENSITY)) for have, want in zip(source, fit.resized)))
-    place = network_map(camera.lens, tuple(camera.intrinsics.ravel()), source, size, horizon)
+    low, high, place = _rows_map(camera.lens, tuple(camera.intrinsics.ravel()), source, size, horizon)
+    image, width = image[:, :, low:high], min(source[1], round(fit.resized[1] * DENSITY))
+    reduced = _resized(image, (max(1, round((high - low) * width / source[1])), width))
     image = F.grid_sample(reduced.float(), place[None], "bilinear", padding_mode="border", align_corners=False)
     return image[0].round().to(torch.uint8)
 
@@ -74,6 +76,18 @@ def network_map(lens: Lens | None, intrinsics: tuple[float, ...], source: tuple[
     pixels = lens.pixels(rays) if lens else (rays @ matrix.T)[..., :2]
     place = (pixels + 0.5) / source[::-1] * 2 - 1
     return torch.from_numpy(np.nan_to_num(place, nan=-2.0).clip(-2, 2).astype(np.float32))
+
+
+@lru_cache(maxsize=MOST_MAPS)
+def _rows_map(lens: Lens, intrinsics: tuple[float, ...], source: tuple[int, int], size: tuple[int, int],
+              horizon: float) -> tuple[int, int, torch.Tensor]:
+    """The rows of the source image that the network sees something of, first and end, and `network_map` within them."""
+    place = network_map(lens, intrinsics, source, size, horizon).clone()
+    rows = (place[..., 1].clamp(-1, 1) + 1) / 2 * source[0]
+    low = max(int(rows.min()) - MARGIN, 0)
+    high = min(int(rows.max()) + 1 + MARGIN, source[0])
+    place[..., 1] = ((place[..., 1] + 1) / 2 * source[0] - low) / (high - low) * 2 - 1
+    return low, high, place
 
 
 def seen_pixels(camera: CameraImage, size: tuple[int, int], horizon: float) -> torch.Tensor | None:

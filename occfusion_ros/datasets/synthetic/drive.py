@@ -176,7 +176,7 @@ class SyntheticDrive:
         local_from_camera = _shifted(scene.base @ camera.base_from_camera, -origin)
         image = self.painter.image(camera, scene.bodies, local_from_camera, origin, rng)
         camera_from_grid = np.linalg.inv(camera.base_from_camera) @ self.rig.base_from_frame()
-        return CameraImage(camera.name, image, camera.intrinsics.copy(), camera_from_grid)
+        return CameraImage(camera.name, image, camera.intrinsics.copy(), camera_from_grid, camera.lens)
 
 
 @dataclass(frozen=True)

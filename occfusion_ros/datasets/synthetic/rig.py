@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from occfusion_ros.core.lens import Lens
+
 GRID_HEIGHT = 1.84  # metres of the grid's origin above the road
 _TURN_JITTER, _MOVE_JITTER, _FOCAL_JITTER = 1.5, 0.05, 0.03  # degrees, metres, share
 
@@ -37,27 +39,34 @@ class Lidar:
 
 @dataclass(frozen=True)
 class Camera:
-    """A rectified pinhole camera; pixel centres at integer coordinates.
+    """A camera; pixel centres at integer coordinates.
 
     Attributes:
         name: channel name.
         size: (height, width) pixels.
-        intrinsics: (3, 3) float64, pixels.
+        intrinsics: (3, 3) float64, pixels, of the rectified image.
         base_from_camera: (4, 4) float64 rigid transform, metres; optical axes (x right, y down, z forward).
+        lens: what its images are taken through; None: they are rectified.
     """
 
     name: str
     size: tuple[int, int]
     intrinsics: np.ndarray
     base_from_camera: np.ndarray
+    lens: Lens | None = None
 
     def resized(self, size: tuple[int, int]) -> "Camera":
         """The same camera delivering images of another (height, width)."""
-        intrinsics = self.intrinsics.copy()
-        for row, (new, old) in enumerate(((size[1], self.size[1]), (size[0], self.size[0]))):
-            intrinsics[row, :2] *= new / old
-            intrinsics[row, 2] = (self.intrinsics[row, 2] + 0.5) * new / old - 0.5
-        return Camera(self.name, tuple(size), intrinsics, self.base_from_camera)
+        def scaled(matrix: np.ndarray) -> np.ndarray:
+            result = matrix.copy()
+            for row, (new, old) in enumerate(((size[1], self.size[1]), (size[0], self.size[0]))):
+                result[row, :2] *= new / old
+                result[row, 2] = (matrix[row, 2] + 0.5) * new / old - 0.5
+            return result
+        lens = self.lens
+        if lens:
+            lens = replace(lens, matrix=tuple(scaled(np.reshape(lens.matrix, (3, 3))).ravel().tolist()))
+        return replace(self, size=tuple(size), intrinsics=scaled(self.intrinsics), lens=lens)
 
 
 @dataclass(frozen=True)

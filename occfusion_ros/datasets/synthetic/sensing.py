@@ -6,6 +6,7 @@ import numpy as np
 
 from occfusion_ros.core.labels import IGNORE
 
+from .lens import lens_rays
 from .mesh import FACADE, GLASS, GRASS, GROUND, LEAVES
 from .rig import Camera, Lidar
 from .style import VISIBLE, Light
@@ -110,6 +111,9 @@ def _brightness(hits: Hits, rays: np.ndarray, infrared: np.ndarray) -> np.ndarra
 
 def camera_directions(camera: Camera, step: int = 1) -> np.ndarray:
     """(H, W, 3) float32 unit directions through pixel centres in the camera frame, every `step` pixels."""
+    if camera.lens:
+        rays = lens_rays(camera.lens, camera.size)[::step, ::step].astype(np.float32)
+        return rays / np.sqrt((rays**2).sum(-1, keepdims=True))
     v, u = np.mgrid[0 : camera.size[0] : step, 0 : camera.size[1] : step].astype(np.float32)
     k = camera.intrinsics
     rays = np.stack([(u - k[0, 2]) / k[0, 0], (v - k[1, 2]) / k[1, 1], np.ones_like(u)], -1).astype(np.float32)

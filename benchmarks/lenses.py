@@ -1,0 +1,128 @@
+"""What distorted images cost and change: `python -m benchmarks.lenses`.
+
+A synthetic street is rendered with rectified cameras and through lenses, and the robot's pipeline answers each. Its
+labels are compared, and the time that the images take, in turns on one thread.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from occfusion_ros.core.errors import OccFusionError
+from occfusion_ros.core.frames import CameraImage, SensorFrame
+from occfusion_ros.core.lens import BROWN, FISHEYE, Lens
+from occfusion_ros.datasets.synthetic import SyntheticDrive
+from occfusion_ros.datasets.synthetic.rig import Camera, nuscenes_rig
+from occfusion_ros.presample.projection import fit_pixels, network_map
+from occfusion_ros.runtime.pipeline import Pipeline
+
+DRIVE, FRAME = 900_003, 4  # of a drive that nothing else uses
+RECTIFIED, NO_CAMERAS = "rectified", "no cameras"
+LENSES = {"plumb_bob": (BROWN, (-0.32, 0.11, 0.0008, -0.0005, -0.015)),
+          "rational_polynomial": (BROWN, (0.9, 0.15, 0.0004, -0.0006, 0.006, 1.25, 0.4, 0.03)),
+          "fisheye": (FISHEYE, (0.02, -0.008, 0.002, -0.0006))}
+"""By the name that CameraInfo has for them, with coefficients as wide cameras of vehicles have them."""
+
+
+def through(camera: Camera, lens: str) -> Camera:
+    """The same camera behind a lens of `LENSES`; its rectified image is the image that it had."""
+    model, coefficients = LENSES[lens]
+    return replace(camera, lens=Lens(model, tuple(camera.intrinsics.ravel().tolist()), coefficients))
+
+
+def twins(seed: int, index: int, image_size: tuple[int, int] | None = None,
+          lenses: Iterable[str] = LENSES) -> dict[str, SensorFrame]:
+    """One moment of a synthetic drive by lens: rectified, and through some of `LENSES`."""
+    rig, frames = nuscenes_rig(), {}
+    for lens in tqdm((RECTIFIED, *lenses), "rendering", unit="lens"):
+        cameras = tuple(camera if lens == RECTIFIED else through(camera, lens) for camera in rig.cameras)
+        frames[lens] = SyntheticDrive(seed, replace(rig, cameras=cameras), image_size).frame(index).frame
+    return frames
+
+
+def agreement(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
+    """Share of equal labels: of `all` voxels, and of those that either side calls `occupied`."""
+    equal, occupied = one == other, (one > 0) | (other > 0)
+    return {"all": float(equal.mean()), "occupied": float(equal[occupied].mean())}
+
+
+def undistorted_by_opencv(camera: CameraImage) -> CameraImage:
+    """The rectified image in two steps: the whole image first, at its own size."""
+    import cv2
+
+    matrix, lens = np.reshape(camera.lens.matrix, (3, 3)), camera.lens
+    library, least = (cv2, 5) if lens.model == BROWN else (cv2.fisheye, 4)
+    coefficients = np.array((*lens.coefficients, *(0,) * least)[:max(least, len(lens.coefficients))])
+    maps = library.initUndistortRectifyMap(matrix, coefficients, np.reshape(lens.rotation, (3, 3)), camera.intrinsics,
+                                           camera.image.shape[1::-1], cv2.CV_32F)
+    return replace(camera, image=cv2.remap(camera.image, *maps, cv2.INTER_LINEAR), lens=None)
+
+
+def answers(pipeline: Pipeline, frames: dict[str, SensorFrame]) -> list[dict[str, Any]]:
+    """Agreement with the answer to rectified images: `images`, `all`, `occupied`.
+
+    Beside the lenses stand what would be if OpenCV had undistorted the images, if nobody had, and without cameras.
+    """
+    first = {f"{lens}, by OpenCV": replace(frame, cameras=tuple(map(undistorted_by_opencv, frame.cameras)))
+             for lens, frame in frames.items() if lens != RECTIFIED}
+    raw = {f"{lens}, taken as rectified": replace(frame, cameras=tuple(replace(c, lens=None) for c in frame.cameras))
+           for lens, frame in frames.items() if lens != RECTIFIED}
+    others = {**frames, **first, **raw, NO_CAMERAS: replace(frames[RECTIFIED], cameras=())}
+    labels = {name: pipeline(frame).labels for name, frame in others.items()}
+    return [{"images": name, **agreement(labels[RECTIFIED], labels[name])} for name in others if name != RECTIFIED]
+
+
+def times(camera: CameraImage, lens: Lens, size: tuple[int, int], horizon: float, repeats: int) -> dict[str, float]:
+    """Least milliseconds of one image on one thread: `rectified`, `undistorted`, and `map` once for a calibration.
+
+    The least, because it suffers least from whatever else runs.
+    """
+    torch.set_num_threads(1)
+    found: dict[str, list[float]] = {"rectified": [], "undistorted": [], "map": []}
+    bent, place = replace(camera, lens=lens), (tuple(camera.intrinsics.ravel()), camera.image.shape[:2], size, horizon)
+    tasks = {"rectified": lambda: fit_pixels(camera, size, horizon),
+             "undistorted": lambda: fit_pixels(bent, size, horizon),
+             "map": lambda: network_map.__wrapped__(lens, *place, "cpu")}
+    for _ in range(repeats + 1):
+        for name, task in tasks.items():
+            start = time.perf_counter()
+            task()
+            found[name].append(1e3 * (time.perf_counter() - start))
+    return {name: min(values[1:]) for name, values in found.items()}
+
+
+def measure(artefact: Path, repeats: int) -> dict[str, Any]:
+    """`agreement` by images and `cost` by lens."""
+    pipeline, frames = Pipeline.load(artefact), twins(DRIVE, FRAME)
+    camera, place = frames[RECTIFIED].cameras[0], (pipeline.contract.image_size, pipeline.contract.horizon)
+    cost = [{"lens": lens, **times(camera, frames[lens].cameras[0].lens, *place, repeats)} for lens in LENSES]
+    return {"backend": pipeline.backend_name, "size": camera.image.shape[:2], "repeats": repeats,
+            "agreement": answers(pipeline, frames), "cost": cost}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    from occfusion_ros.runtime.artefact import find_artefact
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.lenses", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--artefact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=30, help="images that are timed (%(default)s)")
+    options = parser.parse_args(argv)
+    try:
+        print(json.dumps(measure(find_artefact(options.artefact), options.repeats), indent=1))
+    except OccFusionError as error:
+        parser.exit(2, f"lenses: {error}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
