@@ -124,8 +124,8 @@ def lens_section(data: dict[str, Any] | None) -> list[str]:
     height, width = data["size"]
     return ["## Distorted images", "",
             f"Bringing one image of {width} x {height} to the network's size on one thread, rectified and undistorted",
-            f"in turns: least of {data['repeats']} runs. The map is made once for a calibration. The machine was",
-            "shared with other work, so the ratio counts, not the milliseconds.", "",
+            f"in turns: median processor time of {data['repeats']} runs. The map is made once for a calibration. The",
+            "machine was shared with other work, so the ratio counts, not the milliseconds.", "",
             *table(["lens", "rectified, ms", "undistorted, ms", "ratio", "map, ms"], cost), "",
             "One moment of a synthetic drive, rendered by rectified cameras and through lenses, each with sensor noise",
             "of its own; share of equal labels with the answer to the rectified images (`nano`, "

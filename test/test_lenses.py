@@ -1,7 +1,5 @@
 """A camera behind a lens gives the occupancy that its rectified twin gives."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -44,10 +42,9 @@ def test_occupancy_is_that_of_the_rectified_twins(frames):
     assert found[lenses.NO_CAMERAS]["occupied"] < 0.85
 
 
-def test_the_page_shows_cost_and_agreement(frames):
-    camera = frames["plumb_bob"].cameras[0]
-    cost = lenses.times(replace(camera, lens=None), camera.lens, (64, 176), 0.27, 2)
-    assert 0 < cost["rectified"] and 0 < cost["undistorted"] and 0 < cost["map"]
+def test_the_page_shows_cost_and_agreement():
+    for row in lenses.costs((64, 176), 0.27, 2):
+        assert row["lens"] in lenses.LENSES and min(row["rectified"], row["undistorted"], row["map"]) > 0
     page = "\n".join(lens_section({"backend": "x", "size": SIZE, "repeats": 2,
                                    "cost": [{"lens": "fisheye", "rectified": 2.0, "undistorted": 3.0, "map": 9.0}],
                                    "agreement": [{"images": "fisheye", "all": 0.9993, "occupied": 0.95}]}))
