@@ -97,7 +97,7 @@ def costs(size: tuple[int, int], horizon: float, repeats: int) -> list[dict[str,
         make_map = partial(network_map.__wrapped__, lens, tuple(front.intrinsics.ravel()), front.size, size, horizon)
         tasks = {"rectified": partial(fit_pixels, rectified, size, horizon),
                  "undistorted": partial(fit_pixels, replace(rectified, lens=lens), size, horizon),
-                 "map": partial(make_map, "cpu")}
+                 "map": make_map}
         rows.append({"lens": name, **_milliseconds(tasks, repeats)})
     return rows
 
