@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.shipped import PACKAGE, shipped
 from .dds import profile_environment
 from .names import node_name
-from .parameters import NodeParameters
-from .parameters_file import read_parameters_file
-from .rviz_view import image_remappings, write_view
+
+if TYPE_CHECKING:
+    from .parameters import NodeParameters
 
 YES_NO = ("true", "false")
 NODE = "occfusion"
@@ -119,6 +119,7 @@ def bringup(values: Mapping[str, str]) -> Bringup:
         ValueError: an unknown argument or a value that its argument does not take.
         ParameterError: a parameters file that cannot be used.
     """
+    from .parameters_file import read_parameters_file  # takes long, as rclpy comes with it
     values = _checked(values)
     settings = read_parameters_file(Path(values["params_file"]), _own_name(values))
     wanted = [_node(values)]
@@ -169,7 +170,7 @@ def _check_number(values: Mapping[str, str], name: str, expected: str, holds: Ca
     raise ValueError(f"{name}: expected {expected}, got {values[name]!r}")
 
 
-def _warnings(values: Mapping[str, str], settings: NodeParameters) -> Iterator[str]:
+def _warnings(values: Mapping[str, str], settings: "NodeParameters") -> Iterator[str]:
     """What looks right and may yet give no occupancy."""
     frame = values["grid_frame"] or settings.grid_frame
     if frame and not values["grid_in_base"]:
@@ -219,7 +220,8 @@ def _snapshot(values: Mapping[str, str]) -> Process:
     return _ours("snapshot", values, arguments=("--count", "0", "--timeout", "0", "--out", values["snapshots"]))
 
 
-def _rviz(values: Mapping[str, str], settings: NodeParameters) -> Process:
+def _rviz(values: Mapping[str, str], settings: "NodeParameters") -> Process:
+    from .rviz_view import image_remappings, write_view
     view = write_view(settings, _own_name(values), values["base_frame"])
     return Process("rviz", "rviz2", "rviz2", arguments=("-d", str(view)),
                    parameters=({"use_sim_time": values["use_sim_time"] == "true"},),

@@ -8,13 +8,13 @@ with `ros2 bag play --loop`.
 
 import argparse
 import logging
-import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ..core.errors import DatasetError
-from .bag_player import BagPlayer
-from .dds import use_shared_memory_profile
+from .interrupts import run_until_interrupted
 
 LEAST_ROUND_S = 1.0  # of a loop: whoever listens must notice that time jumped back, and forget what he had
 
@@ -49,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _play(options: argparse.Namespace, node) -> None:
     from rosbags.rosbag2 import Reader, ReaderError
+
+    from .bag_player import BagPlayer
     try:
         with Reader(options.bag) as reader:
             if not reader.message_count:
@@ -64,21 +66,29 @@ def _play(options: argparse.Namespace, node) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line entry point."""
-    import rclpy
+    """Command line entry point; to be interrupted is a normal end."""
+    return run_until_interrupted(partial(_load, sys.argv[1:] if argv is None else argv), "play_bag", exit_code=0)
+
+
+def _load(argv: list[str]) -> Callable[[], int]:
+    import rclpy  # noqa: F401 - takes long, as rosbags does
+    import rosbags.rosbag2  # noqa: F401
     from rclpy.utilities import remove_ros_args
-    argv = sys.argv[1:] if argv is None else argv
     options = _parser().parse_args(remove_ros_args(argv))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end the playing the same way
+    return partial(_run, options, argv)
+
+
+def _run(options: argparse.Namespace, argv: list[str]) -> int:
+    import rclpy
+
+    from .dds import use_shared_memory_profile
     use_shared_memory_profile()
     context = rclpy.Context()  # its own, so that rclpy installs no signal handlers
     rclpy.init(args=argv, context=context)
     node = rclpy.create_node("play_bag", context=context, enable_rosout=False, start_parameter_services=False)
     try:
         _play(options, node)
-    except KeyboardInterrupt:
-        print("stopped")
     except (DatasetError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -8,22 +8,29 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..core.errors import OccFusionError
-from ..core.labels import OPENOCCUPANCY_CLASSES, SemanticClass
-from ..viz.picture import frame_picture
-from .answers import Answer, AnswerCollector
 from .dds import use_shared_memory_profile
+from .interrupts import run_until_interrupted
+
+if TYPE_CHECKING:
+    from ..core.labels import SemanticClass
+    from .answers import Answer
 
 BACKLOG = 20  # answers that may wait to be drawn; the oldest is dropped first
 
 
-def write_picture(answer: Answer, classes: tuple[SemanticClass, ...], out: Path) -> Path:
+def write_picture(answer: "Answer", classes: "tuple[SemanticClass, ...]", out: Path) -> Path:
     """Draw an answer into the folder `out`, made if missing; the file is named after the sweep's stamp."""
     from PIL import Image
+
+    from ..core.labels import OPENOCCUPANCY_CLASSES
+    from ..viz.picture import frame_picture
     grid, images = answer.decoded()
     path = out / f"occupancy_{grid.stamp_ns // 10**9}_{grid.stamp_ns % 10**9:09d}.png"
     out.mkdir(parents=True, exist_ok=True)
@@ -33,6 +40,7 @@ def write_picture(answer: Answer, classes: tuple[SemanticClass, ...], out: Path)
 
 def take_pictures(node, options: argparse.Namespace) -> int:
     """Draw answers until `options.count` are drawn; the exit code."""
+    from .answers import AnswerCollector
     answers = queue.Queue()
     collector = AnswerCollector(node, options.node, answers.put)
     print(f"waiting for {collector.topic}", flush=True)
@@ -73,7 +81,8 @@ def spinning_node(name: str, argv: list[str]) -> Iterator:
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
     use_shared_memory_profile()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     context = rclpy.Context()  # its own, so that rclpy installs no signal handlers
     rclpy.init(args=argv, context=context)
     node = rclpy.create_node(name, context=context)
@@ -98,14 +107,26 @@ def spinning_node(name: str, argv: list[str]) -> Iterator:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry point."""
+    return run_until_interrupted(partial(_load, sys.argv[1:] if argv is None else argv), "snapshot")
+
+
+def _load(argv: list[str]) -> Callable[[], int]:
     from rclpy.utilities import remove_ros_args
-    argv = sys.argv[1:] if argv is None else argv
-    options = _parser().parse_args(remove_ros_args(argv))
+
+    from ..viz import picture  # noqa: F401 - takes long, as what follows
+    from . import answers  # noqa: F401
+    return partial(_run, _parser().parse_args(remove_ros_args(argv)), argv)
+
+
+def _run(options: argparse.Namespace, argv: list[str]) -> int:
     try:
         with spinning_node("snapshot", argv) as node:
             return take_pictures(node, options)
     except KeyboardInterrupt:
-        return 130 if options.count else 0  # without a count, to be stopped is the normal end
+        if options.count:
+            raise
+        print("snapshot: interrupted", file=sys.stderr)
+        return 0  # without a count this is the normal end
 
 
 if __name__ == "__main__":

@@ -3,6 +3,11 @@
 import argparse
 import math
 import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from .interrupts import run_until_interrupted
 
 
 def quaternion(roll: float, pitch: float, yaw: float) -> tuple[float, float, float, float]:
@@ -37,26 +42,33 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Publish until SIGINT or SIGTERM."""
-    import rclpy
-    from rclpy.executors import ExternalShutdownException
-    from rclpy.qos import DurabilityPolicy, QoSProfile
+    return run_until_interrupted(partial(_load, sys.argv[1:] if argv is None else argv), "static_transform_publisher",
+                                 exit_code=0)
+
+
+def _load(argv: list[str]) -> Callable[[], int]:
+    import tf2_msgs.msg  # noqa: F401 - takes long, as rclpy does
     from rclpy.utilities import remove_ros_args
+    return partial(_publish, _parser().parse_args(remove_ros_args(argv)), argv)
+
+
+def _publish(options: argparse.Namespace, argv: list[str]) -> int:
+    import rclpy
+    from rclpy.qos import DurabilityPolicy, QoSProfile
     from tf2_msgs.msg import TFMessage
 
     from .dds import use_shared_memory_profile
-    given = sys.argv[1:] if argv is None else argv
-    options = _parser().parse_args(remove_ros_args(given))
     use_shared_memory_profile()
-    rclpy.init(args=given)
+    context = rclpy.Context()  # its own, so that rclpy installs no signal handlers
+    rclpy.init(args=argv, context=context)
+    node = rclpy.create_node("static_transform_publisher", context=context, start_parameter_services=False)
     try:
-        node = rclpy.create_node("static_transform_publisher")
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         node.create_publisher(TFMessage, "/tf_static", latched).publish(transform_message(options))
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        threading.Event().wait()  # there is nothing to spin: the middleware serves who comes late
     finally:
-        rclpy.try_shutdown()
+        node.destroy_node()
+        rclpy.shutdown(context=context)
     return 0
 
 

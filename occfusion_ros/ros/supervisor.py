@@ -12,10 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ..core.errors import OccFusionError
 from .bringup import ARGUMENTS, Bringup, Process, bringup
+from .interrupts import run_until_interrupted
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +102,8 @@ class Supervisor:
             while True:
                 process, code = self.next_end()
                 if process is None:
+                    logger.info("interrupted: stopping everything")
+                    previous = {}  # what ends is not interrupted again
                     return code
                 logger.info("%s ended with exit code %d", process.name, code)
                 if process.ends_everything(code):
@@ -173,11 +177,21 @@ def _wait(child: subprocess.Popen, seconds: float) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Start the node and what goes with it, as `ros2 launch occfusion_ros occ.launch.py` does."""
-    parser = argparse.ArgumentParser(prog="python -m occfusion_ros.ros.supervisor", description=main.__doc__)
+    """Command line entry point."""
+    return run_until_interrupted(lambda: partial(_run, _parser(), argv), "supervisor")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m occfusion_ros.ros.supervisor",
+                                     description="Start the node and what goes with it, as `ros2 launch occfusion_ros "
+                                                 "occ.launch.py` does.")
     for argument in ARGUMENTS:
         parser.add_argument(f"--{argument.name}", default=argument.default, choices=argument.choices or None,
                             help=f"{argument.description} (default: {argument.default or 'not set'})")
+    return parser
+
+
+def _run(parser: argparse.ArgumentParser, argv: list[str] | None) -> int:
     options = vars(parser.parse_args(argv))
     logging.basicConfig(level=logging.INFO, format="[supervisor] %(message)s")
     try:
