@@ -1,6 +1,7 @@
 """Set up what is missing to run without ROS: a virtual environment in the checkout with ROS 2 from pip wheels, the
 compiled messages and this package. A step is done again only when its inputs have changed; after an interruption the
-set-up carries on where it stopped. Only the standard library is used."""
+set-up carries on where it stopped. What pip and CMake say goes to a log file, of which a failure shows the end. Only
+the standard library is used."""
 
 import configparser
 import fcntl
@@ -11,13 +12,18 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 VENV = CHECKOUT / ".venv"
 PYTHON = VENV / "bin/python"
 STAMPS = VENV / "set-up"
+LOG = CHECKOUT / "out/set-up.log"
+LAST_LINES = 15  # of a command that failed are shown
+TICK_S = 1.0
 OLDEST, NEWEST = (3, 10), (3, 13)  # for which ROS 2 wheels exist
 
 # The devkit asks for NumPy below 2, but works with it: it is installed by itself, and here is what it imports.
@@ -32,11 +38,59 @@ class SetupError(Exception):
     """Something the user has to mend; the message says how."""
 
 
+class CommandError(SetupError):
+    """A command that failed; `output` is all that it said."""
+
+    def __init__(self, words, output):
+        self.output = output
+        last = "\n".join(f"    {line}" for line in output.splitlines()[-LAST_LINES:])
+        super().__init__(f"this command failed: {' '.join(words)}\n{last}\nAll of its output is in {LOG}")
+
+
 def run(*command, **options):
-    """Run a command that shows its own progress."""
+    """Run a command whose output goes to the log file.
+
+    Raises:
+        CommandError: it failed or is not there.
+    """
     words = [str(word) for word in command]
-    if subprocess.call(words, cwd=CHECKOUT, **options):
-        raise SetupError("this command failed: " + " ".join(words))
+    with open(LOG, "a+b") as log:
+        log.write(f"\n$ {' '.join(words)}\n".encode())
+        log.flush()
+        begin = log.seek(0, os.SEEK_END)
+        try:
+            failed = subprocess.call(words, cwd=CHECKOUT, stdout=log, stderr=subprocess.STDOUT, **options)
+        except OSError as error:
+            raise CommandError(words, str(error)) from error
+        log.seek(begin)
+        output = log.read().decode(errors="replace")
+    if failed:
+        raise CommandError(words, output)
+
+
+@contextmanager
+def line_of(what):
+    """One line for a step, with the time it took; on a terminal the seconds count up meanwhile."""
+    start, done = time.monotonic(), threading.Event()
+
+    def count():
+        while not done.wait(TICK_S):
+            print(f"\r{what} ... {time.monotonic() - start:.0f} s", end="", flush=True)
+
+    print(f"{what} ...", end="", flush=True)
+    counter = threading.Thread(target=count, daemon=True)
+    if sys.stdout.isatty():
+        counter.start()
+    end = "failed"
+    try:
+        yield
+        end = "done"
+    finally:
+        done.set()
+        if counter.is_alive():
+            counter.join()
+        begin = f"\r{what} ..." if sys.stdout.isatty() else ""
+        print(f"{begin} {end}, {time.monotonic() - start:.0f} s", flush=True)
 
 
 def pip(*arguments):
@@ -53,31 +107,37 @@ def site_packages():
 
 
 def make_environment():
-    usable = PYTHON.exists() and not subprocess.call([PYTHON, "-m", "pip", "--version"], stdout=subprocess.DEVNULL)
+    usable = PYTHON.exists() and not subprocess.call([PYTHON, "-m", "pip", "--version"], stdout=subprocess.DEVNULL,
+                                                     stderr=subprocess.DEVNULL)
     if not usable:
-        if subprocess.call([sys.executable, "-m", "venv", "--clear", str(VENV)]):
-            raise SetupError("no virtual environment could be made; on Debian and Ubuntu: "
-                             "sudo apt install python3-venv")
+        try:
+            run(sys.executable, "-m", "venv", "--clear", VENV)
+        except CommandError as error:
+            raise SetupError(f"no virtual environment could be made; on Debian and Ubuntu: sudo apt install "
+                             f"python3-venv\n{error}") from error
     # The wheels leave this variable to the user; ament, launch and CMake find packages through it.
     setting = 'import os, sys; os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)\n'
     (site_packages() / "aa_ament_prefix.pth").write_text(setting)
 
 
 def has_gpu():
-    return bool(shutil.which("nvidia-smi")) and not subprocess.call(["nvidia-smi", "-L"], stdout=subprocess.DEVNULL)
+    return bool(shutil.which("nvidia-smi")) and not subprocess.call(["nvidia-smi", "-L"], stdout=subprocess.DEVNULL,
+                                                                   stderr=subprocess.DEVNULL)
 
 
 def install_torch():
     """Take the CPU build where there is no NVIDIA GPU; what this leaves undone comes with the libraries."""
     if has_gpu():
-        return
-    command = [PYTHON, "-m", "pip", "install", "--no-deps", f"torch=={pinned('torch')}+cpu"]
-    result = subprocess.run(command, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
-    if result.returncode and "No matching distribution" in result.stderr:
-        print("The package indexes in use have no CPU build of torch: the general build follows, with gigabytes of\n"
-              "GPU libraries. To avoid that, stop here and name PyTorch's index of CPU wheels in PIP_EXTRA_INDEX_URL.")
-    elif result.returncode:
-        raise SetupError(result.stderr)
+        return ""
+    try:
+        run(PYTHON, "-m", "pip", "install", "--no-deps", f"torch=={pinned('torch')}+cpu")
+    except CommandError as error:
+        if "No matching distribution" not in error.output:
+            raise
+        return ("The package indexes in use have no CPU build of torch: the general build follows, with gigabytes of\n"
+                "GPU libraries. To avoid that, stop here and name PyTorch's index of CPU wheels in "
+                "PIP_EXTRA_INDEX_URL.")
+    return ""
 
 
 def install_libraries():
@@ -89,11 +149,11 @@ def install_libraries():
 
 def install_tensorrt_rtx():
     """For tests that build engines; under NVIDIA's own licence, and not needed for anything else."""
-    result = subprocess.run([PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "-c", "constraints.txt",
-                             "tensorrt-rtx-cu13"], cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
-    if result.returncode:
-        last = result.stderr.strip().splitlines()[-1:]
-        print(f"TensorRT-RTX could not be installed; the tests that build engines with it are skipped. {last}")
+    try:
+        pip("tensorrt-rtx-cu13")
+    except CommandError:
+        return f"TensorRT-RTX could not be installed (see {LOG}); the tests that build engines with it are skipped."
+    return ""
 
 
 def compile_tf2_msgs():
@@ -115,7 +175,7 @@ def compile_interfaces(folder):
     definitions = [f"-D{name}={value}" for name, value in options.items()]
     run("cmake", "-G", "Ninja", "--log-level=WARNING", "-S", folder, "-B", build, *definitions, env=environment)
     run("cmake", "--build", build, env=environment)
-    run("cmake", "--install", build, env=environment, stdout=subprocess.DEVNULL)
+    run("cmake", "--install", build, env=environment)
     shutil.rmtree(build)
 
 
@@ -141,7 +201,7 @@ def link(place, target):
     path.symlink_to(os.path.relpath(target, path.parent))
 
 
-# Title, what is done, and the files and folders it depends on.
+# Title, what is done (it may return a note for the user), and the files and folders it depends on.
 FOR_TESTS = ("TensorRT-RTX", install_tensorrt_rtx, ["constraints.txt"])
 STEPS = [
     ("virtual environment", make_environment, []),
@@ -192,15 +252,19 @@ def set_up():
     if os.environ.get("ROS_DISTRO"):
         print(f"ROS 2 {os.environ['ROS_DISTRO']} is sourced. This set-up leaves it alone and makes an environment\n"
               "of its own in .venv; to run with your ROS 2, build with colcon as the README says.")
+    LOG.parent.mkdir(exist_ok=True)
+    LOG.write_bytes(b"")
     start = time.monotonic()
     for index in missing_steps():
         title, action, inputs = STEPS[index]
-        print(f"\n=== Set-up {index + 1}/{len(STEPS)}: {title}", flush=True)
         key = fingerprint(inputs)
-        action()
+        with line_of(f"Set-up {index + 1}/{len(STEPS)}: {title}"):
+            note = action()
+        if note:
+            print(note, flush=True)
         STAMPS.mkdir(exist_ok=True)
         stamp_of(title).write_text(key)
-    print(f"\n=== Set-up finished in {time.monotonic() - start:.0f} s", flush=True)
+    print(f"Set-up finished in {time.monotonic() - start:.0f} s", flush=True)
 
 
 def main():
@@ -217,7 +281,7 @@ def main():
         try:
             if missing_steps():
                 set_up()
-        except SetupError as error:
+        except (SetupError, OSError) as error:
             print(f"\nThe set-up stopped: {error}\nRun it again when that is mended; it carries on from here.",
                   file=sys.stderr)
             return 1
