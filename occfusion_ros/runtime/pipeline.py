@@ -134,8 +134,8 @@ class Pipeline:
 
     def _answer(self, frame: SensorFrame) -> OccupancyGrid:
         watch = Stopwatch(self.presampler.device)
+        seen = self.presampler.seen_pixels(frame)  # first, so that the maps of lenses are there for the threads
         images, image_from_grid = self.presampler.start_images(frame)
-        seen = self.presampler.seen_pixels(frame)
         inputs = self.presampler.prepare_points(frame.points, self.no_images, image_from_grid, seen)
         if len(frame.points) and not len(inputs.returns):
             raise InvalidFrameError(f"sweep: expected returns, got none among {len(frame.points)} points: all lie "
