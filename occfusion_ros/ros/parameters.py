@@ -65,6 +65,9 @@ class NodeParameters:
                                        changes=ANY_TIME)
     latency_budget_ms: float = _parameter(500.0, "milliseconds from a sweep's arrival to its answer; a 99th percentile "
                                                  "above it is a warning", limits=(1.0, 1e6), changes=ANY_TIME)
+    min_output_rate_hz: float = _parameter(0.0, "answers a second below which there is a warning; 0: none, whatever "
+                                                "the rate, since the newest sweep is taken", limits=(0.0, 1000.0),
+                                           changes=ANY_TIME)
 
     lidar_topic: str = _parameter("/lidar_top", "LiDAR sweeps, sensor_msgs/PointCloud2")
     intensity_max: float = _parameter(255.0, "the clouds' value of full intensity (255 for nuScenes, 1 where it is "

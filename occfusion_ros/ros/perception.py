@@ -17,15 +17,19 @@ from ..core.frames import ImageMask
 from .calibration import Calibration, calibration_from_info
 from .camera_geometry import CameraGeometry
 from .diagnostics import State
+from .fault_log import FaultLog
 from .frame_builder import FrameBuilder
+from .frame_health import FrameHealth, latency_health
 from .frame_statistics import Statistics
 from .guarded_pipeline import FramePipeline, GuardedPipeline
 from .headers import NS_PER_S, stamp_ns
-from .health import FrameHealth, InputHealth, TransformHealth, latency_health, model_health
+from .health import TransformHealth, model_health
+from .input_health import InputHealth
 from .inputs import Input
 from .outputs import Outputs
 from .parameters import NodeParameters
 from .running_clock import RunningClock
+from .stamp_gaps import StampGaps
 from .synchroniser import Match, Synchroniser
 from .tf_buffer import make_transform_buffer
 from .tf_tree import TransformError
@@ -73,7 +77,8 @@ class Perception:
                               for name, (image, _) in settings.camera_topics().items()}
         self._geometry = CameraGeometry(self._calibrations, node.get_logger().warning)
         self._masks = masks
-        self._clock = RunningClock(node.get_clock())
+        self._clock, self._fault_log = RunningClock(node.get_clock()), FaultLog(node.get_logger())
+        self._gaps = StampGaps(lambda: self.settings.camera_tolerance_s, node.get_logger().warning)
         self._synchroniser = Synchroniser(settings.cameras, *_pairing_times_ns(settings))
         with ExitStack() as self._closing:
             self._open()
@@ -108,18 +113,20 @@ class Perception:
 
     def _subscribe(self) -> dict[str, Callable[[], State]]:
         """Listen to the sensors; returns what there is to report."""
-        settings, now_ns = self.settings, lambda: self._node.get_clock().now().nanoseconds
+        settings, now_ns = self.settings, self._clock.now_ns
         lidar = self._own(Input(self._node, PointCloud2, settings.lidar_topic, self._on_cloud,
-                                settings.lidar_reliability, settings.lidar_depth))
+                                settings.lidar_reliability, settings.lidar_depth, now_ns))
         cameras = []
         for name, (image_topic, info_topic) in settings.camera_topics().items():
             kind = CompressedImage if settings.is_compressed(image_topic) else Image
             for what, topic, callback in ((kind, image_topic, self._on_image),
                                           (CameraInfo, info_topic, self._on_camera_info)):
                 cameras.append(self._own(Input(self._node, what, topic, partial(callback, name),
-                                               settings.camera_reliability, settings.camera_depth)))
-        return {"inputs": InputHealth(lidar, cameras, now_ns),
-                "frames": FrameHealth(lidar, self._synchroniser, self._statistics),
+                                               settings.camera_reliability, settings.camera_depth, now_ns,
+                                               latched=what is CameraInfo)))
+        return {"inputs": InputHealth(self._node, lidar, cameras),
+                "frames": FrameHealth(lidar, self._synchroniser, self._statistics, self._gaps,
+                                      lambda: self.settings.min_output_rate_hz),
                 "latency": lambda: latency_health(self._statistics, self.settings.latency_budget_ms),
                 "transforms": TransformHealth(self._statistics, self._transforms),
                 "model": partial(model_health, self._pipeline),
@@ -163,11 +170,12 @@ class Perception:
 
     def _poll(self) -> None:
         """Hand the sweeps that are ready to the worker, which drops the oldest when it cannot keep up."""
-        superseded = sum(map(self._worker.submit, self._synchroniser.poll(self._clock.now_ns())))
-        if superseded:
-            self._synchroniser.dropped["superseded"] += superseded
-            self._node.get_logger().warning("sweeps come faster than they can be computed: the older ones are dropped",
-                                            throttle_duration_sec=10.0)
+        for match in self._synchroniser.poll(self._clock.now_ns()):
+            self._gaps.observe(match.stamp_ns, match.nearest_ns)
+            if self._worker.submit(match):
+                self._synchroniser.dropped["superseded"] += 1
+                self._node.get_logger().info("sweeps come faster than they can be computed: the newest one is taken",
+                                             once=True)
         if not self._synchroniser.waiting:
             self._poll_timer.cancel()
 
@@ -216,7 +224,7 @@ class Perception:
 
     def _report_fault(self, cause: str, error: Exception | str = "") -> None:
         self._statistics.add_fault(cause, str(error))
-        self._node.get_logger().warning(f"{cause}: {error}" if error else cause, throttle_duration_sec=1.0)
+        self._fault_log(cause, str(error))
 
 
 def _pairing_times_ns(settings: NodeParameters) -> tuple[int, int]:

@@ -21,12 +21,14 @@ class Match:
         cloud: the item given with the sweep.
         images: by camera, the stamp in nanoseconds and the item of the nearest image.
         missing: cameras without an image within the tolerance.
+        nearest_ns: by camera, nanoseconds, the stamp of the nearest image, however far; None where none came.
     """
 
     stamp_ns: int
     cloud: Any
     images: dict[str, tuple[int, Any]]
     missing: tuple[str, ...]
+    nearest_ns: dict[str, int | None] = field(default_factory=dict, compare=False)
 
 
 @dataclass
@@ -177,7 +179,8 @@ class Synchroniser:
             image.used = True
         for camera in self._cameras.values():
             self._discard("expired", camera.keep(lambda stamp, _: stamp >= stamp_ns - self.tolerance_ns))
-        return Match(stamp_ns, item, images, missing)
+        stamps = {name: pair[0] if pair else self._cameras[name].newest_ns for name, pair in nearest.items()}
+        return Match(stamp_ns, item, images, missing, stamps)
 
     def _reset(self, stamp_ns: int) -> None:
         """Forget what came before time jumped back to `stamp_ns`; images may have jumped before the sweeps.
