@@ -13,7 +13,8 @@ def keep_memory_together() -> None:
     """Serve all threads from one heap, and keep what is freed for the next frame.
 
     By default each thread has a heap of its own that grows by itself, and freed megabytes go back to the system only
-    to be fetched again, page by page, for the next image. Call this before there are other threads.
+    to be fetched again, page by page, for the next image. Call this before there are other threads; it may be called
+    again.
     """
     if hasattr(_libc, "mallopt"):
         for option, value in ((_ARENA_MAX, 1), (_TRIM_THRESHOLD, _KEPT), (_MMAP_THRESHOLD, _LARGEST)):

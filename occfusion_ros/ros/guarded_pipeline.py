@@ -4,6 +4,7 @@ import gc
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -36,17 +37,19 @@ class GuardedPipeline:
         fell_back: why another backend took over; empty while the first one runs.
     """
 
-    def __init__(self, load: Callable[[], FramePipeline], timeout_s: float) -> None:
+    def __init__(self, load: Callable[[], FramePipeline], timeout_s: float, meanwhile: Callable[[], None]) -> None:
         """
         Args:
             load: gives the pipeline.
             timeout_s: seconds that it may take.
+            meanwhile: called again and again until then, for a fraction of a second; what it raises ends the waiting.
 
         Raises:
             OccFusionError: as `load` does. BackendError: loading hangs.
         """
         self.fell_back = ""
-        self._use(load, timeout_s)
+        self._abandoned = False
+        self._use(load, timeout_s, meanwhile)
 
     @property
     def contract(self) -> ModelContract:
@@ -58,14 +61,15 @@ class GuardedPipeline:
         """What runs the engines."""
         return self._pipeline.backend_name
 
-    def __call__(self, frame: SensorFrame, timeout_s: float) -> OccupancyGrid:
-        """Occupancy of one frame.
+    def __call__(self, frame: SensorFrame, timeout_s: float,
+                 meanwhile: Callable[[], None] | None = None) -> OccupancyGrid:
+        """Occupancy of one frame; `meanwhile` as where it is loaded.
 
         Raises:
             InvalidFrameError: the frame does not fit the model. BackendError: an engine failed, or gave no answer.
         """
         self._questions.put(frame)
-        return self._answer(timeout_s, f"backend {self.backend_name} hangs: no answer")
+        return self._answer(timeout_s, f"backend {self.backend_name} hangs: no answer", meanwhile)
 
     def fall_back(self, reason: str, load: Callable[[str], FramePipeline], timeout_s: float) -> None:
         """Let another backend take over.
@@ -83,6 +87,12 @@ class GuardedPipeline:
         self._use(partial(load, failed), timeout_s)
         self.fell_back = reason
 
+    def abandon(self) -> None:
+        """From another thread: whoever waits for another backend to load gets BackendError at once, now and later."""
+        self._abandoned = True
+        if self._loading:
+            self._answers.put(_abandoned())
+
     def close(self) -> None:
         """End the thread, unless it hangs, and free what the pipeline holds."""
         self._questions.put(None)
@@ -90,27 +100,48 @@ class GuardedPipeline:
         self._pipeline = _Released(self.contract, self.backend_name)
         free_memory()
 
-    def _use(self, load: Callable[[], FramePipeline], timeout_s: float) -> None:
+    def _use(self, load: Callable[[], FramePipeline], timeout_s: float,
+             meanwhile: Callable[[], None] | None = None) -> None:
         self._hangs, self._questions, self._answers = False, queue.SimpleQueue(), queue.SimpleQueue()
+        self._loading = True
         self._thread = threading.Thread(target=_serve, args=(load, self._questions, self._answers), name="backend",
                                         daemon=True)
         self._thread.start()
         try:
-            self._pipeline = self._answer(timeout_s, "loading the model hangs: not done")
+            if self._abandoned:
+                raise _abandoned()
+            self._pipeline = self._answer(timeout_s, "loading the model hangs: not done", meanwhile)
         except BaseException:
+            self._hangs = self._thread.is_alive()
             self._questions.put(None)  # the thread ends, should loading ever do
             raise
+        finally:
+            self._loading = False
 
-    def _answer(self, timeout_s: float, what_if_not: str) -> Any:
+    def _answer(self, timeout_s: float, what_if_not: str, meanwhile: Callable[[], None] | None) -> Any:
         """What the thread gives next, or raises."""
-        try:
-            answer = self._answers.get(timeout=timeout_s)
-        except queue.Empty:
+        answer = _next(self._answers, timeout_s, meanwhile)
+        if answer is None:
             self._hangs = True
-            raise BackendError(f"{what_if_not} within {timeout_s:g} s") from None
+            raise BackendError(f"{what_if_not} within {timeout_s:g} s")
         if isinstance(answer, BaseException):
             raise answer
         return answer
+
+
+def _next(answers: queue.SimpleQueue, timeout_s: float, meanwhile: Callable[[], None] | None) -> Any:
+    """The next answer; None when the time is up."""
+    deadline_s = time.monotonic() + timeout_s
+    while meanwhile and answers.empty() and time.monotonic() < deadline_s:
+        meanwhile()
+    try:
+        return answers.get(timeout=max(deadline_s - time.monotonic(), 0))
+    except queue.Empty:
+        return None
+
+
+def _abandoned() -> BackendError:
+    return BackendError("loading was given up: the node is being deactivated")
 
 
 class _Released:

@@ -33,8 +33,9 @@ def run_until_interrupted(load: Callable[[], Callable[[], int]], name: str, exit
     """Run a command: while it loads a signal ends the process, later the first one raises KeyboardInterrupt in it.
 
     All further signals are ignored, until the process is gone, so that `finally` blocks run to their end; but one that
-    comes more than `INSISTING_S` after the first ends the process at once. Whoever calls this from another thread
-    than the main one, where Python allows no handlers, deals with signals himself. A signal that was ignored when the
+    comes more than `INSISTING_S` after the first ends the process at once. The main thread must not wait for ever in
+    one call: where another thread gets the signal, nothing wakes it. Whoever calls this from another thread than the
+    main one, where Python allows no handlers, deals with signals himself. A signal that was ignored when the
     process began (a shell does that to jobs in the background) stays ignored.
 
     Args:

@@ -1,16 +1,24 @@
 """Runs the node: `ros2 run occfusion_ros occfusion_node`, or `python -m occfusion_ros.ros.main`."""
 
 import sys
+from collections.abc import Callable
+from functools import partial
 
-from .allocator import keep_memory_together
+from .interrupts import run_until_interrupted
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run until interrupted; 1 if the node could not start."""
+    """Run until interrupted, which is its normal end; 1 if the node could not start."""
+    return run_until_interrupted(partial(_load, argv), "occfusion_node", exit_code=0)
+
+
+def _load(argv: list[str] | None) -> Callable[[], int]:
+    from .allocator import keep_memory_together
+
     keep_memory_together()
     from .process import run  # numpy, which it imports, starts threads
 
-    return run(argv)
+    return partial(run, argv)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
 """The node: sensor messages in, semantic occupancy out, under the control of a lifecycle."""
 
 import logging
-from collections.abc import Callable
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.exceptions import NameValidationException
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from ..core.errors import OccFusionError, said
@@ -18,6 +21,7 @@ from .diagnostics import ERROR, OK, WARN, Diagnostics, State
 from .frame_statistics import Statistics
 from .guarded_pipeline import FramePipeline, GuardedPipeline, load_other_backend, warm_up_frame
 from .health import memory_health
+from .meanwhile import served
 from .parameters import (
     NodeParameters,
     ParameterError,
@@ -33,7 +37,11 @@ NAME = "occfusion"
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-class OccFusionNode(LifecycleNode):
+class Ended(Exception):
+    """The node was asked to end."""
+
+
+class OccFusionNode(LifecycleNodeMixin, Node):
     """Checks parameters and model when it is configured, computes while it is active, and frees the device after that.
 
     Attributes:
@@ -45,7 +53,7 @@ class OccFusionNode(LifecycleNode):
         """
         Args:
             pipeline: what computes occupancy; None loads the model that the parameters name.
-            node_arguments: passed on to `rclpy.lifecycle.LifecycleNode`.
+            node_arguments: passed on to `rclpy.node.Node`.
         """
         self.statistics, self.failure = Statistics(), ""
         self._load = (lambda _: pipeline) if pipeline else _load_pipeline
@@ -53,13 +61,17 @@ class OccFusionNode(LifecycleNode):
         self._pipeline: GuardedPipeline | None = None  # while loaded
         self._perception: Perception | None = None  # while active
         self._closing = ExitStack()
-        super().__init__(NAME, **node_arguments)
+        self._loading_since_s: float | None = None  # while a transition waits for the model
+        Node.__init__(self, NAME, **node_arguments)
+        # Their own group: while one of these services loads a model, the others and the diagnostics answer.
+        LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self._forward_logging()
         declare_parameters(self)
         self._unknown = ", ".join(unknown_parameters(self))
         if self._unknown:
             self.get_logger().warning(f"there are no such parameters: {self._unknown}")
         self._stop_request = self.create_guard_condition(self._stop)
+        self._end_request = self.create_guard_condition(self._end)
         Diagnostics(self, self._tasks)
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
@@ -76,6 +88,10 @@ class OccFusionNode(LifecycleNode):
     def start(self) -> bool:
         """Configure and activate; whether that worked is returned, why it did not is logged."""
         return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
+
+    def end(self) -> None:
+        """From any thread: have whoever serves the node leave what he waits for and get `Ended`."""
+        self._end_request.trigger()
 
     def destroy_node(self) -> None:
         """Finish the frame in work and let go of everything."""
@@ -109,6 +125,10 @@ class OccFusionNode(LifecycleNode):
         self.failure = ""
         try:
             change()
+        except Ended:
+            self._deactivate()
+            self.end()  # again, for whoever serves the node otherwise
+            return FAILURE
         except (OccFusionError, NameValidationException) as error:
             self.failure = f"{failure}: {said(error)}"
         except Exception as error:  # noqa: BLE001 - the node must stay usable
@@ -124,7 +144,8 @@ class OccFusionNode(LifecycleNode):
     def _configure(self) -> None:
         settings = read_parameters(self)
         self._masks = read_masks(settings)
-        self._pipeline = GuardedPipeline(partial(self._load, settings), settings.load_timeout_s)
+        with self._waiting() as meanwhile:
+            self._pipeline = self._load_guarded(settings, meanwhile)
         limit = self._pipeline.contract.max_cameras
         if len(settings.cameras) > limit:
             raise ParameterError(f"cameras: model {self._pipeline.contract.model_id} takes at most {limit}, "
@@ -133,13 +154,27 @@ class OccFusionNode(LifecycleNode):
 
     def _activate(self) -> None:
         settings = self._settings
-        self._pipeline = self._pipeline or GuardedPipeline(partial(self._load, settings), settings.load_timeout_s)
-        self._pipeline(warm_up_frame(len(settings.cameras)), settings.load_timeout_s)
+        with self._waiting() as meanwhile:
+            self._pipeline = self._pipeline or self._load_guarded(settings, meanwhile)
+            self._pipeline(warm_up_frame(len(settings.cameras)), settings.load_timeout_s, meanwhile)
         load_other = partial(load_other_backend, self._load, settings)
         self._perception = Perception(self, settings, self._pipeline, self.statistics, load_other, self._request_stop,
                                       self._masks)
         self.get_logger().info(f"ready: model {self._pipeline.contract.model_id} on {self._pipeline.backend_name}, "
                                f"waiting for {self.resolve_topic_name(settings.lidar_topic)}")
+
+    def _load_guarded(self, settings: NodeParameters, meanwhile: Callable[[], None]) -> GuardedPipeline:
+        return GuardedPipeline(partial(self._load, settings), settings.load_timeout_s, meanwhile)
+
+    @contextmanager
+    def _waiting(self) -> Iterator[Callable[[], None]]:
+        """For what takes minutes: gives what serves the other callbacks meanwhile."""
+        self._loading_since_s = time.monotonic()
+        try:
+            with served(self) as meanwhile:
+                yield meanwhile
+        finally:
+            self._loading_since_s = None
 
     def _deactivate(self) -> None:
         if self._perception:
@@ -158,11 +193,19 @@ class OccFusionNode(LifecycleNode):
         if self._perception and self._perception.stopped:
             self.trigger_deactivate()
 
+    def _end(self) -> None:
+        raise Ended
+
     def _tasks(self) -> dict[str, Callable[[], State]]:
         """What there is to report in the present state."""
         return {"state": self._state, **(self._perception.tasks if self._perception else {}), "memory": memory_health}
 
     def _state(self) -> State:
+        if self._loading_since_s is not None:
+            elapsed = f"{time.monotonic() - self._loading_since_s:.0f} s"
+            label = "activating" if self._settings else "configuring"
+            return State(WARN, f"{label}: loading the model, building its engines where there are none yet, {elapsed}",
+                         {"state": label, "loading for": elapsed})
         label = "active" if self._perception else "inactive" if self._settings else "unconfigured"
         if self.failure:
             return State(ERROR, self.failure, {"state": label})
@@ -175,6 +218,8 @@ class OccFusionNode(LifecycleNode):
         known = {field.name for field in fields(NodeParameters)}
         values = {change.name: change.value for change in changes if change.name in known}
         try:
+            if self._loading_since_s is not None and values:
+                raise ParameterError(f"{', '.join(values)}: may change again once the model is loaded")
             if not self._settings:
                 check_values(values)
                 return SetParametersResult(successful=True)

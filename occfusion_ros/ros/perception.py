@@ -103,7 +103,9 @@ class Perception:
         self._synchroniser.tolerance_ns, self._synchroniser.max_wait_ns = _pairing_times_ns(settings)
 
     def close(self) -> None:
-        """Finish the frame in work and let go of everything but the pipeline."""
+        """Finish the frame in work, but not the loading of another backend; let go of everything but the pipeline."""
+        self.stopped = True
+        self._pipeline.abandon()
         self._closing.close()
 
     def _own(self, thing: Any) -> Any:
@@ -219,6 +221,8 @@ class Perception:
                 return
             except OccFusionError as error:
                 reason = f"{reason}; {error}"
+        if self.stopped:  # deactivated meanwhile
+            return
         self.stopped = True
         self._on_stop(reason)
 

@@ -1,37 +1,37 @@
 """The node's process, from its arguments to its exit status."""
 
 import argparse
-import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.logging import get_logger
+from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from ..core.errors import OccFusionError
 from .dds import use_shared_memory_profile
-from .node import NAME, OccFusionNode
+from .node import NAME, Ended, OccFusionNode
+
+POLL_S = 0.1
 
 
 def run(argv: list[str] | None = None) -> int:
-    """Run until interrupted; 1 if the node could not start."""
+    """Run until something ends rclpy; 1 if the node could not start.
+
+    Raises:
+        KeyboardInterrupt: as its caller's signal handlers do; rclpy installs none of its own.
+    """
     argv = sys.argv if argv is None else [NAME, *argv]
     use_shared_memory_profile()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # interrupts what takes long, as SIGINT does
     try:
-        return _serve(_start(argv))
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
+        return _run(_start(argv))
     except (OccFusionError, ParameterException) as error:
         get_logger(NAME).fatal(str(error))
         return 1
-    except Exception:
-        if rclpy.ok():
-            raise
-        return 0  # a signal shut rclpy down between two steps of the executor, which it reports in many ways
     finally:
         rclpy.try_shutdown()
 
@@ -49,10 +49,22 @@ def _start(argv: list[str]) -> OccFusionNode:
     """The node; OccFusionError where rclpy cannot start one."""
     try:
         _parse_arguments(remove_ros_args(argv)[1:])
-        rclpy.init(args=argv)
+        rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
         return OccFusionNode()
     except RuntimeError as error:  # rclpy's own kinds are not public
         raise OccFusionError(f"cannot start: {type(error).__name__}: {error}") from error
+
+
+def _run(node: OccFusionNode) -> int:
+    """Serve the node on a thread of its own: signals interrupt the main thread, and never rclpy at its work."""
+    with ThreadPoolExecutor(1, "executor") as threads:
+        try:
+            serving = threads.submit(_serve, node)
+            while not wait([serving], POLL_S).done:  # a signal that another thread got does not wake this one
+                pass
+            return serving.result()
+        finally:
+            node.end()
 
 
 def _serve(node: OccFusionNode) -> int:
@@ -61,9 +73,14 @@ def _serve(node: OccFusionNode) -> int:
         if node.build_only:
             return int(node.trigger_configure() != TransitionCallbackReturn.SUCCESS)
         if node.autostart and not node.start():
-            return int(rclpy.ok())  # a signal is no failure
+            return 1
         executor.add_node(node)
         executor.spin()
+    except (Ended, ExternalShutdownException):
+        pass
+    except Exception:
+        if rclpy.ok():
+            raise  # else rclpy was shut down between two steps of the executor, which it reports in many ways
     finally:
         executor.shutdown()
         node.destroy_node()

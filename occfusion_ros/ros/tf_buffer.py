@@ -4,11 +4,19 @@ import threading
 from typing import Protocol
 
 import numpy as np
+from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from .headers import stamp_ns
-from .tf_tree import ExtrapolationError, TransformError, TransformTree, UnconnectedFramesError, UnknownFrameError
+from .tf_tree import (
+    ExtrapolationError,
+    TransformError,
+    TransformTree,
+    UnconnectedFramesError,
+    UnknownFrameError,
+    rigid_matrix,
+)
 
 
 class TransformBuffer(Protocol):
@@ -62,12 +70,11 @@ class Tf2Buffer:
         from rclpy.time import Time
 
         try:
-            found = self._buffer.lookup_transform(target_frame, source_frame, Time(nanoseconds=stamp_ns))
+            found = self._buffer.lookup_transform(target_frame.lstrip("/"), source_frame.lstrip("/"),
+                                                  Time(nanoseconds=stamp_ns))  # tf2 refuses names that begin with /
         except self._errors as error:
             raise self._kinds.get(type(error), TransformError)(str(error)) from error
-        tree = TransformTree()
-        insert_transform(tree, found, static=True)
-        return tree.lookup(found.header.frame_id, found.child_frame_id, stamp_ns)
+        return rigid_matrix(target_frame, source_frame, *_numbers(found))
 
     def clear(self) -> None:
         """See `TransformBuffer`."""
@@ -119,8 +126,13 @@ class TopicBuffer:
                 self._log.warning(f"ignored a transform: {error}", throttle_duration_sec=5.0)
 
 
-def insert_transform(tree: TransformTree, transform, static: bool) -> None:
-    """Put a geometry_msgs/TransformStamped into a tree."""
+def insert_transform(tree: TransformTree, transform: TransformStamped, static: bool) -> None:
+    """Put a transform into a tree."""
+    tree.insert(transform.header.frame_id, transform.child_frame_id, stamp_ns(transform.header), *_numbers(transform),
+                static)
+
+
+def _numbers(transform: TransformStamped) -> tuple[np.ndarray, np.ndarray]:
+    """Translation (3,) and quaternion (4,) x, y, z, w, as they came."""
     shift, turn = transform.transform.translation, transform.transform.rotation
-    tree.insert(transform.header.frame_id, transform.child_frame_id, stamp_ns(transform.header),
-                np.array([shift.x, shift.y, shift.z]), np.array([turn.x, turn.y, turn.z, turn.w]), static)
+    return np.array([shift.x, shift.y, shift.z]), np.array([turn.x, turn.y, turn.z, turn.w])

@@ -84,15 +84,10 @@ class TransformTree:
             TransformError: not a rigid transform, not one between two named frames, or one frame too many.
         """
         parent, child = parent.lstrip("/"), child.lstrip("/")
-        value = np.array([*translation, *quaternion], np.float64)
-        with np.errstate(over="ignore"):  # what is too long is refused below
-            length = np.linalg.norm(value[3:])
         if not (0 < len(parent) <= MAX_NAME and 0 < len(child) <= MAX_NAME) or parent == child:
             raise TransformError(f"transform: expected two different frames of at most {MAX_NAME} characters, got "
                                  f"{parent!r:.300} and {child!r:.300}")
-        if not (np.abs(value[:3]) <= MAX_METRES).all() or not abs(length - 1) <= 1e-2:  # so that NaN is refused
-            raise TransformError(f"transform {parent} from {child}: expected a rigid transform, got {value.tolist()}")
-        value[3:] /= length
+        value = _rigid(parent, child, translation, quaternion)
         edge = self._edges.get(child)
         if edge is None and len(self._edges) >= MAX_FRAMES:
             raise TransformError(f"transform {parent} from {child}: expected at most {MAX_FRAMES} frames")
@@ -134,6 +129,26 @@ class TransformTree:
         for frame in path[:path.index(ancestor)]:
             ancestor_from_frame = self._edges[frame].at(stamp_ns, frame) @ ancestor_from_frame
         return ancestor_from_frame
+
+
+def rigid_matrix(parent: str, child: str, translation: np.ndarray, quaternion: np.ndarray) -> np.ndarray:
+    """(4, 4) float64 ``parent_from_child`` from (3,) metres and (4,) x, y, z, w.
+
+    Raises:
+        TransformError: not a rigid transform.
+    """
+    return _matrix(_rigid(parent, child, translation, quaternion))
+
+
+def _rigid(parent: str, child: str, translation: np.ndarray, quaternion: np.ndarray) -> np.ndarray:
+    """(7,) translation and unit quaternion."""
+    value = np.array([*translation, *quaternion], np.float64)
+    with np.errstate(over="ignore"):  # what is too long is refused below
+        length = np.linalg.norm(value[3:])
+    if not (np.abs(value[:3]) <= MAX_METRES).all() or not abs(length - 1) <= 1e-2:  # so that NaN is refused
+        raise TransformError(f"transform {parent} from {child}: expected a rigid transform, got {value.tolist()}")
+    value[3:] /= length
+    return value
 
 
 def _interpolated(before: np.ndarray, after: np.ndarray, ratio: float) -> np.ndarray:

@@ -38,6 +38,19 @@ def environment(ros_domain, tmp_path) -> dict[str, str]:
             "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
 
 
+def test_the_default_profile_reaches_another_machine(network, environment):
+    """Shared memory within a machine must not be all; the far side has no profile, as any laptop."""
+    network.delay_s = network.loss = 0.0
+    near = {**environment, "FASTDDS_DEFAULT_PROFILES_FILE": "", "FASTDDS_BUILTIN_TRANSPORTS": ""}
+    node = subprocess.Popen(network.command(0, sys.executable, "-c", NODE), env=near, stderr=subprocess.DEVNULL)
+    try:
+        found = run_sensors(network, environment, 3)
+        assert len(found["answered"]) >= 0.8 * len(found["sent"])
+    finally:
+        node.send_signal(signal.SIGINT)
+        assert node.wait(20) == 0
+
+
 def run_sensors(network, environment, seconds: float) -> dict:
     """What the sensors on the other machine sent and got."""
     command = network.command(1, sys.executable, str(HERE / "far_sensors.py"), str(seconds))
