@@ -3,6 +3,7 @@
 import importlib
 import logging
 import time
+from collections.abc import Collection
 
 from tqdm import tqdm
 
@@ -12,6 +13,7 @@ from .audience import Audience
 logger = logging.getLogger(__name__)
 
 LEAST_DEPTH = 10  # of a publisher's queue
+LONGEST_GAP_S = 3600.0  # of the bag's time; one topic stamped zero among others would be waited for half a century
 ACKNOWLEDGE_S = 5.0  # for subscribers to get the last messages
 
 
@@ -20,7 +22,7 @@ class BagPlayer:
 
     Args:
         node: the rclpy node to publish from.
-        reader: an open ``rosbags.rosbag2.Reader``.
+        reader: an open bag.
         topics: only these; None for all of the bag.
         clock_hz: rate of /clock in ticks per second of real time; 0 for no clock.
         rate: bag seconds per second of real time.
@@ -34,6 +36,11 @@ class BagPlayer:
             self._advertise(node, topic, connections)
         if not self._publishers:
             raise DatasetError(f"nothing to play: no topic in {reader.path} is of a type installed here")
+
+    @property
+    def topics(self) -> Collection[str]:
+        """Topics that are played."""
+        return self._publishers.keys()
 
     @property
     def audience(self) -> Audience:
@@ -84,7 +91,13 @@ class BagPlayer:
             self._publishers[topic] = node.create_publisher(message_type, topic, _qos(topic, connections))
 
     def _wait_until(self, stamp_ns: int, timeline: "Timeline") -> None:
-        """Sleep until the bag's time is `stamp_ns`, ticking the clock on the way."""
+        """Sleep until the bag's time is `stamp_ns`, ticking the clock on the way; gaps without an end are skipped."""
+        gap_s = (stamp_ns - timeline.now_ns()) / 1e9
+        if gap_s > LONGEST_GAP_S:
+            logger.warning("skipping a gap of %s in the stamps (is a topic stamped zero?)", _span(gap_s))
+            timeline.skip_to(stamp_ns)
+            if self._clock:
+                self._clock.due_ns = stamp_ns
         while self._clock and self._clock.due_ns <= stamp_ns:
             timeline.sleep_until(self._clock.due_ns)
             self._clock.tick(timeline.now_ns())
@@ -100,6 +113,10 @@ class Timeline:
     def now_ns(self) -> int:
         """The bag's time now, nanoseconds."""
         return self._start_ns + int((time.monotonic_ns() - self._began) * self._rate)
+
+    def skip_to(self, stamp_ns: int) -> None:
+        """Let the bag's time be this now."""
+        self._start_ns, self._began = stamp_ns, time.monotonic_ns()
 
     def sleep_until(self, stamp_ns: int) -> None:
         """Return at once if `stamp_ns` has passed."""
@@ -124,6 +141,11 @@ class Clock:
         """Publish this time."""
         self._message.clock.sec, self._message.clock.nanosec = divmod(stamp_ns, 10**9)
         self._publisher.publish(self._message)
+
+
+def _span(seconds: float) -> str:
+    years = seconds / (365.25 * 86400)
+    return f"{years:.1f} years" if years >= 1 else f"{seconds / 3600:.1f} hours"
 
 
 def _message_type(name: str) -> type | None:

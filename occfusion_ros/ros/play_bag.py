@@ -48,21 +48,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _play(options: argparse.Namespace, node) -> None:
-    from rosbags.rosbag2 import Reader, ReaderError
-
     from .bag_player import BagPlayer
-    try:
-        with Reader(options.bag) as reader:
-            if not reader.message_count:
-                raise DatasetError(f"{options.bag} has no messages")
-            player = BagPlayer(node, reader, options.topics, 0 if options.no_clock else options.clock, options.rate)
-            player.audience.wait(options.wait_for_node, options.wait_for, options.wait_timeout)
-            while (count := player.play(LEAST_ROUND_S if options.loop else 0.0)) and options.loop:
-                pass
-            player.wait_for_acknowledgement()
-            print(f"played {count} messages, {reader.duration / 1e9:.1f} s of {options.bag}")
-    except (ReaderError, OSError) as error:
-        raise DatasetError(f"cannot read the bag {options.bag}: {error}") from error
+    from .bag_reader import BagError, open_bag
+    with open_bag(options.bag) as bag:
+        player = BagPlayer(node, bag, options.topics, 0 if options.no_clock else options.clock, options.rate)
+        player.audience.wait(options.wait_for_node, options.wait_for, options.wait_timeout)
+        while (count := player.play(LEAST_ROUND_S if options.loop else 0.0)) and options.loop:
+            pass
+        player.wait_for_acknowledgement()
+        if count < (recorded := bag.count(player.topics)):
+            raise BagError(f"{options.bag}: played {count} of {recorded} messages: its files do not hold what they say")
+        print(f"played {count} messages, {bag.duration / 1e9:.1f} s of {options.bag}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -91,7 +87,7 @@ def _run(options: argparse.Namespace, argv: list[str]) -> int:
         _play(options, node)
     except (DatasetError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return getattr(error, "exit_code", 1)
     finally:
         node.destroy_node()
         rclpy.shutdown(context=context)

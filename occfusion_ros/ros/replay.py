@@ -8,6 +8,7 @@ from pathlib import Path
 from ..core.errors import DatasetError, OccFusionError
 from ..core.labels import SemanticClass
 from .answers import Answer, AnswerCollector
+from .bag_reader import open_bag
 from .bringup import Bringup, bringup
 from .headers import stamp_ns
 from .snapshot import spinning_node
@@ -90,18 +91,14 @@ def read_contents(bag: Path) -> BagContents:
         DatasetError: not a readable bag, or not exactly one topic with clouds.
     """
     from rclpy.serialization import deserialize_message
-    from rosbags.rosbag2 import Reader, ReaderError
     from std_msgs.msg import Header
-    try:
-        with Reader(bag) as reader:
-            clouds = [connection for connection in reader.connections if connection.msgtype == CLOUD]
-            if len({connection.topic for connection in clouds}) != 1:
-                raise DatasetError(f"{bag}: expected one topic with clouds, got {[c.topic for c in clouds]}")
-            infos = {c.topic.split("/")[-2]: c.topic for c in reader.connections if c.msgtype == INFO}
-            # A message begins with its header, so the rest need not be decoded.
-            headers = [deserialize_message(bytes(raw), Header) for _, _, raw in reader.messages(clouds)]
-    except (ReaderError, OSError) as error:
-        raise DatasetError(f"cannot read the bag {bag}: {error}") from error
+    with open_bag(bag) as reader:
+        clouds = [connection for connection in reader.connections if connection.msgtype == CLOUD]
+        if len({connection.topic for connection in clouds}) != 1:
+            raise DatasetError(f"{bag}: expected one topic with clouds, got {[c.topic for c in clouds] or 'none'}")
+        infos = {c.topic.split("/")[-2]: c.topic for c in reader.connections if c.msgtype == INFO}
+        # A message begins with its header, so the rest need not be decoded.
+        headers = [deserialize_message(bytes(raw), Header) for _, _, raw in reader.messages(clouds)]
     return BagContents(clouds[0].topic, infos, {stamp_ns(header): header.frame_id for header in headers})
 
 

@@ -20,6 +20,7 @@ from tiny_nuscenes import SCENE, TinyRoot
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.ros import bag_player, play_bag
+from occfusion_ros.ros.bag_reader import open_bag
 from occfusion_ros.ros.dds import use_shared_memory_profile
 from occfusion_ros.ros.nuscenes_to_bag import convert_scene
 
@@ -231,6 +232,33 @@ def test_a_round_of_a_loop_lasts_so_long_that_a_jump_is_noticed(bag, monkeypatch
     assert ticks == sorted(ticks)
 
 
+@pytest.mark.parametrize("zero", ["/tf_static", "/lidar_top"])
+def test_gaps_of_years_are_skipped_and_named(bag, tmp_path, monkeypatch, caplog, zero):
+    fake, times, sent = FakeTime(), [], []
+    monkeypatch.setattr(bag_player, "time", fake)
+
+    class Publisher(FakePublisher):
+        def publish(self, message) -> None:
+            super().publish(message)
+            if isinstance(message, Clock):
+                sent.append(_ns(message))
+
+    class Node:
+        def create_publisher(self, *arguments):
+            return Publisher(fake, times)
+
+    with Reader(bag) as reader, Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        copies = {c.id: writer.add_connection(c.topic, c.msgtype, msgdef=c.msgdef.data, rihs01=c.digest)
+                  for c in reader.connections}
+        for connection, stamp, data in reader.messages():
+            writer.write(copies[connection.id], 0 if connection.topic == zero else stamp, bytes(data))
+        count = reader.message_count
+    with open_bag(tmp_path / "bag") as reader:
+        assert bag_player.BagPlayer(Node(), reader, clock_hz=100.0).play() == count
+    assert fake.ns < 10**9 and sent == sorted(sent), "no waiting, and a clock that only goes forward"
+    assert "skipping a gap of" in caplog.text and "years in the stamps (is a topic stamped zero?)" in caplog.text
+
+
 def test_clock_leaves_out_ticks_that_are_late(monkeypatch):
     sent = []
 
@@ -254,11 +282,11 @@ def test_waiting_for_a_subscriber_ends(bag, capsys):
 
 
 def test_bags_that_cannot_be_read_are_named(bag, tmp_path, capsys):
-    assert play_bag.main([str(tmp_path / "none")]) == 1
+    assert play_bag.main([str(tmp_path / "none")]) == 2
     assert f"cannot read the bag {tmp_path / 'none'}" in capsys.readouterr().err
     damaged = tmp_path / "damaged.mcap"
     damaged.write_bytes((bag / f"{SCENE}.mcap").read_bytes()[:500])
-    assert play_bag.main([str(damaged)]) == 1
+    assert play_bag.main([str(damaged)]) == 2
     assert "cannot read the bag" in capsys.readouterr().err
     for rate in ("0", "-1", "nan", "inf", "fast"):
         with pytest.raises(SystemExit):
