@@ -3,7 +3,6 @@
 import importlib
 import logging
 import time
-from collections.abc import Collection
 
 from tqdm import tqdm
 
@@ -36,11 +35,6 @@ class BagPlayer:
             self._advertise(node, topic, connections)
         if not self._publishers:
             raise DatasetError(f"nothing to play: no topic in {reader.path} is of a type installed here")
-
-    @property
-    def topics(self) -> Collection[str]:
-        """Topics that are played."""
-        return self._publishers.keys()
 
     @property
     def audience(self) -> Audience:

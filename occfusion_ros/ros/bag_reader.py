@@ -1,6 +1,7 @@
 """Opens bags, whoever wrote them, and says what a file is and what to do with it where it cannot be read."""
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,27 +46,28 @@ class Bag:
         self.connections = _of_ros2(path, reader.connections)
         self._counts = _counts(self.connections, storages)
 
-    def count(self, topics: Collection[str]) -> int:
-        """How many messages of these topics its files say they hold."""
-        return sum(count for topic, count in self._counts.items() if topic in topics)
-
     def messages(self, connections: Collection) -> Iterator[tuple]:
         """(connection, nanoseconds, bytes) of these connections in the order of time.
 
         Raises:
-            BagError: the bag is damaged.
+            BagError: the bag is damaged; also at its end, when there were fewer messages than its files say.
         """
         if not connections:
             return
-        found = self._reader.messages(connections)
+        found, missing = self._reader.messages(connections), Counter(
+            {topic: self._counts[topic] for topic in {connection.topic for connection in connections}})
         while True:
             try:
                 message = next(found)
             except StopIteration:
-                return
+                break
             except Exception as error:  # of whatever kind: rosbags, its codecs and its database have many
                 raise _fault(self.path, error) from error
+            missing[message[0].topic] -= 1
             yield message
+        if lost := [f"{count} on {topic}" for topic, count in sorted(missing.items()) if count > 0]:
+            raise BagError(f"the bag {self.path} is damaged: its files say that there are more messages: "
+                           f"{', '.join(lost)}; a damaged MCAP is repaired by: mcap recover")
 
 
 @contextmanager

@@ -49,15 +49,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _play(options: argparse.Namespace, node) -> None:
     from .bag_player import BagPlayer
-    from .bag_reader import BagError, open_bag
+    from .bag_reader import open_bag
     with open_bag(options.bag) as bag:
         player = BagPlayer(node, bag, options.topics, 0 if options.no_clock else options.clock, options.rate)
         player.audience.wait(options.wait_for_node, options.wait_for, options.wait_timeout)
         while (count := player.play(LEAST_ROUND_S if options.loop else 0.0)) and options.loop:
             pass
         player.wait_for_acknowledgement()
-        if count < (recorded := bag.count(player.topics)):
-            raise BagError(f"{options.bag}: played {count} of {recorded} messages: its files do not hold what they say")
         print(f"played {count} messages, {bag.duration / 1e9:.1f} s of {options.bag}")
 
 

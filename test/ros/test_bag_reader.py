@@ -27,9 +27,7 @@ def bag(tmp_path_factory) -> Path:
 
 def read(path: Path) -> list[tuple[str, int, bytes]]:
     with open_bag(path) as opened:
-        found = [(c.topic, stamp, bytes(data)) for c, stamp, data in opened.messages(opened.connections)]
-        assert len(found) == opened.count({c.topic for c in opened.connections})
-    return found
+        return [(c.topic, stamp, bytes(data)) for c, stamp, data in opened.messages(opened.connections)]
 
 
 def copy(bag: Path, out: Path, plugin: StoragePlugin, mode: CompressionMode | None = None) -> Path:
