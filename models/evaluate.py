@@ -64,7 +64,11 @@ def evaluate(pipeline: Pipeline, reader: NuScenesReader, scenes: list[str] | Non
         result.add(pipeline(frame).labels, truth, recorded.sensor_positions(scene, token))
     if not result.frames:
         count = sum(1 for scene in scenes or reader.scenes() for _ in reader.samples(scene))
-        raise DatasetError(f"no sample with an occupancy truth among {count} samples of {reader.root}")
+        raise DatasetError(
+            f"no sample with an occupancy truth among {count} samples of {reader.root}; looked below "
+            f"{reader.occupancy_root} for occupancy/<LiDAR token>.npz and OpenOccupancy's "
+            "scene_<scene token>/occupancy/<LiDAR token>.npy; labels of Occ3D (gts/) and SurroundOcc are of other "
+            "grids and cannot be used")
     return result
 
 

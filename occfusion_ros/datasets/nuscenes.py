@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.encoded_image import inspect_image
-from ..core.errors import DatasetError, InvalidFrameError
+from ..core.errors import DatasetError, InvalidFrameError, said
 from ..core.frames import CameraImage, SensorFrame
 from ..core.labels import IGNORE
 from ..core.returns import are_returns
@@ -106,6 +106,11 @@ class NuScenesReader:
         """LiDAR and camera measurements of a scene in time order: key frames, or with `sweeps` all of them."""
         found = [data for data in self._data_of_scene[self._scene(scene)["token"]] if sweeps or data["is_key_frame"]]
         return sorted((self._record(data["token"]) for data in found), key=lambda record: record.stamp_ns)
+
+    def without_files(self, scene: str, sweeps: bool = False) -> Path | None:
+        """The first file of a scene of which not a single one is there, as in a partly downloaded root; else None."""
+        paths = [record.path for record in self.records(scene, sweeps)]
+        return paths[0] if paths and not any(path.is_file() for path in paths) else None
 
     def lidar_record(self, sample_token: str) -> SensorRecord:
         """The sweep of a key frame."""
@@ -287,4 +292,4 @@ def _load_tables(root: Path, version: str):  # -> nuscenes.nuscenes.NuScenes
     try:
         return NuScenes(version, str(root), verbose=False)
     except (AssertionError, OSError, KeyError, ValueError) as error:  # the devkit checks with assert
-        raise DatasetError(f"cannot load the tables of {version} in {root}: {error!r}") from error
+        raise DatasetError(f"cannot load the tables of {version} in {root}: {said(error)}") from error

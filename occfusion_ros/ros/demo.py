@@ -75,8 +75,14 @@ def make_bags(options: argparse.Namespace) -> list[Path]:
     missing = [scene for scene in scenes if not (folder / scene).exists()]
     reader = NuScenesReader(root, options.version) if missing else None
     for scene in missing:
-        convert_scene(reader, scene, folder)
-    return [folder / scene for scene in scenes]
+        if absent := reader.without_files(scene):
+            print(f"left out {scene}: none of its files is there, first: {absent}")
+        else:
+            convert_scene(reader, scene, folder)
+    bags = [folder / scene for scene in scenes if (folder / scene).exists()]
+    if not bags:
+        raise DatasetError(f"{root} has no files of {', '.join(scenes)}")
+    return bags
 
 
 def _bag_folder(root: Path, out: Path) -> Path:

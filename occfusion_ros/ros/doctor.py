@@ -16,8 +16,7 @@ from .doctor_machine import (
     check_shared_memory,
     check_sockets,
 )
-from .doctor_system import RunningSystem
-from .parameters import NodeParameters, ParameterError
+from .rclpy_start import StartError, check_middleware_installed
 from .snapshot import spinning_node
 
 
@@ -29,10 +28,26 @@ def examine(name: str, timeout_s: float, argv: list[str]) -> Iterator[Finding]:
         timeout_s: seconds to wait for each thing that should be there.
         argv: arguments for ROS.
     """
+    try:
+        check_middleware_installed()
+    except StartError as error:
+        yield Finding(FAIL, "middleware", str(error), "unset RMW_IMPLEMENTATION")
+        return
     yield from check_middleware()  # before this process gets a profile of its own
     yield check_shared_memory()
     yield check_sockets()
     yield from check_processor()
+    try:
+        yield from _examine_system(name, timeout_s, argv)
+    except StartError as error:
+        yield Finding(FAIL, "ROS", str(error), "correct ROS_DOMAIN_ID, ROS_LOG_DIR or the ROS_SECURITY variables")
+
+
+def _examine_system(name: str, timeout_s: float, argv: list[str]) -> Iterator[Finding]:
+    """The same for the running system."""
+    from .doctor_system import RunningSystem  # imports rclpy, which ends the process where its middleware is missing
+    from .parameters import NodeParameters, ParameterError
+
     with spinning_node("doctor", argv) as node:
         full_name = name if name.startswith("/") else f"{node.get_namespace().rstrip('/')}/{name}"
         system = RunningSystem(node, full_name, timeout_s)
@@ -53,14 +68,13 @@ def examine(name: str, timeout_s: float, argv: list[str]) -> Iterator[Finding]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry point."""
-    from rclpy.utilities import remove_ros_args
-
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="doctor", description=__doc__)
     parser.add_argument("--node", default="occfusion", help="name of the node (default: occfusion)")
     parser.add_argument("--timeout", type=float, default=3.0, metavar="S",
                         help="seconds to wait for each thing that should be there (default: 3)")
-    options = parser.parse_args(remove_ros_args(argv))
+    own = argv[:argv.index("--ros-args")] if "--ros-args" in argv else argv  # rclpy itself may not be imported yet
+    options = parser.parse_args(own)
     failed = 0
     for finding in examine(options.node, options.timeout, argv):
         print(f"[{finding.level:>4}] {finding.subject}: {finding.text}", flush=True)

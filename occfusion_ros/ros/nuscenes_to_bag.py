@@ -207,18 +207,38 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def convert_scenes(reader: NuScenesReader, options: argparse.Namespace) -> int:
+    """Convert what is there, say what is not; the exit code: 0 when every wanted scene has its bag."""
+    scenes = options.scenes or reader.scenes()
+    made, kept, missing, incomplete = 0, 0, 0, 0
+    for scene in scenes:
+        if (options.out / scene / "metadata.yaml").is_file() and not options.overwrite:
+            print(f"{options.out / scene} is there already: left as it is; --overwrite replaces it")
+            kept += 1
+            continue
+        if absent := reader.without_files(scene, options.sweeps):
+            print(f"left out {scene}: none of its files is there, first: {absent}")
+            missing += 1
+            continue
+        summary = convert_scene(reader, scene, options.out, options.sweeps, options.overwrite)
+        made, incomplete = made + 1, incomplete + bool(summary.skipped)
+        print(summary)
+    print(f"{len(scenes)} scenes: {made} converted ({incomplete} of them with files missing or damaged), {kept} were "
+          f"there, {missing} left out for want of their files")
+    return int(missing > 0)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line entry point."""
     options = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        reader = NuScenesReader(options.data, options.version)
-        for scene in options.scenes or reader.scenes():
-            print(convert_scene(reader, scene, options.out, options.sweeps, options.overwrite))
+        return convert_scenes(NuScenesReader(options.data, options.version), options)
     except (DatasetError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    except OSError as error:
+        print(f"error: cannot write {error.filename or options.out}: {error.strerror or error}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -65,6 +65,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _load(argv: list[str]) -> Callable[[], int]:
+    from .rclpy_start import StartError, check_middleware_installed
+    try:
+        check_middleware_installed()
+    except StartError as error:
+        return partial(_fail, error)
     import rclpy  # noqa: F401 - takes long, as rosbags does
     import rosbags.rosbag2  # noqa: F401
     from rclpy.utilities import remove_ros_args
@@ -77,19 +82,27 @@ def _run(options: argparse.Namespace, argv: list[str]) -> int:
     import rclpy
 
     from .dds import use_shared_memory_profile
+    from .rclpy_start import StartError, create_node, start
     use_shared_memory_profile()
     context = rclpy.Context()  # its own, so that rclpy installs no signal handlers
-    rclpy.init(args=argv, context=context)
-    node = rclpy.create_node("play_bag", context=context, enable_rosout=False, start_parameter_services=False)
+    try:
+        start(argv, context)
+        node = create_node("play_bag", context, enable_rosout=False, start_parameter_services=False)
+    except StartError as error:
+        return _fail(error)
     try:
         _play(options, node)
     except (DatasetError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return getattr(error, "exit_code", 1)
+        return _fail(error)
     finally:
         node.destroy_node()
         rclpy.shutdown(context=context)
     return 0
+
+
+def _fail(error: Exception) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return getattr(error, "exit_code", 1)
 
 
 if __name__ == "__main__":

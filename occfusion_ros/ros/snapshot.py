@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import OccFusionError
 from .dds import use_shared_memory_profile
 from .interrupts import run_until_interrupted
+from .rclpy_start import StartError, check_middleware_installed, create_node, start
 
 if TYPE_CHECKING:
     from ..core.labels import SemanticClass
@@ -33,8 +34,16 @@ def write_picture(answer: "Answer", classes: "tuple[SemanticClass, ...]", out: P
     from ..viz.picture import frame_picture
     grid, images = answer.decoded()
     path = out / f"occupancy_{grid.stamp_ns // 10**9}_{grid.stamp_ns % 10**9:09d}.png"
-    out.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(frame_picture(grid, classes or OPENOCCUPANCY_CLASSES, images)).save(path)
+    picture = Image.fromarray(frame_picture(grid, classes or OPENOCCUPANCY_CLASSES, images))
+    partial_file = path.with_suffix(".partial")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        picture.save(partial_file, "PNG")
+        partial_file.replace(path)
+    except OSError as error:
+        if partial_file.is_file():
+            partial_file.unlink()
+        raise OccFusionError(f"cannot write {path}: {error.strerror or error}") from error
     return path
 
 
@@ -84,8 +93,8 @@ def spinning_node(name: str, argv: list[str]) -> Iterator:
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     context = rclpy.Context()  # its own, so that rclpy installs no signal handlers
-    rclpy.init(args=argv, context=context)
-    node = rclpy.create_node(name, context=context)
+    start(argv, context)
+    node = create_node(name, context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
 
@@ -111,6 +120,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _load(argv: list[str]) -> Callable[[], int]:
+    try:
+        check_middleware_installed()
+    except StartError as error:
+        return partial(_fail, error)
     from rclpy.utilities import remove_ros_args
 
     from ..viz import picture  # noqa: F401 - takes long, as what follows
@@ -122,11 +135,18 @@ def _run(options: argparse.Namespace, argv: list[str]) -> int:
     try:
         with spinning_node("snapshot", argv) as node:
             return take_pictures(node, options)
+    except StartError as error:
+        return _fail(error)
     except KeyboardInterrupt:
         if options.count:
             raise
         print("snapshot: interrupted", file=sys.stderr)
         return 0  # without a count this is the normal end
+
+
+def _fail(error: Exception) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

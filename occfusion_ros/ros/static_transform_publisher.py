@@ -47,6 +47,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _load(argv: list[str]) -> Callable[[], int]:
+    from .rclpy_start import StartError, check_middleware_installed
+    try:
+        check_middleware_installed()
+    except StartError as error:
+        sys.exit(f"error: {error}")
     import tf2_msgs.msg  # noqa: F401 - takes long, as rclpy does
     from rclpy.utilities import remove_ros_args
     return partial(_publish, _parser().parse_args(remove_ros_args(argv)), argv)
@@ -58,10 +63,15 @@ def _publish(options: argparse.Namespace, argv: list[str]) -> int:
     from tf2_msgs.msg import TFMessage
 
     from .dds import use_shared_memory_profile
+    from .rclpy_start import StartError, create_node, start
     use_shared_memory_profile()
     context = rclpy.Context()  # its own, so that rclpy installs no signal handlers
-    rclpy.init(args=argv, context=context)
-    node = rclpy.create_node("static_transform_publisher", context=context, start_parameter_services=False)
+    try:
+        start(argv, context)
+        node = create_node("static_transform_publisher", context, start_parameter_services=False)
+    except StartError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     try:
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         node.create_publisher(TFMessage, "/tf_static", latched).publish(transform_message(options))

@@ -139,8 +139,8 @@ def test_damaged_files_are_skipped_and_counted(tiny, tmp_path, capsys):
 def test_bags_are_replaced_only_on_demand(tiny, tmp_path, capsys):
     arguments = [str(tiny.root), str(tmp_path / "bags")]
     assert main(arguments) == 0
-    assert main(arguments) == 1
-    assert "give --overwrite" in capsys.readouterr().err
+    assert main(arguments) == 0
+    assert "left as it is; --overwrite replaces it" in capsys.readouterr().out
     assert main([*arguments, "--overwrite", "--sweeps"]) == 0
     assert len(Bag(tmp_path / "bags" / SCENE).on("/lidar_top")) == 3
     assert [path.name for path in (tmp_path / "bags").iterdir()] == [SCENE], "nothing half-written stays"
@@ -182,3 +182,20 @@ def test_real_scenes(nuscenes_sample, tmp_path, scene, static, messages):
     _assert_same(bag, records)
     _assert_chain(bag, records)
     assert len(bag.transforms("/tf_static")) == static and len(bag.messages) == messages
+
+
+def test_scenes_without_files_are_left_out_and_converted_when_these_came(tiny, tmp_path, capsys):
+    samples, away = tiny.root / "samples", tiny.root / "away"
+    samples.rename(away)
+    assert main([str(tiny.root), str(tmp_path / "bags")]) == 1
+    assert f"left out {SCENE}: none of its files is there, first: {samples}" in capsys.readouterr().out
+    assert not (tmp_path / "bags" / SCENE).exists()
+    away.rename(samples)
+    assert main([str(tiny.root), str(tmp_path / "bags")]) == 0
+
+
+@pytest.mark.parametrize("out", ["file", "file/below", "/proc/bags"])
+def test_an_output_that_cannot_be_written_is_named(tiny, tmp_path, capsys, out):
+    (tmp_path / "file").write_text("")
+    assert main([str(tiny.root), str(tmp_path / out)]) == 1
+    assert "error: cannot write" in capsys.readouterr().err
