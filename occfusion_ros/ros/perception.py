@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
@@ -95,6 +96,9 @@ class Perception:
         self._poll_timer = self._node.create_timer(POLL_S, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._poll_timer.cancel()
         self._closing.callback(self._node.destroy_timer, self._poll_timer)
+        backward = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
+        jumps = self._node.get_clock().create_jump_callback(backward, post_callback=self._on_jump)
+        self._closing.callback(jumps.unregister)
         self.tasks = self._subscribe()
 
     def change(self, settings: NodeParameters) -> None:
@@ -169,6 +173,13 @@ class Perception:
         self._calibrations[camera] = calibration
         while self._uncalibrated[camera]:
             self._on_image(camera, self._uncalibrated[camera].popleft())
+
+    def _on_jump(self, jump: Any) -> None:
+        """The node's clock was set back, as at each round of a bag that loops."""
+        self._node.get_logger().warning("time jumped back: starting over", throttle_duration_sec=10.0)
+        for match in self._synchroniser.set_back():
+            self._synchroniser.dropped["superseded"] += self._worker.submit(match)
+        self._transforms.clear()
 
     def _poll(self) -> None:
         """Hand the sweeps that are ready to the worker, which drops the oldest when it cannot keep up."""

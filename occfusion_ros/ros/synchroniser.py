@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 JUMP_NS = 1_000_000_000  # a stamp this far behind its predecessor means that time was set back (a bag that loops)
+REPLAYED = 3  # so many sweeps in a row from before the newest one, in order, mean that too, however little it was
 SILENT_NS = 1_000_000_000  # a camera that was missing last time and whose newest image is this old is not waited for
 AT_ONCE = 2  # most sweeps released together: one to be computed and one to wait for its turn
 
@@ -98,6 +99,8 @@ class Synchroniser:
         self._depth = depth
         self._sweeps: deque[tuple[int, Any, int]] = deque()  # stamp, item, arrival; ascending by stamp
         self._newest_ns: int | None = None  # stamp of the newest sweep seen
+        self._behind: list[int] = []  # stamps of the sweeps since then that came from before it
+        self._restart_ns: int | None = None  # the stamp to which such sweeps set time back
         self._arrivals = self._sweep_arrival = 0  # messages so far, and up to the last sweep that was queued
         self._released: tuple[int, tuple[str, ...]] | None = None  # stamp and missing cameras of the last match
         self.dropped: Counter[str] = Counter()
@@ -130,18 +133,46 @@ class Synchroniser:
         Returns:
             Whether time was found to have jumped back, so that what came before is forgotten.
         """
-        jumped = self._newest_ns is not None and stamp_ns < self._newest_ns - JUMP_NS
+        behind = self._newest_ns is not None and stamp_ns <= self._newest_ns
+        jumped = behind and self._is_jump(stamp_ns)
         if jumped:
             self._reset(stamp_ns)
-        elif self._newest_ns is not None and stamp_ns <= self._newest_ns:
+        elif behind:
             self.dropped["out_of_order"] += 1
             return False
+        self._behind.clear()
         self._newest_ns = stamp_ns
         self._sweep_arrival = self._arrivals
         self._sweeps.append((stamp_ns, item, now_ns))
         if len(self._sweeps) > self._depth:
             self._drop_oldest("crowded")
         return jumped
+
+    def set_back(self) -> list[Match]:
+        """The caller's clock was set back, by whatever step: what waits is released, the rest is forgotten.
+
+        What belongs to the sweeps that wait has come: a recording that begins again will not go on where it ended.
+        """
+        for _ in range(len(self._sweeps) - AT_ONCE):
+            self._drop_oldest("crowded")
+        matches = [self._release(*sweep[:2]) for sweep in self._sweeps]
+        self._sweeps.clear()
+        self._behind.clear()
+        self._newest_ns = self._released = None
+        for camera in self._cameras.values():
+            self._discard("time_jump", camera.keep(lambda stamp, _: False))
+            camera.newest_ns = None
+        return matches
+
+    def _is_jump(self, stamp_ns: int) -> bool:
+        """Whether a sweep from before the newest one means that time was set back, rather than that it is late."""
+        if self._behind and stamp_ns < self._behind[-1]:
+            self._behind.clear()
+        self._behind.append(stamp_ns)
+        if len(self._behind) == REPLAYED:
+            self._restart_ns = self._behind[0]
+            return True
+        return stamp_ns < self._newest_ns - JUMP_NS or stamp_ns == self._restart_ns
 
     def poll(self, now_ns: int) -> list[Match]:
         """Release the sweeps that are ready, the oldest first.
