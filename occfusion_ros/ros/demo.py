@@ -7,6 +7,7 @@ must get an occupancy message with the sweep's own stamp. Pictures, bags and syn
 
 import argparse
 import hashlib
+import json
 import logging
 import os
 import sys
@@ -19,11 +20,18 @@ from ..core.errors import DatasetError, OccFusionError
 from ..core.labels import OPENOCCUPANCY_CLASSES
 from ..core.processor import usable_cores
 from ..core.shipped import shipped
+from ..datasets.nuscenes import GRID_HEIGHT
+from .bag_reader import open_bag
+from .clouds import points_from_cloud
 from .parameters import NUSCENES_CAMERAS
-from .replay import BagContents, Replay, read_contents, replay
+from .replay import CLOUD, BagContents, Replay, read_contents, replay
 from .snapshot import write_picture
 
 SYNTHETIC_SCENES, SYNTHETIC_FRAMES, SYNTHETIC_SEED = 2, 4, 500_000  # neither trained nor calibrated on
+FULL_INTENSITIES = (1.0, 255.0, 65535.0)  # of drivers
+UNSCALED = 65536.0  # by which intensities are divided and multiplied again: nothing is clipped
+ROAD_RADIUS = 15.0  # metres, in which the lowest points are the road
+VEHICLE_FRAME = {"grid_frame": "grid", "grid_in_base": "0 0 1.84 -1.5707963"}
 PATIENCE = 4.0  # a second try, if the node left sweeps out, is so many times slower
 
 
@@ -45,19 +53,45 @@ class Rig:
 RIGS = (
     Rig("nuScenes", frozenset(NUSCENES_CAMERAS), {"params_file": "config/occfusion.yaml"}),
     Rig("DDAD", frozenset(f"camera_{number:02d}" for number in (1, 5, 6, 7, 8, 9)),
-        {"params_file": "config/ddad.yaml", "grid_frame": "grid", "grid_in_base": "0 0 1.84 -1.5707963"}),
+        {"params_file": "config/ddad.yaml", **VEHICLE_FRAME}),
     Rig("LiDAR only", frozenset(), {"params_file": "config/lidar_only.yaml"}),
 )
 
 
-def rig_of(contents: BagContents) -> Rig:
-    """The rig that recorded a bag."""
+def rig_of(contents: BagContents, points: np.ndarray, folder: Path) -> Rig:
+    """The rig that recorded a bag: a known one, or else what the data says of it.
+
+    Args:
+        contents: of the bag.
+        points: (N, 4) of a sweep, its intensities as they are recorded.
+        folder: where the parameters of an unknown rig are written.
+    """
     cameras = frozenset(contents.info_topics)
     for rig in RIGS:
         if rig.cameras == cameras:
             return rig
-    known = "; ".join(f"{rig.name}: {', '.join(sorted(rig.cameras)) or 'none'}" for rig in RIGS)
-    raise DatasetError(f"expected the cameras of a known rig ({known}), got {', '.join(sorted(cameras))}")
+    values = {"lidar_topic": contents.lidar_topic, "cameras": sorted(cameras),
+              "intensity_max": next((full for full in FULL_INTENSITIES if points[:, 3].max(initial=0) <= full),
+                                    FULL_INTENSITIES[-1])}
+    file = folder / "rig.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"/**": {"ros__parameters": values}}, indent=1))  # which is YAML too
+    near = points[np.linalg.norm(points[:, :2], axis=1) < ROAD_RADIUS, 2]
+    on_road = bool(len(near)) and abs(np.percentile(near, 10)) < GRID_HEIGHT / 2  # z = 0 on the road: a vehicle frame
+    return Rig(f"of its own ({len(cameras)} cameras, intensities to {values['intensity_max']:g}; {file})", cameras,
+               {"params_file": str(file), **(VEHICLE_FRAME if on_road else {})})
+
+
+def _first_points(bag: Path) -> np.ndarray:
+    """(N, 4) of a bag's first sweep, intensities as they are recorded."""
+    from rclpy.serialization import deserialize_message
+    from sensor_msgs.msg import PointCloud2
+    with open_bag(bag) as reader:
+        clouds = [connection for connection in reader.connections if connection.msgtype == CLOUD]
+        raw = next((data for _, _, data in reader.messages(clouds)), None)
+    if raw is None:
+        raise DatasetError(f"{bag} has no sweep")
+    return points_from_cloud(deserialize_message(bytes(raw), PointCloud2), UNSCALED) * [1, 1, 1, UNSCALED]
 
 
 def make_bags(options: argparse.Namespace) -> list[Path]:
@@ -100,9 +134,10 @@ def _synthetic_root(out: Path) -> Path:
 
 def run_scene(bag: Path, options: argparse.Namespace) -> bool:
     """Replay one bag, print what came out and draw pictures; whether every sweep got its answer."""
-    rig = rig_of(read_contents(bag))
+    rig = rig_of(read_contents(bag), _first_points(bag), options.out / bag.name)
     print(f"\n=== {bag.name}: rig {rig.name}", flush=True)
-    arguments = {**rig.arguments, "params_file": str(shipped(rig.arguments["params_file"])),
+    file = Path(rig.arguments["params_file"])
+    arguments = {**rig.arguments, "params_file": str(file.resolve() if file.is_file() else shipped(str(file))),
                  "model": options.model, "backend": options.backend}
     outcome = replay(bag, arguments, options.seconds_per_sweep)
     if outcome.faults():

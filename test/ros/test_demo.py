@@ -64,12 +64,19 @@ def test_the_report_says_what_was_published():
 @pytest.mark.parametrize("cameras, name", [
     (NUSCENES_CAMERAS, "nuScenes"), ((), "LiDAR only"), ([f"camera_0{i}" for i in (1, 5, 6, 7, 8, 9)], "DDAD")])
 def test_a_rig_is_recognised_by_its_cameras(cameras, name):
-    assert demo.rig_of(contents(*cameras)).name == name
+    assert demo.rig_of(contents(*cameras), np.zeros((0, 4)), Path()).name == name
 
 
-def test_an_unknown_rig_is_refused_with_the_known_ones():
-    with pytest.raises(DatasetError, match="nuScenes.*got cam_left"):
-        demo.rig_of(contents("cam_left"))
+@pytest.mark.parametrize("intensity, full", [(0.9, 1.0), (200.0, 255.0), (30_000.0, 65535.0)])
+@pytest.mark.parametrize("road, grid", [(-1.84, None), (0.05, "grid")])
+def test_an_unknown_rig_is_taken_from_its_data(tmp_path, intensity, full, road, grid):
+    import yaml
+    points = np.array([[4.0, y, road, intensity] for y in range(-5, 6)])
+    rig = demo.rig_of(contents("cam_left", "cam_front"), points, tmp_path / "scene")
+    (values,) = yaml.safe_load(Path(rig.arguments["params_file"]).read_text()).values()
+    assert values["ros__parameters"] == {"lidar_topic": "/lidar_top", "cameras": ["cam_front", "cam_left"],
+                                         "intensity_max": full}
+    assert rig.arguments.get("grid_frame") == grid
 
 
 @pytest.mark.parametrize("rig", demo.RIGS, ids=lambda rig: rig.name)
