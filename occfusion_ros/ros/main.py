@@ -14,7 +14,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _load(argv: list[str] | None) -> Callable[[], int]:
     from .allocator import keep_memory_together
+    from .rclpy_start import StartError, check_middleware_installed
 
+    try:
+        check_middleware_installed()
+    except StartError as error:
+        sys.exit(str(error))
     keep_memory_together()
     from .process import run  # numpy, which it imports, starts threads
 

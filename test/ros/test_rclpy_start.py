@@ -7,7 +7,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("command", ["doctor", "snapshot", "play_bag", "static_transform_publisher"])
+@pytest.mark.parametrize("command", ["main", "doctor", "snapshot", "play_bag", "static_transform_publisher"])
 @pytest.mark.parametrize("variable, value, said", [
     ("ROS_DOMAIN_ID", "robot1", "ROS_DOMAIN_ID is not an integral number"),
     ("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp", "rmw_cyclonedds_cpp, which is not installed")])
