@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 KEPT = {CompressedImage: 40, Image: 10}  # images of a camera that wait for their answer
 IMAGE_TYPES = {"sensor_msgs/msg/CompressedImage": CompressedImage, "sensor_msgs/msg/Image": Image}
+OCCUPANCY, CLASSES = "occfusion_msgs/msg/OccupancyGrid3D", "occfusion_msgs/msg/SemanticClasses"
 FARTHEST_NS = NS_PER_S // 2  # an image that is farther than this from the sweep does not belong to it
 LOOK_S = 0.1  # between looks at the topics there are
 
@@ -63,8 +64,11 @@ class AnswerCollector:
         self._namespace, self._name = topic.rsplit("/", 1)
         self.topic = f"{topic}/occupancy"
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        node.create_subscription(SemanticClasses, f"{topic}/classes", self._take_classes, latched)
-        node.create_subscription(OccupancyGrid3D, self.topic, self._take_occupancy, 10)
+        self._takers = {CLASSES: (SemanticClasses, self._take_classes, latched),
+                        OCCUPANCY: (OccupancyGrid3D, self._take_occupancy, 10)}
+        self._followed: set[str] = set()
+        self._subscribe(f"{topic}/classes", CLASSES)
+        self._subscribe(self.topic, OCCUPANCY)
         self._times = f"{topic}/debug/processing_time_ms/"
         node.create_timer(LOOK_S, self._follow)
 
@@ -81,11 +85,29 @@ class AnswerCollector:
     def _follow(self) -> None:
         """Subscribe to what has turned up: stage times, and images that the node subscribes to."""
         for topic, types in self._node.get_topic_names_and_types():
+            if topic not in self._followed and types[0] in self._takers and self._is_theirs(
+                    self._node.get_publishers_info_by_topic(topic)):
+                self._follow_remapped(topic, types[0])
             stage = topic.removeprefix(self._times)
             if stage != topic and stage not in self.stage_ms:
                 self._follow_times(topic, stage)
             elif types[0] in IMAGE_TYPES and topic not in self._images:
                 self._follow_images(topic, IMAGE_TYPES[types[0]])
+
+    def _is_theirs(self, ends: list) -> bool:
+        """Whether the node is among those at the ends of a topic."""
+        return any((info.node_name, info.node_namespace) == (self._name, self._namespace or "/") for info in ends)
+
+    def _subscribe(self, topic: str, kind: str) -> None:
+        message_type, take, qos = self._takers[kind]
+        self._followed.add(topic)
+        self._node.create_subscription(message_type, topic, take, qos)
+
+    def _follow_remapped(self, topic: str, kind: str) -> None:
+        """An output of the node under another name."""
+        self._subscribe(topic, kind)
+        if kind == OCCUPANCY:
+            self.topic = topic
 
     def _follow_images(self, topic: str, kind: type) -> None:
         theirs = [info for info in self._node.get_subscriptions_info_by_topic(topic)
@@ -115,7 +137,10 @@ class AnswerCollector:
         self._on_answer(Answer(message, {name: image for name, image in nearest.items() if image}))
 
     def _nearest(self, camera: str, stamp: int) -> Image | CompressedImage | None:
-        """The image of a camera that was taken nearest to the stamp; a camera's topics carry its name."""
-        kept = [image for topic, images in self._images.items() if camera in topic.split("/") for image in images]
+        """The image of a camera that was taken nearest to the stamp; a camera's topics carry its name, or are the only
+        ones."""
+        topics = [topic for topic in self._images if camera in topic.split("/")]
+        kept = [image for topic in topics or (self._images if len(self._images) == 1 else ())
+                for image in self._images[topic]]
         best = min(kept, key=lambda image: abs(stamp_ns(image.header) - stamp), default=None)
         return best if best and abs(stamp_ns(best.header) - stamp) <= FARTHEST_NS else None

@@ -51,16 +51,18 @@ def _examine_system(name: str, timeout_s: float, argv: list[str]) -> Iterator[Fi
     with spinning_node("doctor", argv) as node:
         full_name = name if name.startswith("/") else f"{node.get_namespace().rstrip('/')}/{name}"
         system = RunningSystem(node, full_name, timeout_s)
-        found, parameters = system.check_node(), None
+        parameters = None
         try:
             parameters = system.parameters()
         except ParameterError as error:
             yield Finding(FAIL, "parameters", str(error), f"ros2 param set {full_name} ...")
+        found = system.check_node()
         yield check_model((parameters or NodeParameters()).model)
         yield from check_backends((parameters or NodeParameters()).backend)
         yield check_choice((parameters or NodeParameters()).model)
         yield found
         if parameters:
+            yield from system.check_clock()
             yield from system.check_topics(parameters)
             yield from system.check_transforms(parameters)
             yield from system.check_diagnostics()

@@ -4,25 +4,36 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from .doctor_machine import FAIL, OK, WARN, Finding
 from .headers import stamp_ns
+from .names import full_name
 from .parameters import NodeParameters
 from .tf_buffer import make_transform_buffer
 from .tf_tree import TransformError
+from .topic_types import other_types, type_name
 
 POLL_S = 0.05
 TRIES = 3  # of a call: an answer is lost when it comes before both sides have found each other
 LEVELS = {b"\x00": OK, b"\x01": WARN}
+
+
+class _Source(NamedTuple):
+    """A topic that the node listens to: its type, how bad its lack is, and the parameter that names it."""
+
+    topic: str
+    kind: type
+    level: str
+    parameter: str
 
 
 class RunningSystem:
@@ -37,6 +48,7 @@ class RunningSystem:
         """
         self._node, self._name, self._timeout_s = node, name, timeout_s
         self._transforms = make_transform_buffer(node)
+        self._states: list[DiagnosticStatus] | None = None
 
     def parameters(self) -> NodeParameters | None:
         """Of the node; None where it does not answer.
@@ -54,34 +66,46 @@ class RunningSystem:
         """Whether the node is there and active."""
         answer = self._call(GetState, "get_state", GetState.Request())
         if answer is None:
-            return Finding(FAIL, "node", f"no node {self._name} answers",
-                           "start it (ros2 launch occfusion_ros occ.launch.py), give --node, or compare ROS_DOMAIN_ID")
+            return self._unanswered()
         label = answer.current_state.label
         if label == "active":
             return Finding(OK, "node", f"{self._name} is active")
         next_step = "activate" if label == "inactive" else "configure"
         return Finding(FAIL, "node", f"{self._name} is {label}", f"ros2 lifecycle set {self._name} {next_step}")
 
+    def check_clock(self) -> Iterator[Finding]:
+        """Whether simulated time runs where it is wanted."""
+        answer = self._call(GetParameters, "get_parameters", GetParameters.Request(names=["use_sim_time"]))
+        if answer is not None and answer.values and answer.values[0].bool_value:
+            if not self._wait(lambda: self._node.count_publishers("/clock")):
+                yield Finding(FAIL, "clock", f"{self._name} uses simulated time and nobody publishes /clock",
+                              "play the bag with its clock (ros2 bag play --clock), or set use_sim_time to false")
+                return
+        yield Finding(OK, "clock", "as it should be")
+
     def check_topics(self, parameters: NodeParameters) -> Iterator[Finding]:
-        """Whether somebody publishes what the node wants to hear."""
-        wanted = [(parameters.lidar_topic, FAIL, "lidar_topic")]
-        for image, info in parameters.camera_topics().values():
-            wanted += [(image, WARN, "image_topics"), (info, WARN, "camera_info_topics")]
-        self._wait(lambda: all(self._node.count_publishers(topic) for topic, *_ in wanted))
-        for topic, level, parameter in wanted:
-            if count := self._node.count_publishers(topic):
-                yield Finding(OK, "topics", f"{topic}: publishers: {count}")
+        """Whether somebody publishes what the node wants to hear, in the type that it wants."""
+        wanted = self._inputs(parameters)
+        self._wait(lambda: all(self._node.count_publishers(source.topic) for source in wanted))
+        for topic, kind, level, parameter in wanted:
+            types = [info.topic_type for info in self._node.get_publishers_info_by_topic(topic)]
+            if wrong := other_types(type_name(kind), set(types)):
+                text, _, advice = wrong.partition(": ")
+                yield Finding(level, "topics", f"{topic}: {text}", advice)
+            elif types:
+                yield Finding(OK, "topics", f"{topic}: publishers: {len(types)}")
             else:
                 yield Finding(level, "topics", f"nobody publishes {topic}",
                               f"start its driver, or correct the parameter {parameter}")
 
     def check_transforms(self, parameters: NodeParameters) -> Iterator[Finding]:
         """Whether sweeps and cameras can be placed, at the stamps of their messages."""
-        infos = {camera: topic for camera, (_, topic) in parameters.camera_topics().items()}
-        messages = self._messages({parameters.lidar_topic: PointCloud2, **dict.fromkeys(infos.values(), CameraInfo)})
-        sweep = messages.get(parameters.lidar_topic)
+        lidar_topic, *others = self._inputs(parameters)
+        infos = dict(zip(parameters.cameras, (source.topic for source in others if source.kind is CameraInfo)))
+        messages = self._messages({lidar_topic.topic: PointCloud2, **dict.fromkeys(infos.values(), CameraInfo)})
+        sweep = messages.get(lidar_topic.topic)
         if sweep is None:
-            yield Finding(FAIL, "transforms", f"no message on {parameters.lidar_topic}: not checked")
+            yield Finding(FAIL, "transforms", f"no message on {lidar_topic.topic}: not checked")
             return
         lidar = sweep.header.frame_id
         grid = parameters.grid_frame or lidar
@@ -99,19 +123,49 @@ class RunningSystem:
 
     def check_diagnostics(self) -> Iterator[Finding]:
         """What the node says about itself."""
-        own = f"{self._name.rsplit('/', 1)[1]}: "
-        received: list[DiagnosticArray] = []
-        subscription = self._node.create_subscription(DiagnosticArray, "/diagnostics", received.append, 10)
-
-        def states() -> list:
-            return [status for message in received for status in message.status
-                    if status.name.startswith(own) and status.hardware_id == self._name]
-        found = self._wait(states)
-        self._node.destroy_subscription(subscription)
-        if not found:
+        if not self._said():
             yield Finding(FAIL, "diagnostics", f"{self._name} publishes nothing on /diagnostics", "see its log")
-        for status in found or ():
-            yield Finding(LEVELS.get(status.level, FAIL), status.name.removeprefix(own), status.message)
+        for status in self._said():
+            yield Finding(LEVELS.get(status.level, FAIL), self._task(status), status.message)
+
+    def _said(self) -> list[DiagnosticStatus]:
+        """The node's states on /diagnostics; empty where it says nothing."""
+        if self._states is None:
+            received: list[DiagnosticArray] = []
+            subscription = self._node.create_subscription(DiagnosticArray, "/diagnostics", received.append, 10)
+            self._states = self._wait(lambda: [status for message in received for status in message.status
+                                               if status.hardware_id == self._name and self._task(status)])
+            self._node.destroy_subscription(subscription)
+        return self._states
+
+    def _task(self, status: DiagnosticStatus) -> str:
+        """What a state of the node is about; empty where it is not the node's."""
+        own = f"{self._name.rsplit('/', 1)[1]}: "
+        return status.name.removeprefix(own) if status.name.startswith(own) else ""
+
+    def _inputs(self, parameters: NodeParameters) -> list[_Source]:
+        """The topics that the node listens to, the LiDAR's first, by the names that it sees after remaps."""
+        sources = [_Source(parameters.lidar_topic, PointCloud2, FAIL, "lidar_topic")]
+        for image, info in parameters.camera_topics().values():
+            kind = CompressedImage if parameters.is_compressed(image) else Image
+            sources += [_Source(image, kind, WARN, "image_topics"),
+                        _Source(info, CameraInfo, WARN, "camera_info_topics")]
+        # An active node lists its inputs in this order, remapped; otherwise there is its namespace to go by.
+        listed = next(([entry.key for entry in status.values] for status in self._said()
+                       if self._task(status) == "inputs"), [])
+        names = listed if len(listed) == len(sources) else [full_name(s.topic, self._name) for s in sources]
+        return [source._replace(topic=name) for source, name in zip(sources, names)]
+
+    def _unanswered(self) -> Finding:
+        """Why the node does not answer: it is not there, or it is seen and nothing gets through."""
+        announced = dict(self._node.get_service_names_and_types())
+        if f"{self._name}/get_state" in announced:
+            return Finding(FAIL, "node", f"{self._name} is announced, but nothing of it gets through",
+                           "in containers, or as different users, on one machine the middleware takes to shared memory "
+                           "that they do not share: give all containers --ipc=host and one user, or a profile without "
+                           "shared memory; if neither is the case, the node hangs: see its log")
+        return Finding(FAIL, "node", f"no node {self._name} answers",
+                       "start it (ros2 launch occfusion_ros occ.launch.py), give --node, or compare ROS_DOMAIN_ID")
 
     def _transform(self, target: str, source: str, stamp: int, what: str) -> Finding:
         errors: list[TransformError] = []

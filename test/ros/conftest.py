@@ -37,3 +37,16 @@ def camera_rig(start):
     rig.send_transform("base_link", "lidar_top", (1.0, 0.0, 2.0), RIGHT)
     rig.send_transform("base_link", "cam_front", (1.5, 0.0, 1.8), OPTICAL)
     return rig
+
+
+@pytest.fixture
+def stranger(ros_domain):
+    """A node apart: within one context a topic has one type."""
+    import rclpy
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("stranger", context=context)
+    yield node
+    node.destroy_node()
+    rclpy.shutdown(context=context)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -77,11 +78,13 @@ class VoxelPipeline:
 class Rig:
     """The node under test and a node that plays the rest of the vehicle, served by one executor in this thread."""
 
-    def __init__(self, pipeline: VoxelPipeline | None = None, real: bool = False, **parameters: Any) -> None:
-        """`real`: the model that the parameters name is used."""
+    def __init__(self, pipeline: VoxelPipeline | None = None, real: bool = False, remaps: Sequence[str] = (),
+                 namespace: str = "", **parameters: Any) -> None:
+        """`real`: the model that the parameters name is used. `remaps`: such as /from:=/to."""
         self.pipeline = pipeline or VoxelPipeline()
         values = {"cameras": [""], "max_wait_s": 0.2, "intensity_max": 1.0, **parameters}
-        self.node = OccFusionNode(None if real else self.pipeline,
+        arguments = ["--ros-args", *(word for remap in remaps for word in ("-r", remap))]
+        self.node = OccFusionNode(None if real else self.pipeline, namespace=namespace, cli_args=arguments,
                                   parameter_overrides=[Parameter(k, value=v) for k, v in values.items()])
         self.vehicle = Node("vehicle")
         self._executor = SingleThreadedExecutor()
@@ -100,7 +103,7 @@ class Rig:
 
     def listen_to_occupancy(self) -> None:
         """Keep what the node publishes from now on."""
-        self.occupancy = self.listen(OccupancyGrid3D, "/occfusion/occupancy")
+        self.occupancy = self.listen(OccupancyGrid3D, f"{self.node.get_fully_qualified_name()}/occupancy")
 
     def close(self) -> None:
         self.pipeline.gate.set()

@@ -4,15 +4,21 @@ import math
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
+import rclpy
 from drive import CAMERAS, Drive
-from rig import DEADLINE_S, Rig
+from lifecycle_msgs.srv import GetState
+from rig import DEADLINE_S, MS, OPTICAL, POINTS, SCENE, Rig
+from ros_messages import camera_info, cloud, compressed
+from std_msgs.msg import String
 
 from occfusion_ros.core.processor import Processor
 from occfusion_ros.ros import doctor_machine
 from occfusion_ros.ros.dds import PROFILE_VARIABLES
+from occfusion_ros.ros.headers import header_from
 from occfusion_ros.ros.doctor_machine import (
     FAIL,
     OK,
@@ -91,9 +97,9 @@ def test_middleware(monkeypatch, profile, level):
     assert found[0].level == OK and found[1].level == level and bool(found[1].advice) == (level != OK)
 
 
-def examine(rig: Rig, timeout_s: int, meanwhile) -> tuple[int, str]:
+def examine(rig: Rig, timeout_s: int, meanwhile, arguments: tuple[str, ...] = ()) -> tuple[int, str]:
     """Exit code and report of the doctor; `meanwhile` is called again and again."""
-    command = [sys.executable, "-m", "occfusion_ros.ros.doctor", "--timeout", str(timeout_s)]
+    command = [sys.executable, "-m", "occfusion_ros.ros.doctor", "--timeout", str(timeout_s), *arguments]
     doctor = subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def ended() -> bool:
@@ -125,3 +131,46 @@ def test_a_system_with_faults(start):
                  "[FAIL] topics: nobody publishes /lidar_top", "[warn] topics: nobody publishes /left/camera_info",
                  "[FAIL] transforms: no message on /lidar_top", "[warn] state: unconfigured"):
         assert line in report, report
+
+
+def test_names_are_those_that_the_node_sees(start):
+    """The LiDAR's topic remapped, as on a command line, and the cameras by relative names in a namespace."""
+    rig = start(cameras=["left"], image_topics=["{camera}/image_rect_compressed"],
+                camera_info_topics=["{camera}/camera_info"], remaps=["/lidar_top:=/velodyne_points"],
+                namespace="/robot1")
+    rig.send_transform("lidar_top", "left", turn=OPTICAL)
+
+    def drive() -> None:
+        stamp = time.time_ns()
+        rig.send("/velodyne_points", cloud(POINTS, stamp_ns=stamp))
+        rig.send("/robot1/left/camera_info", camera_info(header=header_from(stamp, "left")))
+        rig.send("/robot1/left/image_rect_compressed", compressed(SCENE, stamp_ns=stamp, frame_id="left"))
+        rig.wait(lambda: time.time_ns() > stamp + 100 * MS, "a tenth of a second")
+    code, report = examine(rig, 10, drive, ("--node", "/robot1/occfusion"))
+    assert code == 0, report
+    for topic in ("/velodyne_points", "/robot1/left/image_rect_compressed", "/robot1/left/camera_info"):
+        assert f"[  ok] topics: {topic}: publishers: 1" in report, report
+
+
+def test_another_type_on_a_topic(start, stranger):
+    rig = start()
+    stranger.create_publisher(String, "/lidar_top", 1)
+    code, report = examine(rig, 2, lambda: None)
+    assert code == 1 and ("[FAIL] topics: /lidar_top: expected sensor_msgs/msg/PointCloud2, but std_msgs/msg/String is "
+                          "published") in report, report
+
+
+def test_a_missing_clock(start):
+    code, report = examine(start(use_sim_time=True), 2, lambda: None)
+    assert code == 1 and "[FAIL] clock: /occfusion uses simulated time and nobody publishes /clock" in report, report
+
+
+def test_a_node_that_is_seen_and_not_heard(start):
+    """As from a container with another shared memory: its services are announced, and no answer comes."""
+    rig = start()
+    rig.node.destroy_node()
+    rig.node = rclpy.create_node("occfusion")  # nobody spins it
+    rig.node.create_service(GetState, "~/get_state", lambda request, response: response)
+    code, report = examine(rig, 2, lambda: None)
+    assert code == 1 and "[FAIL] node: /occfusion is announced, but nothing of it gets through" in report, report
+    assert "--ipc=host" in report

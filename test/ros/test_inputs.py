@@ -3,7 +3,6 @@
 import time
 
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rig import LATCHED, NOW, POINTS, S, values
@@ -29,17 +28,6 @@ def listen(start):
     yield rig, make
     for source in opened:
         source.close()
-
-
-@pytest.fixture
-def stranger(ros_domain):
-    """A node apart: within one context a topic has one type."""
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node("stranger", context=context)
-    yield node
-    node.destroy_node()
-    rclpy.shutdown(context=context)
 
 
 @pytest.mark.parametrize("latched", [True, False])

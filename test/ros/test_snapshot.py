@@ -36,7 +36,9 @@ def jpeg(rgb: tuple[int, int, int]) -> bytes:
 class Source:
     """Publishes what the occupancy node publishes, again and again, until closed."""
 
-    def __init__(self, name: str = "occfusion", cameras: tuple[str, ...] = ("cam_a",)) -> None:
+    def __init__(self, name: str = "occfusion", cameras: tuple[str, ...] = ("cam_a",), outputs: str = "~",
+                 images: str = "") -> None:
+        """`outputs`: where the occupancy is published, as by a remap; `images`: where the one camera's images are."""
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.node = rclpy.create_node(name, context=self.context)
@@ -44,15 +46,14 @@ class Source:
         labels[10:30, 10:30, 5:9] = 4
         grid = OccupancyGrid(GridSpec((-4.0, -4.0, -2.0), 0.2, (40, 40, 20)), labels, STAMP, "lidar_top", cameras, "m")
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.classes = self.node.create_publisher(SemanticClasses, "~/classes", latched)
+        self.classes = self.node.create_publisher(SemanticClasses, f"{outputs}/classes", latched)
         self.classes.publish(class_table("m", OPENOCCUPANCY_CLASSES, STAMP))
-        self.occupancy = self.node.create_publisher(OccupancyGrid3D, "~/occupancy", 10)
+        self.occupancy = self.node.create_publisher(OccupancyGrid3D, f"{outputs}/occupancy", 10)
         self.message = message_from_grid(grid)
         best_effort = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self.images = [self.node.create_publisher(CompressedImage, f"/{camera}/image_rect_compressed", best_effort)
-                       for camera in cameras]
-        for camera in cameras:  # the real node listens; the snapshot finds the topics by that
-            topic = f"/{camera}/image_rect_compressed"
+        topics = [images] if images else [f"/{camera}/image_rect_compressed" for camera in cameras]
+        self.images = [self.node.create_publisher(CompressedImage, topic, best_effort) for topic in topics]
+        for topic in topics:  # the real node listens; the snapshot finds the topics by that
             self.node.create_subscription(CompressedImage, topic, lambda _: None, best_effort)
         self.node.create_timer(0.1, self.publish)
         self.executor = SingleThreadedExecutor(context=self.context)
@@ -110,6 +111,16 @@ def test_a_picture_shows_the_voxels_and_the_image_nearest_in_time(source, tmp_pa
     car = np.array(OPENOCCUPANCY_CLASSES[3].rgb) / np.linalg.norm(OPENOCCUPANCY_CLASSES[3].rgb)
     assert (hue @ car > 0.995).mean() > 0.002, "voxels and legend show the class's colour at some brightness"
     assert capsys.readouterr().out.count(str(path)) == 2
+
+
+def test_what_the_node_publishes_and_hears_under_other_names_is_found(tmp_path):
+    source = Source(outputs="/grids", images="/front/picture")
+    try:
+        assert main(["--out", str(tmp_path), "--count", "3", "--timeout", "60"]) == 0
+    finally:
+        source.close()
+    picture = np.asarray(Picture.open(next(tmp_path.glob("*.png"))))
+    assert share_of(picture, CYAN) > 0.02
 
 
 def test_the_node_may_be_in_a_namespace_and_have_no_cameras(tmp_path):
