@@ -37,7 +37,8 @@ class GuardedPipeline:
         fell_back: why another backend took over; empty while the first one runs.
     """
 
-    def __init__(self, load: Callable[[], FramePipeline], timeout_s: float, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, load: Callable[[], FramePipeline], timeout_s: float,
+                 meanwhile: Callable[[], None] | None = None) -> None:
         """
         Args:
             load: gives the pipeline.

@@ -9,11 +9,13 @@ import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rig import NOW, POINTS, Rig, S, VoxelPipeline
 from ros_messages import cloud
 
+from occfusion_ros.core.errors import BackendError
 from occfusion_ros.core.shipped import shipped
 from occfusion_ros.ros import bringup
 
@@ -149,3 +151,47 @@ def test_a_model_that_hangs_is_given_up_and_the_node_stays_usable(start, where, 
 def test_the_launch_argument_reaches_the_node(autostart):
     node, = bringup.bringup({"autostart": autostart}).processes
     assert node.parameters[-1]["autostart"] is (autostart == "true") and Path(node.parameters[0]).is_file()
+
+
+def test_deactivating_does_not_wait_for_another_backend_that_loads(start):
+    rig, loading, gate = start(), threading.Event(), threading.Event()
+
+    def load_other(_):
+        loading.set()
+        assert gate.wait(30)
+        return VoxelPipeline()
+
+    rig.node._perception._load_other = load_other
+    rig.pipeline.failures.append(BackendError("lost the device"))
+    rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
+    rig.wait(loading.is_set, "another backend to be loaded")
+    assert rig.node.trigger_deactivate() == SUCCESS and not gate.is_set() and not rig.node.failure
+    gate.set()
+    assert rig.node.trigger_activate() == SUCCESS
+
+
+def test_state_and_diagnostics_answer_while_a_model_loads(start):
+    rig, gate, seen = start(autostart=False), threading.Event(), []
+    client = rig.vehicle.create_client(GetState, "/occfusion/get_state")
+    rig.wait(client.service_is_ready, "get_state")
+
+    def load(_):
+        assert gate.wait(30)
+        return VoxelPipeline()
+
+    def listen():
+        executor = SingleThreadedExecutor()
+        executor.add_node(rig.vehicle)
+        rig.diagnostics.clear()
+        future = client.call_async(GetState.Request())
+        while not (future.done() and any("loading the model" in status.message for message in rig.diagnostics
+                                         for status in message.status)):
+            executor.spin_once(timeout_sec=0.1)
+        seen.append(future.result().current_state.label)
+        gate.set()
+
+    rig.node._load = load
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    assert rig.node.trigger_configure() == SUCCESS, rig.node.failure
+    assert seen == ["configuring"]
