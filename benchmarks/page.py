@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from .markdown import table
 from .rows import ALL, ANYWHERE, LONGER, NONE, REFERENCE, ROWS, SHARES, SHIPPED, STANDARD
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results.md"
@@ -55,11 +56,6 @@ class Results:
         if min(pairs) > 0:
             return f"better in every seed ({amount})"
         return f"{'worse' if max(pairs) < 0 else 'no difference that holds'} in every seed ({amount})"
-
-
-def table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Markdown."""
-    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
 
 
 def fusion_section(results: Results) -> list[str]:

@@ -17,34 +17,17 @@ import torch
 from occfusion_ros.core.errors import OccFusionError
 
 from . import cost, growth, latency, lenses
-from .counting import Traffic, macs
+from .gpu.device import PUBLISHED
+from .gpu.floor import network_floor
+from .gpu.page import figures_beside, section_of
 from .machine import processor, versions
-from .networks import OccFusionParts
-from .page import table
+from .markdown import table
 from .rows import NETWORKS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 PACKAGES = ("torch", "onnxruntime", "openvino", "numpy", "tensorrt", "tensorrt-rtx-cu13")
 CPU_GOALS = {"onnxruntime": 300.0, "openvino": 150.0}  # milliseconds of a frame, two threads
-GPU = {"name": "H200", "flops": 989e12, "bytes": 4.8e12}  # dense float16 operations and bytes a second, as published
 AXES = ("points", "cameras", "refined voxels", "grid columns")
-
-
-@torch.inference_mode()
-def gpu_floor() -> list[dict[str, Any]]:
-    """Counted floor of `base` on a GPU in half precision: `part`, `gmacs`, `mib`, `ms`.
-
-    Every multiply-add at the published peak, or every weight and result once over the memory, whichever is longer.
-    """
-    network, rows = OccFusionParts(NETWORKS["base"], NETWORKS["base"].refine_budget, "meta"), []
-    for part, call in network.calls().items():
-        with Traffic() as traffic:
-            operations, _ = macs(call)
-        weights = sum(p.numel() for module in network.modules()[part] for p in module.parameters())
-        moved = traffic.bytes / 2 + 2 * weights  # results were counted in float32
-        seconds = max(2 * operations / GPU["flops"], moved / GPU["bytes"])
-        rows.append({"part": part, "gmacs": operations / 1e9, "mib": moved / 2**20, "ms": 1e3 * seconds})
-    return rows
 
 
 def measure(artefact: Path, data: Path | None, threads: int, repeats: int) -> dict[str, Any]:
@@ -56,7 +39,8 @@ def measure(artefact: Path, data: Path | None, threads: int, repeats: int) -> di
             "latency": latency.measure(artefact, latency.messages_of(frame), threads, repeats,
                                        ["openvino", "onnxruntime", "torch", "tensorrt"]),
             "lenses": lenses.measure(artefact, repeats),
-            "growth": growth.measure(artefact, frame, threads), "floor": gpu_floor(), "cost": cost.network_costs()}
+            "growth": growth.measure(artefact, frame, threads),
+            "floor": network_floor(NETWORKS["base"], PUBLISHED["ceilings"]), "cost": cost.network_costs()}
 
 
 def cost_section(rows: list[dict[str, Any]]) -> list[str]:
@@ -73,7 +57,7 @@ def cost_section(rows: list[dict[str, Any]]) -> list[str]:
             *table(["model", "part", "GMACs", "parameters, M", "peak memory, MiB"], body), "",
             f"- `base` takes {shares['gmacs']:.2f} of the GMACs and {shares['peak_mib']:.2f} of the memory of the "
             f"network like M-CONet: the goal of at most half is {'met' if met else 'missed'}. Whether it is as "
-            "accurate is **not known**: `base` needs a GPU to be trained, and none was at hand.",
+            "accurate is **not known**: `base` was never trained.",
             "- The network like M-CONet is OpenOccupancy's published configuration, built for this count. Published "
             "for M-CONet itself (Table 7 of REO): 3066 G and 125.3 M parameters.", ""]
 
@@ -147,18 +131,6 @@ def growth_section(rows: list[dict[str, Any]]) -> list[str]:
             "![Growth of the time of a frame](images/performance_growth.png)", ""]
 
 
-def gpu_section(data: dict[str, Any]) -> list[str]:
-    """What a GPU would need at least."""
-    body = [[r["part"], f"{r['gmacs']:.1f}", f"{r['mib']:.0f}", f"{r['ms']:.3f}"] for r in data["floor"]]
-    total = sum(r["ms"] for r in data["floor"])
-    ran = "The figures above include a GPU." if data["cuda"] else "**Nothing was run on a GPU.**"
-    return ["## On a GPU", "", f"{ran} The counted floor of `base` in half precision on an {GPU['name']}",
-            f"({GPU['flops'] / 1e12:.0f} TFLOP/s dense, {GPU['bytes'] / 1e12:.1f} TB/s): every multiply-add at the",
-            "peak, or every weight and every result once over the memory, whichever takes longer.", "",
-            *table(["part", "GMACs", "weights and results, MiB", "floor, ms"], body), "",
-            f"- Together {total:.1f} ms; the goal for the network is 10 ms.", ""]
-
-
 def method_section(data: dict[str, Any]) -> list[str]:
     """What it was measured on."""
     lacking = [name for name in ("tensorrt",) if not any(r["backend"] == name for r in data["latency"])]
@@ -211,7 +183,8 @@ def write_page(data: dict[str, Any], path: Path) -> None:
     plot_growth(data["growth"], images / "performance_growth.png")
     lines = ["# Performance", "", "What the networks cost, where the time of a frame goes, and how it grows.", "",
              *cost_section(data["cost"]), *latency_section(data),
-             *lens_section(data.get("lenses")), *growth_section(data["growth"]), *gpu_section(data),
+             *lens_section(data.get("lenses")), *growth_section(data["growth"]),
+             *section_of(figures_beside(path), data["floor"]),
              *method_section(data)]
     path.write_text("\n".join(lines).rstrip() + "\n")
 

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import networks, street, training
+from benchmarks.gpu.page import figures_beside, section_of
 from models.training_config import TrainConfig, load_config
 from occfusion_ros.core.grid import GridSpec
 from small_model import CONFIG
@@ -14,32 +15,58 @@ from small_model import CONFIG
 CONFIGS = networks.ZOO.parent / "configs"
 
 
-@pytest.fixture
-def small(monkeypatch):
-    """A small network in place of the real ones, and a small street."""
+def shrink(monkeypatch) -> None:
+    """A small network in place of the real ones, a small street, and two ways of running it."""
     monkeypatch.setattr(gpu, "CONFIGS", {"small": CONFIG})
     monkeypatch.setattr(gpu, "TRAIN", {"small": TrainConfig(window=0, refined=64, batch=2, train_backbone=True)})
+    monkeypatch.setattr(gpu, "WAYS", [("fp32", False), ("fp16", True)])
     whole = street.frame
     monkeypatch.setattr(street, "frame", lambda points=4000, cameras=6, size=(72, 128), seed=0: whole(
         min(points, 8000), cameras, (72, 128), seed))
+
+
+@pytest.fixture
+def small(monkeypatch) -> None:
+    shrink(monkeypatch)
 
 
 def figures(path) -> dict:
     return json.loads(path.read_text())["parts"]
 
 
-def test_every_part_is_measured_or_says_why_not(small, tmp_path, capsys):
-    out = tmp_path / "new" / "gpu.json"
-    assert gpu.main(["--rehearse", "--repeats", "2", "--steps", "1", "--json", str(out)]) == 0, capsys.readouterr().out
-    parts = figures(out)
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """Folder with the figures of a run, and a page that had a section."""
+    folder, patch = tmp_path_factory.mktemp("gpu"), pytest.MonkeyPatch()
+    shrink(patch)
+    (folder / "performance.md").write_text(
+        "# Performance\n\n## On a GPU\n\nNothing yet.\n\n## How this was measured\n\nWith care.\n")
+    arguments = ["--rehearse", "--repeats", "2", "--steps", "1", "--json", str(folder / "gpu.json")]
+    assert gpu.main(arguments) == 0, figures(folder / "gpu.json")
+    patch.undo()
+    return folder
+
+
+def test_every_part_is_measured_or_says_why_not(measured):
+    parts = figures(measured / "gpu.json")
     assert not any("error" in part for part in parts.values())
     assert parts["small: pre-sampling"]["different"] == {}
     exact = parts["small: torch fp32, no graphs"]
     assert exact["agreement"] == 1 and exact["features"] == 0 and exact["stages"]["wall"]["p50"] > 0
-    assert "no ONNX files of small" in parts["small: onnxruntime"]["skipped"]
+    assert "has no CUDA provider here" in parts["small: onnxruntime"]["skipped"]
     assert parts["small: floor"]["stages"].keys() <= exact["stages"].keys()
     assert all(value >= 0 for value in parts["small: floor"]["stages"].values())
     assert parts["small: training"]["step_ms"] > 0 and np.isfinite(parts["small: training"]["loss"]).all()
+
+
+def test_the_page_shows_what_was_measured_and_what_was_not(measured):
+    page = measured / "performance.md"
+    text = page.read_text()
+    assert text.startswith("# Performance\n\n## On a GPU\n")
+    assert text.endswith("## How this was measured\n\nWith care.\n")
+    assert "Nothing yet" not in text and "| fuser |" in text and "bit for bit what the CPU gives (5 frames)" in text
+    assert "- Not measured: small: onnxruntime: ONNX Runtime" in text and "`small`, training" in text
+    assert section_of(figures_beside(page)) == text.split("# Performance\n\n")[1].split("## How")[0].split("\n")[:-1]
 
 
 def test_it_goes_on_past_what_fails_and_keeps_the_rest(small, tmp_path, monkeypatch, capsys):

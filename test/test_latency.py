@@ -88,7 +88,8 @@ def test_the_page_says_what_was_measured(tmp_path):
              for model, gmacs in (("nano", 20.0), ("base", 700.0), ("mconet", 3000.0))]
     data = {"machine": "a machine", "load": 0.1, "versions": {"torch": "1"}, "threads": 2, "repeats": 9,
             "points": 30000, "source": "a synthetic frame", "cuda": False, "latency": stages, "growth": grown,
-            "cost": costs, "floor": performance.gpu_floor()}
+            "cost": costs,
+            "floor": performance.network_floor(performance.NETWORKS["base"], performance.PUBLISHED["ceilings"])}
     page = tmp_path / "performance.md"
     page.with_suffix(".json").write_text(json.dumps(data))
     assert performance.main(["--render", "--page", str(page)]) == 0

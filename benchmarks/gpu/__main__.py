@@ -3,8 +3,8 @@
 Pre-sampling against the CPU, bit for bit; the networks `nano` (shipped weights) and `base` (random ones) on every
 backend that is here, with and without CUDA graphs: how near they come to float32 on the CPU, milliseconds by stage, and
 memory; what each stage needs at least; short trainings. It needs torch, numpy, onnx and onnxruntime alone, takes the
-versions that are there, goes on past what fails, and keeps what it has after every part. Figures go to docs/gpu.json;
-`python -m benchmarks.performance --render` puts them on docs/performance.md.
+versions that are there, goes on past what fails, and keeps what it has after every part. Figures go to docs/gpu.json,
+and the section of docs/performance.md is written from them.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from .device import PUBLISHED, Device
 from .engines import Reference, Subject, measure, onnxruntime_pair, tensorrt_pair, torch_pair
 from .floor import network_floor, stage_floor
 from .networks import CONFIGS, contract, network
+from .page import put, section_of
 from .presampling import cases, compare, times
 from .training import TRAIN
 from .training import measure as measure_training
@@ -151,12 +152,16 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, default=FIGURES, help="where the figures go (%(default)s)")
+    parser.add_argument("--page", type=Path, help="page whose section on GPUs is written (default: performance.md "
+                        "beside the figures, where it is)")
     parser.add_argument("--networks", nargs="+", choices=CONFIGS, default=list(CONFIGS), help="only these")
     parser.add_argument("--minutes", type=float, default=7.5, help="no part is begun after these (%(default)s)")
     parser.add_argument("--repeats", type=int, default=100, help="frames that are timed (%(default)s)")
     parser.add_argument("--steps", type=int, default=10, help="training steps that are timed (%(default)s)")
     parser.add_argument("--rehearse", action="store_true", help="run on the CPU, to see that everything works")
     options = parser.parse_args(argv)
+    beside = options.json.with_name("performance.md")
+    options.page = options.page or (beside if beside.exists() else None)
     if not (options.rehearse or torch.cuda.is_available()):
         parser.exit(2, "gpu: expected an NVIDIA GPU that PyTorch can use, got none; --rehearse runs on the CPU\n")
     run = Run(Device("cpu" if options.rehearse else "cuda"), options.json, options.minutes, options.repeats)
@@ -166,6 +171,8 @@ def main(argv: list[str] | None = None) -> int:
         run.presampling(name, CONFIGS[name])
         run.engines(name, CONFIGS[name])
         run.training(name, CONFIGS[name], options.steps)
+    if options.page:
+        put(options.page, section_of(run.figures))
     failed = [name for name, part in run.figures["parts"].items() if "error" in part]
     print(f"{options.json}" + (f"; failed: {', '.join(failed)}" if failed else ""))
     return int(bool(failed))

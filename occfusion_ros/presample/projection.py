@@ -43,7 +43,7 @@ def fit_pixels(camera: CameraImage, size: tuple[int, int], horizon: float) -> to
     image = torch.from_numpy(np.ascontiguousarray(camera.image)).permute(2, 0, 1)[None]  # (1, 3, H, W)
     if camera.lens is None:
         image = _resized(image, fit.resized)[0, :, fit.top:fit.top + size[0], fit.left:fit.left + size[1]]
-        return image
+        return image.contiguous()  # here, on the thread of this image, instead of when all are put together
     # Reduced first, with the filter that rectified images get, because sampling alone would alias.
     low, high, place = _rows_map(camera.lens, tuple(camera.intrinsics.ravel()), source, size, horizon)
     image, width = image[:, :, low:high], min(source[1], round(fit.resized[1] * DENSITY))
