@@ -5,7 +5,6 @@ network like M-CONet with the images of `base`; all by one counter.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -15,7 +14,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from models.command import one_sentence
 from models.occfusion import ModelConfig
+from occfusion_ros.core.atomic import write_json
 
 from .counting import macs
 from .networks import CAMERAS, MCONetParts, OccFusionParts, children_of, example
@@ -126,10 +127,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--no-memory", action="store_true",
                         help="do not run the networks: no peak memory, but seconds instead of minutes")
     options = parser.parse_args(argv)
-    rows = network_costs(not options.no_memory)
-    print(cost_table(rows))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    with one_sentence(parser, "cost"):
+        rows = network_costs(not options.no_memory)
+        print(cost_table(rows))
+        if options.json:
+            write_json(options.json, rows)
     return 0
 
 

@@ -5,7 +5,6 @@ must be fit to compute with. Whatever else happens is reported with the seed tha
 """
 
 import argparse
-import json
 import os
 import re
 import resource
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.ros.calibration import RECTIFIED, calibration_from_info
 from occfusion_ros.ros.clouds import MAX_METRES, points_from_cloud
@@ -198,8 +198,7 @@ def main(argv: list[str] | None = None) -> int:
     node = fuzz_node(options.node_messages, options.seed)
     result = {"machine": processor(), "versions": versions("numpy", "opencv-python-headless", "pillow", "ros-rclpy"),
               "seed": options.seed, "seconds": round(time.monotonic() - start), "conversions": found, "node": node}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    write_json(options.out, result)
     failures = [text for kind in found.values() for text in kind["failures"]] + node["failures"]
     total = sum(kind["messages"] for kind in found.values())
     print(f"{total} messages through the conversions, {node['hostile']} through the node, {len(failures)} failures, "

@@ -4,7 +4,6 @@ One thing changes at a time; ONNX Runtime in float32, whose engines take any num
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,7 +16,9 @@ import torch
 from tqdm import tqdm
 
 from export.onnx import write_artefact
+from models.command import one_sentence
 from models.occfusion import ModelConfig, OccFusion
+from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.runtime.backend import BackendSettings
@@ -110,12 +111,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engines (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args(argv)
-    rows = measure(find_artefact(options.artefact), example_frame(options.data), options.threads)
-    for row in rows:
-        if row["stage"] == "total":
-            print(f"{row['axis']:15s} {row['value']:8d} {row['p50_ms']:8.1f} ms")
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    with one_sentence(parser, "growth"):
+        rows = measure(find_artefact(options.artefact), example_frame(options.data), options.threads)
+        for row in rows:
+            if row["stage"] == "total":
+                print(f"{row['axis']:15s} {row['value']:8d} {row['p50_ms']:8.1f} ms")
+        if options.json:
+            write_json(options.json, rows)
     return 0
 
 

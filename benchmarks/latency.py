@@ -5,7 +5,6 @@ that runs here; and beside it the image backbone alone. Percentiles are over fra
 """
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,8 @@ from tqdm import tqdm
 
 from export.onnx import tensor_spec
 from export.parity import runnable
+from models.command import one_sentence
+from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.contract import EngineSpec
 from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.core.frames import CameraImage, SensorFrame
@@ -162,14 +163,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS), help="only these")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args(argv)
-    try:
+    with one_sentence(parser, "latency"):
         messages = messages_of(example_frame(options.data))
         rows = measure(find_artefact(options.artefact), messages, options.threads, options.repeats, options.backend)
-    except OccFusionError as error:
-        parser.exit(2, f"latency: {error}\n")
-    print(latency_table(rows))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+        print(latency_table(rows))
+        if options.json:
+            write_json(options.json, rows)
     return 0
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from occfusion_ros.core.atomic import replacing, write_text
+
 from .markdown import table
 from .rows import ALL, ANYWHERE, LONGER, NONE, REFERENCE, ROWS, SHARES, SHIPPED, STANDARD
 
@@ -244,7 +246,8 @@ def plot_refinement(results: Results, path: Path) -> None:
     figure.axes[0].legend()
     for axes in figure.axes[len(there):]:
         axes.remove()
-    figure.savefig(path, dpi=100)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=100)
 
 
 def plot_active(results: Results, path: Path) -> None:
@@ -258,7 +261,8 @@ def plot_active(results: Results, path: Path) -> None:
     axes.set_xticks(range(len(there)), [f"{share:.1f}" if share else "off" for share in there])
     axes.set(xlabel="share that is trained again", ylabel="mIoU, %")
     axes.legend()
-    figure.savefig(path, dpi=100)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=100)
 
 
 def draw_range(axes: Any, results: Results, x: list[float], points: list[tuple[str, str]], label: str) -> None:
@@ -273,11 +277,10 @@ def write_page(data: dict[str, Any], path: Path) -> None:
     """Write the page at `path` and its plots in images/ beside it."""
     results = Results(data)
     images = path.parent / "images"
-    images.mkdir(parents=True, exist_ok=True)
     plot_refinement(results, images / "results_refinement.png")
     plot_active(results, images / "results_active.png")
     sections = (fusion_section, sampling_section, refinement_section, active_section, sizes_section, method_section)
     lines = ["# Results", "", "What the parts of the method bring, measured on synthetic drives with one small budget",
              "for every row. See the end of the page for how.", ""]
     lines += [line for section in sections for line in section(results)]
-    path.write_text("\n".join(lines).rstrip() + "\n")
+    write_text(path, "\n".join(lines).rstrip() + "\n")

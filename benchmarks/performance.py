@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from occfusion_ros.core.atomic import replacing, write_json, write_text
 from occfusion_ros.core.errors import OccFusionError
 
 from . import cost, growth, latency, lenses
@@ -158,7 +159,8 @@ def plot_latency(data: dict[str, Any], path: Path) -> None:
     axes.invert_yaxis()
     axes.set(xlabel=f"median milliseconds, {data['threads']} threads", title="nano, six cameras: where the time goes")
     axes.legend(fontsize="small", ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    figure.savefig(path, dpi=100)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=100)
 
 
 def plot_growth(rows: list[dict[str, Any]], path: Path) -> None:
@@ -172,13 +174,13 @@ def plot_growth(rows: list[dict[str, Any]], path: Path) -> None:
             axes.plot(*zip(*points), marker="o", label=stage)
         axes.set(xlabel=axis, ylabel="ms", ylim=(0, None))
     figure.axes[0].legend()
-    figure.savefig(path, dpi=100)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=100)
 
 
 def write_page(data: dict[str, Any], path: Path) -> None:
     """Write the page at `path` and its plots in images/ beside it."""
     images = path.parent / "images"
-    images.mkdir(parents=True, exist_ok=True)
     plot_latency(data, images / "performance_latency.png")
     plot_growth(data["growth"], images / "performance_growth.png")
     lines = ["# Performance", "", "What the networks cost, where the time of a frame goes, and how it grows.", "",
@@ -186,7 +188,7 @@ def write_page(data: dict[str, Any], path: Path) -> None:
              *lens_section(data.get("lenses")), *growth_section(data["growth"]),
              *section_of(figures_beside(path), data["floor"]),
              *method_section(data)]
-    path.write_text("\n".join(lines).rstrip() + "\n")
+    write_text(path, "\n".join(lines).rstrip() + "\n")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -208,11 +210,10 @@ def main(argv: list[str] | None = None) -> int:
         if options.lenses:
             kept = json.loads(figures.read_text())
             kept["lenses"] = lenses.measure(find_artefact(options.artefact), options.repeats)
-            figures.write_text(json.dumps(kept, indent=1) + "\n")
+            write_json(figures, kept)
         elif not options.render:
             found = measure(find_artefact(options.artefact), options.data, options.threads, options.repeats)
-            figures.parent.mkdir(parents=True, exist_ok=True)
-            figures.write_text(json.dumps(found, indent=1) + "\n")
+            write_json(figures, found)
         write_page(json.loads(figures.read_text()), options.page)
     except (OccFusionError, OSError, json.JSONDecodeError) as error:
         parser.exit(2, f"performance: {error}\n")

@@ -20,6 +20,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.errors import OccFusionError
 
 from . import run_figures as figures
@@ -172,8 +173,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.part:
             name, found = measure(options)
             kept[name] = found
-            store.parent.mkdir(parents=True, exist_ok=True)
-            store.write_text(json.dumps(kept, indent=1) + "\n")
+            write_json(store, kept)
         write_page(kept, options.page)
     except (OccFusionError, RuntimeError, OSError, json.JSONDecodeError) as error:
         parser.exit(2, f"reliability: {error}\n")

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from occfusion_ros.core.atomic import replacing, write_text
+
 from .page import table
 from .run_figures import WHOLE
 
@@ -216,7 +218,8 @@ def plot_soak(part: dict[str, Any], path: Path) -> None:
     memory.legend()
     rate.plot(curves["rate_minutes"], curves["rate_hz"])
     rate.set(xlabel="minutes", ylabel="answers, Hz", ylim=(0, None))
-    figure.savefig(path, dpi=100)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=100)
 
 
 def plot_load(part: dict[str, Any], path: Path) -> None:
@@ -233,13 +236,13 @@ def plot_load(part: dict[str, Any], path: Path) -> None:
     axes.invert_yaxis()
     axes.set(xlabel="median milliseconds from the newest input")
     axes.legend(fontsize="small", ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    figure.savefig(path, dpi=100)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=100)
 
 
 def write_page(data: dict[str, Any], path: Path) -> None:
     """Write the page at `path` and its plots in images/ beside it."""
     images = path.parent / "images"
-    images.mkdir(parents=True, exist_ok=True)
     for name in SOAKS:
         if name in data:
             plot_soak(data[name], images / f"reliability_{name.replace(' ', '_')}.png")
@@ -250,4 +253,4 @@ def write_page(data: dict[str, Any], path: Path) -> None:
              "publishes. `python -m benchmarks.reliability --render` writes this page again from reliability.json.", "",
              *soak_section(data), *load_section(data), *peer_section(data),
              *fuzz_section(json.loads(FUZZ.read_text())), *FAULTS]
-    path.write_text("\n".join(lines).rstrip() + "\n")
+    write_text(path, "\n".join(lines).rstrip() + "\n")

@@ -28,6 +28,7 @@ from models.data import PreparedFrame
 from models.occfusion import ModelConfig
 from models.prepare import FRAMES_PER_DRIVE, prepare_all
 from models.training_config import TrainConfig
+from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.errors import OccFusionError
 
 from . import cost
@@ -87,16 +88,8 @@ def kept(path: Path, settings: dict[str, Any], make: Callable[[], Any]) -> Any:
         if saved["settings"] == settings:
             return saved["result"]
     result = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"settings": settings, "result": result})
     return result
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(partial, path)
 
 
 def train_and_measure(row: Row, config: TrainConfig, frames: Frames, path: Path, settings: dict[str, Any]) -> Any:

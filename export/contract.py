@@ -1,6 +1,5 @@
 """What a network tells the robot: its contract, and the tensors at the doors of its two engines."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import torch
 
 from models.occfusion import ModelConfig, OccFusion
+from occfusion_ros.core.atomic import write_text
 from occfusion_ros.core.contract import EngineSpec, ModelContract
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
@@ -42,9 +42,7 @@ def write_contract(contract: ModelContract, folder: Path) -> None:
     """Write `contract.yaml`, at once or not at all."""
     import yaml
 
-    partial = folder / f".{CONTRACT_FILE}.partial"
-    partial.write_text(yaml.safe_dump(contract.to_dict(), sort_keys=False))
-    os.replace(partial, folder / CONTRACT_FILE)
+    write_text(folder / CONTRACT_FILE, yaml.safe_dump(contract.to_dict(), sort_keys=False))
 
 
 def example_inputs(config: ModelConfig) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

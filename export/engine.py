@@ -6,7 +6,6 @@ kept: that tells whether the graphs build.
 """
 
 import argparse
-import json
 import logging
 import time
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from models.command import one_sentence
+from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.errors import BackendError
 from occfusion_ros.runtime import tensorrt
 from occfusion_ros.runtime.artefact import ENGINES, Artefact, load_artefact
@@ -85,10 +85,10 @@ def main(argv: list[str] | None = None) -> int:
             places = {"cache": options.cache} if options.cache else {}
             built = [one for precision in options.precision or ["auto"]
                      for one in build_here(artefact, BackendSettings(precision=precision, **places))]
-    for one in built:
-        print(f"{one.file:22s} {one.gpu:30s} {one.seconds:7.1f} s {one.size_mb:7.1f} MB")
-    if options.json:
-        options.json.write_text(json.dumps([asdict(one) for one in built], indent=1) + "\n")
+        for one in built:
+            print(f"{one.file:22s} {one.gpu:30s} {one.seconds:7.1f} s {one.size_mb:7.1f} MB")
+        if options.json:
+            write_json(options.json, [asdict(one) for one in built])
     return 0
 
 

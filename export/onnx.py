@@ -20,6 +20,7 @@ from torch.export import Dim
 from models.checkpoint import load_checkpoint
 from models.command import one_sentence
 from models.occfusion import ModelConfig, OccFusion
+from occfusion_ros.core.atomic import write_text
 from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.runtime.artefact import CONTRACT_FILE
@@ -149,7 +150,7 @@ def export(checkpoint: Path, out: Path, data: Path | None, frames: int) -> list[
         reference = Reference(eager_pipeline(model, contract), parity_frames(data, frames, contract.max_cameras),
                               labelled_examples(data, LABELLED))
         reports = [examine(folder, backend, precision, reference) for backend, precision in runnable(folder)]
-        (folder / PARITY_FILE).write_text(as_json(contract.model_id, "PyTorch", reports))
+        write_text(folder / PARITY_FILE, as_json(contract.model_id, "PyTorch", reports))
         print(table(reports))
         failures = [failure for report in reports for failure in report.failures]
         if failures:

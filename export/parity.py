@@ -22,6 +22,7 @@ from models.command import one_sentence
 from models.evaluate import labelled_frames
 from models.metrics import ConfusionMatrix
 from models.occfusion import OccFusion
+from occfusion_ros.core.atomic import write_text
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.processor import this_processor
 from occfusion_ros.datasets.nuscenes import NuScenesReader
@@ -298,9 +299,9 @@ def main(argv: list[str] | None = None) -> int:
                               labelled_examples(options.data, options.labelled))
         reports = [examine(options.artefact, name, precision, reference)
                    for name, precision in runnable(options.artefact, options.backend)]
-    print(table(reports))
-    if options.json:
-        options.json.write_text(as_json(pipeline.contract.model_id, "the artefact's PyTorch program", reports))
+        print(table(reports))
+        if options.json:
+            write_text(options.json, as_json(pipeline.contract.model_id, "the artefact's PyTorch program", reports))
     failures = [failure for report in reports for failure in report.failures]
     print("\n".join(failures))
     return 1 if failures else 0

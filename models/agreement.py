@@ -7,7 +7,6 @@ of its own sweep, so the first figure only falls short where something is broken
 """
 
 import argparse
-import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import EMPTY, NUM_LABELS, OPENOCCUPANCY_CLASSES
@@ -220,13 +220,12 @@ def main(argv: list[str] | None = None) -> int:
             raise DatasetError(f"expected a scene with cameras in {options.data}, got none")
         pipeline = Pipeline.load(options.artefact)
         results = {scene: measure(pipeline, recorded, scene) for scene in tqdm(scenes, "measuring", unit="scene")}
-    print("\n".join(line for scene, result in results.items() for line in lines(scene, result)))
-    if len(results) > 1:
-        print(boxes_of_all(results.values()))
-    if options.json:
-        figures = {"model": pipeline.contract.model_id,
-                   "scenes": {scene: as_json(result) for scene, result in results.items()}}
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        print("\n".join(line for scene, result in results.items() for line in lines(scene, result)))
+        if len(results) > 1:
+            print(boxes_of_all(results.values()))
+        if options.json:
+            write_json(options.json, {"model": pipeline.contract.model_id,
+                                      "scenes": {scene: as_json(result) for scene, result in results.items()}})
     return 0
 
 

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from occfusion_ros.core.atomic import replacing
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.preprocessing import UNRECORDED, Preprocessing
@@ -36,12 +37,12 @@ def save_checkpoint(path: Path, model: OccFusion, metadata: dict[str, Any], conf
             grid, and no weight depends on the grid's size.
     """
     header = {"config": json.dumps(asdict(config or model.config)), "metadata": json.dumps(metadata)}
-    partial = path.with_suffix(".partial")
-    try:
-        save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, partial, header)
-        os.replace(partial, path)
-    except SafetensorError as error:  # what it makes of a file that cannot be written
-        raise OSError(f"{path}: cannot be written ({error})") from error
+    weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    with replacing(path) as partial:
+        try:
+            save_file(weights, partial, header)
+        except SafetensorError as error:  # what it makes of a file that cannot be written
+            raise OSError(str(error)) from error
 
 
 def load_checkpoint(path: Path) -> tuple[OccFusion, dict[str, Any]]:
@@ -63,12 +64,10 @@ def load_checkpoint(path: Path) -> tuple[OccFusion, dict[str, Any]]:
 
 def save_torch(path: Path, state: dict[str, Any]) -> None:
     """Write a training state (tensors and plain values only), atomically."""
-    partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
+    with replacing(path) as partial, open(partial, "wb") as file:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def load_torch(path: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 Where the image backbone is frozen, its features are computed once for each frame and kept, else the images are.
 """
 
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from occfusion_ros.core.atomic import replacing
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE, NUM_LABELS
@@ -46,11 +46,10 @@ class PreparedFrame:
         """Write the frame, atomically."""
         voxels = np.flatnonzero(self.semantics).astype(np.uint32)
         levels = {f"features{level}": values for level, values in enumerate(self.features)}
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, points=self.points, image_from_grid=self.image_from_grid, voxels=voxels,
-                 labels=self.semantics.reshape(-1)[voxels], observed=np.packbits(self.observed), low=self.grid.low,
-                 voxel_size=self.grid.voxel_size, size=self.grid.size, **levels)
-        os.replace(partial, path)
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez(file, points=self.points, image_from_grid=self.image_from_grid, voxels=voxels,
+                     labels=self.semantics.reshape(-1)[voxels], observed=np.packbits(self.observed), low=self.grid.low,
+                     voxel_size=self.grid.voxel_size, size=self.grid.size, **levels)
 
     @property
     def holds_images(self) -> bool:

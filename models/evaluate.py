@@ -5,7 +5,6 @@ voxels (truth 255 is ignored): OpenOccupancy's geometric IoU and mIoU, RayIoU, e
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from occfusion_ros.core.errors import DatasetError, OccFusionError
+from occfusion_ros.core.atomic import write_json
+from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.runtime.backend import PRECISIONS, BackendSettings
 from occfusion_ros.runtime.pipeline import REFINE_MODES, Pipeline
 
+from .command import one_sentence
 from .metrics import RangeBands
 from .ray_iou import RayIoU, choose_origins
 from .recorded import RecordedFrames
@@ -96,18 +97,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--picture", type=Path, help="draw the figures and the first frame to this PNG file")
     options = parser.parse_args(argv)
-    try:
+    with one_sentence(parser, "evaluate"):
         pipeline = Pipeline.load(options.artefact, options.backend, options.refine,
                                  BackendSettings(precision=options.precision))
         result = evaluate(pipeline, NuScenesReader(options.data), options.scene)
-    except OccFusionError as error:
-        parser.exit(2, f"evaluate: {error}\n")
-    figures = report(result.bands, result.rays, result.frames)
-    print(table(figures))
-    if options.json:
-        options.json.write_text(json.dumps({"model": pipeline.contract.model_id, **figures}, indent=2) + "\n")
-    if options.picture:
-        save_picture(options.picture, figures, result.prediction, result.truth)
+        figures = report(result.bands, result.rays, result.frames)
+        print(table(figures))
+        if options.json:
+            write_json(options.json, {"model": pipeline.contract.model_id, **figures})
+        if options.picture:
+            save_picture(options.picture, figures, result.prediction, result.truth)
     return 0
 
 

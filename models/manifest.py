@@ -1,10 +1,10 @@
 """What made the frames of a folder, kept beside them: frames of another making are never taken for them."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.presample.presampler import PresampleConfig
 
@@ -45,9 +45,7 @@ def claim(folder: Path, made_by: dict[str, Any], fresh: bool = False) -> None:
     if different:
         for path in folder.glob(FRAMES):
             path.unlink()
-    partial = folder / f".{MANIFEST}.partial"
-    partial.write_text(json.dumps(made_by, indent=1) + "\n")
-    os.replace(partial, folder / MANIFEST)
+    write_json(folder / MANIFEST, made_by)
 
 
 def made_by(folder: Path) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from occfusion_ros.core.atomic import replacing
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE, OPENOCCUPANCY_CLASSES
@@ -81,7 +82,8 @@ def save_picture(path: Path, figures: dict[str, Any], prediction: np.ndarray, tr
     known = np.where(truth == IGNORE, np.uint8(IGNORE), prediction)
     for axes, labels, title in zip(maps, (truth, known), ("truth", "prediction where the truth is known")):
         _draw_map(axes, labels, f"{title}, first frame")
-    figure.savefig(path, format="png", dpi=110)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=110)
 
 
 def _draw_bars(axes, figures: dict[str, Any]) -> None:  # matplotlib.axes.Axes

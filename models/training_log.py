@@ -1,7 +1,6 @@
 """What a training run writes for people: log.csv, TensorBoard files where that package is installed, and pictures."""
 
 import csv
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from occfusion_ros.core.atomic import replacing
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
@@ -33,10 +33,8 @@ class TrainingLog:
         if self.path.exists():
             with open(self.path, newline="") as file:
                 rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and row[2].isdigit()]
-        partial = self.path.with_suffix(".partial")
-        with open(partial, "w", newline="") as file:
+        with replacing(self.path) as partial, open(partial, "w", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *(row for row in rows if int(row[2]) <= done)])
-        os.replace(partial, self.path)
         self.board = _tensorboard(out / "tensorboard", done + 1)
 
     def write(self, epoch: int, name: str, step: int, terms: Sequence[float], learning_rate: float) -> None:
@@ -82,11 +80,12 @@ def save_pictures(folder: Path, epoch: int, model: OccFusion, frames: list[Prepa
     """Write one picture (see `draw_picture`) for each frame."""
     from PIL import Image
 
-    folder.mkdir(exist_ok=True)
     training = model.training
     model.eval()
     with torch.autocast(presampler.device.type, torch.bfloat16):
         for number, frame in enumerate(frames):
             path = folder / f"epoch{epoch:03d}_frame{number}.png"
-            Image.fromarray(draw_picture(model, frame, presampler)).save(path)
+            picture = Image.fromarray(draw_picture(model, frame, presampler))
+            with replacing(path) as partial:
+                picture.save(partial, "PNG")
     model.train(training)

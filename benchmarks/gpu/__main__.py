@@ -8,7 +8,6 @@ and the section of docs/performance.md is written from them.
 """
 
 import argparse
-import json
 import tempfile
 import time
 import traceback
@@ -22,6 +21,7 @@ import torch
 
 from benchmarks.machine import processor, versions
 from models.occfusion import ModelConfig
+from occfusion_ros.core.atomic import WriteError, write_json
 
 from . import street
 from .device import PUBLISHED, Device
@@ -68,9 +68,11 @@ class Run:
             traceback.print_exc()
         seconds = time.monotonic() - start
         self.figures["parts"][name] = {**kept, "seconds": round(seconds, 2)}
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        self.out.write_text(json.dumps(self.figures, indent=1) + "\n")
         print(kept.get("error") or kept.get("skipped") or f"{seconds:.1f} s", flush=True)
+        try:
+            write_json(self.out, self.figures)
+        except WriteError as error:  # the next part may find room again
+            print(error, flush=True)
         return result
 
     def ceilings(self) -> None:

@@ -13,7 +13,6 @@ Pose heights are refined first, see `ground`.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ..core.atomic import replacing
 from ..core.errors import DatasetError
 from ..core.grid import GridSpec
 from ..core.labels import IGNORE
@@ -224,11 +224,9 @@ def _write_chunk(reader: NuScenesReader, out: Path, window: int, scene: str, tok
     sweeps = load_sweeps(reader, scene)
     for token in tokens:
         path = _file(reader, out, token)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        with partial.open("wb") as file:
-            np.savez_compressed(file, semantics=aggregate(sweeps, token, window))
-        partial.replace(path)
+        semantics = aggregate(sweeps, token, window)
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, semantics=semantics)
     return len(tokens)
 
 

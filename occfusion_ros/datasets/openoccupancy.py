@@ -6,13 +6,13 @@
 repository JeffWang987/OpenOccupancy, ``pipelines/loading.py`` and ``docs/prepare_data.md``.
 """
 
-import os
 import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
+from ..core.atomic import replacing
 from ..core.errors import DatasetError
 from ..core.grid import GridSpec
 from ..core.labels import EMPTY, IGNORE, NUM_LABELS
@@ -47,11 +47,8 @@ def write_rows(path: Path, labels: np.ndarray) -> None:
     x, y, z = np.unravel_index(at, labels.shape)
     rows = np.stack([z, y, x, labels.reshape(-1)[at]], axis=1).astype(np.int16)
     rows[rows[:, 3] == IGNORE, 3] = NOISE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         np.save(file, rows)
-    partial.replace(path)
 
 
 def check_labels(labels: np.ndarray, path: Path) -> np.ndarray:

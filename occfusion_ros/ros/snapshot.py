@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.atomic import WriteError, replacing
 from ..core.errors import OccFusionError
 from .dds import use_shared_memory_profile
 from .interrupts import run_until_interrupted
@@ -35,26 +36,19 @@ def write_picture(answer: "Answer", classes: "tuple[SemanticClass, ...]", out: P
     grid, images = answer.decoded()
     path = out / f"occupancy_{grid.stamp_ns // 10**9}_{grid.stamp_ns % 10**9:09d}.png"
     picture = Image.fromarray(frame_picture(grid, classes or OPENOCCUPANCY_CLASSES, images))
-    partial_file = path.with_suffix(".partial")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial_file:
         picture.save(partial_file, "PNG")
-        partial_file.replace(path)
-    except OSError as error:
-        if partial_file.is_file():
-            partial_file.unlink()
-        raise OccFusionError(f"cannot write {path}: {error.strerror or error}") from error
     return path
 
 
 def take_pictures(node, options: argparse.Namespace) -> int:
-    """Draw answers until `options.count` are drawn; the exit code."""
+    """Draw answers until `options.count` are written, or could not be; the exit code."""
     from .answers import AnswerCollector
     answers = queue.Queue()
     collector = AnswerCollector(node, options.node, answers.put)
     print(f"waiting for {collector.topic}", flush=True)
-    drawn = 0
-    while not options.count or drawn < options.count:
+    taken, unwritten = 0, 0
+    while not options.count or taken < options.count:
         while answers.qsize() > BACKLOG:
             answers.get()
             print(f"drawing is too slow: left one of {collector.topic} out", file=sys.stderr)
@@ -67,10 +61,13 @@ def take_pictures(node, options: argparse.Namespace) -> int:
             return 1
         try:
             print(write_picture(answer, collector.classes, options.out), flush=True)
-            drawn += 1
+            taken += 1
+        except WriteError as error:  # there may be room for the next
+            print(f"left out: {error}", file=sys.stderr)
+            taken, unwritten = taken + 1, unwritten + 1
         except OccFusionError as error:
             print(f"left out: {error}", file=sys.stderr)
-    return 0
+    return int(unwritten > 0)
 
 
 def _parser() -> argparse.ArgumentParser:

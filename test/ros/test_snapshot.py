@@ -1,5 +1,6 @@
 """The snapshot command against a node that publishes known voxels and listens to known images."""
 
+import errno
 import io
 import os
 import signal
@@ -145,6 +146,30 @@ def test_it_gives_up_and_says_why(name, reason, tmp_path, capsys):
         source.close()
     assert reason in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_that_cannot_be_written_is_left_out_and_the_next_is_taken(source, tmp_path, capsys, monkeypatch):
+    full, save = {"once"}, Picture.Image.save
+
+    def save_once_there_is_room(picture, path, kind, **options):
+        save(picture, path, kind, **options)
+        if kind == "PNG" and full:
+            full.clear()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Picture.Image, "save", save_once_there_is_room)
+    assert main(["--out", str(tmp_path), "--count", "2", "--timeout", "20"]) == 1
+    picture = next(tmp_path.iterdir())
+    out, errors = capsys.readouterr()
+    assert errors == f"left out: cannot write {picture}: No space left on device\n"
+    assert out.splitlines()[1:] == [str(picture)] and list(tmp_path.iterdir()) == [picture]
+    assert Picture.open(picture).size
+
+
+def test_a_folder_that_cannot_be_is_one_sentence_and_the_exit_code_tells(source, tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    assert main(["--out", str(tmp_path / "file"), "--timeout", "20"]) == 1
+    assert capsys.readouterr().err.count("cannot write ") == 1
 
 
 @pytest.mark.parametrize("number, count, code", [(signal.SIGINT, 1, 130), (signal.SIGTERM, 0, 0)])

@@ -1,7 +1,6 @@
 """Writes drives as a data root in the nuScenes table format, with occupancy labels."""
 
 import json
-import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from occfusion_ros.core.atomic import write_bytes, write_text
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.datasets import openoccupancy
 
@@ -83,7 +83,7 @@ def write_nuscenes_root(
     _write_all(Path(out), [chunk for chunk in chunks if chunk], recording, workers, progress)
     records = [json.loads(_record_path(out, *job).read_text()) for job in wanted]
     for name, rows in tables.all_tables(records, recording.drive(seed)).items():
-        _write_text(Path(out) / tables.VERSION / f"{name}.json", json.dumps(rows, indent=0))
+        write_text(Path(out) / tables.VERSION / f"{name}.json", json.dumps(rows, indent=0))
     _write_map(Path(out) / tables.MAP_FILE)
 
 
@@ -93,7 +93,7 @@ def _check_recording(out: Path, recording: Recording) -> None:
     there = asdict(Recording(**json.loads(path.read_text()))) if path.exists() else mine
     if there != mine:
         raise DatasetError(f"{out} was recorded with {there}, not with {mine}; choose another folder")
-    _write_text(path, json.dumps(mine))
+    write_text(path, json.dumps(mine))
 
 
 def _write_all(
@@ -131,7 +131,7 @@ def _write_frames(out: Path, jobs: list[tuple[int, int]], recording: Recording) 
             "map_from_base": frame.map_from_base.tolist(),
             "boxes": [_box_record(box, frame) for box in frame.boxes],
         }
-        _write_text(_record_path(out, seed, index), json.dumps(record))
+        write_text(_record_path(out, seed, index), json.dumps(record))
     return len(jobs)
 
 
@@ -140,10 +140,10 @@ def _write_sweep(out: Path, seed: int, stamp: int, frame: SyntheticFrame, rig: R
     lidar_from_grid, points = np.linalg.inv(rig.grid_from_lidar()), frame.frame.points
     positions = points[:, :3] @ lidar_from_grid[:3, :3].T + lidar_from_grid[:3, 3]
     rows = np.concatenate([positions, np.round(points[:, 3:] * 255), frame.rings[:, None]], 1).astype(np.float32)
-    _folder(out / tables.sample_file(seed, rig.lidar.name, stamp)).write_bytes(rows.tobytes())
+    write_bytes(out / tables.sample_file(seed, rig.lidar.name, stamp), rows.tobytes())
     token = tables.data_token(seed, rig.lidar.name, stamp)
     openoccupancy.write_rows(openoccupancy.row_file(out, tables.scene_token(seed), token), frame.semantics)
-    _folder(out / tables.lidarseg_file(token)).write_bytes(tables.LIDARSEG_INDEX[frame.point_labels].tobytes())
+    write_bytes(out / tables.lidarseg_file(token), tables.LIDARSEG_INDEX[frame.point_labels].tobytes())
 
 
 def _write_images(out: Path, seed: int, stamp: int, frame: SyntheticFrame, jpeg_quality: int) -> None:
@@ -153,7 +153,7 @@ def _write_images(out: Path, seed: int, stamp: int, frame: SyntheticFrame, jpeg_
         ok, encoded = cv2.imencode(".jpg", camera.image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
         if not ok:
             raise DatasetError(f"could not encode the image of {camera.name}")
-        _folder(out / tables.sample_file(seed, camera.name, stamp)).write_bytes(encoded.tobytes())
+        write_bytes(out / tables.sample_file(seed, camera.name, stamp), encoded.tobytes())
 
 
 def _box_record(box: ObjectBox, frame: SyntheticFrame) -> dict:
@@ -176,21 +176,8 @@ def _record_path(out: Path, seed: int, index: int) -> Path:
     return Path(out) / "frames" / f"{tables.scene_name(seed)}_{index:04d}.json"
 
 
-def _folder(path: Path) -> Path:
-    """The path, with its folder made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write all or nothing."""
-    partial = _folder(path).with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(text)
-    partial.replace(path)
-
-
 def _write_map(path: Path) -> None:
     """The empty mask that readers of the format expect."""
     import cv2
 
-    cv2.imwrite(str(_folder(path)), np.zeros((8, 8), np.uint8))
+    write_bytes(path, cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes())
