@@ -1,9 +1,10 @@
 """What goes in (`SensorFrame`) and what comes out (`OccupancyGrid`) of the whole system."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from .ego_box import EgoBox
 from .errors import InvalidFrameError
 from .grid import GridSpec
 from .lens import Lens
@@ -76,6 +77,8 @@ class SensorFrame:
         cameras: the cameras that took part; a camera that is missing is simply absent.
         missing_cameras: names of the cameras that should have taken part.
         frame_id: name of the grid frame.
+        body_removed: returns from the vehicle itself are left out already; else those in the circle that the model was
+            trained with are.
     """
 
     stamp_ns: int
@@ -83,12 +86,17 @@ class SensorFrame:
     cameras: tuple[CameraImage, ...] = ()
     missing_cameras: tuple[str, ...] = ()
     frame_id: str = "lidar_top"
+    body_removed: bool = False
 
     def __post_init__(self) -> None:
         _check(self.points, "points", (None, 4), np.float32)
         names = [camera.name for camera in self.cameras]
         if len(set(names)) != len(names):
             raise InvalidFrameError(f"camera names must be unique, got {names}")
+
+    def without_body(self, box: EgoBox) -> "SensorFrame":
+        """The frame without the returns from inside a box, which takes the place of the model's circle."""
+        return replace(self, points=self.points.compress(~box.contains(self.points[:, :3]), axis=0), body_removed=True)
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ class Presampler:
     def __call__(self, frame: SensorFrame) -> FuserInputs:
         """Raises InvalidFrameError where the frame has more cameras than the model takes."""
         images, image_from_grid = self.prepare_images(frame)
-        return self.prepare_points(frame.points, images, image_from_grid, self.seen_pixels(frame))
+        return self.prepare_points(frame.points, images, image_from_grid, self.seen_pixels(frame), frame.body_removed)
 
     def prepare_images(self, frame: SensorFrame) -> tuple[torch.Tensor, torch.Tensor]:
         """Images (N, 3, h, w) uint8, one grey image where there is no camera, and image_from_grid (N or 0, 4, 4)."""
@@ -144,10 +144,15 @@ class Presampler:
         return torch.stack([every if one is None else one for one in each]).to(self.device)
 
     def prepare_points(self, points: np.ndarray, images: torch.Tensor, image_from_grid: torch.Tensor,
-                       seen: torch.Tensor | None = None) -> FuserInputs:
-        """Everything that depends on the sweep; (N, 4) float32 points in the grid frame; `seen` by `seen_pixels`."""
+                       seen: torch.Tensor | None = None, body_removed: bool = False) -> FuserInputs:
+        """Everything that depends on the sweep.
+
+        Args:
+            points: (N, 4) float32, grid frame; `body_removed`: without the vehicle already, see `SensorFrame`.
+            seen: by `seen_pixels`.
+        """
         points = points if self.config.use_lidar else points[:0]
-        voxels, returns = self._voxelise(torch.from_numpy(points).to(self.device))
+        voxels, returns = self._voxelise(torch.from_numpy(points).to(self.device), body_removed)
         index = self._choose_queries(voxels.voxel)
         local, real, features = self._describe(voxels, index)
         position = (local.double() + 0.5) / LOCAL_STEPS - 0.5  # (Q, theta, 3)
@@ -170,13 +175,15 @@ class Presampler:
         low = torch.tensor(self.coarse.low, dtype=torch.float64, device=flat.device)
         return low + (index + 0.5) * self.coarse.voxel_size
 
-    def _voxelise(self, points: torch.Tensor) -> tuple[VoxelPoints, torch.Tensor]:
+    def _voxelise(self, points: torch.Tensor, body_removed: bool) -> tuple[VoxelPoints, torch.Tensor]:
         """Group the usable points by coarse voxel; also the fine voxels that hold a return."""
         grid, factor, own = self.config.grid, self.config.coarse_factor, self.config.preprocessing.ego_radius
         xyz = points[:, :3].double()
         scaled = divided(xyz - torch.tensor(grid.low, dtype=torch.float64, device=self.device), grid.voxel_size)
         size = torch.tensor(grid.size, device=self.device)
-        keep = ((scaled >= 0) & (scaled < size)).all(1) & (xyz[:, :2].square().sum(1) > own**2)
+        keep = ((scaled >= 0) & (scaled < size)).all(1)
+        if not body_removed:
+            keep &= xyz[:, :2].square().sum(1) > own**2
         scaled, intensity = scaled[keep], points[keep, 3]
         fine = scaled.long()  # floor: scaled is not negative
         coarse = fine // factor

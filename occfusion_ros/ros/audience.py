@@ -71,7 +71,7 @@ class Audience:
         if time.monotonic() - self._deaf_since.setdefault(name, time.monotonic()) > DEAF_S:
             raise DatasetError(f"{name} listens to {', '.join(sorted(wanted))} and to nothing that is played: "
                                f"{', '.join(sorted(self._publishers))}; give it the names of the bag's topics "
-                               "(lidar_topic, cameras, image_topics)")
+                               "(lidar_topic or lidar_topics, cameras, image_topics)")
         return f"{name} to subscribe to what is played"
 
     def _sensors(self, name: str) -> set[str]:

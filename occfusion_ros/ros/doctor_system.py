@@ -100,22 +100,24 @@ class RunningSystem:
 
     def check_transforms(self, parameters: NodeParameters) -> Iterator[Finding]:
         """Whether sweeps and cameras can be placed, at the stamps of their messages."""
-        lidar_topic, *others = self._inputs(parameters)
-        infos = dict(zip(parameters.cameras, (source.topic for source in others if source.kind is CameraInfo)))
-        messages = self._messages({lidar_topic.topic: PointCloud2, **dict.fromkeys(infos.values(), CameraInfo)})
-        sweep = messages.get(lidar_topic.topic)
+        sources = self._inputs(parameters)
+        anchor, *joining = [source.topic for source in sources if source.kind is PointCloud2]
+        infos = dict(zip(parameters.cameras, (source.topic for source in sources if source.kind is CameraInfo)))
+        messages = self._messages({source.topic: source.kind for source in sources
+                                   if source.kind in (PointCloud2, CameraInfo)})
+        sweep = messages.get(anchor)
         if sweep is None:
-            yield Finding(FAIL, "transforms", f"no message on {lidar_topic.topic}: not checked")
+            yield Finding(FAIL, "transforms", f"no message on {anchor}: not checked")
             return
         lidar = sweep.header.frame_id
         grid = parameters.grid_frame or lidar
         pairs = {(grid, lidar, stamp_ns(sweep.header)): "the sweeps"} if grid != lidar else {}
-        for camera, topic in infos.items():
+        for sensor, topic in {**{topic: topic for topic in joining}, **infos}.items():
             if topic not in messages:
-                yield Finding(WARN, "transforms", f"no message on {topic}: {camera} not checked")
+                yield Finding(WARN, "transforms", f"no message on {topic}: {sensor} not checked")
                 continue
             header, other = messages[topic].header, parameters.fixed_frame or grid
-            pairs[header.frame_id, other, stamp_ns(header)] = camera
+            pairs[header.frame_id, other, stamp_ns(header)] = sensor
             if other != grid:
                 pairs[other, grid, stamp_ns(sweep.header)] = "the grid"
         for (target, source, stamp), what in pairs.items():
@@ -145,7 +147,10 @@ class RunningSystem:
 
     def _inputs(self, parameters: NodeParameters) -> list[_Source]:
         """The topics that the node listens to, the LiDAR's first, by the names that it sees after remaps."""
-        sources = [_Source(parameters.lidar_topic, PointCloud2, FAIL, "lidar_topic")]
+        parameter = "lidar_topics" if parameters.lidar_topics else "lidar_topic"
+        anchor, *joining = parameters.clouds
+        sources = [_Source(anchor, PointCloud2, FAIL, parameter),
+                   *(_Source(topic, PointCloud2, WARN, parameter) for topic in joining)]
         for image, info in parameters.camera_topics().values():
             kind = CompressedImage if parameters.is_compressed(image) else Image
             sources += [_Source(image, kind, WARN, "image_topics"),

@@ -4,29 +4,27 @@ import time
 from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
+from ..core.ego_box import EgoBox
 from ..core.errors import InvalidFrameError
 from ..core.frames import CameraImage, ImageMask, SensorFrame
 from ..core.processor import usable_cores
-from ..core.returns import are_returns
 from .calibration import Calibration
 from .camera_masks import check_mask
-from .clouds import points_from_cloud
 from .headers import NS_PER_S, frame_of, stamp_ns
 from .images import rgb_from_compressed, rgb_from_image
 from .parameters import NodeParameters
+from .sweeps import Lookup, SweepReader
 from .tf_buffer import TransformBuffer
 from .tf_tree import TransformError
 
 RETRY_S = 0.005
 MAX_GIVEN_UP = 64
-
-_Lookup = Callable[[str, str, int], np.ndarray]  # target frame, source frame, stamp -> (4, 4) target_from_source
 
 
 class FrameBuilder:
@@ -38,40 +36,43 @@ class FrameBuilder:
 
     def __init__(self, transforms: TransformBuffer, calibrations: dict[str, Calibration],
                  masks: Mapping[str, ImageMask], now_ns: Callable[[], int],
-                 on_fault: Callable[[str, Exception], None]) -> None:
+                 on_fault: Callable[[str, Exception], None], on_deskew: Callable[[str], None]) -> None:
         """
         Args:
             transforms: where poses come from.
             calibrations: by camera; the caller keeps it up to date.
             masks: by camera, what is hidden from it.
             now_ns: nanoseconds on the clock by which late transforms are waited for.
-            on_fault: called with a cause and the error for each camera that is left out; from any thread.
+            on_fault: called with a cause and the error for each camera or cloud that is left out; from any thread.
+            on_deskew: called with a line for the log when deskewing begins or ends.
         """
         self._transforms, self._calibrations, self._masks = transforms, calibrations, masks
         self._now_ns, self._on_fault = now_ns, on_fault
+        self._sweeps = SweepReader(on_fault, on_deskew)
         self._given_up: set[tuple[str, str]] = set()  # pairs of frames that were waited for in vain
         self._decoders = ThreadPoolExecutor(usable_cores(), "decode")
         self._unpacked: dict[str, tuple[Image | CompressedImage, np.ndarray]] = {}  # by camera, the last one
 
-    def build(self, cloud: PointCloud2, images: Mapping[str, Image | CompressedImage], missing: tuple[str, ...],
-              parameters: NodeParameters) -> SensorFrame:
+    @property
+    def deskew(self) -> dict[str, str]:
+        """By topic, whether points are brought to the sweep's stamp, and if not, why."""
+        return dict(self._sweeps.deskew)
+
+    def build(self, clouds: Mapping[str, PointCloud2], images: Mapping[str, Image | CompressedImage],
+              missing: tuple[str, ...], parameters: NodeParameters) -> SensorFrame:
         """The frame of a sweep and the images, by camera, that belong to it; cameras `missing` have none.
 
+        Args:
+            clouds: by topic; the first gives the sweep its stamp and, where no other is named, its frame.
+
         Raises:
-            InvalidFrameError: an unusable sweep. TransformError: no pose of the sweep in the grid frame.
+            InvalidFrameError: an unusable sweep. TransformError: no pose of the sweep, or of the ego box, in the grid
+                frame.
         """
-        stamp, lidar_frame = stamp_ns(cloud.header), frame_of(cloud.header)
+        header = next(iter(clouds.values())).header
+        stamp, grid_frame = stamp_ns(header), parameters.grid_frame or frame_of(header)
         lookup = self._patient_lookup(parameters.max_wait_s)
-        grid_frame = parameters.grid_frame or lidar_frame
-        points = points_from_cloud(cloud, parameters.intensity_max)
-        points = points.compress(are_returns(points[:, :3], parameters.min_range), axis=0)
-        if not len(points):
-            raise InvalidFrameError(f"cloud: expected returns, got none among {cloud.width * cloud.height} points: all "
-                                    f"are not finite, nearer than {parameters.min_range:g} m (min_range) or marks of "
-                                    "beams that met nothing")
-        if lidar_frame != grid_frame:
-            grid_from_lidar = lookup(grid_frame, lidar_frame, stamp)
-            points[:, :3] = points[:, :3] @ grid_from_lidar[:3, :3].T + grid_from_lidar[:3, 3]
+        points = self._sweeps.read(clouds, grid_frame, parameters, lookup)
 
         def pose(image: Image | CompressedImage) -> np.ndarray:
             return _camera_from_grid(image.header, grid_frame, stamp, parameters.fixed_frame, lookup)
@@ -82,7 +83,8 @@ class FrameBuilder:
         cameras = tuple(filter(None, self._decoders.map(use, *zip(*images.items()))))
         used = {camera.name for camera in cameras}
         masked = tuple(name for name in images if name not in used)
-        return SensorFrame(stamp, points, cameras, (*masked, *missing), grid_frame)
+        frame = SensorFrame(stamp, points, cameras, (*masked, *missing), grid_frame)
+        return _without_body(frame, parameters, lookup) if parameters.ego_box else frame
 
     def close(self) -> None:
         """End the decoding threads."""
@@ -113,7 +115,7 @@ class FrameBuilder:
             self._unpacked[name] = image, pixels
         return pixels
 
-    def _patient_lookup(self, max_wait_s: float) -> _Lookup:
+    def _patient_lookup(self, max_wait_s: float) -> Lookup:
         """A lookup that waits for transforms that are late, all of one frame together at most `max_wait_s`.
 
         Frames that were waited for in vain are not waited for again until their transform is there.
@@ -133,7 +135,7 @@ class FrameBuilder:
                         raise
                 time.sleep(RETRY_S)
 
-        return lookup
+        return cache(lookup)  # a frame asks for some poses several times
 
     def _give_up(self, pair: tuple[str, str]) -> None:
         if len(self._given_up) >= MAX_GIVEN_UP:  # names come from outside: any number of them
@@ -141,8 +143,23 @@ class FrameBuilder:
         self._given_up.add(pair)
 
 
-def _camera_from_grid(header: Header, grid_frame: str, sweep_ns: int, fixed_frame: str, lookup: _Lookup) -> np.ndarray:
+def _camera_from_grid(header: Header, grid_frame: str, sweep_ns: int, fixed_frame: str, lookup: Lookup) -> np.ndarray:
     """(4, 4) from the grid at the sweep's stamp to the camera, at the image's own stamp if a fixed frame is set."""
     if not fixed_frame:
         return lookup(header.frame_id, grid_frame, sweep_ns)
     return lookup(header.frame_id, fixed_frame, stamp_ns(header)) @ lookup(fixed_frame, grid_frame, sweep_ns)
+
+
+def _without_body(frame: SensorFrame, parameters: NodeParameters, lookup: Lookup) -> SensorFrame:
+    """The frame without returns from inside the ego box.
+
+    Raises:
+        InvalidFrameError: no others are left.
+    """
+    box_frame = parameters.ego_box_frame or frame.frame_id
+    box_from_grid = lookup(box_frame, frame.frame_id, frame.stamp_ns) if box_frame != frame.frame_id else None
+    rest = frame.without_body(EgoBox.of_extents(parameters.ego_box, box_from_grid))
+    if not len(rest.points):
+        raise InvalidFrameError(f"sweep: expected returns outside ego_box {list(parameters.ego_box)}, got none among "
+                                f"{len(frame.points)}")
+    return rest

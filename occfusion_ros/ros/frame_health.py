@@ -20,10 +20,10 @@ class FrameHealth:
     """Judges the sweeps of the last seconds; one that is still computed counts as neither lost nor published."""
 
     def __init__(self, lidar: Input, synchroniser: Synchroniser, statistics: Statistics, gaps: StampGaps,
-                 min_rate_hz: Callable[[], float]) -> None:
-        """`min_rate_hz`: the output rate below which to warn, 0 for none."""
+                 min_rate_hz: Callable[[], float], deskew: Callable[[], dict[str, str]] = dict) -> None:
+        """`min_rate_hz`: the output rate below which to warn, 0 for none; `deskew`: its state by topic."""
         self._lidar, self._synchroniser, self._statistics = lidar, synchroniser, statistics
-        self._gaps, self._min_rate_hz = gaps, min_rate_hz
+        self._gaps, self._min_rate_hz, self._deskew = gaps, min_rate_hz, deskew
         self._past: deque[tuple[float, Counter[str]]] = deque([(time.monotonic(), self._counts())])
 
     def __call__(self) -> State:
@@ -32,8 +32,8 @@ class FrameHealth:
         values = {"published": stats.published}
         for title, counts in (("dropped", sync.dropped), ("camera missing", sync.missing),
                               ("camera late", sync.late), ("image unused", sync.unused), ("fault", dict(stats.faults))):
-            values |= {f"{title}: {cause}": count for cause, count in sorted(counts.items())}
-        values |= self._gaps.distances()
+            values |= {_named(title, cause): count for cause, count in sorted(counts.items())}
+        values |= self._gaps.distances() | {f"deskew: {topic}": state for topic, state in self._deskew().items()}
         values["last_error"] = stats.last_error
         return State(*self._verdict(*self._window()), values)
 
@@ -87,6 +87,13 @@ class FrameHealth:
         first = max(causes, key=causes.get)
         error = self._statistics.last_errors.get(first.split()[0], "")
         return _listed(causes) + (f" ({error})" if error.startswith(f"{first}:") else "")
+
+
+def _named(title: str, cause: str) -> str:
+    """A counter's name; clouds that join another LiDAR's sweep are counted beside the cameras."""
+    if title.startswith("camera") and cause.startswith("cloud "):
+        return f"cloud{title.removeprefix('camera')}: {cause.removeprefix('cloud ')}"
+    return f"{title}: {cause}"
 
 
 def latency_health(statistics: Statistics, budget_ms: float) -> State:

@@ -161,7 +161,7 @@ class OccFusionNode(LifecycleNodeMixin, Node):
         self._perception = Perception(self, settings, self._pipeline, self.statistics, load_other, self._request_stop,
                                       self._masks)
         self.get_logger().info(f"ready: model {self._pipeline.contract.model_id} on {self._pipeline.backend_name}, "
-                               f"waiting for {self.resolve_topic_name(settings.lidar_topic)}")
+                               f"waiting for {', '.join(map(self.resolve_topic_name, settings.clouds))}")
 
     def _load_guarded(self, settings: NodeParameters, meanwhile: Callable[[], None]) -> GuardedPipeline:
         return GuardedPipeline(partial(self._load, settings), settings.load_timeout_s, meanwhile)

@@ -11,7 +11,8 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterUninitializedException
 
-from ..core.errors import OccFusionError
+from ..core.ego_box import EgoBox
+from ..core.errors import InvalidFrameError, OccFusionError
 from ..core.returns import MIN_RANGE
 
 NUSCENES_CAMERAS = ("cam_front_left", "cam_front", "cam_front_right", "cam_back_left", "cam_back", "cam_back_right")
@@ -70,10 +71,20 @@ class NodeParameters:
                                            changes=ANY_TIME)
 
     lidar_topic: str = _parameter("/lidar_top", "LiDAR sweeps, sensor_msgs/PointCloud2")
+    lidar_topics: tuple[str, ...] = _parameter(
+        (), "several LiDARs whose clouds are merged into one sweep through TF; the first gives the sweep its stamp. "
+            "Empty: lidar_topic alone")
     intensity_max: float = _parameter(255.0, "the clouds' value of full intensity (255 for nuScenes, 1 where it is "
                                              "normalised already)", limits=(1e-6, 1e9), changes=ANY_TIME)
     min_range: float = _parameter(MIN_RANGE, "metres; a point nearer to its LiDAR is no return, as one at (0, 0, 0) is",
                                   limits=(0.0, 100.0), changes=ANY_TIME)
+    deskew: bool = _parameter(True, "bring each point to the sweep's stamp, where the clouds have a time for each "
+                                    "point and fixed_frame is set; false where the driver has done so",
+                              changes=ANY_TIME)
+    ego_box: tuple[float, ...] = _parameter(
+        (), "the vehicle itself: x min, x max, y min, y max, z min and z max in metres; returns from inside are left "
+            "out. Empty: those from the circle that the model was trained with", changes=ANY_TIME)
+    ego_box_frame: str = _parameter("", "TF frame of ego_box, such as base_link; empty: the grid's", changes=ANY_TIME)
     cameras: tuple[str, ...] = _parameter(NUSCENES_CAMERAS, "names of the cameras; []: LiDAR alone")
     image_topics: tuple[str, ...] = _parameter(
         ("/{camera}/image_rect_compressed",),
@@ -97,9 +108,11 @@ class NodeParameters:
     grid_frame: str = _parameter("", "TF frame of the grid (x right, y forward, z up, as the model was trained); "
                                      "empty: the LiDAR's own frame")
     fixed_frame: str = _parameter("", "TF frame that stands still, such as map or odom, to account for the vehicle's "
-                                      "motion between image and sweep; empty: motion is neglected")
-    camera_tolerance_s: float = _parameter(0.1, "most seconds between the stamps of a sweep and an image that belongs "
-                                                "to it", limits=(0.0, 10.0), changes=ANY_TIME)
+                                      "motion between image and sweep, and within a sweep; empty: motion is "
+                                      "neglected")
+    camera_tolerance_s: float = _parameter(0.1, "most seconds between the stamps of a sweep and an image, or another "
+                                                "LiDAR's cloud, that belongs to it", limits=(0.0, 10.0),
+                                           changes=ANY_TIME)
     max_wait_s: float = _parameter(0.15, "most seconds that a sweep waits for late images, and for late transforms",
                                    limits=(0.0, 10.0), changes=ANY_TIME)
 
@@ -112,16 +125,23 @@ class NodeParameters:
 
     def __post_init__(self) -> None:
         # rclpy gives None for an empty list.
-        for name in ("cameras", "image_topics", "camera_info_topics", "camera_masks"):
+        for name in ("lidar_topics", "cameras", "image_topics", "camera_info_topics", "camera_masks"):
             object.__setattr__(self, name, tuple(entry for entry in getattr(self, name) or () if entry))
         if isinstance(self.images_rectified, bool):
             object.__setattr__(self, "images_rectified", _text(self.images_rectified))
         for parameter in fields(self):
             _check_value(parameter, getattr(self, parameter.name))
-        if len(set(self.cameras)) != len(self.cameras):
-            raise ParameterError(f"cameras: expected different names, got {list(self.cameras)}")
+        for name in ("cameras", "lidar_topics"):
+            if len(set(given := getattr(self, name))) != len(given):
+                raise ParameterError(f"{name}: expected different names, got {list(given)}")
+        object.__setattr__(self, "ego_box", _extents(self.ego_box))
         for name in ("image_topics", "camera_info_topics", *(["camera_masks"] if self.camera_masks else [])):
             self._topics(name)
+
+    @property
+    def clouds(self) -> tuple[str, ...]:
+        """Topics of all LiDARs; the first anchors the sweep."""
+        return self.lidar_topics or (self.lidar_topic,)
 
     def camera_topics(self) -> dict[str, tuple[str, str]]:
         """Image topic and calibration topic by camera."""
@@ -170,8 +190,14 @@ class NodeParameters:
 def declare_parameters(node) -> None:
     """Declare all parameters on an rclpy node."""
     for parameter in fields(NodeParameters):
-        default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
-        node.declare_parameter(parameter.name, default, _descriptor(parameter))
+        node.declare_parameter(parameter.name, _ros_default(parameter), _descriptor(parameter))
+
+
+def _ros_default(parameter: Field) -> Any:
+    """ROS does not know of which type an empty list is."""
+    if parameter.type == tuple[str, ...]:
+        return list(parameter.default) or [""]
+    return None if parameter.default == () else parameter.default
 
 
 def read_parameters(node) -> NodeParameters:
@@ -232,6 +258,7 @@ def _descriptor(parameter: Field) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(description=_meaning(parameter),
                                      read_only=parameter.metadata["changes"] == NEVER,
                                      dynamic_typing="true" in parameter.metadata["choices"])
+    descriptor.dynamic_typing |= parameter.type == tuple[float, ...]  # whole numbers too, or none at all
     if limits := parameter.metadata["limits"]:
         if isinstance(parameter.default, int):
             descriptor.integer_range = [IntegerRange(from_value=limits[0], to_value=limits[1])]
@@ -253,6 +280,21 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else value
 
 
+def _extents(given: Any) -> tuple[float, ...]:
+    """An ego box as it is given, or none.
+
+    Raises:
+        ParameterError: it is none.
+    """
+    try:
+        extents = tuple(map(float, given or ()))
+        if extents:
+            EgoBox.of_extents(extents)
+        return extents
+    except (TypeError, ValueError, InvalidFrameError) as error:
+        raise ParameterError(f"ego_box: {error}") from error
+
+
 def _meaning(parameter: Field) -> str:
     limits = parameter.metadata["limits"]
     return parameter.metadata["description"] + (f" ({limits[0]:g} to {limits[1]:g})" if limits else "")
@@ -260,7 +302,7 @@ def _meaning(parameter: Field) -> str:
 
 def _default_text(default: Any) -> str:
     entries = default if isinstance(default, tuple) else (default,)
-    return ", ".join(f"`{_text(entry)}`" if entry != "" else "empty" for entry in entries)
+    return ", ".join(f"`{_text(entry)}`" if entry != "" else "empty" for entry in entries) or "empty"
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ class Perception:
         self._masks = masks
         self._clock, self._fault_log = RunningClock(node.get_clock()), FaultLog(node.get_logger())
         self._gaps = StampGaps(lambda: self.settings.camera_tolerance_s, node.get_logger().warning)
-        self._synchroniser = Synchroniser(settings.cameras, *_pairing_times_ns(settings))
+        others = map(_key, settings.clouds[1:])
+        self._synchroniser = Synchroniser((*settings.cameras, *others), *_pairing_times_ns(settings))
         with ExitStack() as self._closing:
             self._open()
             self._closing = self._closing.pop_all()
@@ -91,7 +92,7 @@ class Perception:
         self._transforms = own(make_transform_buffer(self._node))
         self._outputs = own(Outputs(self._node, self._pipeline.contract))
         self._frames = own(FrameBuilder(self._transforms, self._calibrations, self._masks, self._clock.now_ns,
-                                        self._report_fault))
+                                        self._report_fault, self._node.get_logger().info))
         self._worker = own(LatestWorker(self._work))
         self._poll_timer = self._node.create_timer(POLL_S, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._poll_timer.cancel()
@@ -120,8 +121,10 @@ class Perception:
     def _subscribe(self) -> dict[str, Callable[[], State]]:
         """Listen to the sensors; returns what there is to report."""
         settings, now_ns = self.settings, self._clock.now_ns
-        lidar = self._own(Input(self._node, PointCloud2, settings.lidar_topic, self._on_cloud,
-                                settings.lidar_reliability, settings.lidar_depth, now_ns))
+        callbacks = [self._on_cloud, *(partial(self._on_other_cloud, topic) for topic in settings.clouds[1:])]
+        lidar, *others = [self._own(Input(self._node, PointCloud2, topic, callback, settings.lidar_reliability,
+                                          settings.lidar_depth, now_ns))
+                          for topic, callback in zip(settings.clouds, callbacks)]
         cameras = []
         for name, (image_topic, info_topic) in settings.camera_topics().items():
             kind = CompressedImage if settings.is_compressed(image_topic) else Image
@@ -130,9 +133,9 @@ class Perception:
                 cameras.append(self._own(Input(self._node, what, topic, partial(callback, name),
                                                settings.camera_reliability, settings.camera_depth, now_ns,
                                                latched=what is CameraInfo)))
-        return {"inputs": InputHealth(self._node, lidar, cameras),
+        return {"inputs": InputHealth(self._node, lidar, [*others, *cameras]),
                 "frames": FrameHealth(lidar, self._synchroniser, self._statistics, self._gaps,
-                                      lambda: self.settings.min_output_rate_hz),
+                                      lambda: self.settings.min_output_rate_hz, lambda: self._frames.deskew),
                 "latency": lambda: latency_health(self._statistics, self.settings.latency_budget_ms),
                 "transforms": TransformHealth(self._statistics, self._transforms),
                 "model": partial(model_health, self._pipeline),
@@ -148,6 +151,14 @@ class Perception:
         self._poll()
         if self._synchroniser.waiting:
             self._poll_timer.reset()
+
+    def _on_other_cloud(self, topic: str, message: PointCloud2) -> None:
+        """A cloud that joins another LiDAR's sweep, as an image does."""
+        if stamp_ns(message.header) <= 0:
+            self._report_fault(f"cloud without stamp {topic}")
+            return
+        self._synchroniser.add_image(_key(topic), stamp_ns(message.header), message)
+        self._poll()
 
     def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
         if camera not in self._calibrations:
@@ -210,8 +221,10 @@ class Perception:
 
     def _process(self, match: Match) -> None:
         start, settings = time.monotonic(), self.settings
-        images = {name: image for name, (_, image) in match.images.items()}
-        frame = self._frames.build(match.cloud.message, images, match.missing, settings)
+        found = {name: item for name, (_, item) in match.images.items()}
+        clouds = {topic: found.pop(_key(topic)) for topic in settings.clouds[1:] if _key(topic) in found}
+        missing = tuple(name for name in match.missing if name in settings.cameras)
+        frame = self._frames.build({settings.clouds[0]: match.cloud.message, **clouds}, found, missing, settings)
         self._geometry.observe(frame)
         built = time.monotonic()
         grid = self._pipeline(frame, settings.backend_timeout_s)
@@ -240,6 +253,11 @@ class Perception:
     def _report_fault(self, cause: str, error: Exception | str = "") -> None:
         self._statistics.add_fault(cause, str(error))
         self._fault_log(cause, str(error))
+
+
+def _key(topic: str) -> str:
+    """What the synchroniser knows a cloud by that joins another one; no camera is called so."""
+    return f"cloud {topic}"
 
 
 def _pairing_times_ns(settings: NodeParameters) -> tuple[int, int]:

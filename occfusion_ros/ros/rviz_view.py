@@ -80,7 +80,7 @@ def _set_topic(display: dict[str, Any], settings: NodeParameters, node: str) -> 
     if topic["Value"].startswith(f"{TEMPLATE_NODE}/"):
         topic["Value"] = node + topic["Value"].removeprefix(TEMPLATE_NODE)
     else:
-        topic.update(_sensor(full_name(settings.lidar_topic, node), settings.lidar_reliability))
+        topic.update(_sensor(full_name(settings.clouds[0], node), settings.lidar_reliability))
 
 
 def _sensor(topic: str, reliability: str) -> dict[str, str]:

@@ -25,7 +25,7 @@ SERVED = ("describe_parameters", "get_parameter_types", "get_parameters", "get_t
 def policy(parameters: NodeParameters, namespace: str = "/", node: str = "occfusion") -> str:
     """The policy as XML, for an enclave of the node's full name."""
     own = node_name(node, namespace)
-    sensors = [parameters.lidar_topic, *(topic for pair in parameters.camera_topics().values() for topic in pair)]
+    sensors = [*parameters.clouds, *(topic for pair in parameters.camera_topics().values() for topic in pair)]
     root = ElementTree.Element("policy", version="0.2.0")
     enclave = ElementTree.SubElement(ElementTree.SubElement(root, "enclaves"), "enclave", path=own)
     profile = ElementTree.SubElement(ElementTree.SubElement(enclave, "profiles"), "profile", ns=namespace, node=node)

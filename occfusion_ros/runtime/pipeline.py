@@ -136,7 +136,8 @@ class Pipeline:
         watch = Stopwatch(self.presampler.device)
         seen = self.presampler.seen_pixels(frame)  # first, so that the maps of lenses are there for the threads
         images, image_from_grid = self.presampler.start_images(frame)
-        inputs = self.presampler.prepare_points(frame.points, self.no_images, image_from_grid, seen)
+        inputs = self.presampler.prepare_points(frame.points, self.no_images, image_from_grid, seen,
+                                                frame.body_removed)
         if len(frame.points) and not len(inputs.returns):
             raise InvalidFrameError(f"sweep: expected returns, got none among {len(frame.points)} points: all lie "
                                     "outside the grid or on the vehicle itself")
