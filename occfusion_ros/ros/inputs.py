@@ -78,8 +78,10 @@ class Input:
 
     @property
     def is_silent(self) -> bool:
-        """Whether nothing came for longer than this sensor usually takes."""
+        """Whether nothing came for longer than this sensor usually takes; once is enough for what may be latched."""
         age_s = self.age_s
+        if self._latched and age_s is not None:
+            return False
         return age_s is None or age_s > max(SILENT_S, INTERVALS * self.interval_s)
 
     def _subscribe(self, reliable: bool) -> None:

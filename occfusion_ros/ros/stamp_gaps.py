@@ -26,7 +26,7 @@ class StampGaps:
         """
         Args:
             tolerance_s: the present `camera_tolerance_s`.
-            warn: takes a sentence, once for each camera and kind of trouble.
+            warn: takes a sentence; once for each camera and kind of trouble.
         """
         self._tolerance_s, self._warn = tolerance_s, warn
         self._gaps: dict[str, deque[tuple[int, int]]] = {}  # by camera: stamps of sweep and image, nanoseconds
@@ -49,16 +49,20 @@ class StampGaps:
 
     def verdicts(self) -> list[str]:
         """What is wrong with cameras whose images never pair, in sentences; alike ones together."""
-        found: dict[str, list[str]] = {}
+        found: dict[tuple[str, str], list[str]] = {}
         for camera, gaps in list(self._gaps.items()):
             recent = list(gaps)[-FEWEST:]
             if len(recent) == FEWEST and min(abs(_gap_s(gap)) for gap in recent) > self._tolerance_s():
-                kind, text = explain(np.array(gaps), self._tolerance_s())
-                found.setdefault(text, []).append(camera)
-                if (camera, kind) not in self._said:
-                    self._said.add((camera, kind))
-                    self._warn(f"images of {camera} never pair with a sweep: {text}")
-        return [f"images of {', '.join(cameras)} never pair with a sweep: {text}" for text, cameras in found.items()]
+                found.setdefault(explain(np.array(gaps), self._tolerance_s()), []).append(camera)
+        for (kind, text), cameras in found.items():
+            if new := [camera for camera in cameras if (camera, kind) not in self._said]:
+                self._said.update((camera, kind) for camera in new)
+                self._warn(_sentence(new, text))
+        return [_sentence(cameras, text) for (_, text), cameras in found.items()]
+
+
+def _sentence(cameras: list[str], text: str) -> str:
+    return f"images of {', '.join(cameras)} never pair with a sweep: {text}"
 
 
 def explain(stamps_ns: np.ndarray, tolerance_s: float) -> tuple[str, str]:

@@ -44,7 +44,7 @@ def test_a_topic_that_nobody_publishes_is_told_from_a_silent_one(start):
     rig.send("/cam_front/camera_info", camera_info())
     rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
     state = rig.wait_for_status("inputs", WARN, "nobody publishes /cam_frnot/image_rect_compressed: start its driver")
-    assert "silent" not in state.message or "silent: /cam_front/camera_info" in state.message
+    assert "silent: /lidar_top" in state.message or "silent" not in state.message
 
 
 def test_transforms_lost_and_back(start):

@@ -47,6 +47,8 @@ def test_calibration_is_received_whatever_the_durability(listen, latched):
     late.publish(camera_info(header=header_from(NOW + 3 * S, "early")))
     rig.wait(lambda: received[-1].header.stamp.sec == NOW // S + 3, "the other publisher's")
     assert source.received == len(received) == 3 + latched and not source.mismatch
+    source._last = (source._last[0] - 3600 * S, source._last[1] - 3600)
+    assert source.age_s > 3000 and not source.is_silent, "a calibration may come once"
 
 
 def test_age_goes_on_where_the_clock_was_set(listen, monkeypatch):
