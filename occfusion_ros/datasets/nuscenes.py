@@ -15,6 +15,7 @@ from ..core.frames import CameraImage, SensorFrame
 from ..core.labels import IGNORE
 from ..core.returns import are_returns
 from . import openoccupancy
+from .nuscenes_tables import load_table, load_tables
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class NuScenesReader:
         self.root = Path(root)
         self.version = version or _only_version(self.root)
         self.occupancy_root = Path(occupancy_root or root)
-        self.tables = _load_tables(self.root, self.version)
+        self.tables = load_tables(self.root, self.version)
         self.lidar = lidar or _only_lidar(self.tables.sensor, self.root)
 
     def scenes(self) -> list[str]:
@@ -161,7 +162,7 @@ class NuScenesReader:
         if not self.has_lidarseg(sample_token):
             return None
         name = self._lidarseg_files[token]
-        labels = self._label_of_category[np.fromfile(_existing(self.root / name), np.uint8)]
+        labels = self._label_of_category[np.frombuffer(_content(self.root / name), np.uint8)]
         points = len(read_sweep(self._record(token).path))
         if len(labels) != points:
             raise DatasetError(f"{name}: expected {points} labels, one for each point, got {len(labels)}")
@@ -216,12 +217,18 @@ class NuScenesReader:
     @cached_property
     def _lidarseg_files(self) -> dict[str, str]:
         """Files of point labels, below the root, by sample_data token."""
-        return {record["sample_data_token"]: record["filename"] for record in getattr(self.tables, "lidarseg", ())}
+        table = self.root / self.version / "lidarseg.json"
+        return {row["sample_data_token"]: row["filename"] for row in (load_table(table) if table.is_file() else ())}
 
     @cached_property
     def _label_of_category(self) -> np.ndarray:
         """(256,) uint8: nuScenes-lidarseg's 32 categories to our labels."""
         from nuscenes.eval.lidarseg.utils import LidarsegClassMapper
+        categories = self.tables.category
+        if not categories or "index" not in categories[0]:
+            raise DatasetError(f"labels of points need {self.root / self.version / 'category.json'} as it comes with "
+                               f"nuScenes-lidarseg, which is missing")
+        self.tables.lidarseg_name2idx_mapping = {category["name"]: category["index"] for category in categories}
         table = np.full(256, IGNORE, np.uint8)
         for category, label in LidarsegClassMapper(self.tables).fine_idx_2_coarse_idx_mapping.items():
             table[category] = label or IGNORE
@@ -230,7 +237,7 @@ class NuScenesReader:
 
 def read_sweep(path: Path) -> np.ndarray:
     """Read a ``.pcd.bin``: (N, 5) float32 x, y, z in metres in the LiDAR frame, raw intensity, ring."""
-    data = _existing(path).read_bytes()
+    data = _content(path)
     if not data or len(data) % 20:
         raise DatasetError(f"{path} is truncated: expected rows of 5 float32 (20 bytes), got {len(data)} bytes")
     return np.frombuffer(data, np.float32).reshape(-1, 5)
@@ -238,7 +245,7 @@ def read_sweep(path: Path) -> np.ndarray:
 
 def read_jpeg(path: Path) -> bytes:
     """Read the bytes of a JPEG file that is whole, with whatever follows the image."""
-    data = _existing(path).read_bytes()
+    data = _content(path)
     try:
         kind = inspect_image(data).kind
     except InvalidFrameError as error:
@@ -263,10 +270,13 @@ def _transform(points: np.ndarray, target_from_source: np.ndarray) -> np.ndarray
     return points.astype(np.float64) @ target_from_source[:3, :3].T + target_from_source[:3, 3]
 
 
-def _existing(path: Path) -> Path:
+def _content(path: Path) -> bytes:
     if not path.is_file():
         raise DatasetError(f"{path} does not exist, but the tables name it")
-    return path
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {said(error)}") from error
 
 
 def _only_version(root: Path) -> str:
@@ -281,15 +291,3 @@ def _only_lidar(sensors: list[dict], root: Path) -> str:
     if len(channels) != 1:
         raise DatasetError(f"expected {root} to have one LiDAR (or name one), got {channels or 'none'}")
     return channels[0]
-
-
-def _load_tables(root: Path, version: str):  # -> nuscenes.nuscenes.NuScenes
-    try:
-        from nuscenes.nuscenes import NuScenes
-    except ImportError as error:
-        raise DatasetError(f"nuScenes data needs nuscenes-devkit and what it imports; missing: {error.name}") from error
-    logger.info("loading the tables of %s in %s", version, root)
-    try:
-        return NuScenes(version, str(root), verbose=False)
-    except (AssertionError, OSError, KeyError, ValueError) as error:  # the devkit checks with assert
-        raise DatasetError(f"cannot load the tables of {version} in {root}: {said(error)}") from error

@@ -13,7 +13,8 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -21,7 +22,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..core.errors import DatasetError
+from ..core.atomic import WriteError
+from ..core.errors import DatasetError, OccFusionError
 from ..datasets.nuscenes import NuScenesReader, Pose, SensorRecord, read_jpeg, read_sweep
 
 logger = logging.getLogger(__name__)
@@ -66,14 +68,22 @@ class SceneWriter:
         start = self._records[0].stamp_ns
         self._transforms("/tf_static", start, [(BASE, record.channel.lower(), record.base_from_sensor)
                                                for record in self._fixed.values()])
+        at_ends = {self._records[-1].stamp_ns: self._records, start: self._records[::-1]}
         for stamp, group in groupby(self._records, key=lambda record: record.stamp_ns):
             records = list(group)
-            self._transforms("/tf", stamp, [(MAP, BASE, records[0].map_from_base)] + [
-                (BASE, record.channel.lower(), record.base_from_sensor)
-                for record in records if record.channel in self._moving])
+            self._transforms("/tf", stamp, [(MAP, BASE, records[0].map_from_base),
+                                            *self._mounts(at_ends.get(stamp, records))])
             for record in records:
                 self._measurement(record)
                 progress.update()
+
+    def _mounts(self, records: list[SensorRecord]) -> list[tuple[str, str, Pose]]:
+        """The last calibration in the records of each sensor whose calibration changes.
+
+        The first and the last of a scene stand at its ends too: a sweep may lie beyond a camera's own stamps.
+        """
+        last = {record.channel: record.base_from_sensor for record in records if record.channel in self._moving}
+        return [(BASE, channel.lower(), pose) for channel, pose in last.items()]
 
     def _measurement(self, record: SensorRecord) -> None:
         try:
@@ -162,18 +172,36 @@ def convert_scene(reader: NuScenesReader, scene: str, out: Path, sweeps: bool = 
     records = reader.records(scene, sweeps)
     if not records:
         raise DatasetError(f"scene {scene} has no LiDAR or camera data")
-    out.mkdir(parents=True, exist_ok=True)
     summary = Summary(bag)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".incomplete-") as folder:
-        part = Path(folder, scene)
+    with _whole(bag) as part:
         with Writer(part, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP) as writer, \
                 tqdm(total=len(records), desc=scene, unit="file") as progress:
             writer.set_custom_data("nuscenes", f"{reader.version}/{scene}")
             SceneWriter(writer, records, summary).write(progress)
-        if bag.exists():
-            shutil.rmtree(bag)
-        part.rename(bag)
     return summary
+
+
+@contextmanager
+def _whole(bag: Path) -> Iterator[Path]:
+    """Gives a temporary folder, which takes the bag's place at the end; what is left of it goes where it cannot.
+
+    Raises:
+        WriteError: of the bag, or of its parent where nothing at all can be written.
+    """
+    try:
+        bag.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(dir=bag.parent, prefix=".incomplete-")
+    except OSError as error:
+        raise WriteError(bag.parent, error) from error
+    with folder:
+        part = Path(folder.name, bag.name)
+        try:
+            yield part
+            if bag.exists():
+                shutil.rmtree(bag)
+            part.rename(bag)
+        except OSError as error:
+            raise WriteError(bag, error) from error
 
 
 def _split_by_calibration(records: list[SensorRecord]) -> tuple[dict[str, SensorRecord], set[str]]:
@@ -210,7 +238,7 @@ def _parser() -> argparse.ArgumentParser:
 def convert_scenes(reader: NuScenesReader, options: argparse.Namespace) -> int:
     """Convert what is there, say what is not; the exit code: 0 when every wanted scene has its bag."""
     scenes = options.scenes or reader.scenes()
-    made, kept, missing, incomplete = 0, 0, 0, 0
+    made, kept, missing, incomplete, unwritten = 0, 0, 0, 0, 0
     for scene in scenes:
         if (options.out / scene / "metadata.yaml").is_file() and not options.overwrite:
             print(f"{options.out / scene} is there already: left as it is; --overwrite replaces it")
@@ -220,12 +248,19 @@ def convert_scenes(reader: NuScenesReader, options: argparse.Namespace) -> int:
             print(f"left out {scene}: none of its files is there, first: {absent}")
             missing += 1
             continue
-        summary = convert_scene(reader, scene, options.out, options.sweeps, options.overwrite)
+        try:
+            summary = convert_scene(reader, scene, options.out, options.sweeps, options.overwrite)
+        except WriteError as error:
+            if error.disk_full or error.path == options.out:
+                raise  # nor can any other scene be written
+            print(f"left out {scene}: {error}")
+            unwritten += 1
+            continue
         made, incomplete = made + 1, incomplete + bool(summary.skipped)
         print(summary)
     print(f"{len(scenes)} scenes: {made} converted ({incomplete} of them with files missing or damaged), {kept} were "
-          f"there, {missing} left out for want of their files")
-    return int(missing > 0)
+          f"there, {missing} left out for want of their files, {unwritten} could not be written")
+    return int(missing + unwritten > 0)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -234,10 +269,8 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         return convert_scenes(NuScenesReader(options.data, options.version), options)
-    except (DatasetError, ImportError) as error:
+    except (OccFusionError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"error: cannot write {error.filename or options.out}: {error.strerror or error}", file=sys.stderr)
     return 1
 
 

@@ -1,5 +1,7 @@
 """The nuScenes reader, on a root whose numbers are known by hand and on real recordings against the devkit."""
 
+import shutil
+
 import numpy as np
 import pytest
 from tiny_nuscenes import (FRONT_ROTATION, LIDAR_MOUNT, SAMPLE_US, SCENE, SIZE, START_US, SWEEP_US, TinyRoot,
@@ -217,3 +219,50 @@ def test_real_labels(real):
 def test_real_jpegs_are_whole(real):
     for scene in ("nus-scene0061", "ddad-scene-02"):
         assert all(read_jpeg(record.path) for record in real.records(scene) if record.modality == "camera")
+
+
+SIDE_TABLES = ["attribute", "visibility", "map", "log", "instance", "category", "sample_annotation", "lidarseg"]
+
+
+@pytest.mark.parametrize("missing", [[name] for name in SIDE_TABLES] + [SIDE_TABLES])
+def test_frames_need_no_table_of_labels_or_maps(tiny, caplog, missing):
+    expected = NuScenesReader(tiny.root).frame("sample0")
+    shutil.rmtree(tiny.root / "lidarseg")
+    shutil.rmtree(tiny.root / "maps")
+    for name in missing:
+        (tiny.root / f"v1.0-mini/{name}.json").unlink()
+    reader = NuScenesReader(tiny.root)
+    np.testing.assert_array_equal(reader.frame("sample0").points, expected.points)
+    assert len(reader.records(SCENE)) == 6
+    if "instance" in missing or "category" in missing or "sample_annotation" in missing:
+        assert reader.boxes("sample0") == []
+    if wanted := set(missing) - {"map", "log", "lidarseg"}:
+        assert len(caplog.records) == 1
+        assert all(str(tiny.root / f"v1.0-mini/{name}.json") in caplog.text for name in wanted)
+    else:
+        assert not caplog.records
+
+
+def test_labels_that_are_missing_are_named_where_they_are_needed(tiny):
+    shutil.rmtree(tiny.root / "lidarseg")
+    with pytest.raises(DatasetError, match=f"{tiny.root}/lidarseg/v1.0-mini/.*_lidarseg.bin does not exist"):
+        NuScenesReader(tiny.root).lidarseg("sample0")
+    (tiny.root / "v1.0-mini/lidarseg.json").unlink()
+    assert NuScenesReader(tiny.root).lidarseg("sample0") is None
+
+
+def test_labels_need_the_categories(tiny):
+    (tiny.root / "v1.0-mini/category.json").unlink()
+    with pytest.raises(DatasetError, match="category.json as it comes with nuScenes-lidarseg"):
+        NuScenesReader(tiny.root).lidarseg("sample0")
+
+
+@pytest.mark.parametrize("name", ["sensor", "calibrated_sensor", "ego_pose", "scene", "sample"])
+def test_a_needed_table_that_is_missing_or_damaged_is_named(tiny, name):
+    path = tiny.root / f"v1.0-mini/{name}.json"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(DatasetError, match=str(path)):
+        NuScenesReader(tiny.root)
+    path.unlink()
+    with pytest.raises(DatasetError, match=f"missing: {path}"):
+        NuScenesReader(tiny.root)

@@ -1,5 +1,9 @@
 """Bags written from nuScenes roots hold exactly what the files and tables say."""
 
+import errno
+import os
+import shutil
+
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
@@ -114,6 +118,73 @@ def test_calibration_that_changes_is_not_static(tmp_path):
     bag = Bag(tmp_path / "bags" / SCENE)
     assert {child for _, _, child in bag.transforms("/tf_static")} == {"lidar_top", "cam_back"}
     _assert_chain(bag, reader.records(SCENE))
+
+
+def test_calibration_that_changes_is_known_at_every_sweep(tmp_path):
+    reader = NuScenesReader(TinyRoot(tmp_path / "root", recalibrated=True).root)
+    convert_scene(reader, SCENE, tmp_path / "bags", sweeps=True)
+    bag = Bag(tmp_path / "bags" / SCENE)
+    known = sorted(stamp for stamp, _, child in bag.transforms("/tf") if child == "cam_front")
+    records = reader.records(SCENE, sweeps=True)
+    assert (known[0], known[-1]) == (records[0].stamp_ns, records[-1].stamp_ns)
+    assert records[-1].channel == "LIDAR_TOP", "it ends after the camera's own last stamp"
+    cameras = [record.base_from_sensor for record in records if record.channel == "CAM_FRONT"]
+    poses = bag.transforms("/tf")
+    assert [poses[stamp, "base_link", "cam_front"] for stamp in (known[0], known[-1])] == [cameras[0], cameras[-1]]
+
+
+def _failing(number, scenes):
+    """A SceneWriter.write that fails after some messages for the first so many scenes."""
+    write, left = nuscenes_to_bag.SceneWriter.write, [None] * scenes
+
+    def failing(self, progress):
+        write(self, progress)
+        if left:
+            left.pop()
+            raise OSError(number, os.strerror(number))
+    return failing
+
+
+@pytest.fixture
+def two_scenes(tiny) -> TinyRoot:
+    """The same sample stands in another scene."""
+    tiny.tables["scene"].append({**tiny.tables["scene"][0], "token": "scene2", "name": "scene-0002"})
+    tiny.tables["sample"][1]["scene_token"] = "scene2"
+    tiny.save()
+    return tiny
+
+
+def test_after_an_error_of_writing_the_next_scene_is_tried(two_scenes, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(nuscenes_to_bag.SceneWriter, "write", _failing(errno.EIO, 1))
+    assert main([str(two_scenes.root), str(tmp_path / "bags")]) == 1
+    out = capsys.readouterr().out
+    assert f"left out {SCENE}: cannot write {tmp_path / 'bags' / SCENE}: Input/output error" in out
+    assert out.splitlines()[-1].startswith("2 scenes: 1 converted") and "1 could not be written" in out
+    assert [path.name for path in (tmp_path / "bags").iterdir()] == ["scene-0002"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_ends_it_in_one_sentence(two_scenes, tmp_path, monkeypatch, capsys, number):
+    monkeypatch.setattr(nuscenes_to_bag.SceneWriter, "write", _failing(number, 2))
+    assert main([str(two_scenes.root), str(tmp_path / "bags")]) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert errors == [f"error: cannot write {tmp_path / 'bags' / SCENE}: {os.strerror(number)}"]
+    assert list((tmp_path / "bags").iterdir()) == []
+
+
+def test_a_folder_where_nothing_can_be_written(two_scenes, tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    for out in (tmp_path / "file", "/proc/nowhere"):
+        assert main([str(two_scenes.root), str(out)]) == 1
+        output, errors = capsys.readouterr()
+        assert f"error: cannot write {out}: " in errors and "Traceback" not in errors and "left out" not in output
+
+
+def test_bags_need_no_labels(tiny, tmp_path, capsys):
+    for folder in ("lidarseg", "maps"):
+        shutil.rmtree(tiny.root / folder)
+    assert main([str(tiny.root), str(tmp_path / "bags")]) == 0
+    assert len(Bag(tmp_path / "bags" / SCENE).on("/lidar_top")) == 2
 
 
 def test_vehicle_moves_between_the_stamps(tiny, tmp_path):
