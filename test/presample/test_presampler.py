@@ -49,6 +49,16 @@ def test_projection_rounds_every_operation_by_itself_and_so_alike_everywhere():
     assert np.array_equal(visible.numpy()[0], seen) and np.array_equal(uv.numpy()[0][seen], np.stack([u, v], 1)[seen])
 
 
+def test_the_circle_of_the_vehicle_is_left_out_unless_the_vehicle_is_removed_already(config, frame):
+    near = np.float32([[0.5, 0.5, 0, 0.2], [0, -1.3, 0.3, 0.1]])
+    with_near = replace(frame, points=np.vstack([frame.points, near]))
+    removed = replace(frame, points=np.vstack([frame.points[np.hypot(*frame.points[:, :2].T) > 2], near]),
+                      body_removed=True)
+    index = np.ravel_multi_index(config.grid.indices(near[:, :3])[0].T, config.grid.size)
+    assert not np.isin(index, Presampler(config)(with_near).returns.numpy()).any()
+    assert np.isin(index, Presampler(config)(removed).returns.numpy()).all()
+
+
 def test_returns_are_the_fine_voxels_that_hold_a_usable_point(config, frame):
     points = np.vstack([frame.points, [[np.nan, 0, 0, 0], [np.inf, 0, 0, 0], [0, 0, 99, 0]]]).astype(np.float32)
     returns = Presampler(config)(replace(frame, points=points)).returns

@@ -64,6 +64,13 @@ def test_a_policy_follows_the_parameters(tmp_path, capsys):
     assert "/car/occfusion/occupancy" in allowed(text)["publish"]
 
 
+def test_a_policy_names_every_lidar(tmp_path, capsys):
+    path = tmp_path / "car.yaml"
+    path.write_text("/**:\n  ros__parameters: {lidar_topics: [/front, /rear], cameras: ['']}\n")
+    assert main(["--params-file", str(path)]) == 0
+    assert allowed(capsys.readouterr().out)["subscribe"] == {"/front", "/rear", "/clock", "/tf", "/tf_static"}
+
+
 @pytest.mark.parametrize("text", ["", "a: [", "a: 1", "/**:\n  ros__parameters: {cameras: [a, a]}"])
 def test_what_is_no_parameters_file_is_named(tmp_path, capsys, text):
     (tmp_path / "car.yaml").write_text(text)
