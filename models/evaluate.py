@@ -17,6 +17,7 @@ from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.datasets.nuscenes import NuScenesReader
+from occfusion_ros.datasets.other_labels import explain
 from occfusion_ros.runtime.backend import PRECISIONS, BackendSettings
 from occfusion_ros.runtime.pipeline import REFINE_MODES, Pipeline
 
@@ -68,8 +69,8 @@ def evaluate(pipeline: Pipeline, reader: NuScenesReader, scenes: list[str] | Non
         raise DatasetError(
             f"no sample with an occupancy truth among {count} samples of {reader.root}; looked below "
             f"{reader.occupancy_root} for occupancy/<LiDAR token>.npz and OpenOccupancy's "
-            "scene_<scene token>/occupancy/<LiDAR token>.npy; labels of Occ3D (gts/) and SurroundOcc are of other "
-            "grids and cannot be used")
+            "scene_<scene token>/occupancy/<LiDAR token>.npy; "
+            + (explain(reader.occupancy_root) or "nor are there labels of another project"))
     return result
 
 

@@ -15,6 +15,7 @@ from rclpy.utilities import remove_ros_args
 from ..core.errors import OccFusionError
 from .dds import use_shared_memory_profile
 from .node import NAME, Ended, OccFusionNode
+from .rclpy_start import reason, start
 
 POLL_S = 0.1
 
@@ -49,10 +50,10 @@ def _start(argv: list[str]) -> OccFusionNode:
     """The node; OccFusionError where rclpy cannot start one."""
     try:
         _parse_arguments(remove_ros_args(argv)[1:])
-        rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
+        start(argv, signal_handler_options=SignalHandlerOptions.NO)
         return OccFusionNode()
     except RuntimeError as error:  # rclpy's own kinds are not public
-        raise OccFusionError(f"cannot start: {type(error).__name__}: {error}") from error
+        raise reason(error) from error
 
 
 def _run(node: OccFusionNode) -> int:

@@ -25,8 +25,8 @@ def check_middleware_installed() -> None:
                          f"{', '.join(there)}; install it, or: unset RMW_IMPLEMENTATION")
 
 
-def start(argv: list[str], context=None) -> None:
-    """``rclpy.init``.
+def start(argv: list[str], context=None, **options) -> None:
+    """``rclpy.init`` with its options.
 
     Raises:
         StartError: rclpy refuses arguments or settings (domain, log folder, security).
@@ -34,9 +34,9 @@ def start(argv: list[str], context=None) -> None:
     import rclpy
 
     try:
-        rclpy.init(args=argv, context=context)
+        rclpy.init(args=argv, context=context, **options)
     except RuntimeError as error:  # rclpy's own kinds are not public
-        raise _reason(error) from error
+        raise reason(error) from error
 
 
 def create_node(name: str, context, **options):
@@ -51,8 +51,13 @@ def create_node(name: str, context, **options):
         return rclpy.create_node(name, context=context, **options)
     except RuntimeError as error:
         rclpy.shutdown(context=context)
-        raise _reason(error) from error
+        raise reason(error) from error
 
 
-def _reason(error: RuntimeError) -> StartError:
-    return StartError(f"cannot start: {type(error).__name__}: {said(error)}")
+def reason(error: RuntimeError) -> StartError:
+    """What rclpy says, and what it leaves out."""
+    secure = os.environ.get("ROS_SECURITY_ENABLE") == "true"  # of which rclpy says nothing: "error not set"
+    keystore = os.environ.get("ROS_SECURITY_KEYSTORE") or os.environ.get("ROS_SECURITY_ROOT_DIRECTORY") or "not set"
+    hint = (f"; ROS_SECURITY_ENABLE is true and ROS_SECURITY_KEYSTORE is {keystore}: make keys for this node there "
+            "(ros2 security create_enclave), or: unset ROS_SECURITY_ENABLE") if secure else ""
+    return StartError(f"cannot start: {type(error).__name__}: {said(error)}{hint}")

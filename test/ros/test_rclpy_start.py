@@ -1,21 +1,51 @@
 """Every command says in one sentence why ROS cannot start."""
 
 import os
+import shlex
 import subprocess
 import sys
 
 import pytest
 
-
-@pytest.mark.parametrize("command", ["main", "doctor", "snapshot", "play_bag", "static_transform_publisher"])
-@pytest.mark.parametrize("variable, value, said", [
+REASONS = [
     ("ROS_DOMAIN_ID", "robot1", "ROS_DOMAIN_ID is not an integral number"),
-    ("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp", "rmw_cyclonedds_cpp, which is not installed")])
-def test_a_command_says_why_ros_cannot_start(tmp_path, command, variable, value, said):
+    ("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp", "rmw_cyclonedds_cpp, which is not installed"),
+    ("HOME", "/proc/nowhere", "Failed to create log directory '/proc/nowhere/.ros/log'"),
+    ("ROS_LOG_DIR", "/proc/nowhere", "Failed to create log directory '/proc/nowhere'"),
+    ("ROS_SECURITY_ENABLE", "true", "ROS_SECURITY_KEYSTORE is not set: make keys"),
+]
+COMMANDS = ["main", "doctor", "snapshot", "play_bag", "static_transform_publisher"]
+
+
+def _command(name: str, tmp_path) -> list[str]:
     arguments = {"play_bag": [str(tmp_path)],
                  "static_transform_publisher": ["--frame-id", "a", "--child-frame-id", "b"]}
-    result = subprocess.run([sys.executable, "-m", f"occfusion_ros.ros.{command}", *arguments.get(command, [])],
-                            env={**os.environ, variable: value}, capture_output=True, text=True, timeout=120)
+    return [sys.executable, "-m", f"occfusion_ros.ros.{name}", *arguments.get(name, [])]
+
+
+def _environment(variable: str, value: str) -> dict[str, str]:
+    without = {name: text for name, text in os.environ.items() if name != "ROS_LOG_DIR"}
+    return {**without, "ROS_SECURITY_STRATEGY": "Enforce", variable: value}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("variable, value, said", REASONS)
+def test_a_command_says_why_ros_cannot_start(tmp_path, command, variable, value, said):
+    result = subprocess.run(_command(command, tmp_path), env=_environment(variable, value), capture_output=True,
+                            text=True, timeout=120)
     output = result.stdout + result.stderr
     assert result.returncode == 1 and "Traceback" not in output, output
     assert "cannot start: " in output and said in output
+
+
+@pytest.mark.parametrize("command", ["main", "doctor", "snapshot"])
+@pytest.mark.parametrize("variable, value", [(variable, value) for variable, value, _ in REASONS])
+def test_a_command_that_cannot_start_leaves_nothing_in_shared_memory(tmp_path, command, variable, value):
+    alone = "mount -t tmpfs tmpfs /dev/shm"  # shared memory of its own: other processes use this machine's
+    if subprocess.run(["unshare", "-m", "sh", "-c", alone], capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    script = f"{alone} && {shlex.join(_command(command, tmp_path))} > /dev/null 2>&1; echo $?; ls -A /dev/shm"
+    result = subprocess.run(["unshare", "-m", "sh", "-c", script], env=_environment(variable, value),
+                            capture_output=True, text=True, timeout=120)
+    left = [name for name in result.stdout.split() if not name.startswith("lttng-ust-wait")]  # tracing: one for all
+    assert left == ["1"]
