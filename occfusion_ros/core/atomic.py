@@ -21,7 +21,11 @@ class WriteError(OccFusionError):
 
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(f"cannot write {path}: {error.strerror or said(error)}")
-        self.path, self.disk_full = path, error.errno in (errno.ENOSPC, errno.EDQUOT)
+        self.path, self.disk_full, self._error = path, error.errno in (errno.ENOSPC, errno.EDQUOT), error
+
+    def __reduce__(self) -> tuple:
+        """So that worker processes can raise it."""
+        return WriteError, (self.path, self._error)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..core.atomic import replacing
-from ..core.errors import DatasetError
+from ..core.errors import DatasetError, OccFusionError
 from ..core.grid import GridSpec
 from ..core.labels import IGNORE
 from .ground import ground_heights, height_corrections
@@ -257,7 +257,7 @@ def main(argv: list[str] | None = None) -> int:
         reader = NuScenesReader(arguments.root, arguments.version)
         written = write_occupancy(reader, arguments.out, arguments.scenes, arguments.window, arguments.workers,
                                   not arguments.quiet)
-    except (DatasetError, OSError) as error:
+    except (OccFusionError, OSError) as error:
         print(f"lidarseg_occupancy: {error}", file=sys.stderr)
         return 1
     print(f"{written} files written in {arguments.out / 'occupancy'}")

@@ -7,7 +7,6 @@ must get an occupancy message with the sweep's own stamp. Pictures, bags and syn
 
 import argparse
 import hashlib
-import json
 import logging
 import os
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.atomic import write_json, write_text
 from ..core.errors import DatasetError, OccFusionError
 from ..core.labels import OPENOCCUPANCY_CLASSES
 from ..core.processor import usable_cores
@@ -74,8 +74,7 @@ def rig_of(contents: BagContents, points: np.ndarray, folder: Path) -> Rig:
               "intensity_max": next((full for full in FULL_INTENSITIES if points[:, 3].max(initial=0) <= full),
                                     FULL_INTENSITIES[-1])}
     file = folder / "rig.yaml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"/**": {"ros__parameters": values}}, indent=1))  # which is YAML too
+    write_json(file, {"/**": {"ros__parameters": values}})  # which is YAML too
     near = points[np.linalg.norm(points[:, :2], axis=1) < ROAD_RADIUS, 2]
     on_road = bool(len(near)) and abs(np.percentile(near, 10)) < GRID_HEIGHT / 2  # z = 0 on the road: a vehicle frame
     return Rig(f"of its own ({len(cameras)} cameras, intensities to {values['intensity_max']:g}; {file})", cameras,
@@ -102,9 +101,8 @@ def make_bags(options: argparse.Namespace) -> list[Path]:
     folder = _bag_folder(root, options.out) if options.data else root / "bags"
     listing = folder / "scenes.txt"
     if not listing.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         scenes = NuScenesReader(root, options.version).scenes()
-        listing.write_text("\n".join(scenes))
+        write_text(listing, "\n".join(scenes))
     scenes = options.scenes or listing.read_text().split("\n")
     missing = [scene for scene in scenes if not (folder / scene).exists()]
     reader = NuScenesReader(root, options.version) if missing else None

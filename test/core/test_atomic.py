@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,12 @@ def test_a_place_where_nothing_can_be_written(tmp_path, place):
     with pytest.raises(WriteError, match=f"cannot write {tmp_path / place}: [A-Z]"):
         write_text(tmp_path / place, "content")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_worker_processes_can_raise_it(tmp_path):
+    error = WriteError(tmp_path / "file", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.path, again.disk_full) == (str(error), tmp_path / "file", True)
 
 
 def test_devices_and_links_stay_what_they_are(tmp_path):

@@ -128,6 +128,13 @@ def test_command_writes_what_the_reader_reads_and_keeps_what_is_there(tiny, tmp_
     assert first.stat().st_mtime_ns == kept and second.is_file() and len(list(out.rglob("*.*"))) == 2
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_labels_that_cannot_be_written_are_one_sentence(tiny, tmp_path, capsys, workers):
+    (tmp_path / "file").write_text("no folder")
+    assert main([str(tiny.root), str(tmp_path / "file"), "--quiet", "--workers", workers]) == 1
+    assert f"cannot write {tmp_path / 'file' / 'occupancy'}" in capsys.readouterr().err
+
+
 def test_command_says_what_is_wrong(tiny, tmp_path, capsys):
     arguments = [str(tiny.root), str(tmp_path / "out")]
     assert main([*arguments, "--scenes", "other"]) == 1 and "no scene 'other'" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from occfusion_ros.core.errors import DatasetError
+from occfusion_ros.core.errors import OccFusionError
 
 from .rig import RIGS
 from .root import Recording, write_nuscenes_root
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
             arguments.workers,
             not arguments.quiet,
         )
-    except (DatasetError, OSError) as error:
+    except (OccFusionError, OSError) as error:
         print(f"make_synthetic: {error}", file=sys.stderr)
         return 1
     return 0
