@@ -98,3 +98,14 @@ def test_a_set_with_nothing_in_it_still_gives_valid_json():
     figures = report(RangeBands(GRID), RayIoU(GRID), 0)
     assert json.loads(json.dumps(figures, allow_nan=False))["ray_iou"]["mean"] is None
     assert "absent" in table(figures)
+
+
+def test_figures_that_cannot_be_written_are_printed_and_said(root, monkeypatch, capsys):
+    monkeypatch.setattr(answer, "contract", SimpleNamespace(grid=GRID, model_id="m"), raising=False)
+    monkeypatch.setattr(evaluate.Pipeline, "load", lambda *_: answer)
+    for option in ("--json", "--picture"):
+        with pytest.raises(SystemExit) as ended:
+            evaluate.main(["--data", str(root), option, "/proc/nowhere/file"])
+        out, errors = capsys.readouterr()
+        assert ended.value.code == 2 and "mIoU" in out
+        assert errors.splitlines()[-1] == "evaluate: cannot write /proc/nowhere/file: No such file or directory"
