@@ -174,3 +174,19 @@ def test_a_node_that_is_seen_and_not_heard(start):
     code, report = examine(rig, 2, lambda: None)
     assert code == 1 and "[FAIL] node: /occfusion is announced, but nothing of it gets through" in report, report
     assert "--ipc=host" in report
+
+
+@pytest.mark.parametrize("rear", ["rear", "nowhere"])
+def test_every_lidar_is_looked_at(start, rear):
+    rig = start(lidar_topics=["/front/points", "/rear/points"], ego_box=[-1.0, 1.0, -1.0, 2.0, -1.0, 1.0])
+    rig.send_transform("front", "rear", (0.0, -3.0, 0.0))
+
+    def drive() -> None:
+        stamp = time.time_ns()
+        for topic, frame in (("/front/points", "front"), ("/rear/points", rear)):
+            rig.send(topic, cloud(POINTS, stamp_ns=stamp, frame_id=frame))
+        rig.wait(lambda: time.time_ns() > stamp + 100 * MS, "a tenth of a second")
+    code, report = examine(rig, 10, drive)
+    assert "[  ok] topics: /rear/points: publishers: 1" in report, report
+    level = "  ok" if rear == "rear" else "FAIL"
+    assert code == (rear != "rear") and f"[{level}] transforms: /rear/points: {rear} from front" in report, report
