@@ -97,7 +97,7 @@ def test_the_page_says_what_was_measured(tmp_path):
     assert "onnxruntime fp32: 280 ms a frame; the goal of 300 ms is met" in text
     assert "openvino bf16: 112 ms a frame; the goal of 150 ms is met" in text
     assert "takes 2.1 times as long as the backbone alone; the goal of at most 2 is missed" in text
-    assert "**Nothing was run on a GPU.**" in text and "Not run here: tensorrt" in text
+    assert "**Nothing was run on a GPU**" in text and "Not run here: tensorrt" in text
     assert "| cameras | 1: 10, 2: 20 | 1.00 |" in text
     for name in ("latency", "growth"):
         assert (tmp_path / f"images/performance_{name}.png").stat().st_size > 5000

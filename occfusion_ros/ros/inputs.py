@@ -41,13 +41,14 @@ class Input:
     def __init__(self, node: Node, kind: type, topic: str, callback: Callable[[Any], None], reliability: str,
                  depth: int, now_ns: Callable[[], int], latched: bool = False) -> None:
         """`now_ns`: nanoseconds on a clock that does not stand still, by which messages age."""
-        self.topic, self.received, self.mismatch = node.resolve_topic_name(topic), 0, ""
+        self.topic, self.received, self.mismatch = topic, 0, ""
         self._node, self._kind, self._callback, self._now_ns = node, kind, callback, now_ns
         self._reliability, self._depth = reliability, depth
         self._last: tuple[int, float] | None = None  # of the newest message, on both clocks
         self.interval_s, self._unpaired = 0.0, {}  # by subscription, the stamp of its newest message
         self._latched = self._subscribe_latched() if latched else None
         self._subscribe(reliable=reliability != "best_effort")
+        self.topic = node.resolve_topic_name(topic)  # of a name that was found to be one
 
     def close(self) -> None:
         """End the subscription."""

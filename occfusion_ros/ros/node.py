@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -91,7 +91,8 @@ class OccFusionNode(LifecycleNodeMixin, Node):
 
     def end(self) -> None:
         """From any thread: have whoever serves the node leave what he waits for and get `Ended`."""
-        self._end_request.trigger()
+        with suppress(RuntimeError):  # of rclpy, where the node was destroyed already
+            self._end_request.trigger()
 
     def destroy_node(self) -> None:
         """Finish the frame in work and let go of everything."""

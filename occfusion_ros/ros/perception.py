@@ -74,8 +74,6 @@ class Perception:
         self._load_other, self._on_stop, self.stopped = load_other, on_stop, False
         self._calibrations: dict[str, Calibration] = {}
         self._uncalibrated: dict[str, deque] = {name: deque(maxlen=8) for name in settings.cameras}
-        self._image_topics = {name: node.resolve_topic_name(image)
-                              for name, (image, _) in settings.camera_topics().items()}
         self._geometry = CameraGeometry(self._calibrations, node.get_logger().warning)
         self._masks = masks
         self._clock, self._fault_log = RunningClock(node.get_clock()), FaultLog(node.get_logger())
@@ -85,6 +83,8 @@ class Perception:
         with ExitStack() as self._closing:
             self._open()
             self._closing = self._closing.pop_all()
+        self._image_topics = {name: node.resolve_topic_name(image)
+                              for name, (image, _) in settings.camera_topics().items()}
 
     def _open(self) -> None:
         """Start threads and topics; what they hold is let go of by `close`."""
