@@ -1,8 +1,13 @@
-"""Publishers of everything the node has to say about a frame; what nobody subscribes to is not computed."""
+"""Publishers of everything the node has to say about a frame.
 
+What nobody subscribes to is not computed. The newest frame is latched: whoever comes late gets it.
+"""
+
+import threading
 from collections.abc import Callable, Mapping
 
 from occfusion_msgs.msg import OccupancyGrid3D, SemanticClasses
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -19,7 +24,8 @@ from .parameters import NodeParameters
 from .voxel_cloud import cloud_bytes
 from .voxels import OccupiedVoxels
 
-DEPTH = 5
+KEPT = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+LOOK_S = 0.2  # between looks for subscribers of an output that nobody listened to
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -28,31 +34,53 @@ class Outputs:
 
     def __init__(self, node: Node, contract: ModelContract) -> None:
         self._node, self._classes = node, contract.classes
-        self._occupancy = node.create_publisher(OccupancyGrid3D, "~/occupancy", DEPTH)
-        self._markers = node.create_publisher(MarkerArray, "~/markers", DEPTH)
-        self._points = node.create_publisher(PointCloud2, "~/points", DEPTH)
+        self._occupancy = node.create_publisher(OccupancyGrid3D, "~/occupancy", KEPT)
+        self._markers = node.create_publisher(MarkerArray, "~/markers", KEPT)
+        self._points = node.create_publisher(PointCloud2, "~/points", KEPT)
+        self._lock = threading.Lock()  # frames come from the worker, latecomers are looked for on the executor
+        self._newest: tuple[OccupancyGrid, NodeParameters] | None = None
+        self._unpublished: set[Publisher] = set()  # outputs that the newest grid was not published on
+        self._timer = node.create_timer(LOOK_S, self._serve_latecomers, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._times: dict[str, Publisher] = {}
         self._table = node.create_publisher(SemanticClasses, "~/classes", LATCHED)
         self._table.publish(class_table(contract.model_id, contract.classes, node.get_clock().now().nanoseconds))
 
     def close(self) -> None:
         """Take the topics away."""
+        self._node.destroy_timer(self._timer)
         for publisher in (self._occupancy, self._markers, self._points, self._table, *self._times.values()):
             self._node.destroy_publisher(publisher)
 
     def publish(self, grid: OccupancyGrid, parameters: NodeParameters) -> None:
-        """Publish one grid in all forms that are wanted."""
-        header = header_from(grid.stamp_ns, grid.frame_id)
-        forms: dict[Publisher, Callable[[OccupiedVoxels], bytes]] = {
-            self._occupancy: lambda voxels: occupancy_bytes(grid, voxels, parameters.dense),
-            self._markers: lambda voxels: marker_bytes(header, voxels, self._classes, parameters.max_markers,
-                                                       parameters.marker_lifetime_s),
-            self._points: lambda voxels: cloud_bytes(header, voxels, self._classes),
+        """Publish one grid in all forms that are wanted; whoever comes later gets the others."""
+        with self._lock:
+            self._newest = grid, parameters
+            self._unpublished = {self._occupancy, self._markers, self._points}
+            self._publish_wanted()
+
+    def _serve_latecomers(self) -> None:
+        """Publish the newest grid on outputs that found a subscriber meanwhile; the others are latched already."""
+        if self._unpublished and self._lock.acquire(blocking=False):
+            try:
+                self._publish_wanted()
+            finally:
+                self._lock.release()
+
+    def _publish_wanted(self) -> None:
+        wanted = {publisher for publisher in self._unpublished if publisher.get_subscription_count()}
+        if not wanted:
+            return
+        self._unpublished -= wanted
+        grid, parameters = self._newest
+        header, voxels = header_from(grid.stamp_ns, grid.frame_id), OccupiedVoxels.of(grid.labels, grid.spec)
+        forms: dict[Publisher, Callable[[], bytes]] = {
+            self._occupancy: lambda: occupancy_bytes(grid, voxels, parameters.dense),
+            self._markers: lambda: marker_bytes(header, voxels, self._classes, parameters.max_markers,
+                                                parameters.marker_lifetime_s),
+            self._points: lambda: cloud_bytes(header, voxels, self._classes),
         }
-        wanted = [publisher for publisher in forms if publisher.get_subscription_count()]
-        voxels = OccupiedVoxels.of(grid.labels, grid.spec) if wanted else None
-        for publisher in wanted:
-            publisher.publish(forms[publisher](voxels))
+        for publisher in forms.keys() & wanted:
+            publisher.publish(forms[publisher]())
 
     def publish_times(self, stage_ms: Mapping[str, float]) -> None:
         """Publish the milliseconds that each stage of a frame took."""
