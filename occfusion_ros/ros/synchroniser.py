@@ -166,10 +166,11 @@ class Synchroniser:
 
     def _is_jump(self, stamp_ns: int) -> bool:
         """Whether a sweep from before the newest one means that time was set back, rather than that it is late."""
+        again = stamp_ns in self._behind  # what is late comes once, a bag of few sweeps again and again
         if self._behind and stamp_ns < self._behind[-1]:
             self._behind.clear()
         self._behind.append(stamp_ns)
-        if len(self._behind) == REPLAYED:
+        if again or len(self._behind) == REPLAYED:
             self._restart_ns = self._behind[0]
             return True
         return stamp_ns < self._newest_ns - JUMP_NS or stamp_ns == self._restart_ns

@@ -277,3 +277,35 @@ def test_arbitrary_stamps_never_break_it(events):
         released += len(matches)
         assert all(abs(s - match.stamp_ns) <= TOLERANCE for match in matches for s, _ in match.images.values())
     assert added == released + sum(sync.dropped.values()) + len(sync._sweeps), "a sweep got lost without being counted"
+
+
+@pytest.mark.parametrize("sweeps", [1, 2, 3, 4, 7])
+def test_a_short_bag_that_begins_again_is_answered(sweeps):
+    """Without simulated time nothing but the stamps tells; two rounds at most are taken for late sweeps."""
+    sync, answered = synchroniser(), []
+    for _ in range(8):
+        answered.append(0)
+        for index in range(sweeps):
+            sync.add_cloud(START + index * 100 * MS, "sweep", now_ns=0)
+            answered[-1] += len(sync.poll(0))
+    assert answered[0] == sweeps and answered[3:] == [sweeps] * 5, answered
+
+
+def test_late_sweeps_are_late_and_no_jump():
+    sync = synchroniser()
+    for stamp in (0, 100, 300, 200, 250, 400, 350, 500):  # up to two behind the newest, each once
+        assert not sync.add_cloud(START + stamp * MS, "sweep", now_ns=0)
+        sync.poll(0)
+    assert sync.dropped == {"out_of_order": 3}
+
+
+def test_a_clock_set_back_releases_what_waits_and_begins_anew():
+    sync = synchroniser("left")
+    sync.add_image("left", START - 10 * MS, "l0")
+    sync.add_cloud(START, "sweep", now_ns=0)
+    assert not sync.poll(0), "a nearer image may come"
+    match = only(sync.set_back())
+    assert match.stamp_ns == START and stamps(match) == {"left": -10}
+    sync.add_image("left", START - 40 * MS, "again")
+    assert sync.add_cloud(START - 40 * MS, "sweep", now_ns=0) is False
+    assert stamps(only(sync.poll(0))) == {"left": 0}
