@@ -54,6 +54,9 @@ def _examine_system(name: str, timeout_s: float, argv: list[str]) -> Iterator[Fi
         parameters = None
         try:
             parameters = system.parameters()
+            if parameters is None:
+                yield Finding(FAIL, "parameters", f"{full_name} does not tell its parameters: topics, transforms and "
+                              "diagnostics were not checked", "try again, with a longer --timeout on a busy machine")
         except ParameterError as error:
             yield Finding(FAIL, "parameters", str(error), f"ros2 param set {full_name} ...")
         found = system.check_node()

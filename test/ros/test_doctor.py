@@ -190,3 +190,17 @@ def test_every_lidar_is_looked_at(start, rear):
     assert "[  ok] topics: /rear/points: publishers: 1" in report, report
     level = "  ok" if rear == "rear" else "FAIL"
     assert code == (rear != "rear") and f"[{level}] transforms: /rear/points: {rear} from front" in report, report
+
+
+def test_parameters_that_do_not_come_are_no_good_health(start):
+    """The node tells its state and not its parameters: nothing of the system can be checked."""
+    rig = start()
+    rig.node.destroy_node()
+    rig.node = rclpy.create_node("occfusion", start_parameter_services=False)
+    answer = GetState.Response()
+    answer.current_state.label = "active"
+    rig.node.create_service(GetState, "~/get_state", lambda *_: answer)
+    rig._executor.add_node(rig.node)
+    code, report = examine(rig, 2, lambda: None)
+    assert code == 1 and "[FAIL] parameters: /occfusion does not tell its parameters" in report, report
+    assert "[  ok] node: /occfusion is active" in report and "nothing fails" not in report, report
