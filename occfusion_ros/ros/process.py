@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
+from threading import Thread
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -57,15 +58,31 @@ def _start(argv: list[str]) -> OccFusionNode:
 
 
 def _run(node: OccFusionNode) -> int:
-    """Serve the node on a thread of its own: signals interrupt the main thread, and never rclpy at its work."""
-    with ThreadPoolExecutor(1, "executor") as threads:
-        try:
-            serving = threads.submit(_serve, node)
-            while not wait([serving], POLL_S).done:  # a signal that another thread got does not wake this one
-                pass
-            return serving.result()
-        finally:
-            node.end()
+    """Serve the node on a thread of its own: signals interrupt the main thread, and never rclpy at its work.
+
+    They may come while the thread starts, so whether it has begun is for the future to know, which one side gets.
+    """
+    serving: Future[int] = Future()
+    try:
+        Thread(target=_fulfil, args=(serving, node), name="executor").start()
+        while not wait([serving], POLL_S).done:  # a signal that another thread got does not wake this one
+            pass
+        return serving.result()
+    finally:
+        node.end()
+        if serving.cancel():
+            node.destroy_node()
+        else:
+            wait([serving])
+
+
+def _fulfil(serving: Future[int], node: OccFusionNode) -> None:
+    if not serving.set_running_or_notify_cancel():
+        return
+    try:
+        serving.set_result(_serve(node))
+    except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+        serving.set_exception(error)
 
 
 def _serve(node: OccFusionNode) -> int:

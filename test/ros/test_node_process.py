@@ -6,12 +6,15 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from occfusion_ros.ros import process
 from occfusion_ros.ros.bringup import Bringup, bringup
 from occfusion_ros.ros.parameters import NodeParameters
 from occfusion_ros.ros.supervisor import Supervisor
@@ -46,8 +49,6 @@ def wait_for_line(process: subprocess.Popen, text: str) -> None:
             seen += os.read(process.stderr.fileno(), 4096).decode()
 
 
-# Now and then rclpy says that a transition failed to complete when a signal ends it: not mended yet.
-@pytest.mark.flaky(reruns=3)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command, line", [
     (["-c", WITH_VOXEL_PIPELINE], "ready"), (["-c", WITH_ENDLESS_LOADING], "loading"),
@@ -70,6 +71,28 @@ def test_signals_end_it_cleanly(environment, number, command, line):
         assert not [line for line in said if "Traceback" in line or "terminate" in line or "rror" in line], said
     finally:
         process.kill()
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_signal_while_the_thread_starts_waits_for_what_it_does(monkeypatch, begun):
+    ended, done = threading.Event(), []
+
+    class Interrupted(threading.Thread):
+        def start(self):
+            if begun:
+                super().start()
+            raise KeyboardInterrupt
+
+    def serve(node):
+        ended.wait(START_S)
+        done.append("served")
+
+    monkeypatch.setattr(process, "Thread", Interrupted)
+    monkeypatch.setattr(process, "_serve", serve)
+    node = SimpleNamespace(end=ended.set, destroy_node=lambda: done.append("destroyed"))
+    with pytest.raises(KeyboardInterrupt):
+        process._run(node)
+    assert done in (["served"], ["destroyed"]) if begun else done == ["destroyed"], "never left at work"
 
 
 @pytest.mark.parametrize("arguments, message", [
