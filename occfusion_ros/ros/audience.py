@@ -75,13 +75,20 @@ class Audience:
         return f"{name} to subscribe to what is played"
 
     def _sensors(self, name: str) -> set[str]:
-        """Topics that a node subscribes to; none where there is no such node."""
+        """Topics that a node subscribes to; none where there is no such node.
+
+        Of several nodes of one name, as where one was left from before, the graph gives the topics of any one: what is
+        played is asked topic by topic.
+        """
         namespace, _, base = name.rpartition("/")
+        owner = (namespace or "/", base)
+        played = {topic for topic in self._publishers for end in self._node.get_subscriptions_info_by_topic(topic)
+                  if (end.node_namespace, end.node_name) == owner}
         try:
             found = self._node.get_subscriber_names_and_types_by_node(base, namespace or "/")
         except RuntimeError:  # rclpy's NodeNameNonExistentError is one, of a private module
-            return set()
-        return {topic for topic, _ in found} - set(NO_SENSORS)
+            found = []
+        return played.union(topic for topic, _ in found) - set(NO_SENSORS)
 
     def _heard(self, topic: str) -> bool:
         """Whether a topic has a subscriber: as its publisher here sees it, else as the graph has it."""

@@ -1,6 +1,7 @@
 """A bag is played when those it is for have come: nodes of another context subscribe late, or to something else."""
 
 import logging
+import time
 
 import pytest
 import rclpy
@@ -88,6 +89,17 @@ def test_a_node_that_comes_later_is_waited_for(player, make, when_said):
     when_said(NODE, lambda: subscribe(make("listener", "robot1"), "/points", "/image"))
     player.wait([NODE], [], TIMEOUT_S)
     assert all(publisher.get_subscription_count() for publisher in player._publishers.values())
+
+
+@pytest.mark.parametrize("order", [["deaf", "listening"], ["listening", "deaf"]])
+def test_of_two_nodes_of_one_name_one_listens(player, make, order):
+    """A node of an earlier start that was killed is seen for a while, or a second one was started by mistake."""
+    for kind in order:
+        subscribe(make("listener", "robot1"), *["/points"] * (kind == "listening"))
+    while player._node.get_node_names().count("listener") < len(order) or not player._heard("/points"):
+        time.sleep(audience.POLL_S)
+    player.wait([NODE], [], TIMEOUT_S)
+    assert player._publishers["/points"].get_subscription_count() == 1
 
 
 def test_topics_of_others_are_waited_for(player, make, when_said):
