@@ -1,5 +1,7 @@
 """Fixtures of the tests that run the node in their own process."""
 
+import gc
+
 import pytest
 
 
@@ -10,6 +12,7 @@ def ros(ros_domain):
 
     rclpy.init()
     yield
+    gc.collect()  # executors keep destroyed nodes in the graph until the cycle of references they are in is broken
     rclpy.try_shutdown()
 
 
