@@ -13,7 +13,8 @@ logger = logging.getLogger(__name__)
 
 LEAST_DEPTH = 10  # of a publisher's queue
 LONGEST_GAP_S = 3600.0  # of the bag's time; one topic stamped zero among others would be waited for half a century
-ACKNOWLEDGE_S = 5.0  # for subscribers to get the last messages
+ACKNOWLEDGE_S = 5.0  # for all subscribers together to get the last messages
+ASK_S = 0.05  # in one call, which a signal does not break
 
 
 class BagPlayer:
@@ -61,10 +62,12 @@ class BagPlayer:
         return count
 
     def wait_for_acknowledgement(self) -> None:
-        """Let the subscribers get what was sent last."""
+        """Let the subscribers get what was sent last; one that has gone unnoticed acknowledges nothing, on any topic."""
         from rclpy.duration import Duration
+        until_ns = time.monotonic_ns() + int(1e9 * ACKNOWLEDGE_S)
         for publisher in self._publishers.values():
-            publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_S))
+            while not publisher.wait_for_all_acked(Duration(seconds=ASK_S)) and time.monotonic_ns() < until_ns:
+                pass
 
     def _wanted(self, topics: list[str] | None) -> dict[str, list]:
         """Connections by topic."""

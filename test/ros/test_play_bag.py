@@ -232,6 +232,25 @@ def test_a_round_of_a_loop_lasts_so_long_that_a_jump_is_noticed(bag, monkeypatch
     assert ticks == sorted(ticks)
 
 
+def test_subscribers_that_acknowledge_nothing_do_not_hold_it_up_topic_by_topic(bag, monkeypatch):
+    fake = FakeTime()
+    monkeypatch.setattr(bag_player, "time", fake)
+
+    class Publisher:
+        def wait_for_all_acked(self, timeout) -> bool:
+            fake.ns += timeout.nanoseconds
+            return False
+
+    class Node:
+        def create_publisher(self, *arguments):
+            return Publisher()
+
+    with Reader(bag) as reader:
+        bag_player.BagPlayer(Node(), reader).wait_for_acknowledgement()
+        assert len({connection.topic for connection in reader.connections}) > 4
+    assert bag_player.ACKNOWLEDGE_S <= fake.ns / 1e9 < 1.2 * bag_player.ACKNOWLEDGE_S
+
+
 @pytest.mark.parametrize("zero", ["/tf_static", "/lidar_top"])
 def test_gaps_of_years_are_skipped_and_named(bag, tmp_path, monkeypatch, caplog, zero):
     fake, times, sent = FakeTime(), [], []
