@@ -16,7 +16,8 @@ from pathlib import Path
 from ..core.errors import DatasetError
 from .interrupts import run_until_interrupted
 
-LEAST_ROUND_S = 1.0  # of a loop: whoever listens must notice that time jumped back, and forget what he had
+# Of a loop. RViz clears its view whenever time jumps back: the answer to a bag of one sweep must come before, and be seen.
+LEAST_ROUND_S = 5.0
 
 
 def _positive(text: str) -> float:

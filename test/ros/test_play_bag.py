@@ -232,6 +232,19 @@ def test_a_round_of_a_loop_lasts_so_long_that_a_jump_is_noticed(bag, monkeypatch
     assert ticks == sorted(ticks)
 
 
+def test_a_loop_leaves_the_answer_to_a_moment_in_view(bag, monkeypatch):
+    fake, answer_s = FakeTime(), 2.0  # of two busy cores
+    monkeypatch.setattr(bag_player, "time", fake)
+
+    class Node:
+        def create_publisher(self, *arguments):
+            return FakePublisher(fake, [])
+
+    with Reader(bag) as reader:
+        bag_player.BagPlayer(Node(), reader).play(play_bag.LEAST_ROUND_S)
+    assert fake.ns / 1e9 > 2 * answer_s, "else it is out of view for longer than it is in it"
+
+
 def test_subscribers_that_acknowledge_nothing_do_not_hold_it_up_topic_by_topic(bag, monkeypatch):
     fake = FakeTime()
     monkeypatch.setattr(bag_player, "time", fake)
