@@ -50,6 +50,7 @@ class FrameBuilder:
         self._now_ns, self._on_fault = now_ns, on_fault
         self._sweeps = SweepReader(on_fault, on_deskew)
         self._given_up: set[tuple[str, str]] = set()  # pairs of frames that were waited for in vain
+        self._jumps = 0  # times that the clock was set back
         self._decoders = ThreadPoolExecutor(usable_cores(), "decode")
         self._unpacked: dict[str, tuple[Image | CompressedImage, np.ndarray]] = {}  # by camera, the last one
 
@@ -86,6 +87,11 @@ class FrameBuilder:
         frame = SensorFrame(stamp, points, cameras, (*masked, *missing), grid_frame)
         return _without_body(frame, parameters, lookup) if parameters.ego_box else frame
 
+    def start_over(self) -> None:
+        """Time was set back: only static transforms still hold, and what the frame in work waits for will not come."""
+        self._jumps += 1  # first, so that whoever misses a transform for it knows
+        self._transforms.clear()
+
     def close(self) -> None:
         """End the decoding threads."""
         self._decoders.shutdown()
@@ -120,7 +126,7 @@ class FrameBuilder:
 
         Frames that were waited for in vain are not waited for again until their transform is there.
         """
-        deadline_ns = self._now_ns() + round(max_wait_s * NS_PER_S)
+        jumps, deadline_ns = self._jumps, self._now_ns() + round(max_wait_s * NS_PER_S)
 
         def lookup(target_frame: str, source_frame: str, stamp: int) -> np.ndarray:
             pair = (target_frame, source_frame)
@@ -129,7 +135,9 @@ class FrameBuilder:
                     found = self._transforms.lookup(target_frame, source_frame, stamp)
                     self._given_up.discard(pair)
                     return found
-                except TransformError:
+                except TransformError as error:
+                    if jumps != self._jumps:  # the deadline is as far away as the clock was set back
+                        raise TransformError(f"time was set back while it was waited for: {error}") from error
                     if pair in self._given_up or self._now_ns() > deadline_ns:
                         self._give_up(pair)
                         raise

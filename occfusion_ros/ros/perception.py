@@ -147,7 +147,7 @@ class Perception:
             self._report_fault("sweep without stamp")
         elif self._synchroniser.add_cloud(stamp, _Sweep(message, arrival), self._clock.now_ns()):
             self._node.get_logger().warning("time jumped back: starting over")
-            self._transforms.clear()
+            self._frames.start_over()
         self._poll()
         if self._synchroniser.waiting:
             self._poll_timer.reset()
@@ -190,7 +190,7 @@ class Perception:
         self._node.get_logger().warning("time jumped back: starting over", throttle_duration_sec=10.0)
         for match in self._synchroniser.set_back():
             self._synchroniser.dropped["superseded"] += self._worker.submit(match)
-        self._transforms.clear()
+        self._frames.start_over()
 
     def _poll(self) -> None:
         """Hand the sweeps that are ready to the worker, which drops the oldest when it cannot keep up."""

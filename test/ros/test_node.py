@@ -137,6 +137,22 @@ def test_transforms_are_waited_for_in_simulated_time(start):
     assert rig.wait_for_occupancy(1).cameras == ["cam_front"]
 
 
+def test_transforms_are_not_waited_for_until_a_clock_that_was_set_back_is_there_again(start):
+    """A long bag that begins again must not lose the time it took so far."""
+    rig = start(cameras=["cam_front"], fixed_frame="map", max_wait_s=0.2, use_sim_time=True)
+    rig.send("/clock", Clock(clock=header_from(NOW, "").stamp))
+    rig.send_transform("base_link", "lidar_top")
+    rig.send_transform("base_link", "cam_front", turn=OPTICAL)
+    rig.wait(lambda: rig.node.get_clock().now().nanoseconds == NOW, "the clock")
+    send_camera(rig, stamp=NOW)
+    rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
+    begin = time.monotonic()
+    rig.wait(lambda: time.monotonic() > begin + 0.1, "the lookup to begin")
+    rig.send("/clock", Clock(clock=header_from(NOW - 40 * S, "").stamp))
+    assert rig.wait_for_occupancy(1).cameras == []
+    assert rig.faults() == {"transform cam_front": 1}
+
+
 def test_image_before_its_calibration_is_kept(camera_rig):
     camera_rig.send("/cam_front/image_rect_compressed", compressed(SCENE, stamp_ns=NOW))
     camera_rig.wait(lambda: camera_rig.node._perception._uncalibrated["cam_front"], "the image")
