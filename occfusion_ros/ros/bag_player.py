@@ -15,6 +15,7 @@ LEAST_DEPTH = 10  # of a publisher's queue
 LONGEST_GAP_S = 3600.0  # of the bag's time; one topic stamped zero among others would be waited for half a century
 ACKNOWLEDGE_S = 5.0  # for all subscribers together to get the last messages
 ASK_S = 0.05  # in one call, which a signal does not break
+STAY_S = 0.5  # in one call, as another thread may get the signal
 
 
 class BagPlayer:
@@ -62,12 +63,22 @@ class BagPlayer:
         return count
 
     def wait_for_acknowledgement(self) -> None:
-        """Let the subscribers get what was sent last; one that has gone unnoticed acknowledges nothing, on any topic."""
+        """Let the subscribers get what was sent last; one that went unnoticed acknowledges nothing, on any topic."""
         from rclpy.duration import Duration
         until_ns = time.monotonic_ns() + int(1e9 * ACKNOWLEDGE_S)
         for publisher in self._publishers.values():
             while not publisher.wait_for_all_acked(Duration(seconds=ASK_S)) and time.monotonic_ns() < until_ns:
                 pass
+
+    def stay(self) -> None:
+        """Until this process is interrupted offer what is latched to whoever comes late; return if nothing is."""
+        from rclpy.qos import DurabilityPolicy
+        latched = [topic for topic, publisher in self._publishers.items()
+                   if publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL]
+        if latched:
+            logger.info("staying for whoever comes late, with %s", ", ".join(latched))
+        while latched:
+            time.sleep(STAY_S)
 
     def _wanted(self, topics: list[str] | None) -> dict[str, list]:
         """Connections by topic."""

@@ -112,8 +112,13 @@ class Bringup:
     warnings: tuple[str, ...] = ()
 
 
-def bringup(values: Mapping[str, str]) -> Bringup:
+def bringup(values: Mapping[str, str], stay: bool = True) -> Bringup:
     """Processes for the given argument values; arguments that are absent have their defaults.
+
+    Args:
+        values: of the arguments.
+        stay: the player of a bag does not end with it: without its static transforms whoever comes late could not
+            place what is latched.
 
     Raises:
         ValueError: an unknown argument or a value that its argument does not take.
@@ -130,7 +135,7 @@ def bringup(values: Mapping[str, str]) -> Bringup:
     if values["rviz"] == "true":
         wanted.append(_rviz(values, settings))
     if values["bag"]:
-        wanted.append(_player(values))
+        wanted.append(_player(values, stay))
     return Bringup(tuple(wanted), profile_environment(), tuple(_warnings(values, settings)))
 
 
@@ -228,13 +233,13 @@ def _rviz(values: Mapping[str, str], settings: "NodeParameters") -> Process:
                    remappings=image_remappings(settings, _own_name(values)))
 
 
-def _player(values: Mapping[str, str]) -> Process:
+def _player(values: Mapping[str, str], stay: bool) -> Process:
     """It starts to play when the node is active, and RViz and the snapshots are there to show what it answers."""
     viewers = {"rviz": f"{_own_name(values)}/markers", "snapshots": f"{_own_name(values)}/occupancy"}
     topics = [topic for name, topic in viewers.items() if values[name] not in ("", "false")]
     topics += values["wait_for"].split()
     wait = ("--wait-for-node", _own_name(values), *(("--wait-for", *topics) if topics else ()),
             "--wait-timeout", values["wait_timeout"])
-    loop = ("--loop",) if values["loop"] == "true" else ()
-    return _ours("play_bag", values, arguments=(values["bag"], "--rate", values["rate"], *loop,
+    end = ("--loop",) if values["loop"] == "true" else ("--stay",) if stay else ()
+    return _ours("play_bag", values, arguments=(values["bag"], "--rate", values["rate"], *end,
                                                 *(wait if float(values["wait_timeout"]) else ())))

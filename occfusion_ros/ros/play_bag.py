@@ -16,7 +16,7 @@ from pathlib import Path
 from ..core.errors import DatasetError
 from .interrupts import run_until_interrupted
 
-# Of a loop. RViz clears its view whenever time jumps back: the answer to a bag of one sweep must come before, and be seen.
+# Of a loop. RViz clears its view when time jumps back: the answer to a bag of one sweep must come before, and be seen.
 LEAST_ROUND_S = 5.0
 
 
@@ -38,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clock", type=_positive, default=100.0, metavar="HZ", help="rate of /clock (default: 100)")
     parser.add_argument("--no-clock", action="store_true", help="do not publish /clock")
     parser.add_argument("--loop", action="store_true", help="start again at the end; time jumps back")
+    parser.add_argument("--stay", action="store_true",
+                        help="at the end go on offering what is latched, such as /tf_static, until interrupted")
     parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="play only these (default: all)")
     parser.add_argument("--wait-for", nargs="+", default=[], metavar="TOPIC",
                         help="start when these have subscribers, whether the bag or somebody else publishes them")
@@ -57,7 +59,9 @@ def _play(options: argparse.Namespace, node) -> None:
         while (count := player.play(LEAST_ROUND_S if options.loop else 0.0)) and options.loop:
             pass
         player.wait_for_acknowledgement()
-        print(f"played {count} messages, {bag.duration / 1e9:.1f} s of {options.bag}")
+        print(f"played {count} messages, {bag.duration / 1e9:.1f} s of {options.bag}", flush=True)
+    if options.stay:
+        player.stay()
 
 
 def main(argv: list[str] | None = None) -> int:

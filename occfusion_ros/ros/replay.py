@@ -117,7 +117,7 @@ def replay(bag: Path, arguments: Mapping[str, str], seconds_per_sweep: float) ->
     outcome = Replay(contents, arguments.get("grid_frame", ""))
     rate = min(1.0, contents.spacing_s / seconds_per_sweep)
     wait_for = " ".join([contents.lidar_topic, *contents.info_topics.values()])
-    plan = bringup({**arguments, "bag": str(bag), "rate": str(rate), "wait_for": wait_for})
+    plan = bringup({**arguments, "bag": str(bag), "rate": str(rate), "wait_for": wait_for}, stay=False)
     with spinning_node("replay", []) as node:
         collector = AnswerCollector(node, "occfusion", outcome.take)
         # The player comes last: it starts when the node and this one are there.

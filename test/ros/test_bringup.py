@@ -72,7 +72,12 @@ def test_a_bag_brings_simulated_time_unless_told_otherwise():
     ({"rviz": "true", "wait_timeout": "0"}, ()),
 ])
 def test_the_player_waits_for_the_node_and_for_whoever_shows_its_answers(values, waits):
-    assert process("play_bag", bag="b", **values).arguments[3:] == waits
+    assert process("play_bag", bag="b", **values).arguments[3:] == ("--stay", *waits)
+
+
+def test_the_player_ends_with_the_bag_where_it_is_waited_for():
+    player = bringup({"bag": "b", "wait_timeout": "0"}, stay=False).processes[-1]
+    assert player.arguments == ("b", "--rate", "1.0")
 
 
 def test_every_argument_is_described_and_changes_something(mine):

@@ -14,6 +14,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import PointCloud2
 from tf2_msgs.msg import TFMessage
 from tiny_nuscenes import SCENE, TinyRoot
 
@@ -143,6 +144,27 @@ def test_latched_topics_reach_subscribers_that_come_late(bag, node, listen):
         listener = listen({"/tf_static": TFMessage})
         listener.wait_for(lambda: listener.on("/tf_static"))
     assert [bytes(m) for m in listener.on("/tf_static")] == _recorded(bag)["/tf_static"]
+
+
+def test_they_reach_those_too_that_come_after_the_end_where_it_stays(bag, listen):
+    with subprocess.Popen([sys.executable, "-m", "occfusion_ros.ros.play_bag", str(bag), "--stay"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as player:
+        try:
+            assert player.stdout.readline().startswith("played ")
+            listener = listen({"/tf_static": TFMessage, "/lidar_top": PointCloud2})
+            listener.wait_for(lambda: listener.on("/tf_static"))
+            assert player.poll() is None and not listener.on("/lidar_top")
+            player.send_signal(signal.SIGINT)
+            out, err = player.communicate(timeout=TIMEOUT_S)
+        finally:
+            player.kill()
+    assert player.returncode == 0, err
+    assert err.splitlines() == ["staying for whoever comes late, with /tf_static", "play_bag: interrupted"]
+
+
+def test_it_does_not_stay_with_nothing_to_offer(bag, capsys):
+    assert play_bag.main([str(bag), "--topics", "/lidar_top", "--stay"]) == 0
+    assert "played 2 messages" in capsys.readouterr().out
 
 
 def test_only_chosen_topics_are_played(bag, node):
