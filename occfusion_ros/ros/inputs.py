@@ -16,6 +16,7 @@ try:
 except ImportError:  # before Iron
     from rclpy.qos_event import SubscriptionEventCallbacks
 
+NEVER_NS = 2**63  # no clock gets there
 FASTEST = 100  # times real time that a simulated clock may run; what is faster was set
 SILENT_S = 1.0  # an input without a message for so long is silent, unless it is slower than that by nature
 SLOWEST_S = 10.0  # longest interval that is put down to a slow sensor
@@ -76,6 +77,11 @@ class Input:
             return None
         age_s, steady_s = (self._now_ns() - self._last[0]) / NS_PER_S, time.monotonic() - self._last[1]
         return age_s if 0 <= age_s <= FASTEST * steady_s else steady_s
+
+    def start_over(self) -> None:
+        """The node's clock was set back, to where it may soon pass the newest message: that ages on the steady one."""
+        if self._last:
+            self._last = NEVER_NS, self._last[1]
 
     @property
     def is_silent(self) -> bool:

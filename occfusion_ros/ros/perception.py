@@ -75,7 +75,7 @@ class Perception:
         self._calibrations: dict[str, Calibration] = {}
         self._uncalibrated: dict[str, deque] = {name: deque(maxlen=8) for name in settings.cameras}
         self._geometry = CameraGeometry(self._calibrations, node.get_logger().warning)
-        self._masks = masks
+        self._masks, self._inputs = masks, []
         self._clock, self._fault_log = RunningClock(node.get_clock()), FaultLog(node.get_logger())
         self._gaps = StampGaps(lambda: self.settings.camera_tolerance_s, node.get_logger().warning)
         others = map(_key, settings.clouds[1:])
@@ -133,6 +133,7 @@ class Perception:
                 cameras.append(self._own(Input(self._node, what, topic, partial(callback, name),
                                                settings.camera_reliability, settings.camera_depth, now_ns,
                                                latched=what is CameraInfo)))
+        self._inputs = [lidar, *others, *cameras]
         return {"inputs": InputHealth(self._node, lidar, [*others, *cameras]),
                 "frames": FrameHealth(lidar, self._synchroniser, self._statistics, self._gaps,
                                       lambda: self.settings.min_output_rate_hz, lambda: self._frames.deskew),
@@ -190,7 +191,8 @@ class Perception:
         self._node.get_logger().warning("time jumped back: starting over", throttle_duration_sec=10.0)
         for match in self._synchroniser.set_back():
             self._synchroniser.dropped["superseded"] += self._worker.submit(match)
-        self._frames.start_over()
+        for part in (self._frames, *self._inputs):
+            part.start_over()
 
     def _poll(self) -> None:
         """Hand the sweeps that are ready to the worker, which drops the oldest when it cannot keep up."""

@@ -5,7 +5,7 @@ import time
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rig import LATCHED, NOW, POINTS, S, values
+from rig import LATCHED, MS, NOW, POINTS, S, values
 from ros_messages import camera_info, cloud
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
@@ -63,6 +63,19 @@ def test_age_goes_on_where_the_clock_was_set(listen, monkeypatch):
     for jump in (50 * 365 * 86400 * S, -3600 * S):
         now["node"] = NOW + jump
         assert source.age_s == 0.5 and not source.is_silent
+
+
+def test_a_moment_that_is_played_again_and_again_is_not_silent_in_between(listen, monkeypatch):
+    now = {"node": NOW, "steady": 100.0}
+    rig, make = listen
+    source, _ = make("/x/camera_info", now_ns=lambda: now["node"])
+    monkeypatch.setattr(inputs.time, "monotonic", lambda: now["steady"])
+    for lateness in range(5):
+        now["node"] = NOW + lateness * MS  # when the message of a round comes by its clock
+        source._receive(camera_info())
+        now.update(node=NOW + 5 * S, steady=now["steady"] + 5.0)
+        assert lateness == 0 or not source.is_silent
+        source.start_over()
 
 
 def test_a_slow_sensor_is_silent_later(listen, monkeypatch):
