@@ -99,6 +99,7 @@ class OccFusionNode(LifecycleNodeMixin, Node):
         self._deactivate()
         self._closing.close()
         super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()  # rclpy forgets it, and it keeps the node's shared memory
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Check the parameters, load the model and try it."""

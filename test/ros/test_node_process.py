@@ -49,6 +49,12 @@ def wait_for_line(process: subprocess.Popen, text: str) -> None:
             seen += os.read(process.stderr.fileno(), 4096).decode()
 
 
+def shared_memory_of(process: subprocess.Popen) -> set[Path]:
+    """Segments of the middleware that the process has mapped."""
+    maps = Path(f"/proc/{process.pid}/maps").read_text().split()
+    return {Path(word) for word in maps if word.startswith("/dev/shm/fastdds_") and "port" not in word}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command, line", [
     (["-c", WITH_VOXEL_PIPELINE], "ready"), (["-c", WITH_ENDLESS_LOADING], "loading"),
@@ -63,12 +69,14 @@ def test_signals_end_it_cleanly(environment, number, command, line):
                                start_new_session=True)
     try:
         wait_for_line(process, line)
+        segments = shared_memory_of(process)
         os.killpg(process.pid, number)
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=START_S)
         said = [line for line in errors.decode().splitlines() if not line.startswith(("import time:", "[INFO]"))]
         assert (process.returncode, said[-1:]) == (0, ["occfusion_node: interrupted"]), said
         assert not [line for line in said if "Traceback" in line or "terminate" in line or "rror" in line], said
+        assert not [path for path in segments if path.exists()], "a quarter of a gigabyte each"
     finally:
         process.kill()
 
