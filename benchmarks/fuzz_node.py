@@ -64,10 +64,11 @@ class Attack:
 
     def __init__(self, node: Any, seed: int) -> None:
         from diagnostic_msgs.msg import DiagnosticArray
-        from occfusion_msgs.msg import OccupancyGrid3D
         from rclpy.qos import DurabilityPolicy, QoSProfile
         from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
         from tf2_msgs.msg import TFMessage
+
+        from occfusion_msgs.msg import OccupancyGrid3D
 
         latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.hostile, self.chance = Hostile(seed), random.Random(seed)

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from occfusion_msgs.msg import OccupancyGrid3D
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import Float64
 from visualization_msgs.msg import MarkerArray
 
+from occfusion_msgs.msg import OccupancyGrid3D
 from occfusion_ros.ros.headers import stamp_ns
 from occfusion_ros.ros.snapshot import spinning_node
 

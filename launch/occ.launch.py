@@ -3,12 +3,12 @@
 import os
 import sys
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from launch import LaunchDescription
 from occfusion_ros.ros.bringup import ARGUMENTS, Process, bringup, unknown_names
 
 RESPAWN_DELAY_S = 1.0

@@ -50,8 +50,9 @@ def nuscenes_sample() -> Path:
 @pytest.fixture(scope="session")
 def small_artefact(tmp_path_factory) -> Path:
     """Artefact folder of a small untrained network (`small_model.CONFIG`), exported and compared like a real one."""
-    from export.onnx import export
     from small_model import save_small_checkpoint
+
+    from export.onnx import export
 
     folder = tmp_path_factory.mktemp("small")
     export(save_small_checkpoint(folder / "weights.safetensors"), folder / "artefact", data=None, frames=1)

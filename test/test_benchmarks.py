@@ -6,18 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_model import CONFIG
 
 from benchmarks import cost, frames, page, study
+from benchmarks.accuracy import chosen_voxels
 from benchmarks.counting import macs
 from benchmarks.networks import example
-from benchmarks.accuracy import chosen_voxels
 from benchmarks.rows import ALL, ANYWHERE, MODEL, NETWORKS, NONE, REFERENCE, ROWS, SHARES
 from benchmarks.training import train_config
 from models.data import PreparedFrame
 from models.occfusion import FuserOutput, OccFusion, entropy
 from models.predict import occupied_voxels
 from occfusion_ros.core.grid import GridSpec
-from small_model import CONFIG
 
 GRID = GridSpec()
 

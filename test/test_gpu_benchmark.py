@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from small_model import CONFIG
 
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import networks, street, training
 from benchmarks.gpu.page import figures_beside, section_of
 from models.training_config import TrainConfig, load_config
 from occfusion_ros.core.grid import GridSpec
-from small_model import CONFIG
 
 CONFIGS = networks.ZOO.parent / "configs"
 

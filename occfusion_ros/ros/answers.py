@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from occfusion_msgs.msg import OccupancyGrid3D, SemanticClasses
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float64
+
+from occfusion_msgs.msg import OccupancyGrid3D, SemanticClasses
 
 from ..core.frames import OccupancyGrid
 from ..core.labels import SemanticClass

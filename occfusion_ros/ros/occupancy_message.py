@@ -1,9 +1,10 @@
 """OccupancyGrid3D messages from grids and back."""
 
 import numpy as np
-from occfusion_msgs.msg import OccupancyGrid3D, SemanticClasses
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import ColorRGBA
+
+from occfusion_msgs.msg import OccupancyGrid3D, SemanticClasses
 
 from ..core.errors import InvalidFrameError, OccFusionError
 from ..core.frames import OccupancyGrid

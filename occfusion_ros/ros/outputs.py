@@ -6,7 +6,6 @@ What nobody subscribes to is not computed. The newest frame is latched: whoever 
 import threading
 from collections.abc import Callable, Mapping
 
-from occfusion_msgs.msg import OccupancyGrid3D, SemanticClasses
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -14,6 +13,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float64
 from visualization_msgs.msg import MarkerArray
+
+from occfusion_msgs.msg import OccupancyGrid3D, SemanticClasses
 
 from ..core.contract import ModelContract
 from ..core.frames import OccupancyGrid

@@ -9,8 +9,14 @@ from tiny_nuscenes import SCENE, START_US, TinyRoot, landmark_in_lidar
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.datasets.ground import height_corrections
-from occfusion_ros.datasets.lidarseg_occupancy import (LabelledSweep, ObjectBox, aggregate, aggregate_occupancy,
-                                                       load_sweeps, main)
+from occfusion_ros.datasets.lidarseg_occupancy import (
+    LabelledSweep,
+    ObjectBox,
+    aggregate,
+    aggregate_occupancy,
+    load_sweeps,
+    main,
+)
 from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.datasets.synthetic import SyntheticDrive, SyntheticFrame
 

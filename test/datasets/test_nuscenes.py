@@ -4,8 +4,19 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_nuscenes import (FRONT_ROTATION, LIDAR_MOUNT, SAMPLE_US, SCENE, SIZE, START_US, SWEEP_US, TinyRoot,
-                           landmark_in_front_image, landmark_in_lidar, sweep)
+from tiny_nuscenes import (
+    FRONT_ROTATION,
+    LIDAR_MOUNT,
+    SAMPLE_US,
+    SCENE,
+    SIZE,
+    START_US,
+    SWEEP_US,
+    TinyRoot,
+    landmark_in_front_image,
+    landmark_in_lidar,
+    sweep,
+)
 
 from occfusion_ros.core.camera import project, projection_matrix
 from occfusion_ros.core.errors import DatasetError

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_model
 import torch
 
-import small_model
 from export import onnx as exporter
 from export.parity import LIMITS, Comparison, Reference, Report, compare, eager_pipeline, examine
 from models.checkpoint import save_checkpoint

@@ -6,8 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from models.augment import (AugmentConfig, augment, augment_images, blur, crop, draw_intensity, draw_plane, drop_points,
-                            jitter, lose_cameras, scale_intensity, transform, warp_image)
+from models.augment import (
+    AugmentConfig,
+    augment,
+    augment_images,
+    blur,
+    crop,
+    draw_intensity,
+    draw_plane,
+    drop_points,
+    jitter,
+    lose_cameras,
+    scale_intensity,
+    transform,
+    warp_image,
+)
 from models.data import UNSEEN, PreparedFrame
 from occfusion_ros.core.camera import project, projection_matrix
 from occfusion_ros.core.errors import DatasetError

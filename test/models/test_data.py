@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_model import CONFIG
 from tiny_training import GRID, make_frame
 
 from models.data import UNSEEN, PreparedFrame, make_sample, make_targets, stack
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.labels import IGNORE
 from occfusion_ros.presample.presampler import Presampler
-from small_model import CONFIG
 
 CHILDREN = torch.zeros((5, 64), dtype=torch.uint8)
 CHILDREN[0, :3], CHILDREN[0, 3:5] = 11, 4

@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 from occfusion_ros.core import camera as geometry
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.presample.children import (
-    child_voxels, describe_children, from_children, is_member, parents_of, to_children)
+    child_voxels,
+    describe_children,
+    from_children,
+    is_member,
+    parents_of,
+    to_children,
+)
 from occfusion_ros.presample.presampler import Presampler
 
 COARSE = st.tuples(*[st.integers(1, 4)] * 3)

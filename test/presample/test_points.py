@@ -4,7 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from occfusion_ros.presample.points import (
-    LOCAL_STEPS, VoxelPoints, farthest_points, presample, synthetic_pattern, voxelise)
+    LOCAL_STEPS,
+    VoxelPoints,
+    farthest_points,
+    presample,
+    synthetic_pattern,
+    voxelise,
+)
 
 THETA = st.integers(1, 6)
 

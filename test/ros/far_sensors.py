@@ -10,13 +10,13 @@ import time
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TransformStamped
-from occfusion_msgs.msg import OccupancyGrid3D
 from rclpy.qos import qos_profile_sensor_data
 from rig import LATCHED, POINTS, SCENE
 from ros_messages import camera_info, cloud, compressed
 from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
 from tf2_msgs.msg import TFMessage
 
+from occfusion_msgs.msg import OccupancyGrid3D
 from occfusion_ros.ros.headers import header_from, stamp_ns
 
 PERIOD_S, PATIENCE_S, AFTER_S = 0.2, 40.0, 3.0

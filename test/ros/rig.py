@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
-from occfusion_msgs.msg import OccupancyGrid3D
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -18,6 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_messages import camera_info, compressed
 from tf2_msgs.msg import TFMessage
 
+from occfusion_msgs.msg import OccupancyGrid3D
 from occfusion_ros.core.errors import BackendError
 from occfusion_ros.core.frames import OccupancyGrid, SensorFrame
 from occfusion_ros.core.grid import GridSpec

@@ -15,7 +15,6 @@ from occfusion_ros.ros.parameters_file import read_parameters_file
 from occfusion_ros.ros.supervisor import command
 
 
-
 def process(name: str, **values: str):
     """The process of that name in the bring-up for the given values."""
     return next(p for p in bringup(values).processes if p.name == name)

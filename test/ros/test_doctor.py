@@ -18,7 +18,6 @@ from std_msgs.msg import String
 from occfusion_ros.core.processor import Processor
 from occfusion_ros.ros import doctor_machine
 from occfusion_ros.ros.dds import PROFILE_VARIABLES
-from occfusion_ros.ros.headers import header_from
 from occfusion_ros.ros.doctor_machine import (
     FAIL,
     OK,
@@ -32,6 +31,7 @@ from occfusion_ros.ros.doctor_machine import (
     check_shared_memory,
     check_sockets,
 )
+from occfusion_ros.ros.headers import header_from
 
 
 @pytest.mark.parametrize(("free", "level"), [(3 * SEGMENT, OK), (1.5 * SEGMENT, WARN), (0.5 * SEGMENT, FAIL)])

@@ -5,7 +5,6 @@ import time
 
 import numpy as np
 import pytest
-from occfusion_msgs.msg import SemanticClasses
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rig import LATCHED, MS, NOW, OPTICAL, POINTS, RIGHT, SCENE, SPEC, S, send_camera
@@ -15,6 +14,7 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float64
 from visualization_msgs.msg import Marker, MarkerArray
 
+from occfusion_msgs.msg import SemanticClasses
 from occfusion_ros.ros import frame_builder, outputs
 from occfusion_ros.ros.headers import header_from, stamp_ns
 from occfusion_ros.ros.occupancy_message import grid_from_message

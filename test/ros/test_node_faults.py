@@ -14,7 +14,6 @@ from sensor_msgs.msg import CompressedImage, PointCloud2
 from occfusion_ros.core.errors import InvalidFrameError
 from occfusion_ros.ros.headers import header_from, stamp_ns
 
-
 BROKEN_CAMERAS = {
     "silent": ({}, None),
     "too old": ({"stamp": NOW - 500 * MS}, None),

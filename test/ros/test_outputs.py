@@ -1,12 +1,12 @@
 """Outputs: computed for whoever listens, and kept for whoever comes late."""
 
 import pytest
-from occfusion_msgs.msg import OccupancyGrid3D
 from rig import LATCHED, NOW, POINTS, S
 from ros_messages import cloud
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
+from occfusion_msgs.msg import OccupancyGrid3D
 from occfusion_ros.ros import outputs
 from occfusion_ros.ros.headers import stamp_ns
 

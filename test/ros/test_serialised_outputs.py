@@ -9,13 +9,13 @@ import array
 import numpy as np
 import pytest
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
-from occfusion_msgs.msg import OccupancyGrid3D
 from rclpy.duration import Duration
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
+from occfusion_msgs.msg import OccupancyGrid3D
 from occfusion_ros.core.errors import InvalidFrameError
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec

@@ -11,12 +11,12 @@ import threading
 import numpy as np
 import pytest
 import rclpy
-from occfusion_msgs.msg import OccupancyGrid3D, SemanticClasses
 from PIL import Image as Picture
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 
+from occfusion_msgs.msg import OccupancyGrid3D, SemanticClasses
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES

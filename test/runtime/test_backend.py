@@ -16,7 +16,13 @@ from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.runtime import backends, openvino, tensorrt, torch_program
 from occfusion_ros.runtime.artefact import load_artefact
 from occfusion_ros.runtime.backend import (
-    BackendSettings, OutputBuffers, axis_length, check_inputs, pick_precision, usable_gpu)
+    BackendSettings,
+    OutputBuffers,
+    axis_length,
+    check_inputs,
+    pick_precision,
+    usable_gpu,
+)
 from occfusion_ros.runtime.backends import BACKENDS, candidates
 from occfusion_ros.runtime.onnxruntime import OnnxRuntimeBackend
 from occfusion_ros.runtime.openvino import OpenVinoBackend
