@@ -58,7 +58,6 @@ setup(
             f"doctor = {PACKAGE}.ros.doctor:main",
             f"snapshot = {PACKAGE}.ros.snapshot:main",
             f"static_transform_publisher = {PACKAGE}.ros.static_transform_publisher:main",
-            f"make_synthetic = {PACKAGE}.datasets.synthetic.make:main",
         ],
     },
 )

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
-from occfusion_ros.datasets.synthetic import SyntheticDrive, SyntheticFrame
 from occfusion_ros.runtime.pipeline import Pipeline
 from occfusion_ros.viz.birdseye import birds_eye_view
 from occfusion_ros.viz.perspective import perspective_view
+from synthetic import SyntheticDrive, SyntheticFrame
 
 FIRST_SEED = 910_000  # of drives that nothing is trained, calibrated or measured on
 FRAME = 16  # 8 s into the drive

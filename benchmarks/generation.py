@@ -11,8 +11,8 @@ import torch
 from tqdm import tqdm
 
 from models.prepare import SPACING
-from occfusion_ros.datasets.synthetic import SyntheticDrive
-from occfusion_ros.datasets.synthetic.rig import RIGS
+from synthetic import SyntheticDrive
+from synthetic.sensors.rig import RIGS
 
 from .machine import processor
 from .rows import MODEL

@@ -37,7 +37,7 @@ DRIVE = 900_002  # synthetic, where no data root is given
 def example_frame(root: Path | None) -> SensorFrame:
     """The first frame with six cameras of a nuScenes data root; of a synthetic drive without one."""
     if root is None:
-        from occfusion_ros.datasets.synthetic import SyntheticDrive
+        from synthetic import SyntheticDrive
         return SyntheticDrive(DRIVE).frame(4).frame
     from models.recorded import RecordedFrames
     from occfusion_ros.datasets.nuscenes import NuScenesReader

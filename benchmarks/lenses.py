@@ -21,10 +21,10 @@ from tqdm import tqdm
 from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.core.frames import CameraImage, SensorFrame
 from occfusion_ros.core.lens import BROWN, FISHEYE, Lens
-from occfusion_ros.datasets.synthetic import SyntheticDrive
-from occfusion_ros.datasets.synthetic.rig import Camera, nuscenes_rig
 from occfusion_ros.presample.projection import fit_pixels, network_map
 from occfusion_ros.runtime.pipeline import Pipeline
+from synthetic import SyntheticDrive
+from synthetic.sensors.rig import Camera, nuscenes_rig
 
 DRIVE, FRAME = 900_003, 4  # of a drive that nothing else uses
 RECTIFIED, NO_CAMERAS = "rectified", "no cameras"

@@ -156,7 +156,7 @@ class MCONetParts:
 
 def sweeps_of_a_drive() -> SparseTensor:
     """Voxels of 0.1 m of ten successive sweeps of a synthetic drive."""
-    from occfusion_ros.datasets.synthetic import SyntheticDrive
+    from synthetic import SyntheticDrive
 
     drive, places = SyntheticDrive(DRIVE, interval=SWEEP_SECONDS), []
     for index in range(SWEEPS):

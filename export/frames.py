@@ -36,7 +36,7 @@ def recorded_frames(root: Path, count: int) -> dict[str, SensorFrame]:
 
 
 def _synthetic(count: int) -> dict[str, SensorFrame]:
-    from occfusion_ros.datasets.synthetic import SyntheticDrive
+    from synthetic import SyntheticDrive
 
     drive = SyntheticDrive(SYNTHETIC_SEED, image_size=(450, 800))
     return {f"synthetic {index * SPACING}": drive.frame(index * SPACING).frame for index in range(count)}

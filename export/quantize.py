@@ -23,10 +23,10 @@ from models.command import one_sentence
 from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.frames import SensorFrame
-from occfusion_ros.datasets.synthetic import SyntheticDrive
 from occfusion_ros.runtime.artefact import CONTRACT_FILE, ENGINES, Artefact, load_artefact
 from occfusion_ros.runtime.backend import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
+from synthetic import SyntheticDrive
 
 from .contract import write_contract
 from .frames import parity_frames, recorded_frames

@@ -8,7 +8,7 @@ import numpy as np
 
 from occfusion_ros.core.labels import IGNORE
 from occfusion_ros.datasets.rays import mark_passed
-from occfusion_ros.datasets.synthetic import SyntheticDrive, SyntheticFrame
+from synthetic import SyntheticDrive, SyntheticFrame
 
 SWEEPS = 2  # aggregated before and after the frame
 MOVABLE = (2, 3, 4, 5, 6, 7, 9, 10)  # objects that may move: only the frame's own sweep shows where they are

@@ -17,9 +17,9 @@ from occfusion_ros.core.errors import ContractError, DatasetError
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE
-from occfusion_ros.datasets.synthetic import GENERATOR_VERSION
-from occfusion_ros.datasets.synthetic.rig import RIGS, Camera
 from occfusion_ros.presample.presampler import PresampleConfig, Presampler
+from synthetic import GENERATOR_VERSION
+from synthetic.sensors.rig import RIGS, Camera
 
 from .augment import AugmentConfig, augment_images
 from .backbone import EfficientNetLite0
@@ -88,7 +88,7 @@ def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmenta
             differently.
         rig: a name of `RIGS`, or "mixed".
     """
-    from occfusion_ros.datasets.synthetic import SyntheticDrive
+    from synthetic import SyntheticDrive
 
     from .observed import observed_truth
 

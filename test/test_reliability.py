@@ -14,9 +14,9 @@ from benchmarks.null_model import write_null_model
 from benchmarks.reliability_page import write_page
 from benchmarks.sensors import LIDAR, Sensors
 from benchmarks.stand import Answer, Run, Sample, Stand
-from occfusion_ros.datasets.synthetic import SyntheticDrive
 from occfusion_ros.runtime.artefact import load_artefact
 from occfusion_ros.runtime.pipeline import Pipeline
+from synthetic import SyntheticDrive
 
 MS = 1_000_000
 S = 1_000_000_000

@@ -1,1 +1,1 @@
-"""Readers and generators that yield the same `SensorFrame` the node builds."""
+"""Readers that yield the same `SensorFrame` the node builds."""

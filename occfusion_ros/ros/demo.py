@@ -124,7 +124,10 @@ def _bag_folder(root: Path, out: Path) -> Path:
 
 
 def _synthetic_root(out: Path) -> Path:
-    from ..datasets.synthetic import write_nuscenes_root
+    try:
+        from synthetic import write_nuscenes_root
+    except ModuleNotFoundError as error:
+        raise DatasetError("synthetic drives are made in a checkout (make demo); elsewhere give --data ROOT") from error
     root = out / "synthetic"
     write_nuscenes_root(root, SYNTHETIC_SCENES, SYNTHETIC_FRAMES, SYNTHETIC_SEED, workers=usable_cores())
     return root

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from occfusion_ros.datasets.synthetic import GENERATOR_VERSION, RIGS, SyntheticDrive
+from synthetic import GENERATOR_VERSION, RIGS, SyntheticDrive
 
 SEED, INDEX, SIZE = 12, 3, (56, 100)
 EXPECTED = {1: {"nuscenes": {"labels": [9630496, 5595, 704, 0, 36653, 0, 229, 1817, 383, 0, 14738, 63559, 0, 20153,

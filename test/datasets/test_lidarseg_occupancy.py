@@ -18,7 +18,7 @@ from occfusion_ros.datasets.lidarseg_occupancy import (
     main,
 )
 from occfusion_ros.datasets.nuscenes import NuScenesReader
-from occfusion_ros.datasets.synthetic import SyntheticDrive, SyntheticFrame
+from synthetic import SyntheticDrive, SyntheticFrame
 
 REAL_DRIVE = "nus-lidar-drive"
 CAR, CONE, PEDESTRIAN, ROAD, WALL = 4, 8, 7, 11, 15

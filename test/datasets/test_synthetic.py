@@ -10,14 +10,14 @@ from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE
 from occfusion_ros.core.returns import are_returns
-from occfusion_ros.datasets.synthetic import Recording, SyntheticDrive, nuscenes_rig, write_nuscenes_root
-from occfusion_ros.datasets.synthetic.actors import CAR, MAKERS
-from occfusion_ros.datasets.synthetic.make import main
-from occfusion_ros.datasets.synthetic.mesh import Mesh, Paint, box, surface_samples
-from occfusion_ros.datasets.synthetic.sensing import look
-from occfusion_ros.datasets.synthetic.tables import quaternion
-from occfusion_ros.datasets.synthetic.truth import SAMPLE, mark_points, sample, voxelise
-from occfusion_ros.datasets.synthetic.world import Body
+from synthetic import Recording, SyntheticDrive, nuscenes_rig, write_nuscenes_root
+from synthetic.__main__ import main
+from synthetic.objects.actors import CAR, MAKERS
+from synthetic.objects.mesh import Mesh, Paint, box, surface_samples
+from synthetic.recording.tables import quaternion
+from synthetic.sensors.sensing import look
+from synthetic.world.truth import SAMPLE, mark_points, sample, voxelise
+from synthetic.world.world import Body
 
 SIZE = (112, 200)
 SEED = 4  # a dense street with many classes

@@ -5,8 +5,8 @@ import pytest
 
 from occfusion_ros.core.camera import project, projection_matrix
 from occfusion_ros.core.labels import IGNORE
-from occfusion_ros.datasets.synthetic import RIGS, SyntheticDrive
-from occfusion_ros.datasets.synthetic.sensing import look
+from synthetic import RIGS, SyntheticDrive
+from synthetic.sensors.sensing import look
 
 SEED, INDEX, SIZE = 4, 1, (150, 200)
 

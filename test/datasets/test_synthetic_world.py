@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from occfusion_ros.core.grid import GridSpec
-from occfusion_ros.datasets.synthetic.barriers import ELEMENT, BarrierRun
-from occfusion_ros.datasets.synthetic.block import Block
-from occfusion_ros.datasets.synthetic.mesh import Mesh, Paint, box
-from occfusion_ros.datasets.synthetic.plants import VEGETATION, belt
-from occfusion_ros.datasets.synthetic.rig import nuscenes_rig
-from occfusion_ros.datasets.synthetic.road import BLOCK, BlockPlan, Road
-from occfusion_ros.datasets.synthetic.sensing import sweep
-from occfusion_ros.datasets.synthetic.style import VISIBLE, draw_infrared, draw_light, draw_style
-from occfusion_ros.datasets.synthetic.surfaces import DRIVEABLE, OTHER_FLAT, SIDEWALK, TERRAIN
-from occfusion_ros.datasets.synthetic.truth import voxelise
-from occfusion_ros.datasets.synthetic.weather import CLEAR, Weather, air_returns, draw_weather
-from occfusion_ros.datasets.synthetic.world import Body, _sampled, cast
+from synthetic.objects.mesh import Mesh, Paint, box
+from synthetic.objects.plants import VEGETATION, belt
+from synthetic.objects.surfaces import DRIVEABLE, OTHER_FLAT, SIDEWALK, TERRAIN
+from synthetic.sensors.rig import nuscenes_rig
+from synthetic.sensors.sensing import sweep
+from synthetic.world.barriers import ELEMENT, BarrierRun
+from synthetic.world.block import Block
+from synthetic.world.road import BLOCK, BlockPlan, Road
+from synthetic.world.style import VISIBLE, draw_infrared, draw_light, draw_style
+from synthetic.world.truth import voxelise
+from synthetic.world.weather import CLEAR, Weather, air_returns, draw_weather
+from synthetic.world.world import Body, _sampled, cast
 
 BARRIER = 1
 QUIET = dict(bend=0.0, grade=0.0, bank=0.0, crown=0.0, hills=0.0, ditch=0.0, works=0.0, parked=0.0, cyclists=0.0,

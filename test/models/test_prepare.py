@@ -16,9 +16,9 @@ from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE
 from occfusion_ros.datasets.nuscenes import NuScenesReader
-from occfusion_ros.datasets.synthetic import SyntheticDrive
-from occfusion_ros.datasets.synthetic.rig import RIGS
 from occfusion_ros.presample.presampler import PresampleConfig, Presampler
+from synthetic import SyntheticDrive
+from synthetic.sensors.rig import RIGS
 
 CONFIG = PresampleConfig(image_size=(64, 96))
 SEED = 7_000_000

@@ -115,7 +115,7 @@ def model() -> Path:
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory) -> Path:
     """A data root with one synthetic drive of two sweeps."""
-    from occfusion_ros.datasets.synthetic import write_nuscenes_root
+    from synthetic import write_nuscenes_root
     root = tmp_path_factory.mktemp("recording")
     write_nuscenes_root(root, 1, 2, seed=901_000, progress=False)
     return root

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from . import actors
-from .actors import BARRIER, BICYCLE, BUS, CAR, CONE, CONSTRUCTION, MOTORCYCLE, PEDESTRIAN, TRAILER, TRUCK
-from .mesh import Mesh
+from ..objects import actors
+from ..objects.actors import BARRIER, BICYCLE, BUS, CAR, CONE, CONSTRUCTION, MOTORCYCLE, PEDESTRIAN, TRAILER, TRUCK
+from ..objects.mesh import Mesh
 from .site import Site
 
 _PARKED = (

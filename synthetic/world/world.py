@@ -5,9 +5,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from . import actors
+from ..objects import actors
+from ..objects.mesh import Mesh, join
 from .block import Block
-from .mesh import Mesh, join
 from .road import BLOCK, Road
 from .truth import GROUND_LABELS, GROUND_SAMPLE, SAMPLE, Samples, sample
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from . import plants, scenery
-from .actors import BARRIER
+from ..objects import plants, scenery
+from ..objects.actors import BARRIER
 from .barriers import ELEMENT, BarrierRun, element
 from .road import HALF_WIDTH
 from .site import Site

@@ -12,9 +12,9 @@ from occfusion_ros.core.atomic import write_bytes, write_text
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.datasets import openoccupancy
 
+from ..drive import ObjectBox, SyntheticDrive, SyntheticFrame
+from ..sensors.rig import RIGS, Rig
 from . import tables
-from .drive import ObjectBox, SyntheticDrive, SyntheticFrame
-from .rig import RIGS, Rig
 
 _CHUNK = 4  # consecutive frames made by one worker, which keeps the world around them
 

@@ -17,7 +17,7 @@ import numpy as np
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE
 
-from .mesh import surface_samples
+from ..objects.mesh import surface_samples
 
 GROUND_LABELS = (11, 12, 13, 14)
 SAMPLE, GROUND_SAMPLE = 0.08, 0.1  # metres between samples of surfaces; the ground is nearly level and smooth

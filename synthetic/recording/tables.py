@@ -4,7 +4,7 @@ from hashlib import md5
 
 import numpy as np
 
-from .drive import SyntheticDrive
+from ..drive import SyntheticDrive
 
 VERSION = "v1.0-mini"
 MAP_FILE = "maps/empty.png"

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import actors
-from .mesh import Mesh, join
+from ..objects import actors
+from ..objects.mesh import Mesh, join
 from .road import BLOCK, HALF_WIDTH, Road
 
 

@@ -5,10 +5,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..objects.mesh import pose
+from ..objects.surfaces import DRIVEABLE, OTHER_FLAT, SIDEWALK, TERRAIN
 from .barriers import BarrierRun, draw_runs
-from .mesh import pose
 from .style import Style
-from .surfaces import DRIVEABLE, OTHER_FLAT, SIDEWALK, TERRAIN
 
 BLOCK = 32.0  # metres of road that are planned and built together
 HALF_WIDTH = 78.0  # metres of ground on either side

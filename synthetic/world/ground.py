@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .mesh import GRASS, GROUND, Mesh, Paint, lattice_triangles
+from ..objects.mesh import GRASS, GROUND, Mesh, Paint, lattice_triangles
+from ..objects.surfaces import DRIVEABLE, OTHER_FLAT, SIDEWALK, TERRAIN
 from .road import BLOCK, CURB_RUN, HALF_WIDTH, BlockPlan, Road
-from .surfaces import DRIVEABLE, OTHER_FLAT, SIDEWALK, TERRAIN
 
 _GROUND_RGB = {
     DRIVEABLE: (0.24, 0.24, 0.25),

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from . import roadside, scenery
+from ..objects import scenery
+from . import roadside
 from .site import Site
 
 

@@ -6,12 +6,12 @@ import numpy as np
 
 from occfusion_ros.core.labels import IGNORE
 
+from ..objects.mesh import FACADE, GLASS, GRASS, GROUND, LEAVES
+from ..world.style import VISIBLE, Light
+from ..world.weather import CLEAR, Weather, air_returns, lost_share, wet_brightness
+from ..world.world import Body, Hits, cast
 from .lens import lens_rays
-from .mesh import FACADE, GLASS, GRASS, GROUND, LEAVES
 from .rig import Camera, Lidar
-from .style import VISIBLE, Light
-from .weather import CLEAR, Weather, air_returns, lost_share, wet_brightness
-from .world import Body, Hits, cast
 
 _SHADOW_STEP = 2  # one shadow ray for this many pixels along each axis
 _NOISE_SIZE = 512

@@ -10,14 +10,14 @@ from occfusion_ros.core.frames import CameraImage, SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE
 
-from .mesh import Mesh, Paint, box, join
-from .rig import Camera, Rig, nuscenes_rig
-from .road import BLOCK, LENGTH, Road
-from .sensing import Painter, Sweep, sweep
-from .style import draw_infrared, draw_light, draw_style
-from .truth import SAMPLE, mark_points, sample, voxelise
-from .weather import draw_weather
-from .world import Body, Window, World
+from .objects.mesh import Mesh, Paint, box, join
+from .sensors.rig import Camera, Rig, nuscenes_rig
+from .sensors.sensing import Painter, Sweep, sweep
+from .world.road import BLOCK, LENGTH, Road
+from .world.style import draw_infrared, draw_light, draw_style
+from .world.truth import SAMPLE, mark_points, sample, voxelise
+from .world.weather import draw_weather
+from .world.world import Body, Window, World
 
 GENERATOR_VERSION = 1
 """Of everything that a seed becomes. Prepared frames of another version are not taken for those of this one;

@@ -1,4 +1,4 @@
-"""Command that writes synthetic drives as a data root in the nuScenes format."""
+"""Write synthetic drives as a data root in the nuScenes format: `python -m synthetic OUT`."""
 
 import argparse
 import sys
@@ -6,14 +6,14 @@ from pathlib import Path
 
 from occfusion_ros.core.errors import OccFusionError
 
-from .rig import RIGS
-from .root import Recording, write_nuscenes_root
+from .recording.root import Recording, write_nuscenes_root
+from .sensors.rig import RIGS
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 on success, 1 when it could not be done."""
     parser = argparse.ArgumentParser(
-        prog="make_synthetic", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        prog="synthetic", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("out", type=Path, help="folder to write; frames that are there already are kept")
     parser.add_argument("--scenes", type=int, default=2, help="number of drives")
@@ -40,6 +40,10 @@ def main(argv: list[str] | None = None) -> int:
             not arguments.quiet,
         )
     except (OccFusionError, OSError) as error:
-        print(f"make_synthetic: {error}", file=sys.stderr)
+        print(f"synthetic: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .actors import BARRIER
-from .mesh import Mesh, Paint, box, join
-from .scenery import MANMADE
+from ..objects.actors import BARRIER
+from ..objects.mesh import Mesh, Paint, box, join
+from ..objects.scenery import MANMADE
 from .style import Style
 
 ELEMENT = 4.0  # metres; long enough to be cheap, short enough to follow a bend

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .plants import VEGETATION
-from .surfaces import DRIVEABLE, OTHER_FLAT, SIDEWALK, TERRAIN
+from ..objects.plants import VEGETATION
+from ..objects.surfaces import DRIVEABLE, OTHER_FLAT, SIDEWALK, TERRAIN
 from .weather import Weather
 
 _INFRARED = {DRIVEABLE: (0.7, 1.2), OTHER_FLAT: (0.7, 1.7), SIDEWALK: (0.9, 2.0), TERRAIN: (1.2, 3.6),

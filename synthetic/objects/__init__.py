@@ -1,0 +1,1 @@
+"""What stands in the world: meshes of vehicles, people, plants, buildings."""

@@ -1,0 +1,1 @@
+"""Drives written as data roots in the nuScenes format."""

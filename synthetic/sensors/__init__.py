@@ -1,0 +1,1 @@
+"""What a rig of cameras and LiDAR sees of a world."""
