@@ -35,10 +35,10 @@ lint: setup ## Check the style of the code
 	@$(VENV_PYTHON) -m ruff check .
 
 soak: setup ## Run the node under load for 50 minutes and write docs/reliability.md
-	@$(VENV_PYTHON) -m benchmarks.reliability soak --minutes 30 --backend null
-	@$(VENV_PYTHON) -m benchmarks.reliability soak --minutes 10 --backend nano
-	@$(VENV_PYTHON) -m benchmarks.reliability load
-	@$(VENV_PYTHON) -m benchmarks.reliability peer
+	@$(VENV_PYTHON) -m benchmarks.load soak --minutes 30 --backend null
+	@$(VENV_PYTHON) -m benchmarks.load soak --minutes 10 --backend nano
+	@$(VENV_PYTHON) -m benchmarks.load load
+	@$(VENV_PYTHON) -m benchmarks.load peer
 
 clean: ## Remove the virtual environment and everything that builds and runs have made
 	rm -rf .venv build install log out .pytest_cache .hypothesis .ruff_cache *.egg-info

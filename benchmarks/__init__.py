@@ -1,1 +1,1 @@
-"""Proof of the claims: variants trained on one budget, their accuracy and cost, and the page that shows them."""
+"""Measurements behind every figure of the documentation; each package is a command, `python -m benchmarks.NAME`."""

@@ -1,7 +1,7 @@
 """Get the weights of an exported model back: `python -m models.recover models/zoo/nano out/nano.safetensors`.
 
 An artefact holds every weight in its PyTorch programs. As a checkpoint they can be trained on (`init` of a training's
-configuration), measured (`python -m benchmarks.study --weights`) or exported anew.
+configuration), measured (`python -m benchmarks.ablation --weights`) or exported anew.
 """
 
 import argparse

@@ -8,12 +8,14 @@ import pytest
 import torch
 from small_model import CONFIG
 
-from benchmarks import cost, frames, page, study
-from benchmarks.accuracy import chosen_voxels
-from benchmarks.counting import macs
-from benchmarks.networks import example
-from benchmarks.rows import ALL, ANYWHERE, MODEL, NETWORKS, NONE, REFERENCE, ROWS, SHARES
-from benchmarks.training import train_config
+from benchmarks.ablation import __main__ as study
+from benchmarks.ablation import frames, page
+from benchmarks.ablation.accuracy import chosen_voxels
+from benchmarks.ablation.training import train_config
+from benchmarks.ablation.variants import ALL, ANYWHERE, MODEL, NETWORKS, NONE, REFERENCE, ROWS, SHARES
+from benchmarks.performance import cost
+from benchmarks.performance.counting import macs
+from benchmarks.performance.networks import example
 from models.data import PreparedFrame
 from models.occfusion import FuserOutput, OccFusion, entropy
 from models.predict import occupied_voxels

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from benchmarks import fuzz
-from benchmarks.fuzz_node import fuzz_node
+from benchmarks.fuzz import __main__ as fuzz
+from benchmarks.fuzz.node import fuzz_node
 from occfusion_ros.ros.clouds import points_from_cloud
 
 
@@ -38,7 +38,7 @@ def test_the_running_node_answers_what_is_good_and_accounts_for_the_rest():
 def test_the_report_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fuzz, "CHUNK", 20)
     node = {"hostile": 7, "failures": ["it fell"]}
-    monkeypatch.setattr("benchmarks.fuzz_node.fuzz_node", lambda count, seed: node)
+    monkeypatch.setattr("benchmarks.fuzz.node.fuzz_node", lambda count, seed: node)
     assert fuzz.main(["--messages", "100", "--node-messages", "7", "--out", str(tmp_path / "fuzz.json")]) == 1
     result = json.loads((tmp_path / "fuzz.json").read_text())
     assert set(result["conversions"]) == set(fuzz.KINDS) and result["node"]["hostile"] == 7 and result["machine"]

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import growth, latency, performance
-from benchmarks.cost import cost_table, network_costs
+from benchmarks.performance import __main__ as performance
+from benchmarks.performance import latency, scaling
+from benchmarks.performance.cost import cost_table, network_costs
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.runtime.artefact import load_artefact
 from occfusion_ros.runtime.backend import BackendSettings
@@ -56,12 +57,12 @@ def test_the_backbone_alone_is_that_of_the_fuser(small_artefact):
 
 
 def test_frames_grow_as_they_are_told(frame):
-    assert len(growth.with_points(frame, 1234).points) == 1234
+    assert len(scaling.with_points(frame, 1234).points) == 1234
     for count in (0, 2, 8):
-        grown = growth.with_cameras(frame, count)
+        grown = scaling.with_cameras(frame, count)
         assert len(grown.cameras) == count == len({camera.name for camera in grown.cameras})
     rows = [{"axis": "points", "value": v, "stage": "total", "p50_ms": v**2 / 1e6} for v in (1000, 2000, 4000)]
-    assert growth.exponent(rows, "points") == pytest.approx(2.0)
+    assert scaling.exponent(rows, "points") == pytest.approx(2.0)
 
 
 def test_the_network_like_m_conet_has_the_published_size():

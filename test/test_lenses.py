@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks import lenses
-from benchmarks.performance import lens_section
+from benchmarks.performance import lenses
+from benchmarks.performance.__main__ import lens_section
 from occfusion_ros.core.lens import BROWN, Lens
 from occfusion_ros.runtime.backend import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline

@@ -7,13 +7,13 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import reliability
-from benchmarks import run_figures as figures
-from benchmarks.messages import load_frame, save_frame, transform
-from benchmarks.null_model import write_null_model
-from benchmarks.reliability_page import write_page
-from benchmarks.sensors import LIDAR, Sensors
-from benchmarks.stand import Answer, Run, Sample, Stand
+from benchmarks.load import __main__ as reliability
+from benchmarks.load import run_figures as figures
+from benchmarks.load.harness import Answer, Run, Sample, Stand
+from benchmarks.load.messages import load_frame, save_frame, transform
+from benchmarks.load.null_model import write_null_model
+from benchmarks.load.page import write_page
+from benchmarks.load.sensors import LIDAR, Sensors
 from occfusion_ros.runtime.artefact import load_artefact
 from occfusion_ros.runtime.pipeline import Pipeline
 from synthetic import SyntheticDrive

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.counting import Traffic, macs
-from benchmarks.networks import OccFusionParts
+from benchmarks.performance.counting import Traffic, macs
+from benchmarks.performance.networks import OccFusionParts
 from models.occfusion import ModelConfig
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.runtime.pipeline import Pipeline

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.hostile import encoded_files
+from benchmarks.fuzz.malformed_messages import encoded_files
 from occfusion_ros.core.encoded_image import inspect_image, recognised
 from occfusion_ros.core.errors import InvalidFrameError
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.mconet import GRID, MCONetLike
-from models.sparse import SparseConv3d, SparseTensor, flat_index, voxel_means
+from benchmarks.performance.mconet import GRID, MCONetLike
+from benchmarks.performance.sparse_convolution import SparseConv3d, SparseTensor, flat_index, voxel_means
 
 SIZE = (12, 10, 8)
 

@@ -16,7 +16,7 @@ keep_memory_together()
 import os
 import threading
 import numpy as np
-from benchmarks.stand import sample
+from benchmarks.load.harness import sample
 
 def use():
     for array in [np.ones(8 << 20, np.uint8) for _ in range(16)]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ros_messages import compressed, image
 from sensor_msgs.msg import CompressedImage, Image
 
-from benchmarks.hostile import encoded_files
+from benchmarks.fuzz.malformed_messages import encoded_files
 from occfusion_ros.core.errors import InvalidFrameError
 from occfusion_ros.ros import images
 from occfusion_ros.ros.images import rgb_from_compressed, rgb_from_image

@@ -1,7 +1,7 @@
 """Measure cost and speed and write docs/performance.md: `python -m benchmarks.performance`.
 
-Runs `benchmarks.cost`, `benchmarks.latency` and `benchmarks.growth`, keeps their figures beside the page and draws its
-plots. With --render only the page is written again.
+Runs `cost`, `latency` and `scaling` of this package, keeps their figures beside the page and draws its plots. With
+--render only the page is written again.
 """
 
 import argparse
@@ -17,15 +17,15 @@ import torch
 from occfusion_ros.core.atomic import replacing, write_json, write_text
 from occfusion_ros.core.errors import OccFusionError
 
-from . import cost, growth, latency, lenses
-from .gpu.device import PUBLISHED
-from .gpu.floor import network_floor
-from .gpu.page import figures_beside, section_of
-from .machine import processor, versions
-from .markdown import table
-from .rows import NETWORKS
+from ..ablation.variants import NETWORKS
+from ..gpu.device import PUBLISHED
+from ..gpu.floor import network_floor
+from ..gpu.page import figures_beside, section_of
+from ..machine import processor, versions
+from ..markdown import table
+from . import cost, latency, lenses, scaling
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 PACKAGES = ("torch", "onnxruntime", "openvino", "numpy", "tensorrt", "tensorrt-rtx-cu13")
 CPU_GOALS = {"onnxruntime": 300.0, "openvino": 150.0}  # milliseconds of a frame, two threads
 AXES = ("points", "cameras", "refined voxels", "grid columns")
@@ -40,7 +40,7 @@ def measure(artefact: Path, data: Path | None, threads: int, repeats: int) -> di
             "latency": latency.measure(artefact, latency.messages_of(frame), threads, repeats,
                                        ["openvino", "onnxruntime", "torch", "tensorrt"]),
             "lenses": lenses.measure(artefact, repeats),
-            "growth": growth.measure(artefact, frame, threads),
+            "growth": scaling.measure(artefact, frame, threads),
             "floor": network_floor(NETWORKS["base"], PUBLISHED["ceilings"]), "cost": cost.network_costs()}
 
 
@@ -127,7 +127,7 @@ def growth_section(rows: list[dict[str, Any]]) -> list[str]:
     for axis in AXES:
         points = sorted((r["value"], r["p50_ms"]) for r in rows if (r["axis"], r["stage"]) == (axis, "total"))
         body.append([axis, ", ".join(f"{value:,}: {ms:.0f}" for value, ms in points),
-                     f"{growth.exponent(rows, axis):.2f}"])
+                     f"{scaling.exponent(rows, axis):.2f}"])
     return [*lines, *table(["what", "milliseconds of a frame", "exponent"], body), "",
             "![Growth of the time of a frame](images/performance_growth.png)", ""]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from models.train import Trainer
 from models.training_config import TrainConfig
 
-from .rows import TRAIN, Row
+from .variants import TRAIN, Row
 
 
 def train_config(row: Row, seed: int, steps: int, drives: int) -> TrainConfig:

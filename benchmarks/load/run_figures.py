@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from .harness import RING, Answer, Run
 from .sensors import LIDAR, POSE
-from .stand import RING, Answer, Run
 
 WARM_UP_S, TAIL_S = 2.0, 0.7  # not counted: engines warm up, and the last sweeps wait for images that never come
 SLOPE_AFTER = 0.1  # of a soak: where memory is expected to have settled

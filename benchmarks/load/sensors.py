@@ -1,4 +1,4 @@
-"""Plays a vehicle's sensors at given rates: `python -m benchmarks.sensors FRAME LOG`.
+"""Plays a vehicle's sensors at given rates: `python -m benchmarks.load.sensors FRAME LOG`.
 
 Publishes LiDAR sweeps, raw or JPEG images, calibrations and TF, each stamped with the moment it is sent, and writes the
 stamps to LOG. It waits until somebody listens to the LiDAR and to every camera.
@@ -158,9 +158,9 @@ def main(argv: list[str] | None = None) -> int:
 
     from occfusion_ros.ros.dds import use_shared_memory_profile
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sensors", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load.sensors", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("frame", type=Path, help="frame that benchmarks.messages.save_frame wrote")
+    parser.add_argument("frame", type=Path, help="frame that benchmarks.load.messages.save_frame wrote")
     parser.add_argument("log", type=Path, help="JSON file to write: stamps by sensor, lateness in milliseconds")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long (%(default)s)")
     for name, kind in Sensors.__annotations__.items():

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.performance.mconet import BINS, GRID, MCONetLike
+from benchmarks.performance.sparse_convolution import SparseTensor, voxel_means
 from models.fusion import FusedPoints, stack_cameras
-from models.mconet import BINS, GRID, MCONetLike
 from models.occfusion import FuserOutput, ModelConfig, OccFusion
-from models.sparse import SparseTensor, voxel_means
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
 

@@ -20,7 +20,7 @@ from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
 from occfusion_ros.presample.presampler import PresampleConfig, Presampler
 
-from .hostile import NOW_NS, Hostile
+from .malformed_messages import NOW_NS, Hostile
 
 MS, S = 1_000_000, 1_000_000_000
 TOPICS = {"front": "/front/image_rect_compressed", "back": "/back/image_rect"}
@@ -159,7 +159,7 @@ def good_messages(stamp: int) -> dict[str, Any]:
 
     from occfusion_ros.ros.headers import header_from
 
-    from .hostile import SIZE, encoded_files
+    from .malformed_messages import SIZE, encoded_files
 
     height, width = SIZE
     info = CameraInfo(header=header_from(stamp, "cam"), height=height, width=width,

@@ -1,4 +1,4 @@
-"""What distorted images cost and change: `python -m benchmarks.lenses`.
+"""What distorted images cost and change: `python -m benchmarks.performance.lenses`.
 
 A synthetic street is rendered with rectified cameras and through lenses, and the robot's pipeline answers each. Its
 labels are compared, and what the images cost is timed.
@@ -125,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     from occfusion_ros.runtime.artefact import find_artefact
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.lenses", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.lenses", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--artefact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
     parser.add_argument("--repeats", type=int, default=30, help="images that are timed (%(default)s)")

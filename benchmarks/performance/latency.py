@@ -1,4 +1,4 @@
-"""Where the time of a frame goes: `python -m benchmarks.latency`.
+"""Where the time of a frame goes: `python -m benchmarks.performance.latency`.
 
 Messages of six JPEG cameras and a LiDAR in, serialised occupancy out, stage by stage, on every backend and precision
 that runs here; and beside it the image backbone alone. Percentiles are over frames after a warm-up.
@@ -27,7 +27,7 @@ from occfusion_ros.runtime.artefact import Artefact, load_artefact
 from occfusion_ros.runtime.backend import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline, Stopwatch
 
-from .messages import Messages, messages_of
+from ..load.messages import Messages, messages_of
 
 WARM_UP = 5
 PERCENTILES = (50, 90, 99)
@@ -154,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
     from occfusion_ros.runtime.artefact import find_artefact
     from occfusion_ros.runtime.backends import BACKENDS
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.latency", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--artefact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
     parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")

@@ -1,4 +1,4 @@
-"""The node as a process under load, watched from outside: `python -m benchmarks.reliability soak|load|peer`.
+"""The node as a process under load, watched from outside: `python -m benchmarks.load soak|load|peer`.
 
   soak  the full sensor rate for many minutes: memory, threads, open files, output rate, latency
   load  the highest sensor rate at which nothing is lost, by number of cameras and transport
@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.errors import OccFusionError
 
+from ..machine import processor, versions
 from . import run_figures as figures
-from .machine import processor, versions
-from .reliability_page import PAGE, write_page
+from .harness import Run, Stand
+from .page import PAGE, write_page
 from .sensors import Sensors
-from .stand import Run, Stand
 
 PACKAGES = ("ros-kilted-rclpy", "ros-kilted-rmw-fastrtps-cpp", "torch", "onnxruntime", "openvino", "numpy")
 CASES = ((0, "raw"), (1, "raw"), (3, "raw"), (6, "raw"), (1, "compressed"), (3, "compressed"), (6, "compressed"))
@@ -35,7 +35,7 @@ SLOWEST_HZ, FASTEST_HZ, STEPS = 6.0, 60.0, 5  # of the LiDAR; every step halves 
 CAMERA_SHARE = 0.6  # of the LiDAR's rate, as 12 Hz of 20 Hz
 # Slow sensors are paired as patiently as their rate asks for.
 PATIENT = {"camera_tolerance_s": 0.15, "max_wait_s": 0.4}
-PEER = [sys.executable, "-m", "benchmarks.peer"]
+PEER = [sys.executable, "-m", "benchmarks.load.peer"]
 
 
 class Ground(NamedTuple):
@@ -50,7 +50,7 @@ def prepared() -> Iterator[Ground]:
     """A synthetic frame and a model that costs nothing, in a folder that goes again."""
     from occfusion_ros.runtime.artefact import load_artefact
 
-    from .latency import example_frame
+    from ..performance.latency import example_frame
     from .messages import save_frame
     from .null_model import write_null_model
 
@@ -148,12 +148,12 @@ def measure(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         else:
             words += [f"--seconds {options.seconds:g}"]
             found, name = {"load": load, "peer": peer}[options.part](ground, options.seconds), options.part
-    return name, {"command": " ".join(["python -m benchmarks.reliability", *words]), **about, **found}
+    return name, {"command": " ".join(["python -m benchmarks.load", *words]), **about, **found}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", choices=("soak", "load", "peer"), help="what to measure")
     parser.add_argument("--minutes", type=float, default=30.0, help="of a soak (%(default)s)")

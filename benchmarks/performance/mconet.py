@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .resnet import ResNet50
-from .sparse import SparseEncoder, SparseTensor
+from models.resnet import ResNet50
+
+from .sparse_convolution import SparseEncoder, SparseTensor
 
 BINS, WIDTH, LABELS, GRID = 112, 80, 17, (128, 128, 10)
 

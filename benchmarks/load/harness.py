@@ -117,7 +117,7 @@ class Stand:
         with tempfile.TemporaryDirectory() as folder, ExitStack() as closing:
             log = Path(folder) / "log.json"
             options = [f"--{f.name}={getattr(sensors, f.name)}" for f in fields(Sensors)]
-            playing = self._start([sys.executable, "-m", "benchmarks.sensors", str(self.frame), str(log),
+            playing = self._start([sys.executable, "-m", "benchmarks.load.sensors", str(self.frame), str(log),
                                    f"--seconds={seconds}", *options], None, closing)
             self._run = run
             while playing.poll() is None:
@@ -139,7 +139,7 @@ class Stand:
     def _start(self, command: list[str], output: Any, closing: ExitStack | None = None) -> subprocess.Popen:
         """A process that ends with the stand."""
         process = subprocess.Popen(command, stdout=output, stderr=output and subprocess.STDOUT,
-                                   env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
+                                   env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
         (closing or self._closing).callback(_end, process)
         return process
 

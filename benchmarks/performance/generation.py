@@ -1,4 +1,4 @@
-"""What a synthetic frame costs: `python -m benchmarks.generation`.
+"""What a synthetic frame costs: `python -m benchmarks.performance.generation`.
 
 Processor time of one core for each rig, with images at the cameras' own size and at the size that training renders.
 """
@@ -14,8 +14,8 @@ from models.prepare import SPACING
 from synthetic import SyntheticDrive
 from synthetic.sensors.rig import RIGS
 
-from .machine import processor
-from .rows import MODEL
+from ..ablation.variants import MODEL
+from ..machine import processor
 
 FIRST_SEED = 700_000  # drives that nothing else uses
 
@@ -39,7 +39,7 @@ def frame_seconds(rig: str, image_size: tuple[int, int] | None, drives: int, fra
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.generation", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.generation", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--drives", type=int, default=6, help="drives of each rig (%(default)s)")
     parser.add_argument("--frames", type=int, default=4, help="frames of each drive (%(default)s)")

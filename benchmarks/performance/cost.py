@@ -1,4 +1,4 @@
-"""What networks cost at their real size: `python -m benchmarks.cost`.
+"""What networks cost at their real size: `python -m benchmarks.performance.cost`.
 
 GMACs, parameters and peak memory by part, for one frame with six cameras, of the shipped `nano`, of `base` and of a
 network like M-CONet with the images of `base`; all by one counter.
@@ -18,10 +18,10 @@ from models.command import one_sentence
 from models.occfusion import ModelConfig
 from occfusion_ros.core.atomic import write_json
 
+from ..ablation.variants import NETWORKS
 from .counting import macs
 from .networks import CAMERAS, MCONetParts, OccFusionParts, children_of, example
-from .peak import MCONET, peak_memory
-from .rows import NETWORKS
+from .peak_memory import MCONET, peak_memory
 
 REPEATS = 7
 ALL_OCCUPIED = 7000  # coarse voxels that M-CONet refines: as many as are predicted occupied, see docs/results.md
@@ -121,7 +121,7 @@ def refiner_time(config: ModelConfig, refined: int, repeats: int = REPEATS) -> f
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.cost", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--no-memory", action="store_true",

@@ -5,10 +5,10 @@ from typing import Any
 
 from occfusion_ros.core.atomic import replacing, write_text
 
-from .markdown import table
-from .rows import ALL, ANYWHERE, LONGER, NONE, REFERENCE, ROWS, SHARES, SHIPPED, STANDARD
+from ..markdown import table
+from .variants import ALL, ANYWHERE, LONGER, NONE, REFERENCE, ROWS, SHARES, SHIPPED, STANDARD
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results.md"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 KEPT_GOAL, COST_GOAL = 0.98, 0.5  # of refining all: the mIoU that active refinement must keep, and its cost
 
 FUSION = (REFERENCE, "lift_splat", "lidar", "camera")
@@ -24,7 +24,7 @@ ACCURACY = ("IoU %", "mIoU %", "mIoU % without refinement")
 
 
 class Results:
-    """What `benchmarks.study` found; figures in percent."""
+    """What `benchmarks.ablation` found; figures in percent."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.data, self.rows = data, data["rows"]
@@ -201,9 +201,9 @@ def method_section(results: Results) -> list[str]:
     frames = {use: budget[use] * data["frames_per_drive"] for use in drives}
     seeds = {use: f"{first} to {last}" for use, (first, last) in drives.items()}
     return ["## How this was measured", "",
-            f"Made by `python -m benchmarks.study --seeds {number} --weights nano.safetensors`, where",
+            f"Made by `python -m benchmarks.ablation --seeds {number} --weights nano.safetensors`, where",
             "`python -m models.recover models/zoo/nano nano.safetensors` gives the weights of the shipped network;",
-            "`python -m benchmarks.study --render` writes this page again from [results.json](results.json)."
+            "`python -m benchmarks.ablation --render` writes this page again from [results.json](results.json)."
             + f" Not run: {', '.join(left_out)}." * bool(left_out), "",
             f"- Every row is trained from scratch, {number} times with seeds 0, 1, ... of weights, order and "
             "augmentation; cells give the mean and, in brackets, the range.",

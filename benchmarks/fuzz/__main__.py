@@ -30,8 +30,8 @@ from occfusion_ros.ros.images import rgb_from_compressed, rgb_from_image
 from occfusion_ros.ros.tf_buffer import insert_transform
 from occfusion_ros.ros.tf_tree import TransformError, TransformTree
 
-from .hostile import FRAMES, NOW_NS, SIZE, Hostile, encoded_files
-from .machine import processor, versions
+from ..machine import processor, versions
+from .malformed_messages import FRAMES, NOW_NS, SIZE, Hostile, encoded_files
 
 CHUNK = 500  # messages of one seed
 SLOW_S = 1.0
@@ -185,7 +185,7 @@ def report(found: dict[str, Findings]) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry point; 1 if anything happened that must not."""
-    from .fuzz_node import fuzz_node
+    from .node import fuzz_node
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
     parser.add_argument("--messages", type=int, default=160_000, help="through the conversions (default: 160000)")

@@ -13,7 +13,7 @@ from occfusion_ros.presample.children import child_voxels, describe_children, is
 from occfusion_ros.presample.presampler import Presampler
 from occfusion_ros.runtime.selection import most_uncertain
 
-from .rows import ALL, ANYWHERE, NONE, SHARES
+from .variants import ALL, ANYWHERE, NONE, SHARES
 
 CHUNK = 512  # coarse voxels that are refined at once
 

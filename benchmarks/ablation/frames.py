@@ -12,7 +12,7 @@ from models.manifest import claim, made_by
 from models.prepare import MIXED, prepare_all
 from occfusion_ros.presample.presampler import PresampleConfig
 
-from .rows import WINDOW
+from .variants import WINDOW
 
 
 def cut(path: Path, folder: Path) -> Path:

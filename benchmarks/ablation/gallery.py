@@ -1,4 +1,4 @@
-"""Pictures of synthetic frames with truth and prediction side by side: `python -m benchmarks.gallery`.
+"""Pictures of synthetic frames with truth and prediction side by side: `python -m benchmarks.ablation.gallery`.
 
 The drives are held out: no training configuration uses their seeds.
 """

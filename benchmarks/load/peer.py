@@ -1,4 +1,4 @@
-"""A node as it is often written, to compare with: `python -m benchmarks.peer --ros-args -p ...`.
+"""A node as it is often written, to compare with: `python -m benchmarks.load.peer --ros-args -p ...`.
 
 Everything happens in one callback: messages of all topics are paired by approximate time, points are converted one by
 one, images are unpacked one after the other, and markers are built from Python objects. The model, the pipeline and the

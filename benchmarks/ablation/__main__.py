@@ -1,4 +1,4 @@
-"""Train and measure every row of the study, and write docs/results.md: `python -m benchmarks.study`.
+"""Train and measure every row of the study, and write docs/results.md: `python -m benchmarks.ablation`.
 
 Every row is trained from scratch on the same frames, steps and thresholds; rows come before seeds, so a run that is
 stopped leaves whole tables. What is finished is kept in OUT and not made again.
@@ -31,14 +31,14 @@ from models.training_config import TrainConfig
 from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.errors import OccFusionError
 
-from . import cost
+from ..machine import processor, versions
+from ..performance import cost
+from ..performance.peak_memory import peak_memory
 from .accuracy import measure
 from .frames import window_frames
-from .machine import processor, versions
 from .page import RESULTS, write_page
-from .peak import peak_memory
-from .rows import EVERY_MODE, NETWORKS, REFERENCE, ROWS, SHIPPED, STANDARD, TRAIN, Row
 from .training import train, train_config
+from .variants import EVERY_MODE, NETWORKS, REFERENCE, ROWS, SHIPPED, STANDARD, TRAIN, Row
 
 COSTED = (REFERENCE, "lift_splat", "lidar", "camera", "theta2", "theta8")
 

@@ -23,7 +23,7 @@ CAMERA = replace(MODEL, presample=replace(MODEL.presample, use_lidar=False, poin
 TRAIN = TrainConfig(window=0, batch=2, refined=512, learning_rate=3e-3, ema=0.97, pictures=0, threads=2,
                     augment=AugmentConfig(all_cameras=0.0, some_cameras=0.2, beams=0.1, sector=0.05))
 
-NETWORKS = {name: load_config(Path(__file__).resolve().parents[1] / f"models/configs/{name}.yaml")[1]
+NETWORKS = {name: load_config(Path(__file__).resolve().parents[2] / f"models/configs/{name}.yaml")[1]
             for name in ("nano", "base")}
 """Networks at their real size."""
 

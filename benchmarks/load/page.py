@@ -7,15 +7,15 @@ from typing import Any
 
 from occfusion_ros.core.atomic import replacing, write_text
 
-from .page import table
+from ..ablation.page import table
 from .run_figures import WHOLE
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 FUZZ = PAGE.with_name("fuzz.json")  # what `python -m benchmarks.fuzz --out docs/fuzz.json` wrote
 SOAKS = {"soak null": ("with a model that costs nothing", 30), "soak nano": ("with the shipped model", 10)}
-COMMANDS = {f"soak {name}": f"python -m benchmarks.reliability soak --minutes {minutes} --backend {name}"
+COMMANDS = {f"soak {name}": f"python -m benchmarks.load soak --minutes {minutes} --backend {name}"
             for name, minutes in (("null", 30), ("nano", 10))}
-COMMANDS |= {"load": "python -m benchmarks.reliability load", "peer": "python -m benchmarks.reliability peer"}
+COMMANDS |= {"load": "python -m benchmarks.load load", "peer": "python -m benchmarks.load peer"}
 GROWTH = {"anonymous_mib": "memory of its own, MiB", "resident_mib": "resident memory with shared pages, MiB",
           "threads": "threads", "files": "open files"}
 STAGES = (WHOLE, "pairing and transport", "convert", "presample", "images", "upload", "fuser", "select", "refiner",
@@ -131,9 +131,9 @@ def case_name(row: dict[str, Any]) -> str:
 def peer_section(data: dict[str, Any]) -> list[str]:
     """The comparison."""
     lines = ["## Against a node as it is often written", "",
-             "`benchmarks.peer` pairs seven topics by approximate time, converts point by point, unpacks images one",
-             "after the other and builds markers from Python objects, all in one callback; it runs the same pipeline",
-             "on the same model that costs nothing. Both nodes take turns; listened to are their markers.", ""]
+             "`benchmarks.load.peer` pairs seven topics by approximate time, converts point by point, unpacks",
+             "images one after the other and builds markers from Python objects, all in one callback; it runs the same",
+             "pipeline on the same model that costs nothing. Both nodes take turns; listened to are their markers.", ""]
     if "peer" not in data:
         return lines + not_run("peer")
     part = data["peer"]
@@ -250,7 +250,7 @@ def write_page(data: dict[str, Any], path: Path) -> None:
         plot_load(data["load"], images / "reliability_load.png")
     lines = ["# Reliability", "",
              "The real node process under the load of a sensor process, watched from outside and through what it",
-             "publishes. `python -m benchmarks.reliability --render` writes this page again from reliability.json.", "",
+             "publishes. `python -m benchmarks.load --render` writes this page again from reliability.json.", "",
              *soak_section(data), *load_section(data), *peer_section(data),
              *fuzz_section(json.loads(FUZZ.read_text())), *FAULTS]
     write_text(path, "\n".join(lines).rstrip() + "\n")

@@ -1,6 +1,6 @@
-"""Memory that a first forward pass of a network takes, measured in a fresh process: `python -m benchmarks.peak NAME`.
+"""Memory that a first forward pass of a network takes, measured in a fresh process.
 
-Prints JSON: MiB by part and in total, weights and inputs aside. `benchmarks.cost` and `benchmarks.study` start it.
+`python -m benchmarks.performance.peak_memory NAME` prints JSON: MiB by part and in total, weights and inputs aside.
 """
 
 import argparse
@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
+from ..ablation.variants import NETWORKS, ROWS
 from .networks import MCONetParts, OccFusionParts
-from .rows import NETWORKS, ROWS
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 MIB = 2**20
 MCONET = "mconet"
 
@@ -41,7 +41,7 @@ def peaks(network: OccFusionParts | MCONetParts) -> dict[str, float]:
 
 def peak_memory(name: str, refined: int) -> dict[str, float]:
     """`peaks` of a network by name, in a fresh process."""
-    command = [sys.executable, "-m", "benchmarks.peak", name, "--refined", str(refined)]
+    command = [sys.executable, "-m", "benchmarks.performance.peak_memory", name, "--refined", str(refined)]
     # What is freed goes back to the system at once, so that resident memory is what is in use (glibc).
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.PIPE, text=True)
@@ -51,7 +51,7 @@ def peak_memory(name: str, refined: int) -> dict[str, float]:
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     configs = {**NETWORKS, **{name: row.model for name, row in ROWS.items()}}
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.peak", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.peak_memory", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=[*configs, MCONET], help="a network, or a row of the study")
     parser.add_argument("--refined", type=int, default=1024, help="coarse voxels that are refined (%(default)s)")

@@ -1,6 +1,7 @@
-"""How the time of a frame grows with points, cameras, refined voxels and the grid: `python -m benchmarks.growth`.
+"""How the time of a frame grows with points, cameras, refined voxels and the grid.
 
-One thing changes at a time; ONNX Runtime in float32, whose engines take any number of cameras and voxels.
+`python -m benchmarks.performance.scaling`: one thing changes at a time; ONNX Runtime in float32,
+whose engines take any number of cameras and voxels.
 """
 
 import argparse
@@ -104,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     from occfusion_ros.runtime.artefact import find_artefact
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.scaling", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--artefact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
     parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")

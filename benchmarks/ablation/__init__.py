@@ -1,0 +1,1 @@
+"""What each idea of the method is worth: variants trained on one budget, compared on one page."""

@@ -1,0 +1,1 @@
+"""Malformed messages through conversions and node."""

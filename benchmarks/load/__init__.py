@@ -1,0 +1,1 @@
+"""The node as a process under load, watched from outside."""
