@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.occfusion import ModelConfig, OccFusion
+from models.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.core.atomic import write_text
 from occfusion_ros.core.contract import EngineSpec, ModelContract
 from occfusion_ros.core.errors import ContractError

@@ -23,7 +23,7 @@ def parity_frames(root: Path | None, count: int, max_cameras: int) -> dict[str, 
 
 def recorded_frames(root: Path, count: int) -> dict[str, SensorFrame]:
     """Samples spread evenly over a nuScenes data root, in the grid frame."""
-    from models.recorded import RecordedFrames
+    from models.evaluation.nuscenes_frames import RecordedFrames
     from occfusion_ros.datasets.nuscenes import NuScenesReader
 
     reader = NuScenesReader(root)

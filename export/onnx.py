@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch.export import Dim
 
-from models.checkpoint import load_checkpoint
 from models.command import one_sentence
-from models.occfusion import ModelConfig, OccFusion
+from models.network.occfusion import ModelConfig, OccFusion
+from models.training.checkpoint import load_checkpoint
 from occfusion_ros.core.atomic import write_text
 from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
 from occfusion_ros.core.errors import ContractError

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from models.command import one_sentence
 from models.evaluate import labelled_frames
-from models.metrics import ConfusionMatrix
-from models.occfusion import OccFusion
+from models.evaluation.metrics import ConfusionMatrix
+from models.network.occfusion import OccFusion
 from occfusion_ros.core.atomic import write_text
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.processor import this_processor

@@ -6,7 +6,7 @@ What leaves the engines is what the robot needs, so that thresholds and arg-max 
 import torch
 from torch import nn
 
-from models.occfusion import OccFusion, entropy
+from models.network.occfusion import OccFusion, entropy
 from occfusion_ros.presample.children import ChildInputs
 from occfusion_ros.presample.presampler import FuserInputs
 

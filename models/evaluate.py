@@ -22,10 +22,10 @@ from occfusion_ros.runtime.backend import PRECISIONS, BackendSettings
 from occfusion_ros.runtime.pipeline import REFINE_MODES, Pipeline
 
 from .command import one_sentence
-from .metrics import RangeBands
-from .ray_iou import RayIoU, choose_origins
-from .recorded import RecordedFrames
-from .report import report, save_picture, table
+from .evaluation.metrics import RangeBands
+from .evaluation.nuscenes_frames import RecordedFrames
+from .evaluation.ray_iou import RayIoU, choose_origins
+from .evaluation.report import report, save_picture, table
 
 
 @dataclass

@@ -14,10 +14,10 @@ from occfusion_ros.core.errors import ContractError
 from occfusion_ros.runtime.artefact import ENGINES, Artefact, load_artefact
 from occfusion_ros.runtime.program_archive import archived_weights
 
-from .checkpoint import save_checkpoint
 from .command import one_sentence
-from .occfusion import OccFusion
-from .training_config import load_config
+from .network.occfusion import OccFusion
+from .training.checkpoint import save_checkpoint
+from .training.config import load_config
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 

@@ -22,17 +22,17 @@ from tqdm import tqdm
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.presample.presampler import Presampler
 
-from .augment import crop
-from .checkpoint import load_checkpoint, load_torch, save_checkpoint, save_torch
 from .command import one_sentence
-from .data import PreparedFrame
-from .drawing import Batch, BatchMaker, windowed
-from .objective import Objective, class_weights
-from .occfusion import ModelConfig, OccFusion
-from .prepare import prepare_all, prepare_root
-from .processes import gathered, join_processes, pick_device
-from .training_config import TrainConfig, load_config
-from .training_log import TrainingLog, save_pictures
+from .network.occfusion import ModelConfig, OccFusion
+from .training.augment import crop
+from .training.batches import Batch, BatchMaker, windowed
+from .training.checkpoint import load_checkpoint, load_torch, save_checkpoint, save_torch
+from .training.config import TrainConfig, load_config
+from .training.data import PreparedFrame
+from .training.distributed import gathered, join_processes, pick_device
+from .training.log import TrainingLog, save_pictures
+from .training.objective import Objective, class_weights
+from .training.prepare import prepare_all, prepare_root
 
 PASSES = ("all", "hard")
 FREE_TO_CHANGE = ("frames", "save_every", "pictures", "device", "threads", "workers")  # when a run goes on
@@ -269,7 +269,7 @@ def prepare(config: TrainConfig, out: Path, model_config: ModelConfig, fresh: bo
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", type=Path, help="YAML file of settings; models/training_config.py explains each")
+    parser.add_argument("config", type=Path, help="YAML file of settings; models/training/config.py explains each")
     parser.add_argument("--out", type=Path, default=Path("out/run"),
                         help="folder for weights.safetensors, state.pt, log.csv and pictures (%(default)s)")
     parser.add_argument("--fresh", action="store_true",

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from models.checkpoint import save_checkpoint
-from models.occfusion import ModelConfig, OccFusion
+from models.network.occfusion import ModelConfig, OccFusion
+from models.training.checkpoint import save_checkpoint
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.presample.presampler import PresampleConfig
 

@@ -126,7 +126,7 @@ def test_every_room_is_looked_at():
     ("occfusion_ros.core.__init__", "from ..ros.node import Node"),
     ("occfusion_ros.presample.points", "from .. import runtime"),
     ("occfusion_ros.runtime.pipeline", "def load():\n    import rclpy"),
-    ("occfusion_ros.runtime.pipeline", "from models.occfusion import OccFusion"),
+    ("occfusion_ros.runtime.pipeline", "from models.network.occfusion import OccFusion"),
     ("occfusion_ros.runtime.tensorrt", "import tensorrt"),
     ("occfusion_ros.runtime.tensorrt", "try:\n    import tensorrt\nexcept ImportError:\n    pass"),
     ("occfusion_ros.datasets.nuscenes", "from nuscenes.nuscenes import NuScenes"),

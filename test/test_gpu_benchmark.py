@@ -9,7 +9,7 @@ from small_model import CONFIG
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import networks, street, training
 from benchmarks.gpu.page import figures_beside, section_of
-from models.training_config import TrainConfig, load_config
+from models.training.config import TrainConfig, load_config
 from occfusion_ros.core.grid import GridSpec
 
 CONFIGS = networks.ZOO.parent / "configs"

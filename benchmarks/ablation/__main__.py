@@ -21,13 +21,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from models.augment import AugmentConfig
-from models.calibrate import VALIDATION_SEED
-from models.checkpoint import load_checkpoint
-from models.data import PreparedFrame
-from models.occfusion import ModelConfig
-from models.prepare import FRAMES_PER_DRIVE, prepare_all
-from models.training_config import TrainConfig
+from models.network.occfusion import ModelConfig
+from models.training.augment import AugmentConfig
+from models.training.calibrate import VALIDATION_SEED
+from models.training.checkpoint import load_checkpoint
+from models.training.config import TrainConfig
+from models.training.data import PreparedFrame
+from models.training.prepare import FRAMES_PER_DRIVE, prepare_all
 from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.errors import OccFusionError
 

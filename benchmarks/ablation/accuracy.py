@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import torch
 
-from models.calibrate import fit_occupancy, fit_refined
-from models.data import PreparedFrame, Sample, make_sample, stack
-from models.metrics import ConfusionMatrix
-from models.occfusion import FuserOutput, OccFusion, entropy
-from models.predict import Prediction, labels_of, occupied_voxels
+from models.evaluation.metrics import ConfusionMatrix
+from models.evaluation.predict import Prediction, labels_of, occupied_voxels
+from models.network.occfusion import FuserOutput, OccFusion, entropy
+from models.training.calibrate import fit_occupancy, fit_refined
+from models.training.data import PreparedFrame, Sample, make_sample, stack
 from occfusion_ros.presample.children import child_voxels, describe_children, is_member
 from occfusion_ros.presample.presampler import Presampler
 from occfusion_ros.runtime.selection import most_uncertain

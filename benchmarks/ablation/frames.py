@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from models.augment import AugmentConfig, transform
-from models.data import PreparedFrame
-from models.manifest import claim, made_by
-from models.prepare import MIXED, prepare_all
+from models.training.augment import AugmentConfig, transform
+from models.training.data import PreparedFrame
+from models.training.manifest import claim, made_by
+from models.training.prepare import MIXED, prepare_all
 from occfusion_ros.presample.presampler import PresampleConfig
 
 from .variants import WINDOW

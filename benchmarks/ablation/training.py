@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from models.train import Trainer
-from models.training_config import TrainConfig
+from models.training.config import TrainConfig
 
 from .variants import TRAIN, Row
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from benchmarks.machine import processor, versions
-from models.occfusion import ModelConfig
+from models.network.occfusion import ModelConfig
 from occfusion_ros.core.atomic import WriteError, write_json
 
 from . import street

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from export.wrappers import FuserEngine, RefinerEngine
-from models.occfusion import OccFusion
+from models.network.occfusion import OccFusion
 from occfusion_ros.core.contract import ModelContract
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.runtime.backend import Backend

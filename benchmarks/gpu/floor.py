@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.performance.counting import Traffic, macs
 from benchmarks.performance.networks import OccFusionParts
-from models.occfusion import ModelConfig
+from models.network.occfusion import ModelConfig
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.runtime.pipeline import Pipeline
 

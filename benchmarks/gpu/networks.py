@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from models.occfusion import ModelConfig, OccFusion
+from models.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
 from occfusion_ros.presample.presampler import PresampleConfig
 from occfusion_ros.runtime.program_archive import archived_weights

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from models.occfusion import ModelConfig
+from models.network.occfusion import ModelConfig
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import FuserInputs, Presampler

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.data import PreparedFrame
-from models.drawing import BatchMaker, windowed
-from models.objective import Objective, class_weights
-from models.occfusion import ModelConfig, OccFusion
-from models.training_config import TrainConfig
+from models.network.occfusion import ModelConfig, OccFusion
+from models.training.batches import BatchMaker, windowed
+from models.training.config import TrainConfig
+from models.training.data import PreparedFrame
+from models.training.objective import Objective, class_weights
 from occfusion_ros.presample.presampler import Presampler
 
 from . import street

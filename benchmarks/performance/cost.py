@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from models.command import one_sentence
-from models.occfusion import ModelConfig
+from models.network.occfusion import ModelConfig
 from occfusion_ros.core.atomic import write_json
 
 from ..ablation.variants import NETWORKS

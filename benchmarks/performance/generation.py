@@ -10,7 +10,7 @@ import time
 import torch
 from tqdm import tqdm
 
-from models.prepare import SPACING
+from models.training.prepare import SPACING
 from synthetic import SyntheticDrive
 from synthetic.sensors.rig import RIGS
 

@@ -39,7 +39,7 @@ def example_frame(root: Path | None) -> SensorFrame:
     if root is None:
         from synthetic import SyntheticDrive
         return SyntheticDrive(DRIVE).frame(4).frame
-    from models.recorded import RecordedFrames
+    from models.evaluation.nuscenes_frames import RecordedFrames
     from occfusion_ros.datasets.nuscenes import NuScenesReader
 
     reader = NuScenesReader(root)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.resnet import ResNet50
+from models.network.resnet import ResNet50
 
 from .sparse_convolution import SparseEncoder, SparseTensor
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from benchmarks.performance.mconet import BINS, GRID, MCONetLike
 from benchmarks.performance.sparse_convolution import SparseTensor, voxel_means
-from models.fusion import FusedPoints, stack_cameras
-from models.occfusion import FuserOutput, ModelConfig, OccFusion
+from models.network.fusion import FusedPoints, stack_cameras
+from models.network.occfusion import FuserOutput, ModelConfig, OccFusion
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from export.onnx import write_artefact
 from models.command import one_sentence
-from models.occfusion import ModelConfig, OccFusion
+from models.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.grid import GridSpec

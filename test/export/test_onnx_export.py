@@ -11,8 +11,8 @@ import torch
 
 from export import onnx as exporter
 from export.parity import LIMITS, Comparison, Reference, Report, compare, eager_pipeline, examine
-from models.checkpoint import save_checkpoint
-from models.occfusion import OccFusion
+from models.network.occfusion import OccFusion
+from models.training.checkpoint import save_checkpoint
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.runtime.artefact import load_artefact

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 from small_model import CONFIG
 
-from models.adopt import RULES, adopt, main, read_state, renamed
-from models.checkpoint import load_checkpoint
-from models.occfusion import OccFusion
-from models.resnet import ResNet50
+from models.network.occfusion import OccFusion
+from models.network.resnet import ResNet50
+from models.training.checkpoint import load_checkpoint
+from models.training.convert_weights import RULES, adopt, main, read_state, renamed
 from occfusion_ros.core.errors import ContractError
 
 RESNET = replace(CONFIG, backbone="resnet50")

@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from tiny_nuscenes import SCENE, TinyRoot
 
-from models import agreement
-from models.agreement import measure, passed_voxels, points_in_box, scenes_with_cameras, with_neighbours
-from models.recorded import RecordedFrames, grid_from_lidar
+from models.evaluation import sensor_consistency
+from models.evaluation.nuscenes_frames import RecordedFrames, grid_from_lidar
+from models.evaluation.sensor_consistency import (
+    measure,
+    passed_voxels,
+    points_in_box,
+    scenes_with_cameras,
+    with_neighbours,
+)
 from occfusion_ros.core.frames import OccupancyGrid, SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.datasets.nuscenes import GRID_FROM_VEHICLE, NuScenesReader
@@ -46,11 +52,12 @@ def test_hand_made_scene(tmp_path):
     assert (result.with_cameras["car"].part, result.with_cameras["car"].whole) == (2, 2)
     assert (result.without_cameras["car"].part, result.without_cameras["car"].whole) == (0, 2)
     assert result.with_cameras["truck"].whole == 0
-    text = "\n".join(agreement.lines(SCENE, result))
+    text = "\n".join(sensor_consistency.lines(SCENE, result))
     assert "80.0% of        10   target at least 90%: short of target" in text
     assert "car         100.0% with,    0.0% without, of      2 points: PASS" in text
     assert "truck            - with,       - without, of      0 points: not measured" in text
-    assert agreement.as_json(result)["boxes"]["with_cameras"]["truck"] == {"share": None, "part": 0, "whole": 0}
+    boxes = sensor_consistency.as_json(result)["boxes"]
+    assert boxes["with_cameras"]["truck"] == {"share": None, "part": 0, "whole": 0}
 
 
 class BlockedView(KnownAnswers):
@@ -111,7 +118,7 @@ def test_without_cameras_it_says_so(tmp_path, capsys):
     root.save()
     assert scenes_with_cameras(NuScenesReader(root.root)) == []
     with pytest.raises(SystemExit, match="2"):
-        agreement.main(["--data", str(root.root)])
+        sensor_consistency.main(["--data", str(root.root)])
     assert "expected a scene with cameras" in capsys.readouterr().err
 
 
@@ -129,7 +136,7 @@ def test_real_frames_are_in_the_grid_frame(nuscenes_sample):
 
 def test_the_shipped_model_agrees_with_real_recordings(nuscenes_sample, tmp_path, capsys):
     file = tmp_path / "agreement.json"
-    assert agreement.main(["--data", str(nuscenes_sample), "--artefact", str(NANO), "--json", str(file)]) == 0
+    assert sensor_consistency.main(["--data", str(nuscenes_sample), "--artefact", str(NANO), "--json", str(file)]) == 0
     scenes = json.loads(file.read_text())["scenes"]
     assert set(scenes) == {"nus-scene0061", "ddad-scene-02"}
     for figures in scenes.values():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.augment import (
+from models.training.augment import (
     AugmentConfig,
     augment,
     augment_images,
@@ -21,7 +21,7 @@ from models.augment import (
     transform,
     warp_image,
 )
-from models.data import UNSEEN, PreparedFrame
+from models.training.data import UNSEEN, PreparedFrame
 from occfusion_ros.core.camera import project, projection_matrix
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec

@@ -2,7 +2,7 @@
 
 import torch
 
-from models.backbone import FeaturePyramid, standardise
+from models.network.backbone import FeaturePyramid, standardise
 
 CHANNELS = (4, 6, 8)
 

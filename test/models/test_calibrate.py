@@ -8,8 +8,8 @@ import torch
 from small_model import CONFIG
 from tiny_training import make_frame
 
-from models.calibrate import EDGES, ENOUGH, LogitCounts, calibrate, fit_shifts
-from models.occfusion import OccFusion
+from models.network.occfusion import OccFusion
+from models.training.calibrate import EDGES, ENOUGH, LogitCounts, calibrate, fit_shifts
 
 
 def iou(logit, label, occupied, shifts, hits, false, total):

@@ -8,7 +8,7 @@ import torch
 from small_model import CONFIG
 from tiny_training import GRID, make_frame
 
-from models.data import UNSEEN, PreparedFrame, make_sample, make_targets, stack
+from models.training.data import UNSEEN, PreparedFrame, make_sample, make_targets, stack
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.labels import IGNORE
 from occfusion_ros.presample.presampler import Presampler

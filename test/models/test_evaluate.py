@@ -10,7 +10,7 @@ import pytest
 from tiny_nuscenes import SCENE, START_US, TinyRoot
 
 from models import evaluate
-from models.report import report, save_picture, table
+from models.evaluation.report import report, save_picture, table
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec
@@ -93,8 +93,8 @@ def test_without_labels_or_with_another_grid_it_says_so(root, monkeypatch):
 
 
 def test_a_set_with_nothing_in_it_still_gives_valid_json():
-    from models.metrics import RangeBands
-    from models.ray_iou import RayIoU
+    from models.evaluation.metrics import RangeBands
+    from models.evaluation.ray_iou import RayIoU
     figures = report(RangeBands(GRID), RayIoU(GRID), 0)
     assert json.loads(json.dumps(figures, allow_nan=False))["ray_iou"]["mean"] is None
     assert "absent" in table(figures)

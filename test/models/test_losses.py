@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.losses import lovasz_softmax, occupancy_loss, scene_class_affinity, semantic_loss
+from models.training.losses import lovasz_softmax, occupancy_loss, scene_class_affinity, semantic_loss
 
 
 def jaccard_loss(prediction: torch.Tensor, truth: torch.Tensor, label: int) -> float:

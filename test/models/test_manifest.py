@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 from small_model import CONFIG, save_small_checkpoint
 
-from models import calibrate, prepare, train
-from models.augment import AugmentConfig
-from models.manifest import MANIFEST, claim
-from models.prepare import prepare_all
+from models import train
+from models.training import calibrate, prepare
+from models.training.augment import AugmentConfig
+from models.training.manifest import MANIFEST, claim
+from models.training.prepare import prepare_all
 from occfusion_ros.core.errors import ContractError, DatasetError
 from occfusion_ros.core.grid import GridSpec
 

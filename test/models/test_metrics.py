@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.metrics import ConfusionMatrix, RangeBands
+from models.evaluation.metrics import ConfusionMatrix, RangeBands
 from occfusion_ros.core.grid import GridSpec
 
 PREDICTIONS = arrays(np.uint8, (4, 3, 2), elements=st.sampled_from([0, 1, 2, 16]))

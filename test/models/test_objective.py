@@ -3,8 +3,8 @@
 import torch
 from small_model import CONFIG
 
-from models.objective import Objective
-from models.occfusion import FuserOutput, OccFusion, entropy
+from models.network.occfusion import FuserOutput, OccFusion, entropy
+from models.training.objective import Objective
 
 TOTAL = CONFIG.coarse.num_voxels
 

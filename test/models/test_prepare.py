@@ -6,12 +6,12 @@ import torch
 from PIL import Image
 from tiny_nuscenes import TinyRoot
 
-from models.augment import AugmentConfig
-from models.backbone import EfficientNetLite0
-from models.checkpoint import load_checkpoint
-from models.data import PreparedFrame
-from models.prepare import image_features, mixed_rig, named_scenes, prepare_drive, prepare_root
+from models.network.backbone import EfficientNetLite0
 from models.train import main
+from models.training.augment import AugmentConfig
+from models.training.checkpoint import load_checkpoint
+from models.training.data import PreparedFrame
+from models.training.prepare import image_features, mixed_rig, named_scenes, prepare_drive, prepare_root
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE

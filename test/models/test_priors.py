@@ -6,8 +6,8 @@ import torch
 from small_model import CONFIG
 from tiny_training import make_frame
 
-from models.occfusion import OccFusion
-from models.priors import OBJECTS, ROAD, adjust, log_ratios, returns_by_class
+from models.network.occfusion import OccFusion
+from models.training.logit_adjustment import OBJECTS, ROAD, adjust, log_ratios, returns_by_class
 
 
 def test_returns_are_counted_by_the_label_of_their_voxel(tmp_path):

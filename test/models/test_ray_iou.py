@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from models.ray_iou import RayIoU, choose_origins, first_hits, ray_directions
+from models.evaluation.ray_iou import RayIoU, choose_origins, first_hits, ray_directions
 from occfusion_ros.core.errors import InvalidFrameError
 from occfusion_ros.core.grid import GridSpec
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models import recover
-from models.checkpoint import load_checkpoint
+from models.training.checkpoint import load_checkpoint
 from occfusion_ros.runtime.artefact import load_artefact
 
 REPOSITORY = Path(__file__).parents[2]

@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from tiny_training import CONFIG, SETTINGS, write_frames
 
-from models.checkpoint import load_checkpoint
-from models.objective import TERMS
 from models.train import Trainer
-from models.training_config import TrainConfig
+from models.training.checkpoint import load_checkpoint
+from models.training.config import TrainConfig
+from models.training.objective import TERMS
 from occfusion_ros.core.errors import ContractError, DatasetError
 
 REPOSITORY = Path(__file__).resolve().parents[2]

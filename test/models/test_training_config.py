@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from models.augment import AugmentConfig
-from models.occfusion import ModelConfig
-from models.training_config import TrainConfig, load_config
+from models.network.occfusion import ModelConfig
+from models.training.augment import AugmentConfig
+from models.training.config import TrainConfig, load_config
 from occfusion_ros.core.errors import ContractError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "models/configs"

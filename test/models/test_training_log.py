@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from models.training_log import COLUMNS, TrainingLog
+from models.training.log import COLUMNS, TrainingLog
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import torch
 from small_model import CONFIG
 
 import models
-from models.baseline import DEPTH_BINS, DEPTH_LOW, DEPTH_STEP, LiftSplatFusion, depth_loss
-from models.fusion import FusedPoints
-from models.occfusion import ModelConfig, OccFusion
-from models.resnet import ResNet50
-from models.training_config import load_config
+from models.network.fusion import FusedPoints
+from models.network.lift_splat import DEPTH_BINS, DEPTH_LOW, DEPTH_STEP, LiftSplatFusion, depth_loss
+from models.network.occfusion import ModelConfig, OccFusion
+from models.network.resnet import ResNet50
+from models.training.config import load_config
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler

@@ -14,9 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as conftest.py d
 
 from small_model import CONFIG
 
-from models.data import PreparedFrame
 from models.train import Trainer, join_processes
-from models.training_config import TrainConfig
+from models.training.config import TrainConfig
+from models.training.data import PreparedFrame
 
 GRID = CONFIG.presample.grid
 SETTINGS = {"epochs": 2, "active_share": 0.5, "refined": 20, "threads": 1, "device": "cpu", "window": 8,

@@ -10,9 +10,9 @@ from occfusion_ros.core.labels import NUM_LABELS
 from occfusion_ros.presample.presampler import PresampleConfig
 
 from .backbone import EfficientNetLite0, FeaturePyramid
-from .baseline import LiftSplatFusion
 from .decoder import BevDecoder
 from .fusion import FusedPoints, LidarOnly, PointFusion, stack_cameras
+from .lift_splat import LiftSplatFusion
 from .refiner import Refiner
 from .resnet import ResNet50
 

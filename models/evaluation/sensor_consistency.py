@@ -1,4 +1,6 @@
-"""Does an artefact agree with what the sensors saw? `python -m models.agreement --data ROOT --artefact FOLDER`.
+"""Measure how far an artefact agrees with what the sensors saw.
+
+`python -m models.evaluation.sensor_consistency --data ROOT --artefact FOLDER`
 
 Needs no occupancy labels. For every scene with cameras it prints how many LiDAR returns lie in or next to an occupied
 voxel, how many of the voxels that laser rays passed are predicted occupied, and how many of the points inside annotated
@@ -25,8 +27,8 @@ from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.datasets.rays import mark_passed
 from occfusion_ros.runtime.pipeline import Pipeline
 
-from .command import one_sentence
-from .recorded import RecordedFrames
+from ..command import one_sentence
+from .nuscenes_frames import RecordedFrames
 
 LEAST_RETURNS, MOST_PASSED = 0.9, 0.05  # targets
 BOX_CLASSES = {"vehicle.car": "car", "vehicle.truck": "truck", "movable_object.barrier": "barrier"}
@@ -207,7 +209,7 @@ def as_json(result: Agreement) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m models.agreement", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m models.evaluation.sensor_consistency", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="data root in the nuScenes format")
     parser.add_argument("--artefact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")

@@ -16,7 +16,7 @@ from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.preprocessing import UNRECORDED, Preprocessing
 from occfusion_ros.presample.presampler import PresampleConfig
 
-from .occfusion import ModelConfig, OccFusion
+from ..network.occfusion import ModelConfig, OccFusion
 
 
 def config_from_dict(data: dict[str, Any]) -> ModelConfig:

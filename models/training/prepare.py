@@ -21,8 +21,8 @@ from occfusion_ros.presample.presampler import PresampleConfig, Presampler
 from synthetic import GENERATOR_VERSION
 from synthetic.sensors.rig import RIGS, Camera
 
+from ..network.backbone import EfficientNetLite0
 from .augment import AugmentConfig, augment_images
-from .backbone import EfficientNetLite0
 from .data import PreparedFrame
 from .manifest import claim, making
 
@@ -90,7 +90,7 @@ def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmenta
     """
     from synthetic import SyntheticDrive
 
-    from .observed import observed_truth
+    from ..evaluation.visibility import observed_truth
 
     seed, paths = job
     torch.set_num_threads(1)  # the workers are as many as the cores

@@ -8,8 +8,8 @@ from occfusion_ros.presample.children import child_voxels, describe_children, is
 from occfusion_ros.presample.presampler import Presampler
 from occfusion_ros.runtime.selection import most_uncertain
 
-from .data import PreparedFrame, make_sample, stack, through_backbone
-from .occfusion import FuserOutput, OccFusion, entropy
+from ..network.occfusion import FuserOutput, OccFusion, entropy
+from ..training.data import PreparedFrame, make_sample, stack, through_backbone
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Fit the occupancy thresholds of trained weights: `python -m models.calibrate WEIGHTS OUT`.
+"""Fit the occupancy thresholds of trained weights: `python -m models.training.calibrate WEIGHTS OUT`.
 
 Networks trained with overlap losses are over-confident, and differently so by class. One shift of the logit for each
 class is fitted to the best geometric IoU on held-out synthetic drives, whose truth is what their sweeps observe, and
@@ -17,15 +17,15 @@ from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.labels import IGNORE, NUM_LABELS
 from occfusion_ros.presample.presampler import Presampler
 
+from ..command import one_sentence
+from ..evaluation.metrics import ConfusionMatrix
+from ..evaluation.predict import Prediction, coarse_label, labels_of, occupied_logit, predict
+from ..network.occfusion import OccFusion
 from .augment import crop
 from .checkpoint import load_checkpoint, save_checkpoint
-from .command import one_sentence
 from .data import PreparedFrame
-from .metrics import ConfusionMatrix
-from .occfusion import OccFusion
-from .predict import Prediction, coarse_label, labels_of, occupied_logit, predict
+from .logit_adjustment import adjust, returns_by_class
 from .prepare import prepare_all
-from .priors import adjust, returns_by_class
 
 VALIDATION_SEED = 900_000
 EDGES = np.linspace(-12, 12, 481)
@@ -146,7 +146,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--priors", type=Path, metavar="FRAMES",
                         help="folder of the training frames, whose class frequencies are brought part of the way to "
-                             "those of real traffic first (see models/priors.py)")
+                             "those of real traffic first (see models/training/logit_adjustment.py)")
     options = parser.parse_args(argv)
     if options.drives < 1 or options.workers < 1:
         parser.error(f"--drives and --workers: expected 1 or more, got {options.drives} and {options.workers}")

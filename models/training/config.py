@@ -7,8 +7,8 @@ from typing import Any, get_type_hints
 
 from occfusion_ros.core.errors import ContractError
 
+from ..network.occfusion import ModelConfig
 from .augment import AugmentConfig
-from .occfusion import ModelConfig
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from occfusion_ros.core.labels import IGNORE, NUM_LABELS
 
+from ..network.occfusion import OccFusion
 from .data import PreparedFrame
-from .occfusion import OccFusion
 
 # LiDAR returns by class in nuScenes-lidarseg's trainval set, as its documentation lists them: bicycle, bus (rigid and
 # bendy), car, construction vehicle, motorcycle, adult pedestrian, traffic cone, trailer, truck.

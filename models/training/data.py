@@ -70,8 +70,8 @@ class PreparedFrame:
                 return PreparedFrame(file["points"], file["image_from_grid"], features, semantics.reshape(grid.size),
                                      observed.reshape(grid.size), grid)
         except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
-            raise DatasetError(f"{path}: expected a frame prepared by this version of models.prepare, got {error!r}; "
-                               "remove the file to have it made again") from error
+            raise DatasetError(f"{path}: expected a frame that this version of models.training.prepare made, got "
+                               f"{error!r}; remove the file to have it made again") from error
 
 
 @dataclass(frozen=True)

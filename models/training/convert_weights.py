@@ -1,4 +1,6 @@
-"""Start from weights of others: `python -m models.adopt SOURCE OUT --rules torchvision --config CONFIG`.
+"""Convert weights of others into a checkpoint to start training from.
+
+`python -m models.training.convert_weights SOURCE OUT --rules torchvision --config CONFIG`
 
 Renames a state dict from elsewhere (.safetensors, or .pt / .pth, of which only tensors are ever unpickled) by explicit
 rules, puts what fits into a new network and writes that as OUT, which training starts from with `--set init=OUT`. What
@@ -16,10 +18,10 @@ import torch
 
 from occfusion_ros.core.errors import ContractError, said
 
+from ..command import one_sentence
+from ..network.occfusion import OccFusion
 from .checkpoint import save_checkpoint
-from .command import one_sentence
-from .occfusion import OccFusion
-from .training_config import load_config
+from .config import load_config
 
 Rule = tuple[str, str]
 """Regular expression for the beginning of a name, and what it is replaced by."""
@@ -129,7 +131,7 @@ def parse_rule(text: str) -> Rule:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m models.adopt", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m models.training.convert_weights", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="weights of others")
     parser.add_argument("out", type=Path, help="checkpoint to write (.safetensors)")

@@ -8,9 +8,9 @@ from occfusion_ros.core.labels import IGNORE, NUM_LABELS
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
 
+from ..network.occfusion import FuserOutput, OccFusion, entropy
 from .data import PreparedFrame, Sample, stack, through_backbone
 from .losses import occupancy_loss, semantic_loss
-from .occfusion import FuserOutput, OccFusion, entropy
 
 ALWAYS_FIRST = 100.0  # more than any entropy
 TERMS = ("semantic", "occupancy", "refined", "auxiliary")

@@ -16,8 +16,8 @@ from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.presample.presampler import PresampleConfig, Presampler
 
 from .augment import augment, augment_kept_images
+from .config import TrainConfig
 from .data import PreparedFrame, Sample, make_sample
-from .training_config import TrainConfig
 
 SAMPLES, STEPS = 0, 1  # what random numbers are for
 

@@ -1,0 +1,1 @@
+"""The OccFusion network and its parts."""

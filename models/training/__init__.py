@@ -1,0 +1,1 @@
+"""Training: frames, batches, losses, objective, checkpoints."""
