@@ -52,6 +52,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
+            f"build_engines = {PACKAGE}.runtime.build_engines:main",
             f"occfusion_node = {PACKAGE}.ros.main:main",
             f"nuscenes_to_bag = {PACKAGE}.ros.nuscenes_to_bag:main",
             f"play_bag = {PACKAGE}.ros.play_bag:main",

@@ -13,7 +13,7 @@ from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
-from occfusion_ros.runtime.artefact import CONTRACT_FILE
+from occfusion_ros.runtime.artifact import CONTRACT_FILE
 
 GRID_FRAME = "origin 1.84 m above the road, x right, y forward, z up (nuScenes LIDAR_TOP)"
 

@@ -18,18 +18,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from models.command import one_sentence
 from models.evaluate import labelled_frames
 from models.evaluation.metrics import ConfusionMatrix
 from models.network.occfusion import OccFusion
 from occfusion_ros.core.atomic import write_text
+from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.processor import this_processor
 from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.presample.presampler import FuserInputs
-from occfusion_ros.runtime.artefact import load_artefact
-from occfusion_ros.runtime.backend import BackendSettings
-from occfusion_ros.runtime.backends import BACKENDS, why_not
+from occfusion_ros.runtime.artifact import load_artefact
+from occfusion_ros.runtime.backends.protocol import BackendSettings
+from occfusion_ros.runtime.backends.registry import BACKENDS, why_not
 from occfusion_ros.runtime.pipeline import Pipeline
 
 from .frames import parity_frames

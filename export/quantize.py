@@ -19,19 +19,19 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from models.command import one_sentence
+from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.frames import SensorFrame
-from occfusion_ros.runtime.artefact import CONTRACT_FILE, ENGINES, Artefact, load_artefact
-from occfusion_ros.runtime.backend import BackendSettings
+from occfusion_ros.runtime.artifact import CONTRACT_FILE, ENGINES, Artefact, load_artefact
+from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
 from synthetic import SyntheticDrive
 
 from .contract import write_contract
 from .frames import parity_frames, recorded_frames
-from .onnx import file_hash
 from .parity import Reference, examine, labelled_examples, runnable, table
+from .to_onnx import file_hash
 
 FILES = {"int8": "fuser.int8.onnx", "int8_onnxruntime": "fuser.int8_onnxruntime.onnx"}
 CALIBRATION_SEED = 800_000  # drives that neither training nor validation has seen

@@ -12,8 +12,8 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from models.command import one_sentence
-from occfusion_ros.runtime.artefact import CONTRACT_FILE, Artefact, load_artefact
+from occfusion_ros.core.command import one_sentence
+from occfusion_ros.runtime.artifact import CONTRACT_FILE, Artefact, load_artefact
 
 from .contract import write_contract
 

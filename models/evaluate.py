@@ -13,15 +13,15 @@ import numpy as np
 from tqdm import tqdm
 
 from occfusion_ros.core.atomic import write_json
+from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.datasets.other_labels import explain
-from occfusion_ros.runtime.backend import PRECISIONS, BackendSettings
+from occfusion_ros.runtime.backends.protocol import PRECISIONS, BackendSettings
 from occfusion_ros.runtime.pipeline import REFINE_MODES, Pipeline
 
-from .command import one_sentence
 from .evaluation.metrics import RangeBands
 from .evaluation.nuscenes_frames import RecordedFrames
 from .evaluation.ray_iou import RayIoU, choose_origins

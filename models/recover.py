@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
+from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.errors import ContractError
-from occfusion_ros.runtime.artefact import ENGINES, Artefact, load_artefact
-from occfusion_ros.runtime.program_archive import archived_weights
+from occfusion_ros.runtime.artifact import ENGINES, Artefact, load_artefact
+from occfusion_ros.runtime.backends.program_archive import archived_weights
 
-from .command import one_sentence
 from .network.occfusion import OccFusion
 from .training.checkpoint import save_checkpoint
 from .training.config import load_config

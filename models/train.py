@@ -19,10 +19,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.presample.presampler import Presampler
 
-from .command import one_sentence
 from .network.occfusion import ModelConfig, OccFusion
 from .training.augment import crop
 from .training.batches import Batch, BatchMaker, windowed

@@ -52,7 +52,7 @@ def small_artefact(tmp_path_factory) -> Path:
     """Artefact folder of a small untrained network (`small_model.CONFIG`), exported and compared like a real one."""
     from small_model import save_small_checkpoint
 
-    from export.onnx import export
+    from export.to_onnx import export
 
     folder = tmp_path_factory.mktemp("small")
     export(save_small_checkpoint(folder / "weights.safetensors"), folder / "artefact", data=None, frames=1)

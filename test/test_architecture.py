@@ -36,7 +36,7 @@ def _room(rooms: str, packages: str, lazily: str = "", more: set[str] = frozense
 ROOMS = {
     "core": _room("", "numpy", lazily="yaml"),
     "presample": _room("core", "numpy torch"),
-    "runtime": _room("core presample", "numpy torch", lazily="onnxruntime openvino tensorrt yaml"),
+    "runtime": _room("core presample", "numpy torch tqdm", lazily="onnxruntime openvino tensorrt yaml"),
     "datasets": _room("core", "numpy tqdm", lazily="PIL cv2 nuscenes pyquaternion rosbags"),
     "viz": _room("core", "numpy PIL", lazily="embreex"),
     "ros": _room("core presample runtime datasets synthetic viz", "numpy rclpy tqdm yaml", more=MESSAGES,
@@ -127,12 +127,12 @@ def test_every_room_is_looked_at():
     ("occfusion_ros.presample.points", "from .. import runtime"),
     ("occfusion_ros.runtime.pipeline", "def load():\n    import rclpy"),
     ("occfusion_ros.runtime.pipeline", "from models.network.occfusion import OccFusion"),
-    ("occfusion_ros.runtime.tensorrt", "import tensorrt"),
-    ("occfusion_ros.runtime.tensorrt", "try:\n    import tensorrt\nexcept ImportError:\n    pass"),
+    ("occfusion_ros.runtime.backends.tensorrt_backend", "import tensorrt"),
+    ("occfusion_ros.runtime.backends.tensorrt_backend", "try:\n    import tensorrt\nexcept ImportError:\n    pass"),
     ("occfusion_ros.datasets.nuscenes", "from nuscenes.nuscenes import NuScenes"),
     ("models.train", "from occfusion_ros.ros import node"),
-    ("models.train", "import export.onnx"),
-    ("export.onnx", "import onnx"),
+    ("models.train", "import export.to_onnx"),
+    ("export.to_onnx", "import onnx"),
     ("models.train", "from benchmarks import study"),
 ])
 def test_a_wrong_import_is_found(module, source):
@@ -141,7 +141,8 @@ def test_a_wrong_import_is_found(module, source):
 
 @pytest.mark.parametrize(("module", "source"), [
     ("occfusion_ros.core.frames", "import os.path\nfrom . import grid\nfrom .grid import GridSpec"),
-    ("occfusion_ros.runtime.tensorrt", "def load():\n    import tensorrt\n    from ..core.grid import GridSpec"),
+    ("occfusion_ros.runtime.backends.tensorrt_backend",
+     "def load():\n    import tensorrt\n    from ...core.grid import GridSpec"),
     ("occfusion_ros.ros.node", "import rclpy\nfrom ..runtime.pipeline import Pipeline\nfrom occfusion_ros import viz"),
 ])
 def test_a_right_import_passes(module, source):

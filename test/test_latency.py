@@ -9,8 +9,8 @@ from benchmarks.performance import __main__ as performance
 from benchmarks.performance import latency, scaling
 from benchmarks.performance.cost import cost_table, network_costs
 from occfusion_ros.core.frames import SensorFrame
-from occfusion_ros.runtime.artefact import load_artefact
-from occfusion_ros.runtime.backend import BackendSettings
+from occfusion_ros.runtime.artifact import load_artefact
+from occfusion_ros.runtime.backends.protocol import BackendSettings
 from synthetic import SyntheticDrive
 
 

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.performance import lenses
 from benchmarks.performance.__main__ import lens_section
 from occfusion_ros.core.lens import BROWN, Lens
-from occfusion_ros.runtime.backend import BackendSettings
+from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
 from synthetic.sensors.lens import lens_rays
 

@@ -14,7 +14,7 @@ from benchmarks.load.messages import load_frame, save_frame, transform
 from benchmarks.load.null_model import write_null_model
 from benchmarks.load.page import write_page
 from benchmarks.load.sensors import LIDAR, Sensors
-from occfusion_ros.runtime.artefact import load_artefact
+from occfusion_ros.runtime.artifact import load_artefact
 from occfusion_ros.runtime.pipeline import Pipeline
 from synthetic import SyntheticDrive
 

@@ -133,9 +133,9 @@ def check_onnxruntime(subject: Subject) -> Any:
 
 def check_tensorrt(subject: Subject, precision: str) -> Any:
     """Engines of the shipped files; Skip where TensorRT is not to be had."""
-    from occfusion_ros.runtime import tensorrt
+    from occfusion_ros.runtime.backends import tensorrt_backend
 
-    if reason := tensorrt.why_not():
+    if reason := tensorrt_backend.why_not():
         raise Skip(reason)
     check_shipped(subject)
     return tensorrt_pair(subject, precision)

@@ -13,9 +13,9 @@ from export.wrappers import FuserEngine, RefinerEngine
 from models.network.occfusion import OccFusion
 from occfusion_ros.core.contract import ModelContract
 from occfusion_ros.core.frames import SensorFrame
-from occfusion_ros.runtime.backend import Backend
+from occfusion_ros.runtime.backends.protocol import Backend
+from occfusion_ros.runtime.backends.torch_backend import TorchBackend
 from occfusion_ros.runtime.pipeline import Pipeline
-from occfusion_ros.runtime.torch_program import TorchBackend
 
 from .device import Device
 from .networks import ZOO
@@ -52,7 +52,7 @@ def torch_pair(subject: Subject, device: torch.device, precision: str, graphs: b
 
 def onnxruntime_pair(subject: Subject) -> Pair:
     """The shipped ONNX files on ONNX Runtime, which takes its CUDA provider where it has one."""
-    from occfusion_ros.runtime.onnxruntime import OnnxRuntimeBackend
+    from occfusion_ros.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 
     return tuple(OnnxRuntimeBackend(content, name, spec, "fp32")
                  for content, name, spec in _onnx_files(subject.contract.model_id, ""))
@@ -60,19 +60,19 @@ def onnxruntime_pair(subject: Subject) -> Pair:
 
 def tensorrt_pair(subject: Subject, precision: str) -> Pair:
     """The shipped ONNX files as engines that TensorRT builds now."""
-    from occfusion_ros.runtime import tensorrt
+    from occfusion_ros.runtime.backends import tensorrt_backend
 
-    trt, limits = tensorrt.flavour(), {"cameras": subject.contract.max_cameras,
+    trt, limits = tensorrt_backend.flavour(), {"cameras": subject.contract.max_cameras,
                                        "parents": subject.contract.refine_budget}
     infix = "" if precision == "fp32" else f".{precision}"
-    return tuple(tensorrt.TensorRTBackend(trt, tensorrt.build_engine(trt, content, name, spec, limits), name, spec,
-                                          precision)
-                 for content, name, spec in _onnx_files(subject.contract.model_id, infix))
+    built = ((tensorrt_backend.build_engine(trt, content, name, spec, limits), name, spec)
+             for content, name, spec in _onnx_files(subject.contract.model_id, infix))
+    return tuple(tensorrt_backend.TensorRTBackend(trt, *engine, precision) for engine in built)
 
 
 def _onnx_files(model_id: str, infix: str) -> Iterator[tuple[bytes, str, Any]]:
     """Content, name and tensors of both engines' files."""
-    from export.onnx import engine_spec
+    from export.to_onnx import engine_spec
 
     for engine in ENGINES:
         name = f"{engine}{infix}.onnx" if (ZOO / model_id / f"{engine}{infix}.onnx").exists() else f"{engine}.onnx"

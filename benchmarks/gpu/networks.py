@@ -7,7 +7,7 @@ import torch
 from models.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
 from occfusion_ros.presample.presampler import PresampleConfig
-from occfusion_ros.runtime.program_archive import archived_weights
+from occfusion_ros.runtime.backends.program_archive import archived_weights
 
 ZOO = Path(__file__).resolve().parents[2] / "models" / "zoo"
 CONFIGS = {"nano": ModelConfig(), "base": ModelConfig(

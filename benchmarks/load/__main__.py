@@ -48,7 +48,7 @@ class Ground(NamedTuple):
 @contextmanager
 def prepared() -> Iterator[Ground]:
     """A synthetic frame and a model that costs nothing, in a folder that goes again."""
-    from occfusion_ros.runtime.artefact import load_artefact
+    from occfusion_ros.runtime.artifact import load_artefact
 
     from ..performance.latency import example_frame
     from .messages import save_frame

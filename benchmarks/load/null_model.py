@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from export.contract import write_contract
-from export.onnx import OPSET, tensor_spec
+from export.to_onnx import OPSET, tensor_spec
 from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
 
 IR_VERSION = 8  # any ONNX Runtime of the last years reads it

@@ -29,7 +29,7 @@ from occfusion_ros.ros.images import rgb_from_compressed, rgb_from_image
 from occfusion_ros.ros.parameters import NodeParameters, declare_parameters
 from occfusion_ros.ros.tf_buffer import make_transform_buffer
 from occfusion_ros.ros.tf_tree import TransformError
-from occfusion_ros.runtime.backend import BackendSettings
+from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
 
 QUEUE, SLOP_S = 10, 0.1  # as in message_filters' examples

@@ -193,7 +193,7 @@ def write_page(data: dict[str, Any], path: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    from occfusion_ros.runtime.artefact import find_artefact
+    from occfusion_ros.runtime.artifact import find_artefact
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from models.command import one_sentence
 from models.network.occfusion import ModelConfig
 from occfusion_ros.core.atomic import write_json
+from occfusion_ros.core.command import one_sentence
 
 from ..ablation.variants import NETWORKS
 from .counting import macs

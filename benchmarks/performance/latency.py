@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from export.onnx import tensor_spec
 from export.parity import runnable
-from models.command import one_sentence
+from export.to_onnx import tensor_spec
 from occfusion_ros.core.atomic import write_json
+from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.contract import EngineSpec
 from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.core.frames import CameraImage, SensorFrame
 from occfusion_ros.core.processor import usable_cores
-from occfusion_ros.runtime.artefact import Artefact, load_artefact
-from occfusion_ros.runtime.backend import BackendSettings
+from occfusion_ros.runtime.artifact import Artefact, load_artefact
+from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline, Stopwatch
 
 from ..load.messages import Messages, messages_of
@@ -87,8 +87,8 @@ def backbone_alone(artefact: Artefact, backend: str, settings: BackendSettings) 
     """The image backbone of the fuser as an engine of its own, None where the backend does not take ONNX."""
     from onnx import load_from_string, utils
 
-    from occfusion_ros.runtime.onnxruntime import OnnxRuntimeBackend
-    from occfusion_ros.runtime.openvino import OpenVinoBackend
+    from occfusion_ros.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
+    from occfusion_ros.runtime.backends.openvino_backend import OpenVinoBackend
 
     kinds = {"onnxruntime": OnnxRuntimeBackend, "openvino": OpenVinoBackend}
     if backend not in kinds:
@@ -151,8 +151,8 @@ def latency_table(rows: list[dict[str, Any]]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    from occfusion_ros.runtime.artefact import find_artefact
-    from occfusion_ros.runtime.backends import BACKENDS
+    from occfusion_ros.runtime.artifact import find_artefact
+    from occfusion_ros.runtime.backends.registry import BACKENDS
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.latency", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -123,7 +123,7 @@ def measure(artefact: Path, repeats: int) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    from occfusion_ros.runtime.artefact import find_artefact
+    from occfusion_ros.runtime.artifact import find_artefact
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.lenses", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)

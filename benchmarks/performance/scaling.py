@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from export.onnx import write_artefact
-from models.command import one_sentence
+from export.to_onnx import write_artefact
 from models.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.core.atomic import write_json
+from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.grid import GridSpec
-from occfusion_ros.runtime.backend import BackendSettings
+from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
 
 from .latency import example_frame
@@ -103,7 +103,7 @@ def exponent(rows: list[dict[str, Any]], axis: str, stage: str = "total") -> flo
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    from occfusion_ros.runtime.artefact import find_artefact
+    from occfusion_ros.runtime.artifact import find_artefact
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.scaling", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)

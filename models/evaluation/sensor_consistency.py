@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from occfusion_ros.core.atomic import write_json
+from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import EMPTY, NUM_LABELS, OPENOCCUPANCY_CLASSES
@@ -27,7 +28,6 @@ from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.datasets.rays import mark_passed
 from occfusion_ros.runtime.pipeline import Pipeline
 
-from ..command import one_sentence
 from .nuscenes_frames import RecordedFrames
 
 LEAST_RETURNS, MOST_PASSED = 0.9, 0.05  # targets

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.labels import IGNORE, NUM_LABELS
 from occfusion_ros.presample.presampler import Presampler
 
-from ..command import one_sentence
 from ..evaluation.metrics import ConfusionMatrix
 from ..evaluation.predict import Prediction, coarse_label, labels_of, occupied_logit, predict
 from ..network.occfusion import OccFusion

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
+from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.errors import ContractError, said
 
-from ..command import one_sentence
 from ..network.occfusion import OccFusion
 from .checkpoint import save_checkpoint
 from .config import load_config

@@ -95,8 +95,8 @@ def check_processor() -> Iterator[Finding]:
 
 def check_choice(model: str) -> Finding:
     """What backend and precision `auto` stands for."""
-    from ..runtime.artefact import load_artefact
-    from ..runtime.backends import BACKENDS, candidates
+    from ..runtime.artifact import load_artefact
+    from ..runtime.backends.registry import BACKENDS, candidates
 
     try:
         best, *others = candidates("auto")
@@ -109,7 +109,7 @@ def check_choice(model: str) -> Finding:
 
 def check_model(model: str) -> Finding:
     """Whether the artefact is complete."""
-    from ..runtime.artefact import load_artefact
+    from ..runtime.artifact import load_artefact
 
     try:
         artefact = load_artefact(model)
@@ -120,7 +120,7 @@ def check_model(model: str) -> Finding:
 
 def check_backends(wanted: str) -> Iterator[Finding]:
     """Which backends run here, and whether the wanted one does."""
-    from ..runtime.backends import BACKENDS, why_not
+    from ..runtime.backends.registry import BACKENDS, why_not
 
     for name in BACKENDS:
         reason = why_not(name)

@@ -189,7 +189,7 @@ def load_other_backend(load: Callable[[NodeParameters], FramePipeline], paramete
     Raises:
         BackendError: no other one runs.
     """
-    from ..runtime.backends import candidates
+    from ..runtime.backends.registry import candidates
 
     reasons = []
     for name in candidates("auto"):

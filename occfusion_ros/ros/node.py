@@ -241,7 +241,7 @@ class OccFusionNode(LifecycleNodeMixin, Node):
 
 
 def _load_pipeline(parameters: NodeParameters) -> FramePipeline:
-    from ..runtime.backend import BackendSettings
+    from ..runtime.backends.protocol import BackendSettings
     from ..runtime.pipeline import Pipeline
 
     settings = BackendSettings(parameters.threads, parameters.precision, Path(parameters.engine_cache).expanduser())

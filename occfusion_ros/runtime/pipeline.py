@@ -15,9 +15,9 @@ from ..core.errors import BackendError, InvalidFrameError, OccFusionError, said
 from ..core.frames import OccupancyGrid, SensorFrame
 from ..presample.children import describe_children, from_children, parents_of
 from ..presample.presampler import FuserInputs, PresampleConfig, Presampler
-from .artefact import ENGINES, Artefact, load_artefact
-from .backend import Backend, BackendSettings, torch_threads, usable_gpu
-from .backends import BACKENDS, candidates
+from .artifact import ENGINES, Artefact, load_artefact
+from .backends.protocol import Backend, BackendSettings, torch_threads, usable_gpu
+from .backends.registry import BACKENDS, candidates
 from .selection import any_child, most_uncertain
 
 logger = logging.getLogger(__name__)

@@ -5,12 +5,12 @@ import json
 import pytest
 from onnx import TensorProto, helper
 
-from export.engine import build_for, main
 from occfusion_ros.core.contract import EngineSpec, TensorSpec
 from occfusion_ros.core.errors import BackendError, ContractError
 from occfusion_ros.core.shipped import shipped
-from occfusion_ros.runtime import tensorrt
-from occfusion_ros.runtime.artefact import load_artefact
+from occfusion_ros.runtime.artifact import load_artefact
+from occfusion_ros.runtime.backends import tensorrt_backend
+from occfusion_ros.runtime.build_engines import build_for, main
 
 CAPABILITIES = ["SM86", "SM89", "SM120"]
 
@@ -18,7 +18,7 @@ CAPABILITIES = ["SM86", "SM89", "SM120"]
 @pytest.fixture(scope="module")
 def rtx():
     """TensorRT-RTX, which needs no GPU to build."""
-    trt = tensorrt.flavour(("tensorrt_rtx",))
+    trt = tensorrt_backend.flavour(("tensorrt_rtx",))
     if trt is None:
         pytest.skip("TensorRT-RTX is not installed: pip install tensorrt-rtx-cu13")
     return trt
@@ -27,7 +27,7 @@ def rtx():
 @pytest.mark.parametrize("name", ["nano", "small"])
 def test_every_shipped_graph_builds_in_every_precision(rtx, small_artefact, name):
     artefact = load_artefact(shipped("models/nano", "models/zoo/nano") if name == "nano" else small_artefact)
-    precisions = [p for p in tensorrt.VARIANTS if p in artefact.contract.fuser.files]
+    precisions = [p for p in tensorrt_backend.VARIANTS if p in artefact.contract.fuser.files]
     assert precisions == ["fp16", "int8", "fp32"] if name == "nano" else ["fp16", "fp32"]
     built = build_for(artefact, CAPABILITIES, precisions)
     files = {artefact.engine(engine).files[p].name for engine in ("fuser", "refiner") for p in precisions}
@@ -54,11 +54,11 @@ def spec_of(small_artefact) -> EngineSpec:
     (b"no onnx", r"e\.onnx: tensorrt_rtx .* cannot parse it \(")])
 def test_what_does_not_build_is_named(rtx, small_artefact, content, message):
     with pytest.raises(BackendError, match=message):
-        tensorrt.build_engine(rtx, content, "e.onnx", spec_of(small_artefact), {}, capability="SM89")
+        tensorrt_backend.build_engine(rtx, content, "e.onnx", spec_of(small_artefact), {}, capability="SM89")
 
 
 def test_a_build_says_how_far_it_is(rtx, small_artefact, monkeypatch, caplog):
-    monkeypatch.setattr(tensorrt, "SAY_EVERY_S", 0.0)
+    monkeypatch.setattr(tensorrt_backend, "SAY_EVERY_S", 0.0)
     caplog.set_level("INFO")
     build_for(load_artefact(small_artefact), ["SM89"], ["fp16"])
     assert "fuser.fp16.onnx: " in caplog.text and " step 1 of " in caplog.text
@@ -73,11 +73,11 @@ def test_the_command_reports_what_it_built(rtx, small_artefact, tmp_path, capsys
 
 
 def test_engines_of_this_machine_need_a_gpu(small_artefact, tmp_path, capsys):
-    if not tensorrt.why_not():
+    if not tensorrt_backend.why_not():
         pytest.skip("TensorRT runs here")
     with pytest.raises(SystemExit):
         main([str(small_artefact), "--cache", str(tmp_path)])
-    assert "engine: TensorRT " in capsys.readouterr().err
+    assert "build_engines: TensorRT " in capsys.readouterr().err
 
 
 def test_a_damaged_onnx_file_is_not_built(rtx, small_artefact, tmp_path):

@@ -9,13 +9,13 @@ import pytest
 import small_model
 import torch
 
-from export import onnx as exporter
+from export import to_onnx as exporter
 from export.parity import LIMITS, Comparison, Reference, Report, compare, eager_pipeline, examine
 from models.network.occfusion import OccFusion
 from models.training.checkpoint import save_checkpoint
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.frames import SensorFrame
-from occfusion_ros.runtime.artefact import load_artefact
+from occfusion_ros.runtime.artifact import load_artefact
 
 
 def test_the_artefact_is_complete_and_says_how_well_it_agrees(small_artefact):

@@ -6,7 +6,7 @@ import pytest
 
 from export.parity import LIMITS, MIOU_LOSS, main
 from occfusion_ros.core.shipped import shipped
-from occfusion_ros.runtime import openvino
+from occfusion_ros.runtime.backends import openvino_backend
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def report(nuscenes_sample, tmp_path_factory) -> dict:
 def test_backends_and_precisions_keep_their_limits(report):
     found = {(b["backend"], b["precision"]): b for b in report["backends"]}
     wanted = {("onnxruntime", "fp32"), ("onnxruntime", "fp16"), ("onnxruntime", "int8"), ("torch", "fp32")}
-    if not openvino.why_not():
+    if not openvino_backend.why_not():
         wanted |= {("openvino", "fp32"), ("openvino", "int8")}
     assert wanted <= set(found) and report["passed"]
     for (_, precision), backend in found.items():

@@ -12,8 +12,8 @@ from export import parity, quantize
 from export.parity import Limit
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.frames import SensorFrame
-from occfusion_ros.runtime.artefact import load_artefact
-from occfusion_ros.runtime.backend import BackendSettings
+from occfusion_ros.runtime.artifact import load_artefact
+from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
 from synthetic import SyntheticDrive
 

@@ -10,7 +10,7 @@ import yaml
 
 from export import upgrade as module
 from occfusion_ros.core.preprocessing import UNRECORDED
-from occfusion_ros.runtime.artefact import load_artefact
+from occfusion_ros.runtime.artifact import load_artefact
 
 NANO = Path(__file__).parents[2] / "models" / "zoo" / "nano"
 

@@ -7,7 +7,7 @@ import torch
 
 from models import recover
 from models.training.checkpoint import load_checkpoint
-from occfusion_ros.runtime.artefact import load_artefact
+from occfusion_ros.runtime.artifact import load_artefact
 
 REPOSITORY = Path(__file__).parents[2]
 NANO = REPOSITORY / "models" / "zoo" / "nano"

@@ -59,7 +59,7 @@ def test_model(tmp_path):
 
 def test_a_backend_that_is_wanted_has_to_run(monkeypatch):
     lacking = SimpleNamespace(why_not=lambda: "it is not installed")
-    monkeypatch.setattr("occfusion_ros.runtime.backends.BACKENDS", {"mine": lambda: lacking})
+    monkeypatch.setattr("occfusion_ros.runtime.backends.registry.BACKENDS", {"mine": lambda: lacking})
     assert [found.level for found in check_backends("auto")] == [OK]
     assert [found.level for found in check_backends("mine")] == [FAIL]
 
@@ -82,7 +82,7 @@ def test_the_processor_and_what_it_calculates_right(monkeypatch, instructions, q
 
 
 def test_what_auto_stands_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("occfusion_ros.runtime.backends.candidates", lambda _: ("onnxruntime", "torch"))
+    monkeypatch.setattr("occfusion_ros.runtime.backends.registry.candidates", lambda _: ("onnxruntime", "torch"))
     found = check_choice("nano")
     assert found.level == OK and "takes onnxruntime" in found.text and "in fp32 (of fp32, int8, fp16)" in found.text
     assert check_choice(str(tmp_path)).level == FAIL

@@ -18,7 +18,7 @@ from occfusion_ros.ros import process
 from occfusion_ros.ros.bringup import Bringup, bringup
 from occfusion_ros.ros.parameters import NodeParameters
 from occfusion_ros.ros.supervisor import Supervisor
-from occfusion_ros.runtime import tensorrt
+from occfusion_ros.runtime.backends import tensorrt_backend
 
 START_S = 60.0
 HERE = Path(__file__).parent
@@ -120,7 +120,7 @@ def test_what_cannot_start_says_why(environment, arguments, message):
 
 
 def test_tensorrt_on_a_machine_without_it_fails_in_one_sentence(environment):
-    if not tensorrt.why_not():
+    if not tensorrt_backend.why_not():
         pytest.skip("TensorRT runs here")
     command = [sys.executable, "-m", "occfusion_ros.ros.main", "--ros-args", "-p", "backend:=tensorrt"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S)

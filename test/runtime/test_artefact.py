@@ -8,8 +8,8 @@ import yaml
 
 from occfusion_ros.core.contract import EngineFile
 from occfusion_ros.core.errors import ContractError
-from occfusion_ros.runtime import artefact as module
-from occfusion_ros.runtime.artefact import ENGINES, Artefact, find_artefact, load_artefact
+from occfusion_ros.runtime import artifact as module
+from occfusion_ros.runtime.artifact import ENGINES, Artefact, find_artefact, load_artefact
 
 
 @pytest.fixture
@@ -71,10 +71,10 @@ def test_an_oversized_engine_is_not_read_to_its_end(copy, monkeypatch):
 
 @pytest.mark.parametrize("text, message", [
     ("", "format must be 2 or 3, got 'NoneType'"),
-    ("a: [", "expected YAML written by export.onnx"),
-    ("format: 2\nmodel_id: !!python/object/apply:os.getcwd []\n", "expected YAML written by export.onnx"),
+    ("a: [", "expected YAML written by export.to_onnx"),
+    ("format: 2\nmodel_id: !!python/object/apply:os.getcwd []\n", "expected YAML written by export.to_onnx"),
     ("format: 2\n", "grid: expected a mapping"),
-    ("\x00", "expected YAML written by export.onnx"),
+    ("\x00", "expected YAML written by export.to_onnx"),
     ("#" * (module.CONTRACT_MAX_BYTES + 1), "expected at most"),
 ])
 def test_a_damaged_contract_is_named(copy, text, message):
@@ -98,7 +98,7 @@ def test_an_engine_outside_the_folder_is_refused(copy):
 @pytest.mark.parametrize("model, message", [
     ("", "got an empty string"),
     ("big", r"no model 'big' ships with this package; those that do: nano; a folder is given .*: \./big"),
-    (".", r"contract\.yaml: no such file; give the folder that export.onnx wrote"),
+    (".", r"contract\.yaml: no such file; give the folder that export.to_onnx wrote"),
     ("~/no_such_folder", r"/no_such_folder/contract\.yaml: no such file"),
     (Path("nano"), r"nano/contract\.yaml: no such file"),
     ("no/such/folder", r"no/such/folder/contract\.yaml: no such file"),

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from occfusion_ros import runtime
 from occfusion_ros.core.contract import EngineFile, EngineSpec, TensorSpec
 from occfusion_ros.core.errors import BackendError, ContractError
 from occfusion_ros.core.frames import SensorFrame
-from occfusion_ros.runtime import backends, openvino, tensorrt, torch_program
-from occfusion_ros.runtime.artefact import load_artefact
-from occfusion_ros.runtime.backend import (
+from occfusion_ros.runtime import backends
+from occfusion_ros.runtime.artifact import load_artefact
+from occfusion_ros.runtime.backends import openvino_backend, registry, tensorrt_backend, torch_backend
+from occfusion_ros.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
+from occfusion_ros.runtime.backends.openvino_backend import OpenVinoBackend
+from occfusion_ros.runtime.backends.protocol import (
     BackendSettings,
     OutputBuffers,
     axis_length,
@@ -23,9 +25,7 @@ from occfusion_ros.runtime.backend import (
     pick_precision,
     usable_gpu,
 )
-from occfusion_ros.runtime.backends import BACKENDS, candidates
-from occfusion_ros.runtime.onnxruntime import OnnxRuntimeBackend
-from occfusion_ros.runtime.openvino import OpenVinoBackend
+from occfusion_ros.runtime.backends.registry import BACKENDS, candidates
 from occfusion_ros.runtime.pipeline import Pipeline
 
 FILES = {"fp32": EngineFile("e.onnx", "0" * 64)}
@@ -36,13 +36,13 @@ HERE = [name for name in BACKENDS if not BACKENDS[name]().why_not()]
 
 def test_auto_takes_what_runs_here_and_says_why(caplog):
     caplog.set_level("INFO")
-    assert candidates("auto") == tuple(name for name in backends.ON_CPU if name in HERE)
+    assert candidates("auto") == tuple(name for name in registry.ON_CPU if name in HERE)
     assert "backend auto: " in caplog.text and candidates("onnxruntime") == ("onnxruntime",)
 
 
 def test_auto_leaves_out_what_is_not_installed_and_says_so(monkeypatch, caplog):
     caplog.set_level("INFO")
-    monkeypatch.setattr(openvino, "why_not", lambda: "OpenVINO is not installed: pip install openvino")
+    monkeypatch.setattr(openvino_backend, "why_not", lambda: "OpenVINO is not installed: pip install openvino")
     assert candidates("auto")[0] == "onnxruntime"
     assert "onnxruntime, the fastest that runs here; not openvino: OpenVINO is not installed" in caplog.text
 
@@ -54,7 +54,7 @@ def test_what_there_is_not_is_refused(name):
 
 
 def test_a_backend_that_is_not_installed_is_refused_in_one_sentence(monkeypatch):
-    monkeypatch.setattr(tensorrt, "flavour", lambda: None)
+    monkeypatch.setattr(tensorrt_backend, "flavour", lambda: None)
     with pytest.raises(BackendError, match="^backend tensorrt: TensorRT is not installed: [^.]*$"):
         candidates("tensorrt")
 
@@ -63,8 +63,8 @@ def test_the_next_best_backend_is_taken_where_the_best_one_fails(small_artefact,
     def fail(*_):
         raise BackendError("no luck")
 
-    monkeypatch.setattr(openvino, "load", fail)
-    monkeypatch.setattr(openvino, "why_not", lambda: "")
+    monkeypatch.setattr(openvino_backend, "load", fail)
+    monkeypatch.setattr(openvino_backend, "why_not", lambda: "")
     assert Pipeline.load(small_artefact).backend_name.startswith("onnxruntime")
     assert "backend openvino failed: no luck; taking onnxruntime instead" in caplog.text
     with pytest.raises(BackendError, match="no luck"):
@@ -78,18 +78,18 @@ def refuse(*_, **__):
 @pytest.mark.parametrize("fault", ["another PyTorch", "a module that is not there", "a library that breaks at import",
                                    "an engine that fails at its first run", "out of memory"])
 def test_whatever_is_this_machines_fault_falls_back(small_artefact, monkeypatch, caplog, fault):
-    monkeypatch.setattr(backends, "ON_CPU", ("torch", "onnxruntime"))
+    monkeypatch.setattr(registry, "ON_CPU", ("torch", "onnxruntime"))
     if fault == "another PyTorch":
         monkeypatch.setattr(torch.export, "load", refuse)
     elif fault == "a module that is not there":
-        monkeypatch.setitem(sys.modules, "occfusion_ros.runtime.torch_program", None)
-        monkeypatch.delattr(runtime, "torch_program")
+        monkeypatch.setitem(sys.modules, "occfusion_ros.runtime.backends.torch_backend", None)
+        monkeypatch.delattr(backends, "torch_backend")
     elif fault == "a library that breaks at import":
-        monkeypatch.setitem(backends.BACKENDS, "torch", refuse)
+        monkeypatch.setitem(registry.BACKENDS, "torch", refuse)
     elif fault == "an engine that fails at its first run":
-        monkeypatch.setattr(torch_program.TorchBackend, "run", refuse)
+        monkeypatch.setattr(torch_backend.TorchBackend, "run", refuse)
     else:
-        monkeypatch.setattr(torch_program, "load", lambda *_: [][1])
+        monkeypatch.setattr(torch_backend, "load", lambda *_: [][1])
     assert Pipeline.load(small_artefact).backend_name.startswith("onnxruntime")
     with pytest.raises(BackendError, match="torch|PyTorch"):
         Pipeline.load(small_artefact, "torch")
@@ -107,13 +107,13 @@ def test_both_versions_of_pytorch_are_named(small_artefact, monkeypatch):
 def test_what_is_the_artefacts_fault_does_not_fall_back(small_artefact, tmp_path, monkeypatch, damage):
     folder = shutil.copytree(small_artefact, tmp_path / "copy")
     damage(folder / "refiner.pt2")
-    monkeypatch.setattr(backends, "ON_CPU", ("torch", "onnxruntime"))
+    monkeypatch.setattr(registry, "ON_CPU", ("torch", "onnxruntime"))
     with pytest.raises(ContractError, match=r"refiner\.pt2: "):
         Pipeline.load(folder)
 
 
 def test_where_nothing_runs_each_reason_is_named(monkeypatch):
-    monkeypatch.setattr(backends, "BACKENDS", dict.fromkeys(BACKENDS, refuse))
+    monkeypatch.setattr(registry, "BACKENDS", dict.fromkeys(BACKENDS, refuse))
     with pytest.raises(BackendError, match=r"none runs here; not openvino: it cannot be imported \(RuntimeErr"):
         candidates("auto")
 
@@ -122,7 +122,7 @@ def test_a_gpu_that_cannot_be_used_is_none(monkeypatch, caplog):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch, "ones", refuse)
     assert not usable_gpu() and "cannot use it (Serialized" in caplog.text
-    assert candidates("auto")[0] in backends.ON_CPU
+    assert candidates("auto")[0] in registry.ON_CPU
 
 
 @pytest.mark.parametrize("change, message", [
@@ -193,8 +193,8 @@ def test_a_run_depends_on_its_inputs_alone_and_any_number_of_cameras_and_voxels_
 
 @pytest.mark.parametrize("kind, who", [(OnnxRuntimeBackend, "ONNX Runtime"), (OpenVinoBackend, "OpenVINO")])
 def test_a_file_that_is_not_onnx_is_named(small_artefact, kind, who):
-    if kind is OpenVinoBackend and openvino.why_not():
-        pytest.skip(openvino.why_not())
+    if kind is OpenVinoBackend and openvino_backend.why_not():
+        pytest.skip(openvino_backend.why_not())
     spec = load_artefact(small_artefact).contract.fuser
     with pytest.raises(BackendError, match=rf"fuser\.onnx: {who} .* cannot (load|read) it .*export the\s+model again"):
         kind(b"not an engine", "fuser.onnx", spec, "fp32")
@@ -202,8 +202,8 @@ def test_a_file_that_is_not_onnx_is_named(small_artefact, kind, who):
 
 @pytest.mark.parametrize("kind", [OnnxRuntimeBackend, OpenVinoBackend])
 def test_an_engine_that_is_not_the_contracts_is_refused(small_artefact, kind):
-    if kind is OpenVinoBackend and openvino.why_not():
-        pytest.skip(openvino.why_not())
+    if kind is OpenVinoBackend and openvino_backend.why_not():
+        pytest.skip(openvino_backend.why_not())
     artefact = load_artefact(small_artefact)
     spec = artefact.contract.refiner
     renamed = replace(spec, outputs=(replace(spec.outputs[0], dtype="float32"),))
@@ -219,7 +219,7 @@ def test_a_program_runs_in_half_precision_too(small_artefact):
         for engine in ("fuser", "refiner"):
             spec = artefact.engine(engine)
             file = spec.files["program"]
-            module = torch_program.read_program(artefact.read(file), file.name)
-            engines.append(torch_program.TorchBackend(module, file.name, spec, precision, torch.device("cpu")))
+            module = torch_backend.read_program(artefact.read(file), file.name)
+            engines.append(torch_backend.TorchBackend(module, file.name, spec, precision, torch.device("cpu")))
         answers[precision] = Pipeline(artefact.contract, *engines)(SensorFrame(0, np.zeros((0, 4), np.float32))).labels
     assert (answers["fp16"] == answers["fp32"]).mean() > 0.99 and answers["fp32"].any()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from occfusion_ros.core.errors import BackendError
-from occfusion_ros.runtime import engine_cache
-from occfusion_ros.runtime.engine_cache import EngineCache
+from occfusion_ros.runtime.backends import engine_cache
+from occfusion_ros.runtime.backends.engine_cache import EngineCache
 
 KEY = {"onnx": "a" * 64, "tensorrt": "tensorrt 11.2", "gpu": "NVIDIA H100", "precision": "fp16"}
 
@@ -143,7 +143,7 @@ def test_what_was_used_longest_ago_goes_first(cache, monkeypatch, caplog, limit,
 
 def test_what_another_process_uses_stays(cache, monkeypatch):
     path = engine_at(cache, "nano-fuser", 1)
-    program = (f"from occfusion_ros.runtime.engine_cache import EngineCache; from pathlib import Path; "
+    program = (f"from occfusion_ros.runtime.backends.engine_cache import EngineCache; from pathlib import Path; "
                f"EngineCache(Path({str(cache.folder)!r})).get('nano-fuser', {KEY!r}, None); "
                "print('loaded', flush=True); input()")
     monkeypatch.setattr(engine_cache, "MOST_ENGINES", 1)

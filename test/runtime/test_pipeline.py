@@ -6,8 +6,8 @@ import torch
 
 from occfusion_ros.core.errors import BackendError, InvalidFrameError
 from occfusion_ros.core.frames import CameraImage, ImageMask, SensorFrame
-from occfusion_ros.runtime.artefact import load_artefact
-from occfusion_ros.runtime.backend import BackendSettings
+from occfusion_ros.runtime.artifact import load_artefact
+from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline, Stopwatch
 
 STAGES = ["presample", "images", "upload", "fuser", "select", "refiner", "grid", "total"]

@@ -10,12 +10,12 @@ from onnx import TensorProto, helper, numpy_helper
 from occfusion_ros.core.contract import EngineFile, EngineSpec, TensorSpec
 from occfusion_ros.core.errors import BackendError
 from occfusion_ros.core.processor import Processor
-from occfusion_ros.runtime import backend, openvino
-from occfusion_ros.runtime.artefact import load_artefact
-from occfusion_ros.runtime.backend import BackendSettings, axis_length
-from occfusion_ros.runtime.backends import BACKENDS
-from occfusion_ros.runtime.onnxruntime import OnnxRuntimeBackend
-from occfusion_ros.runtime.openvino import OpenVinoBackend
+from occfusion_ros.runtime.artifact import load_artefact
+from occfusion_ros.runtime.backends import openvino_backend, protocol
+from occfusion_ros.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
+from occfusion_ros.runtime.backends.openvino_backend import OpenVinoBackend
+from occfusion_ros.runtime.backends.protocol import BackendSettings, axis_length
+from occfusion_ros.runtime.backends.registry import BACKENDS
 
 CHANNELS = 32
 AVX2 = Processor("An Older One", "x86_64", frozenset(["avx2"]))
@@ -44,7 +44,7 @@ def quantised_network(weight: int) -> tuple[bytes, float]:
     return model.SerializeToString(), total
 
 
-def answer(engine: backend.Backend) -> float:
+def answer(engine: protocol.Backend) -> float:
     values = engine.run({"x": torch.ones((1, CHANNELS, 8, 8))})["y"]
     assert values.min() == values.max()
     return values.max().item()
@@ -59,7 +59,7 @@ def test_onnxruntime_is_right_with_weights_of_seven_and_of_eight_bits(weight):
 @needs_openvino
 @pytest.mark.parametrize("processor", [AVX2, VNNI, ARM])
 def test_openvino_takes_weights_of_seven_bits_on_every_processor(monkeypatch, processor):
-    monkeypatch.setattr(openvino, "this_processor", lambda: processor)
+    monkeypatch.setattr(openvino_backend, "this_processor", lambda: processor)
     for weight in (64, -64, 1):
         content, total = quantised_network(weight)
         assert answer(OpenVinoBackend(content, "e.onnx", SPEC, "int8", 1)) == pytest.approx(total, rel=0.01)
@@ -70,9 +70,9 @@ def test_openvino_takes_weights_of_seven_bits_on_every_processor(monkeypatch, pr
 def test_openvino_refuses_weights_of_eight_bits_where_they_saturate(monkeypatch, weight):
     content, _ = quantised_network(weight)
     for processor in (VNNI, ARM):
-        monkeypatch.setattr(openvino, "this_processor", lambda processor=processor: processor)
+        monkeypatch.setattr(openvino_backend, "this_processor", lambda processor=processor: processor)
         OpenVinoBackend(content, "e.onnx", SPEC, "int8", 1)
-    monkeypatch.setattr(openvino, "this_processor", lambda: AVX2)
+    monkeypatch.setattr(openvino_backend, "this_processor", lambda: AVX2)
     with pytest.raises(BackendError, match=r"^e\.onnx: its weights of 8 bits .*\(An Older One, no VNNI\): .* fp32 or"):
         OpenVinoBackend(content, "e.onnx", SPEC, "int8", 1)
 
@@ -80,7 +80,7 @@ def test_openvino_refuses_weights_of_eight_bits_where_they_saturate(monkeypatch,
 @needs_openvino
 @pytest.mark.parametrize("limit", ["AVX2", "avx512_core"])
 def test_a_limit_of_instructions_counts(monkeypatch, limit):
-    monkeypatch.setattr(openvino, "this_processor", lambda: VNNI)
+    monkeypatch.setattr(openvino_backend, "this_processor", lambda: VNNI)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
     with pytest.raises(BackendError, match="weights of 8 bits"):
         OpenVinoBackend(quantised_network(127)[0], "e.onnx", SPEC, "int8", 1)
@@ -89,15 +89,15 @@ def test_a_limit_of_instructions_counts(monkeypatch, limit):
 @needs_openvino
 def test_bfloat16_is_taken_only_from_processors_that_have_it(small_artefact, monkeypatch):
     artefact = load_artefact(small_artefact)
-    monkeypatch.setattr(openvino, "this_processor", lambda: VNNI)
-    assert openvino.precisions(artefact.contract.fuser)[0] == "fp32"
+    monkeypatch.setattr(openvino_backend, "this_processor", lambda: VNNI)
+    assert openvino_backend.precisions(artefact.contract.fuser)[0] == "fp32"
     with pytest.raises(BackendError, match="precision bf16 .*on this machine, which offer fp32"):
-        openvino.load(artefact, "refiner", BackendSettings(1, "bf16"))
+        openvino_backend.load(artefact, "refiner", BackendSettings(1, "bf16"))
 
 
 @pytest.mark.parametrize("cores", [1, 3])
 def test_engines_get_as_many_threads_as_there_are_cores_to_use(small_artefact, monkeypatch, cores):
-    monkeypatch.setattr(backend, "usable_cores", lambda: cores)
+    monkeypatch.setattr(protocol, "usable_cores", lambda: cores)
     assert BackendSettings().cores == cores and BackendSettings(threads=5).cores == 5
     artefact, settings = load_artefact(small_artefact), BackendSettings(precision="fp32")
     engines = {name: BACKENDS[name]().load(artefact, "refiner", settings) for name in HERE}

@@ -10,8 +10,8 @@ import torch
 
 from occfusion_ros.core.errors import BackendError, ContractError
 from occfusion_ros.core.shipped import shipped
-from occfusion_ros.runtime.program_archive import archived_weights, checked_archive
-from occfusion_ros.runtime.torch_program import read_program
+from occfusion_ros.runtime.backends.program_archive import archived_weights, checked_archive
+from occfusion_ros.runtime.backends.torch_backend import read_program
 
 SHIPPED = shipped("models/nano", "models/zoo/nano")
 MODEL, WEIGHTS, SAMPLES = "models/model.json", "data/weights/model_weights_config.json", "data/sample_inputs/model.pt"
@@ -169,5 +169,5 @@ def test_weights_are_read_without_the_program(name):
     lambda meta: meta.update(storage_offset={"as_int": -8}), lambda meta: meta.pop("strides")])
 def test_weights_that_are_not_what_they_say_are_refused(program, change):
     damaged = edited(program, WEIGHTS, lambda data: change(data["config"]["refiner.place"]["tensor_meta"]))
-    with pytest.raises(ContractError, match="expected weights written by export.onnx"):
+    with pytest.raises(ContractError, match="expected weights written by export.to_onnx"):
         archived_weights(damaged, "refiner.pt2")

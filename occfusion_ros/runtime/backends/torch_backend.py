@@ -2,13 +2,13 @@
 
 import torch
 
-from ..core.contract import EngineSpec
-from ..core.errors import BackendError, ContractError, said
-from ..core.processor import usable_cores
-from .artefact import Artefact
-from .backend import BackendSettings, OutputBuffers, check_inputs, pick_precision, torch_threads, usable_gpu
+from ...core.contract import EngineSpec
+from ...core.errors import BackendError, ContractError, said
+from ...core.processor import usable_cores
+from ..artifact import Artefact
 from .cuda_graphs import CudaGraphs
 from .program_archive import checked_archive
+from .protocol import BackendSettings, OutputBuffers, check_inputs, pick_precision, torch_threads, usable_gpu
 
 
 def why_not() -> str:
@@ -50,8 +50,8 @@ def read_program(content: bytes, file: str, device: torch.device = torch.device(
     except ContractError:
         raise
     except Exception as error:  # whatever reading a damaged archive raises
-        raise ContractError(f"{file}: expected a program written by export.onnx, got {said(error)}: copy the artefact "
-                            "again") from error
+        raise ContractError(f"{file}: expected a program that export.to_onnx wrote, got {said(error)}: copy the "
+                            "artefact again") from error
     try:
         program = torch.export.load(archive)
         if device.type != "cpu":  # where it was exported

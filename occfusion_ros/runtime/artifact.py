@@ -59,7 +59,8 @@ def load_artefact(model: str | Path) -> Artefact:
     try:
         return Artefact(folder, ModelContract.from_dict(yaml.safe_load(_read(path, CONTRACT_MAX_BYTES))))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ContractError(f"{path}: expected YAML written by export.onnx, got {error!r:.300}: export anew") from error
+        raise ContractError(f"{path}: expected YAML that export.to_onnx wrote, got {error!r:.300}: "
+                            "export anew") from error
     except ContractError as error:
         raise ContractError(f"{path}: {error}") from error
 
@@ -80,7 +81,7 @@ def find_artefact(model: str | Path) -> Path:
         return _shipped_model(model)
     folder = Path(model).expanduser()
     if not (folder / CONTRACT_FILE).is_file():
-        raise ContractError(f"{folder / CONTRACT_FILE}: no such file; give the folder that export.onnx wrote")
+        raise ContractError(f"{folder / CONTRACT_FILE}: no such file; give the folder that export.to_onnx wrote")
     return folder
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from ..core.errors import BackendError
+from ...core.errors import BackendError
 
 logger = logging.getLogger(__name__)
 

@@ -2,10 +2,10 @@
 
 import torch
 
-from ..core.contract import EngineSpec
-from ..core.errors import BackendError, ContractError, said
-from .artefact import Artefact
-from .backend import BackendSettings, OutputBuffers, check_inputs, pick_precision
+from ...core.contract import EngineSpec
+from ...core.errors import BackendError, ContractError, said
+from ..artifact import Artefact
+from .protocol import BackendSettings, OutputBuffers, check_inputs, pick_precision
 
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64", "tensor(bool)": "bool"}
 VARIANTS = {"fp32": "fp32", "int8": "int8_onnxruntime", "fp16": "fp16"}

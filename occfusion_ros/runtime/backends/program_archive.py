@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ..core.errors import ContractError
+from ...core.errors import ContractError
 
 _FILE = re.compile(r"(?:models/model\.json|data/(?:weights|constants)/(?:model_(?:weights|constants)_config\.json"
                    r"|(?:weight|tensor)_\d+)|data/sample_inputs/model\.pt|archive_format|archive_version|byteorder"
@@ -49,7 +49,7 @@ def checked_archive(content: bytes, file: str) -> io.BytesIO:
     files = _files(content)
     wrong = list(_wrong_files(files)) or list(_wrong_json(files))
     if wrong:
-        raise ContractError(f"{file}: expected JSON and raw tensors alone, as export.onnx writes them, got "
+        raise ContractError(f"{file}: expected JSON and raw tensors alone, as export.to_onnx writes them, got "
                             f"{', '.join(wrong[:3]):.300}: it is not loaded; export the model again")
     result = io.BytesIO()
     with zipfile.ZipFile(result, "w", zipfile.ZIP_STORED) as archive:
@@ -74,8 +74,8 @@ def archived_weights(content: bytes, file: str) -> dict[str, torch.Tensor]:
             return {name: _tensor(payload["tensor_meta"], archive.read(f"program/data/weights/{payload['path_name']}"))
                     for name, payload in config.items()}
     except (KeyError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile) as error:
-        raise ContractError(f"{file}: expected weights written by export.onnx, got {error!r:.200}: copy the artefact "
-                            "again") from error
+        raise ContractError(f"{file}: expected weights that export.to_onnx wrote, got {error!r:.200}: copy the "
+                            "artefact again") from error
 
 
 def _tensor(meta: dict[str, Any], data: bytes) -> torch.Tensor:

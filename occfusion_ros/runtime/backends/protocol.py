@@ -10,9 +10,9 @@ from typing import Protocol
 
 import torch
 
-from ..core.contract import EngineSpec, TensorSpec
-from ..core.errors import BackendError, said
-from ..core.processor import usable_cores
+from ...core.contract import EngineSpec, TensorSpec
+from ...core.errors import BackendError, said
+from ...core.processor import usable_cores
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from types import ModuleType
 
 import torch
 
-from ..core.contract import EngineSpec
-from ..core.errors import BackendError, ContractError, said
-from .artefact import Artefact
-from .backend import BackendSettings, OutputBuffers, axis_length, check_inputs, pick_precision, usable_gpu
+from ...core.contract import EngineSpec
+from ...core.errors import BackendError, ContractError, said
+from ..artifact import Artefact
 from .cuda_graphs import CudaGraphs
 from .engine_cache import EngineCache
+from .protocol import BackendSettings, OutputBuffers, axis_length, check_inputs, pick_precision, usable_gpu
 
 logger = logging.getLogger(__name__)
 

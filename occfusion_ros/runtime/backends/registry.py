@@ -4,30 +4,30 @@ import logging
 from collections.abc import Callable
 from types import ModuleType
 
-from ..core.errors import BackendError, said
-from .backend import usable_gpu
+from ...core.errors import BackendError, said
+from .protocol import usable_gpu
 
 logger = logging.getLogger(__name__)
 
 
 def _tensorrt() -> ModuleType:
-    from . import tensorrt
-    return tensorrt
+    from . import tensorrt_backend
+    return tensorrt_backend
 
 
 def _openvino() -> ModuleType:
-    from . import openvino
-    return openvino
+    from . import openvino_backend
+    return openvino_backend
 
 
 def _onnxruntime() -> ModuleType:
-    from . import onnxruntime
-    return onnxruntime
+    from . import onnxruntime_backend
+    return onnxruntime_backend
 
 
 def _torch() -> ModuleType:
-    from . import torch_program
-    return torch_program
+    from . import torch_backend
+    return torch_backend
 
 
 BACKENDS: dict[str, Callable[[], ModuleType]] = {

@@ -1,4 +1,4 @@
-"""Build TensorRT engines of an artefact: `python -m export.engine ARTEFACT`.
+"""Build TensorRT engines of an artefact: `ros2 run occfusion_ros build_engines ARTEFACT`.
 
 Builds what the robot would build at its first start, into the same cache, with progress and a report. With
 --capability the engines are built for other GPUs by TensorRT-RTX, which needs none here, and only their sizes are
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from models.command import one_sentence
 from occfusion_ros.core.atomic import write_json
+from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.errors import BackendError
-from occfusion_ros.runtime import tensorrt
-from occfusion_ros.runtime.artefact import ENGINES, Artefact, load_artefact
-from occfusion_ros.runtime.backend import BackendSettings
+from occfusion_ros.runtime.artifact import ENGINES, Artefact, load_artefact
+from occfusion_ros.runtime.backends import tensorrt_backend
+from occfusion_ros.runtime.backends.protocol import BackendSettings
 
 CAPABILITIES = ("SM80", "SM86", "SM89", "SM120")
 
@@ -39,48 +39,49 @@ def build_for(artefact: Artefact, capabilities: list[str], precisions: list[str]
     Raises:
         BackendError: TensorRT-RTX is not installed, or a graph does not build.
     """
-    trt = tensorrt.flavour(("tensorrt_rtx",))
+    trt = tensorrt_backend.flavour(("tensorrt_rtx",))
     if trt is None:
         raise BackendError("TensorRT-RTX is not installed: pip install tensorrt-rtx-cu13")
-    limits, built = tensorrt.axis_limits(artefact), []
+    limits, built = tensorrt_backend.axis_limits(artefact), []
     jobs = [(engine, precision, capability) for engine in ENGINES for precision in precisions
             for capability in capabilities if precision in artefact.engine(engine).files]
     for engine, precision, capability in tqdm(jobs, "building", unit="engine"):
         spec, start = artefact.engine(engine), time.perf_counter()
         file = spec.files[precision]
-        content = tensorrt.build_engine(trt, artefact.read(file), file.name, spec, limits, capability=capability)
+        content = tensorrt_backend.build_engine(trt, artefact.read(file), file.name, spec, limits,
+                                                capability=capability)
         built.append(Built(file.name, capability, round(time.perf_counter() - start, 2), round(len(content) / 1e6, 1)))
     return built
 
 
 def build_here(artefact: Artefact, settings: BackendSettings) -> list[Built]:
     """Build the engines of this machine's GPU into the robot's cache, and load them."""
-    if reason := tensorrt.why_not():
+    if reason := tensorrt_backend.why_not():
         raise BackendError(reason)
     built = []
     for engine in tqdm(ENGINES, "building", unit="engine"):
         start = time.perf_counter()
-        backend = tensorrt.load(artefact, engine, settings)
+        backend = tensorrt_backend.load(artefact, engine, settings)
         built.append(Built(backend.file, backend.name, round(time.perf_counter() - start, 2), backend.size / 1e6))
     return built
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m export.engine", description=__doc__,
+    parser = argparse.ArgumentParser(prog="build_engines", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("artefact", help="folder of an exported model, or name of a shipped one")
-    parser.add_argument("--precision", nargs="+", choices=tensorrt.VARIANTS, help="only these (default: the best one, "
-                        "or all with --capability)")
+    parser.add_argument("--precision", nargs="+", choices=tensorrt_backend.VARIANTS,
+                        help="only these (default: the best one, or all with --capability)")
     parser.add_argument("--capability", nargs="+", choices=CAPABILITIES, help="try to build for these GPUs instead")
     parser.add_argument("--cache", type=Path, help="folder of the engines (default: as the node's)")
     parser.add_argument("--json", type=Path, help="write the report to this file")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    with one_sentence(parser, "engine"):
+    with one_sentence(parser, "build_engines"):
         artefact = load_artefact(options.artefact)
         if options.capability:
-            built = build_for(artefact, options.capability, options.precision or list(tensorrt.VARIANTS))
+            built = build_for(artefact, options.capability, options.precision or list(tensorrt_backend.VARIANTS))
         else:
             places = {"cache": options.cache} if options.cache else {}
             built = [one for precision in options.precision or ["auto"]

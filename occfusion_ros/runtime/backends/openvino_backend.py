@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from ..core.contract import EngineSpec
-from ..core.errors import BackendError, ContractError, said
-from ..core.processor import Processor, this_processor
-from .artefact import Artefact
-from .backend import BackendSettings, OutputBuffers, check_inputs, pick_precision
+from ...core.contract import EngineSpec
+from ...core.errors import BackendError, ContractError, said
+from ...core.processor import Processor, this_processor
+from ..artifact import Artefact
+from .protocol import BackendSettings, OutputBuffers, check_inputs, pick_precision
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 KEPT = 4  # compiled sets of lengths

@@ -1,4 +1,4 @@
-"""Export a checkpoint to an artefact folder: `python -m export.onnx CHECKPOINT OUT`.
+"""Export a checkpoint to an artefact folder: `python -m export.to_onnx CHECKPOINT OUT`.
 
 Writes the engines in every form that a backend takes, contract.yaml and parity.json. They are first compared with
 PyTorch, on every backend that runs here, on real frames (--data) or synthetic ones; nothing is written to OUT unless
@@ -17,17 +17,17 @@ from typing import Any
 import torch
 from torch.export import Dim
 
-from models.command import one_sentence
 from models.network.occfusion import ModelConfig, OccFusion
 from models.training.checkpoint import load_checkpoint
 from occfusion_ros.core.atomic import write_text
+from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
 from occfusion_ros.core.errors import ContractError
-from occfusion_ros.runtime.artefact import CONTRACT_FILE
+from occfusion_ros.runtime.artifact import CONTRACT_FILE
 
 from .contract import example_inputs, make_contract, write_contract
+from .fp16 import write_half
 from .frames import parity_frames
-from .half import write_half
 from .parity import Reference, Report, as_json, eager_pipeline, examine, labelled_examples, runnable, table
 from .wrappers import FuserEngine, RefinerEngine
 
