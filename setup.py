@@ -53,12 +53,12 @@ setup(
     entry_points={
         "console_scripts": [
             f"build_engines = {PACKAGE}.runtime.build_engines:main",
-            f"occfusion_node = {PACKAGE}.ros.main:main",
-            f"nuscenes_to_bag = {PACKAGE}.ros.nuscenes_to_bag:main",
-            f"play_bag = {PACKAGE}.ros.play_bag:main",
-            f"doctor = {PACKAGE}.ros.doctor:main",
-            f"snapshot = {PACKAGE}.ros.snapshot:main",
-            f"static_transform_publisher = {PACKAGE}.ros.static_transform_publisher:main",
+            f"occfusion_node = {PACKAGE}.ros.node.main:main",
+            f"nuscenes_to_bag = {PACKAGE}.ros.tools.nuscenes_to_bag:main",
+            f"play_bag = {PACKAGE}.ros.without_ros.play_bag:main",
+            f"doctor = {PACKAGE}.ros.tools.doctor:main",
+            f"snapshot = {PACKAGE}.ros.tools.snapshot:main",
+            f"static_transform_publisher = {PACKAGE}.ros.without_ros.static_transform_publisher:main",
         ],
     },
 )

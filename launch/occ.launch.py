@@ -1,15 +1,15 @@
-"""Starts the occupancy node and what goes with it; the arguments and processes are in occfusion_ros.ros.bringup."""
+"""Starts the occupancy node and what goes with it; arguments and processes are in occfusion_ros.ros.bringup."""
 
 import os
 import sys
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from launch import LaunchDescription
-from occfusion_ros.ros.bringup import ARGUMENTS, Process, bringup, unknown_names
+from occfusion_ros.ros.bringup.processes import ARGUMENTS, Process, bringup, unknown_names
 
 RESPAWN_DELAY_S = 1.0
 OF_ROS2_LAUNCH = ("launch-prefix", "launch-prefix-filter")

@@ -16,9 +16,9 @@ from benchmarks.ablation.variants import ALL, ANYWHERE, MODEL, NETWORKS, NONE, R
 from benchmarks.performance import cost
 from benchmarks.performance.counting import macs
 from benchmarks.performance.networks import example
-from models.evaluation.predict import occupied_voxels
 from models.network.occfusion import FuserOutput, OccFusion, entropy
 from models.training.data import PreparedFrame
+from models.training.predict import occupied_voxels
 from occfusion_ros.core.grid import GridSpec
 
 GRID = GridSpec()

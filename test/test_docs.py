@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from occfusion_ros.ros.parameters import markdown_table
+from occfusion_ros.ros.node.parameters import markdown_table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -11,7 +11,7 @@ README = (ROOT / "README.md").read_text()
 
 def test_parameter_table_is_the_one_the_code_declares():
     table = re.search(r"<!-- parameters: .*? -->\n(.*?)<!-- end of parameters -->", README, re.S).group(1)
-    assert table.strip() == markdown_table().strip(), "copy the output of python -m occfusion_ros.ros.parameters"
+    assert table.strip() == markdown_table().strip(), "copy the output of python -m occfusion_ros.ros.node.parameters"
 
 
 def test_links_lead_somewhere():

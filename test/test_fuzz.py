@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.fuzz import __main__ as fuzz
 from benchmarks.fuzz.node import fuzz_node
-from occfusion_ros.ros.clouds import points_from_cloud
+from occfusion_ros.ros.conversions.point_cloud import points_from_cloud
 
 
 @pytest.mark.parametrize("kind", fuzz.KINDS)

@@ -20,8 +20,8 @@ def frame() -> SensorFrame:
 
 
 def test_messages_carry_the_frame(frame):
-    from occfusion_ros.ros.clouds import points_from_cloud
-    from occfusion_ros.ros.images import rgb_from_compressed
+    from occfusion_ros.ros.conversions.image import rgb_from_compressed
+    from occfusion_ros.ros.conversions.point_cloud import points_from_cloud
 
     messages = latency.messages_of(frame)
     assert np.array_equal(points_from_cloud(messages.cloud), frame.points)

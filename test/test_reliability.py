@@ -101,8 +101,8 @@ def test_the_null_model_keeps_returns(ground):
 
 
 def test_transforms_arrive_as_they_were_sent():
-    from occfusion_ros.ros.headers import stamp_ns
-    from occfusion_ros.ros.tf_tree import TransformTree
+    from occfusion_ros.ros.conversions.stamps import stamp_ns
+    from occfusion_ros.ros.transforms.tree import TransformTree
 
     pose = SyntheticDrive(7).cameras[3].base_from_camera
     sent, tree = transform("a", "b", pose, 5 * S), TransformTree()
@@ -123,7 +123,7 @@ def test_a_short_soak_at_the_full_rate_starves_nothing(ros_domain, ground):
 
 def test_a_slow_reliable_subscriber_does_not_hold_the_node_up(ros_domain, ground):
     from occfusion_msgs.msg import OccupancyGrid3D
-    from occfusion_ros.ros.snapshot import spinning_node
+    from occfusion_ros.ros.tools.snapshot import spinning_node
 
     released, taken = threading.Event(), []
 

@@ -23,12 +23,12 @@ import numpy as np
 
 from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.errors import OccFusionError
-from occfusion_ros.ros.calibration import RECTIFIED, calibration_from_info
-from occfusion_ros.ros.clouds import MAX_METRES, points_from_cloud
-from occfusion_ros.ros.headers import frame_of
-from occfusion_ros.ros.images import rgb_from_compressed, rgb_from_image
-from occfusion_ros.ros.tf_buffer import insert_transform
-from occfusion_ros.ros.tf_tree import TransformError, TransformTree
+from occfusion_ros.ros.conversions.camera_info import RECTIFIED, calibration_from_info
+from occfusion_ros.ros.conversions.image import rgb_from_compressed, rgb_from_image
+from occfusion_ros.ros.conversions.point_cloud import MAX_METRES, points_from_cloud
+from occfusion_ros.ros.conversions.stamps import frame_of
+from occfusion_ros.ros.transforms.buffer import insert_transform
+from occfusion_ros.ros.transforms.tree import TransformError, TransformTree
 
 from ..machine import processor, versions
 from .malformed_messages import FRAMES, NOW_NS, SIZE, Hostile, encoded_files

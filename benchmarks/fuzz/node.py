@@ -52,9 +52,9 @@ class PresampledPipeline:
 
 def run_node() -> int:
     """The node as it is, with `PresampledPipeline`."""
-    from occfusion_ros.ros import main, node
+    from occfusion_ros.ros.node import lifecycle_node, main
 
-    node._load_pipeline = lambda parameters: PresampledPipeline()
+    lifecycle_node._load_pipeline = lambda parameters: PresampledPipeline()
     arguments = [word for name, value in PARAMETERS.items() for word in ("-p", f"{name}:={value}")]
     return main.main(["--ros-args", *arguments])
 
@@ -90,7 +90,7 @@ class Attack:
         node.create_subscription(DiagnosticArray, "/diagnostics", self._report, 10)
 
     def _answer(self, message: Any) -> None:
-        from occfusion_ros.ros.headers import stamp_ns
+        from occfusion_ros.ros.conversions.stamps import stamp_ns
         self.answers.append((stamp_ns(message.header), message.header.frame_id, len(message.cameras)))
 
     def _report(self, message: Any) -> None:
@@ -140,8 +140,8 @@ def answerable(message: Any) -> tuple[int, str] | None:
     from rclpy.serialization import deserialize_message
     from sensor_msgs.msg import PointCloud2
 
-    from occfusion_ros.ros.clouds import points_from_cloud
-    from occfusion_ros.ros.headers import frame_of, stamp_ns
+    from occfusion_ros.ros.conversions.point_cloud import points_from_cloud
+    from occfusion_ros.ros.conversions.stamps import frame_of, stamp_ns
 
     try:
         cloud = deserialize_message(message, PointCloud2) if isinstance(message, bytes) else message
@@ -157,7 +157,7 @@ def good_messages(stamp: int) -> dict[str, Any]:
     from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
     from tf2_msgs.msg import TFMessage
 
-    from occfusion_ros.ros.headers import header_from
+    from occfusion_ros.ros.conversions.stamps import header_from
 
     from .malformed_messages import SIZE, encoded_files
 
@@ -182,7 +182,7 @@ def fuzz_node(count: int, seed: int = 0) -> dict[str, Any]:
     Returns:
         What it did with them, and what it must not do.
     """
-    from occfusion_ros.ros.snapshot import spinning_node
+    from occfusion_ros.ros.tools.snapshot import spinning_node
 
     if "ROS_DOMAIN_ID" not in os.environ:
         os.environ.update(ROS_DOMAIN_ID=str(random.randrange(1, 102)), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")

@@ -22,8 +22,8 @@ from std_msgs.msg import Float64
 from visualization_msgs.msg import MarkerArray
 
 from occfusion_msgs.msg import OccupancyGrid3D
-from occfusion_ros.ros.headers import stamp_ns
-from occfusion_ros.ros.snapshot import spinning_node
+from occfusion_ros.ros.conversions.stamps import stamp_ns
+from occfusion_ros.ros.tools.snapshot import spinning_node
 
 from .sensors import LIDAR, Sensors, image_topic
 

@@ -67,7 +67,7 @@ def transform(parent: str, child: str, parent_from_child: np.ndarray, stamp_ns: 
     """TransformStamped of a rigid (4, 4)."""
     from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 
-    from occfusion_ros.ros.headers import header_from
+    from occfusion_ros.ros.conversions.stamps import header_from
     from synthetic.recording.tables import quaternion
 
     (x, y, z), (qw, qx, qy, qz) = parent_from_child[:3, 3].tolist(), quaternion(parent_from_child)

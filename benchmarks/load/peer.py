@@ -22,13 +22,13 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from occfusion_ros.core.frames import CameraImage, OccupancyGrid, SensorFrame
-from occfusion_ros.ros.calibration import Calibration, calibration_from_info
-from occfusion_ros.ros.dds import use_shared_memory_profile
-from occfusion_ros.ros.headers import header_from, stamp_ns
-from occfusion_ros.ros.images import rgb_from_compressed, rgb_from_image
-from occfusion_ros.ros.parameters import NodeParameters, declare_parameters
-from occfusion_ros.ros.tf_buffer import make_transform_buffer
-from occfusion_ros.ros.tf_tree import TransformError
+from occfusion_ros.ros.conversions.camera_info import Calibration, calibration_from_info
+from occfusion_ros.ros.conversions.image import rgb_from_compressed, rgb_from_image
+from occfusion_ros.ros.conversions.stamps import header_from, stamp_ns
+from occfusion_ros.ros.node.parameters import NodeParameters, declare_parameters
+from occfusion_ros.ros.startup.dds import use_shared_memory_profile
+from occfusion_ros.ros.transforms.buffer import make_transform_buffer
+from occfusion_ros.ros.transforms.tree import TransformError
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
 

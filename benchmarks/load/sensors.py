@@ -156,7 +156,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     import rclpy
 
-    from occfusion_ros.ros.dds import use_shared_memory_profile
+    from occfusion_ros.ros.startup.dds import use_shared_memory_profile
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load.sensors", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)

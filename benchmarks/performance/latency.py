@@ -60,10 +60,10 @@ class Robot:
 
     def __call__(self) -> dict[str, float]:
         """Milliseconds by stage, and of the whole `frame`."""
-        from occfusion_ros.ros.clouds import points_from_cloud
-        from occfusion_ros.ros.images import rgb_from_compressed
-        from occfusion_ros.ros.occupancy_message import occupancy_bytes
-        from occfusion_ros.ros.voxels import OccupiedVoxels
+        from occfusion_ros.ros.conversions.image import rgb_from_compressed
+        from occfusion_ros.ros.conversions.occupancy_grid import occupancy_bytes
+        from occfusion_ros.ros.conversions.occupied_voxels import OccupiedVoxels
+        from occfusion_ros.ros.conversions.point_cloud import points_from_cloud
 
         watch, given = Stopwatch(), self.messages.frame
         images = list(self.decoders.map(rgb_from_compressed, self.messages.images))

@@ -19,12 +19,12 @@ from occfusion_ros.core.labels import IGNORE, NUM_LABELS
 from occfusion_ros.presample.presampler import Presampler
 
 from ..evaluation.metrics import ConfusionMatrix
-from ..evaluation.predict import Prediction, coarse_label, labels_of, occupied_logit, predict
 from ..network.occfusion import OccFusion
 from .augment import crop
 from .checkpoint import load_checkpoint, save_checkpoint
 from .data import PreparedFrame
 from .logit_adjustment import adjust, returns_by_class
+from .predict import Prediction, coarse_label, labels_of, occupied_logit, predict
 from .prepare import prepare_all
 
 VALIDATION_SEED = 900_000

@@ -16,10 +16,10 @@ from occfusion_ros.presample.children import from_children
 from occfusion_ros.presample.presampler import Presampler
 from occfusion_ros.viz.birdseye import birds_eye_view
 
-from ..evaluation.predict import labels_of, predict
 from ..network.occfusion import OccFusion
 from .data import PreparedFrame
 from .objective import TERMS
+from .predict import labels_of, predict
 
 COLUMNS = ("epoch", "pass", "step", *TERMS, "learning_rate", "time")
 

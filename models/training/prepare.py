@@ -90,7 +90,7 @@ def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmenta
     """
     from synthetic import SyntheticDrive
 
-    from ..evaluation.visibility import observed_truth
+    from .visibility import observed_truth
 
     seed, paths = job
     torch.set_num_threads(1)  # the workers are as many as the cores

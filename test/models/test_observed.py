@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from models.evaluation.visibility import observed_truth
+from models.training.visibility import observed_truth
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE
 

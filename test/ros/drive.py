@@ -7,7 +7,7 @@ from rig import NOW, OPTICAL, POINTS, SCENE, Rig, S
 from ros_messages import camera_info, cloud, compressed
 from rosgraph_msgs.msg import Clock
 
-from occfusion_ros.ros.headers import header_from, stamp_ns
+from occfusion_ros.ros.conversions.stamps import header_from, stamp_ns
 
 CAMERAS = ("left", "front", "right")
 

@@ -8,9 +8,9 @@ from rclpy.node import Node
 from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
-from occfusion_ros.ros import tf_tree
-from occfusion_ros.ros.headers import header_from
-from occfusion_ros.ros.tf_buffer import insert_transform
+from occfusion_ros.ros.conversions.stamps import header_from
+from occfusion_ros.ros.transforms import tree
+from occfusion_ros.ros.transforms.buffer import insert_transform
 
 
 class TransformException(Exception):
@@ -33,15 +33,15 @@ class InvalidArgumentException(TransformException):
     """A name that is none."""
 
 
-KINDS = {tf_tree.UnknownFrameError: LookupException, tf_tree.UnconnectedFramesError: ConnectivityException,
-         tf_tree.ExtrapolationError: ExtrapolationException}
+KINDS = {tree.UnknownFrameError: LookupException, tree.UnconnectedFramesError: ConnectivityException,
+         tree.ExtrapolationError: ExtrapolationException}
 
 
 class Buffer:
     """As tf2_ros.Buffer."""
 
     def __init__(self) -> None:
-        self.tree = tf_tree.TransformTree()
+        self.tree = tree.TransformTree()
 
     def lookup_transform(self, target_frame: str, source_frame: str, time: Time) -> TransformStamped:
         """The transform, also between a frame and itself."""
@@ -50,7 +50,7 @@ class Buffer:
                 raise InvalidArgumentException(f"Invalid argument {name!r}: tf2 frame_ids cannot start with a '/'")
         try:
             matrix = self.tree.lookup(target_frame, source_frame, time.nanoseconds)
-        except tf_tree.TransformError as error:
+        except tree.TransformError as error:
             raise KINDS[type(error)](str(error)) from error
         found = TransformStamped(header=header_from(time.nanoseconds, target_frame), child_frame_id=source_frame)
         shift, turn = found.transform.translation, found.transform.rotation

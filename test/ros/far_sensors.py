@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from occfusion_msgs.msg import OccupancyGrid3D
-from occfusion_ros.ros.headers import header_from, stamp_ns
+from occfusion_ros.ros.conversions.stamps import header_from, stamp_ns
 
 PERIOD_S, PATIENCE_S, AFTER_S = 0.2, 40.0, 3.0
 

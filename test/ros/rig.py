@@ -22,8 +22,8 @@ from occfusion_ros.core.errors import BackendError
 from occfusion_ros.core.frames import OccupancyGrid, SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
-from occfusion_ros.ros.headers import header_from
-from occfusion_ros.ros.node import OccFusionNode
+from occfusion_ros.ros.conversions.stamps import header_from
+from occfusion_ros.ros.node.lifecycle_node import OccFusionNode
 
 S = 1_000_000_000
 MS = 1_000_000

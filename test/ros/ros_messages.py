@@ -3,7 +3,7 @@
 import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 
-from occfusion_ros.ros.headers import header_from
+from occfusion_ros.ros.conversions.stamps import header_from
 
 KIND = {"f4": PointField.FLOAT32, "f8": PointField.FLOAT64, "i1": PointField.INT8, "u1": PointField.UINT8,
         "i2": PointField.INT16, "u2": PointField.UINT16, "i4": PointField.INT32, "u4": PointField.UINT32}

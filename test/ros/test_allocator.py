@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from occfusion_ros.ros import allocator
-from occfusion_ros.ros.dds import PROFILE_VARIABLES, use_shared_memory_profile
+from occfusion_ros.ros.startup import allocator
+from occfusion_ros.ros.startup.dds import PROFILE_VARIABLES, use_shared_memory_profile
 
 CODE = """
-from occfusion_ros.ros.allocator import give_memory_back, keep_memory_together
+from occfusion_ros.ros.startup.allocator import give_memory_back, keep_memory_together
 keep_memory_together()
 
 import os

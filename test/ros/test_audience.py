@@ -8,8 +8,8 @@ import rclpy
 from std_msgs.msg import String
 
 from occfusion_ros.core.errors import DatasetError
-from occfusion_ros.ros import audience
-from occfusion_ros.ros.audience import Audience
+from occfusion_ros.ros.without_ros import audience
+from occfusion_ros.ros.without_ros.audience import Audience
 
 TIMEOUT_S = 30.0
 NODE = "/robot1/listener"

@@ -11,8 +11,8 @@ from rosbags.typesys import Stores, get_typestore
 from tiny_nuscenes import SCENE, TinyRoot
 
 from occfusion_ros.datasets.nuscenes import NuScenesReader
-from occfusion_ros.ros.bag_reader import BagError, open_bag
-from occfusion_ros.ros.nuscenes_to_bag import convert_scene
+from occfusion_ros.ros.tools.nuscenes_to_bag import convert_scene
+from occfusion_ros.ros.without_ros.bag_reader import BagError, open_bag
 
 STORE = get_typestore(Stores.ROS2_KILTED)
 ROS = ("sensor_msgs/msg/PointCloud2", "ros2msg", "cdr")

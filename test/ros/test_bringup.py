@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from occfusion_ros.ros import bringup as table
-from occfusion_ros.ros.bringup import ARGUMENTS, bringup
-from occfusion_ros.ros.dds import PROFILE_VARIABLES
-from occfusion_ros.ros.parameters import ParameterError
-from occfusion_ros.ros.parameters_file import read_parameters_file
-from occfusion_ros.ros.supervisor import command
+from occfusion_ros.ros.bringup import processes as table
+from occfusion_ros.ros.bringup.processes import ARGUMENTS, bringup
+from occfusion_ros.ros.node.parameters import ParameterError
+from occfusion_ros.ros.node.parameters_file import read_parameters_file
+from occfusion_ros.ros.startup.dds import PROFILE_VARIABLES
+from occfusion_ros.ros.without_ros.supervisor import command
 
 
 def process(name: str, **values: str):
@@ -174,7 +174,7 @@ def test_the_table_does_not_import_launch():
 def test_the_command_line_carries_files_values_and_namespace(mine):
     node = process("occfusion", params_file=mine, model="10", namespace="/front/", log_level="debug")
     line = command(node)
-    assert line[:3] == [sys.executable, "-m", "occfusion_ros.ros.main"]
+    assert line[:3] == [sys.executable, "-m", "occfusion_ros.ros.node.main"]
     ros = line[line.index("--ros-args"):]
     assert ros.index("--params-file") < ros.index("-p") and mine in ros
     assert 'model:="10"' in ros, "a value must stay a string even if it looks like a number"
@@ -182,6 +182,6 @@ def test_the_command_line_carries_files_values_and_namespace(mine):
 
 
 def test_the_static_transform_turns_as_tf_does():
-    from occfusion_ros.ros.static_transform_publisher import quaternion
+    from occfusion_ros.ros.without_ros.static_transform_publisher import quaternion
     assert quaternion(0, 0, math.pi / 2) == pytest.approx((0, 0, math.sqrt(0.5), math.sqrt(0.5)))
     assert quaternion(math.pi / 2, 0, math.pi / 2) == pytest.approx((0.5, 0.5, 0.5, 0.5))

@@ -10,7 +10,7 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 
 from occfusion_ros.core.errors import InvalidFrameError
 from occfusion_ros.core.lens import BROWN, FISHEYE
-from occfusion_ros.ros.calibration import RECTIFIED, calibration_from_info
+from occfusion_ros.ros.conversions.camera_info import RECTIFIED, calibration_from_info
 
 K = np.array([[50.0, 0, 32], [0, 50, 24], [0, 0, 1]])
 OTHER_P = [40.0, 0, 30, 0, 0, 41, 20, 0, 0, 0, 1, 0]

@@ -7,10 +7,10 @@ import pytest
 from ros_messages import camera_info
 
 from occfusion_ros.core.frames import CameraImage, SensorFrame
-from occfusion_ros.ros import camera_geometry
-from occfusion_ros.ros.calibration import calibration_from_info
-from occfusion_ros.ros.camera_geometry import SURE, CameraGeometry, judge
-from occfusion_ros.ros.diagnostics import OK, WARN
+from occfusion_ros.ros.conversions.camera_info import calibration_from_info
+from occfusion_ros.ros.health import camera_geometry
+from occfusion_ros.ros.health.camera_geometry import SURE, CameraGeometry, judge
+from occfusion_ros.ros.health.diagnostics import OK, WARN
 
 BODY_FROM_OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 

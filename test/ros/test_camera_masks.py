@@ -9,8 +9,8 @@ from ros_messages import cloud
 
 from occfusion_ros.core.errors import InvalidFrameError
 from occfusion_ros.core.frames import ImageMask
-from occfusion_ros.ros.camera_masks import check_mask, read_masks
-from occfusion_ros.ros.parameters import NodeParameters, ParameterError
+from occfusion_ros.ros.node.camera_masks import check_mask, read_masks
+from occfusion_ros.ros.node.parameters import NodeParameters, ParameterError
 
 MASK = np.full((48, 64), 255, np.uint8)
 MASK[40:] = 0

@@ -8,8 +8,8 @@ from ros_messages import KIND, cloud
 from sensor_msgs.msg import PointCloud2, PointField
 
 from occfusion_ros.core.errors import InvalidFrameError
-from occfusion_ros.ros import clouds
-from occfusion_ros.ros.clouds import points_from_cloud
+from occfusion_ros.ros.conversions import point_cloud
+from occfusion_ros.ros.conversions.point_cloud import points_from_cloud
 
 POINTS = np.array([[1, -2, 3, 0], [4, 5, -6, 255], [-7, 8, 9, 51], [10, -11, 12, 102]], np.float64)
 EXPECTED = POINTS / (1, 1, 1, 255)
@@ -189,7 +189,7 @@ def test_agrees_with_sensor_msgs_py():
 
 
 def test_too_many_points_or_fields_are_refused(monkeypatch):
-    monkeypatch.setattr(clouds, "MAX_POINTS", 3)
+    monkeypatch.setattr(point_cloud, "MAX_POINTS", 3)
     with pytest.raises(InvalidFrameError, match="at most 3 points, got 4 x 1"):
         points_from_cloud(cloud(np.zeros((4, 4))))
     assert len(points_from_cloud(cloud(np.zeros((3, 4))))) == 3

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from occfusion_ros.ros.dds import PROFILE_VARIABLES, use_shared_memory_profile
+from occfusion_ros.ros.startup.dds import PROFILE_VARIABLES, use_shared_memory_profile
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,11 @@ from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.shipped import shipped
-from occfusion_ros.ros import demo
-from occfusion_ros.ros.answers import Answer
-from occfusion_ros.ros.occupancy_message import message_from_grid
-from occfusion_ros.ros.parameters import NUSCENES_CAMERAS
-from occfusion_ros.ros.replay import BagContents, Replay, read_contents
+from occfusion_ros.ros.conversions.occupancy_grid import message_from_grid
+from occfusion_ros.ros.demo import __main__ as demo
+from occfusion_ros.ros.demo.replay import BagContents, Replay, read_contents
+from occfusion_ros.ros.node.parameters import NUSCENES_CAMERAS
+from occfusion_ros.ros.tools.output_collector import Answer
 
 SPEC = GridSpec((-4.0, -4.0, -2.0), 0.2, (40, 40, 20))
 
@@ -83,7 +83,7 @@ def test_an_unknown_rig_is_taken_from_its_data(tmp_path, intensity, full, road, 
 def test_the_parameter_file_of_a_rig_names_its_cameras(rig):
     import yaml
 
-    from occfusion_ros.ros.parameters import NodeParameters
+    from occfusion_ros.ros.node.parameters import NodeParameters
     file = yaml.safe_load(shipped(rig.arguments["params_file"]).read_text())
     (values,) = (node["ros__parameters"] for node in file.values())
     assert set(NodeParameters(**values).cameras) == rig.cameras

@@ -16,9 +16,10 @@ from ros_messages import camera_info, cloud, compressed
 from std_msgs.msg import String
 
 from occfusion_ros.core.processor import Processor
-from occfusion_ros.ros import doctor_machine
-from occfusion_ros.ros.dds import PROFILE_VARIABLES
-from occfusion_ros.ros.doctor_machine import (
+from occfusion_ros.ros.conversions.stamps import header_from
+from occfusion_ros.ros.startup.dds import PROFILE_VARIABLES
+from occfusion_ros.ros.tools import doctor_machine
+from occfusion_ros.ros.tools.doctor_machine import (
     FAIL,
     OK,
     SEGMENT,
@@ -31,7 +32,6 @@ from occfusion_ros.ros.doctor_machine import (
     check_shared_memory,
     check_sockets,
 )
-from occfusion_ros.ros.headers import header_from
 
 
 @pytest.mark.parametrize(("free", "level"), [(3 * SEGMENT, OK), (1.5 * SEGMENT, WARN), (0.5 * SEGMENT, FAIL)])
@@ -99,7 +99,7 @@ def test_middleware(monkeypatch, profile, level):
 
 def examine(rig: Rig, timeout_s: int, meanwhile, arguments: tuple[str, ...] = ()) -> tuple[int, str]:
     """Exit code and report of the doctor; `meanwhile` is called again and again."""
-    command = [sys.executable, "-m", "occfusion_ros.ros.doctor", "--timeout", str(timeout_s), *arguments]
+    command = [sys.executable, "-m", "occfusion_ros.ros.tools.doctor", "--timeout", str(timeout_s), *arguments]
     doctor = subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def ended() -> bool:

@@ -9,7 +9,7 @@ from ros_messages import camera_info, cloud
 from sensor_msgs.msg import PointCloud2
 
 from occfusion_ros.core.errors import BackendError, ContractError
-from occfusion_ros.ros.headers import stamp_ns
+from occfusion_ros.ros.conversions.stamps import stamp_ns
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 

@@ -1,7 +1,7 @@
 """Faults in the log."""
 
-from occfusion_ros.ros import fault_log
-from occfusion_ros.ros.fault_log import MOST_CAUSES, PERIOD_S, FaultLog
+from occfusion_ros.ros.health import fault_log
+from occfusion_ros.ros.health.fault_log import MOST_CAUSES, PERIOD_S, FaultLog
 
 
 class Lines(list):

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from occfusion_ros.ros import frame_health
-from occfusion_ros.ros.diagnostics import ERROR, OK, WARN
-from occfusion_ros.ros.frame_health import FrameHealth
-from occfusion_ros.ros.frame_statistics import Statistics
-from occfusion_ros.ros.stamp_gaps import StampGaps
+from occfusion_ros.ros.health.diagnostics import ERROR, OK, WARN
+from occfusion_ros.ros.health.stamp_gaps import StampGaps
+from occfusion_ros.ros.health.statistics import Statistics
+from occfusion_ros.ros.node import frame_health
+from occfusion_ros.ros.node.frame_health import FrameHealth
 
 
 class Run:

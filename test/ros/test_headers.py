@@ -5,7 +5,7 @@ from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
 from occfusion_ros.core.errors import MOST_CHARACTERS, InvalidFrameError
-from occfusion_ros.ros.headers import frame_of, header_from, stamp_ns
+from occfusion_ros.ros.conversions.stamps import frame_of, header_from, stamp_ns
 
 
 @pytest.mark.parametrize("stamp", [0, 1, 1_700_000_000_123_456_789, (2**31 - 1) * 10**9 + 999_999_999])

@@ -12,8 +12,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from benchmarks.fuzz.malformed_messages import encoded_files
 from occfusion_ros.core.errors import InvalidFrameError
-from occfusion_ros.ros import images
-from occfusion_ros.ros.images import rgb_from_compressed, rgb_from_image
+from occfusion_ros.ros.conversions import image as conversion
+from occfusion_ros.ros.conversions.image import rgb_from_compressed, rgb_from_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 GREY = RGB[..., 0]
@@ -147,7 +147,7 @@ def test_the_bytes_of_a_jpeg_count_and_not_its_name(name):
 
 
 def test_a_small_file_that_unpacks_to_gigabytes_is_refused(monkeypatch):
-    monkeypatch.setattr(images, "MAX_PIXELS", 47)
+    monkeypatch.setattr(conversion, "MAX_PIXELS", 47)
     with pytest.raises(InvalidFrameError, match="at most 47 pixels, got 8 x 6"):
         rgb_from_compressed(compressed(RGB, "png"))
 
@@ -217,6 +217,6 @@ def test_a_jpeg_of_a_thousand_scans_is_refused():
 
 
 def test_a_raw_image_of_too_many_pixels_is_refused(monkeypatch):
-    monkeypatch.setattr(images, "MAX_PIXELS", 47)
+    monkeypatch.setattr(conversion, "MAX_PIXELS", 47)
     with pytest.raises(InvalidFrameError, match="at most 47 pixels, got 8 x 6"):
         rgb_from_image(image(RGB, "rgb8"))

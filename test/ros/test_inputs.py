@@ -11,9 +11,9 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
-from occfusion_ros.ros import inputs
-from occfusion_ros.ros.headers import header_from
-from occfusion_ros.ros.inputs import Input
+from occfusion_ros.ros.conversions.stamps import header_from
+from occfusion_ros.ros.node import subscriptions
+from occfusion_ros.ros.node.subscriptions import Input
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_age_goes_on_where_the_clock_was_set(listen, monkeypatch):
     now = {"node": NOW, "steady": 100.0}
     rig, make = listen
     source, _ = make("/x/camera_info", now_ns=lambda: now["node"])
-    monkeypatch.setattr(inputs.time, "monotonic", lambda: now["steady"])
+    monkeypatch.setattr(subscriptions.time, "monotonic", lambda: now["steady"])
     assert source.age_s is None and source.is_silent
     source._receive(camera_info())
     now.update(node=NOW + 5 * S, steady=100.5)  # ten times as fast
@@ -82,7 +82,7 @@ def test_a_slow_sensor_is_silent_later(listen, monkeypatch):
     now = [0.0]
     rig, make = listen
     source, _ = make("/slow/camera_info", now_ns=lambda: round(now[0] * S))
-    monkeypatch.setattr(inputs.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(subscriptions.time, "monotonic", lambda: now[0])
     for second in range(0, 20, 2):
         now[0] = float(second)
         source._receive(camera_info())

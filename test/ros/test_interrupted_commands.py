@@ -19,7 +19,7 @@ def bag(tmp_path_factory) -> str:
     from tiny_nuscenes import SCENE, TinyRoot
 
     from occfusion_ros.datasets.nuscenes import NuScenesReader
-    from occfusion_ros.ros.nuscenes_to_bag import convert_scene
+    from occfusion_ros.ros.tools.nuscenes_to_bag import convert_scene
     folder = tmp_path_factory.mktemp("bags")
     convert_scene(NuScenesReader(TinyRoot(folder / "root").root), SCENE, folder)
     return str(folder / SCENE)

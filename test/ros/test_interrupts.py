@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from occfusion_ros.ros.interrupts import run_until_interrupted
+from occfusion_ros.ros.startup.interrupts import run_until_interrupted
 
 START = """
 import os, signal, sys, time
-from occfusion_ros.ros import interrupts
+from occfusion_ros.ros.startup import interrupts
 
 def wait():
     print("now", flush=True)

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from occfusion_ros.ros.bringup import ARGUMENTS, bringup
+from occfusion_ros.ros.bringup.processes import ARGUMENTS, bringup
 
 FILE = Path(__file__).resolve().parents[2] / "launch/occ.launch.py"
 

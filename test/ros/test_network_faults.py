@@ -13,9 +13,9 @@ import pytest
 HERE = Path(__file__).parent
 NODE = """
 import sys
-from occfusion_ros.ros import main, node
+from occfusion_ros.ros.node import lifecycle_node, main
 from rig import VoxelPipeline
-node._load_pipeline = lambda parameters: VoxelPipeline()
+lifecycle_node._load_pipeline = lambda parameters: VoxelPipeline()
 sys.exit(main.main(["--ros-args", "-p", "cameras:=[cam_front]", "-p", "max_wait_s:=1.0"]))
 """
 

@@ -15,9 +15,9 @@ from std_msgs.msg import Float64
 from visualization_msgs.msg import Marker, MarkerArray
 
 from occfusion_msgs.msg import SemanticClasses
-from occfusion_ros.ros import frame_builder, outputs
-from occfusion_ros.ros.headers import header_from, stamp_ns
-from occfusion_ros.ros.occupancy_message import grid_from_message
+from occfusion_ros.ros.conversions.occupancy_grid import grid_from_message
+from occfusion_ros.ros.conversions.stamps import header_from, stamp_ns
+from occfusion_ros.ros.node import frame_builder, publishers
 
 
 def occupied(message) -> set[tuple[int, int, int]]:
@@ -187,8 +187,8 @@ def test_markers_and_points_show_the_grid(start):
 def test_what_nobody_subscribes_to_is_not_computed(start, monkeypatch):
     def refuse(*_):
         raise AssertionError("computed for nobody")
-    monkeypatch.setattr(outputs, "marker_bytes", refuse)
-    monkeypatch.setattr(outputs, "cloud_bytes", refuse)
+    monkeypatch.setattr(publishers, "marker_bytes", refuse)
+    monkeypatch.setattr(publishers, "cloud_bytes", refuse)
     rig = start()
     rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
     rig.wait_for_occupancy(1)

@@ -12,7 +12,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, PointCloud2
 
 from occfusion_ros.core.errors import InvalidFrameError
-from occfusion_ros.ros.headers import header_from, stamp_ns
+from occfusion_ros.ros.conversions.stamps import header_from, stamp_ns
 
 BROKEN_CAMERAS = {
     "silent": ({}, None),

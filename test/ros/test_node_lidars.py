@@ -9,7 +9,7 @@ from ros_messages import cloud
 from sensor_msgs.msg import PointCloud2, PointField
 
 from occfusion_ros.core.ego_box import EgoBox
-from occfusion_ros.ros.headers import stamp_ns
+from occfusion_ros.ros.conversions.stamps import stamp_ns
 
 TWO = {"lidar_topics": ["/front/points", "/rear/points"], "grid_frame": "grid", "max_wait_s": 5.0}
 

@@ -17,7 +17,7 @@ from ros_messages import cloud
 
 from occfusion_ros.core.errors import BackendError
 from occfusion_ros.core.shipped import shipped
-from occfusion_ros.ros import bringup
+from occfusion_ros.ros.bringup import processes
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -149,7 +149,7 @@ def test_a_model_that_hangs_is_given_up_and_the_node_stays_usable(start, where, 
 
 @pytest.mark.parametrize("autostart", ["true", "false"])
 def test_the_launch_argument_reaches_the_node(autostart):
-    node, = bringup.bringup({"autostart": autostart}).processes
+    node, = processes.bringup({"autostart": autostart}).processes
     assert node.parameters[-1]["autostart"] is (autostart == "true") and Path(node.parameters[0]).is_file()
 
 

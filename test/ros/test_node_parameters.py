@@ -7,7 +7,7 @@ import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from occfusion_ros.core.shipped import CHECKOUT, shipped
-from occfusion_ros.ros.parameters import (
+from occfusion_ros.ros.node.parameters import (
     NUSCENES_CAMERAS,
     NodeParameters,
     ParameterError,
@@ -89,7 +89,7 @@ def test_table_documents_every_parameter():
 
 def test_readme_holds_the_table():
     readme = (CHECKOUT / "README.md").read_text()
-    between = readme.split("<!-- parameters: python -m occfusion_ros.ros.parameters -->")[1]
+    between = readme.split("<!-- parameters: python -m occfusion_ros.ros.node.parameters -->")[1]
     assert between.split("<!-- end of parameters -->")[0].strip() == markdown_table()
 
 

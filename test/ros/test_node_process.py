@@ -14,10 +14,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from occfusion_ros.ros import process
-from occfusion_ros.ros.bringup import Bringup, bringup
-from occfusion_ros.ros.parameters import NodeParameters
-from occfusion_ros.ros.supervisor import Supervisor
+from occfusion_ros.ros.bringup.processes import Bringup, bringup
+from occfusion_ros.ros.node import process
+from occfusion_ros.ros.node.parameters import NodeParameters
+from occfusion_ros.ros.without_ros.supervisor import Supervisor
 from occfusion_ros.runtime.backends import tensorrt_backend
 
 START_S = 60.0
@@ -25,9 +25,9 @@ HERE = Path(__file__).parent
 # The command as it is, with a pipeline that needs no model.
 WITH_VOXEL_PIPELINE = """
 import sys
-from occfusion_ros.ros import main, node
+from occfusion_ros.ros.node import lifecycle_node, main
 from rig import VoxelPipeline
-node._load_pipeline = lambda parameters: VoxelPipeline()
+lifecycle_node._load_pipeline = lambda parameters: VoxelPipeline()
 sys.exit(main.main(["--ros-args", "-p", "cameras:=[]"]))
 """
 WITH_ENDLESS_LOADING = WITH_VOXEL_PIPELINE.replace(
@@ -58,10 +58,10 @@ def shared_memory_of(process: subprocess.Popen) -> set[Path]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command, line", [
     (["-c", WITH_VOXEL_PIPELINE], "ready"), (["-c", WITH_ENDLESS_LOADING], "loading"),
-    (["-X", "importtime", "-m", "occfusion_ros.ros.main"], " numpy\n"),
-    (["-X", "importtime", "-m", "occfusion_ros.ros.main"], " rclpy.node\n"),
-    (["-X", "importtime", "-m", "occfusion_ros.ros.main"], " occfusion_ros.ros.process\n"),
-    (["-m", "occfusion_ros.ros.main"], "the fastest that runs here")],
+    (["-X", "importtime", "-m", "occfusion_ros.ros.node.main"], " numpy\n"),
+    (["-X", "importtime", "-m", "occfusion_ros.ros.node.main"], " rclpy.node\n"),
+    (["-X", "importtime", "-m", "occfusion_ros.ros.node.main"], " occfusion_ros.ros.node.process\n"),
+    (["-m", "occfusion_ros.ros.node.main"], "the fastest that runs here")],
     ids=["running", "loading", "importing", "importing rclpy", "starting", "loading the real model"])
 def test_signals_end_it_cleanly(environment, number, command, line):
     """The second comes from whoever started it, as soon as the first one arrived."""
@@ -114,7 +114,7 @@ def test_a_signal_while_the_thread_starts_waits_for_what_it_does(monkeypatch, be
     (["--no-such-argument"], "--no-such-argument"),
 ])
 def test_what_cannot_start_says_why(environment, arguments, message):
-    command = [sys.executable, "-m", "occfusion_ros.ros.main", "--ros-args", *arguments]
+    command = [sys.executable, "-m", "occfusion_ros.ros.node.main", "--ros-args", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S)
     assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
 
@@ -122,7 +122,7 @@ def test_what_cannot_start_says_why(environment, arguments, message):
 def test_tensorrt_on_a_machine_without_it_fails_in_one_sentence(environment):
     if not tensorrt_backend.why_not():
         pytest.skip("TensorRT runs here")
-    command = [sys.executable, "-m", "occfusion_ros.ros.main", "--ros-args", "-p", "backend:=tensorrt"]
+    command = [sys.executable, "-m", "occfusion_ros.ros.node.main", "--ros-args", "-p", "backend:=tensorrt"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S)
     lines = [line for line in done.stderr.splitlines() if "[ERROR]" in line or "[FATAL]" in line]
     assert done.returncode == 1 and len(lines) == 1, done.stderr
@@ -131,8 +131,8 @@ def test_tensorrt_on_a_machine_without_it_fails_in_one_sentence(environment):
 
 
 def test_engines_are_built_and_the_node_ends(environment, small_artefact):
-    command = [sys.executable, "-m", "occfusion_ros.ros.main", "--ros-args", "-p", f"model:={small_artefact}", "-p",
-               "build_only:=true"]
+    command = [sys.executable, "-m", "occfusion_ros.ros.node.main", "--ros-args", "-p", f"model:={small_artefact}",
+               "-p", "build_only:=true"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S)
     assert done.returncode == 0 and "model small from" in done.stderr, done.stderr
 
@@ -152,9 +152,9 @@ def test_a_node_that_is_killed_is_started_again(environment, tmp_path, monkeypat
 
 
 def test_help(environment):
-    done = subprocess.run([sys.executable, "-m", "occfusion_ros.ros.main", "--help"], env=environment,
+    done = subprocess.run([sys.executable, "-m", "occfusion_ros.ros.node.main", "--help"], env=environment,
                           capture_output=True, text=True, timeout=START_S, check=True)
     assert "--params-file" in done.stdout
-    done = subprocess.run([sys.executable, "-m", "occfusion_ros.ros.parameters"], env=environment,
+    done = subprocess.run([sys.executable, "-m", "occfusion_ros.ros.node.parameters"], env=environment,
                           capture_output=True, text=True, timeout=START_S, check=True)
     assert f"| `model` | `{NodeParameters().model}` |" in done.stdout

@@ -12,8 +12,8 @@ from tiny_nuscenes import CENTRE, FOCAL, SAMPLE_US, SCENE, SIZE, START_US, TinyR
 
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.datasets.nuscenes import NuScenesReader, Pose
-from occfusion_ros.ros import nuscenes_to_bag
-from occfusion_ros.ros.nuscenes_to_bag import convert_scene, main
+from occfusion_ros.ros.tools import nuscenes_to_bag
+from occfusion_ros.ros.tools.nuscenes_to_bag import convert_scene, main
 
 
 class Bag:

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import EMPTY, IGNORE
-from occfusion_ros.ros.voxels import OccupiedVoxels, x_fastest, x_slowest
+from occfusion_ros.ros.conversions.occupied_voxels import OccupiedVoxels, x_fastest, x_slowest
 
 SPEC = GridSpec((-0.4, -1.0, 0.0), 0.5, (4, 5, 3))
 grids = hnp.arrays(np.uint8, SPEC.size, elements=st.sampled_from([0, 0, 1, 2, 16, 255]))

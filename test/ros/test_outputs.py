@@ -7,8 +7,8 @@ from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from occfusion_msgs.msg import OccupancyGrid3D
-from occfusion_ros.ros import outputs
-from occfusion_ros.ros.headers import stamp_ns
+from occfusion_ros.ros.conversions.stamps import stamp_ns
+from occfusion_ros.ros.node import publishers
 
 
 @pytest.fixture
@@ -16,12 +16,12 @@ def computed(monkeypatch) -> list[str]:
     """Names of the forms that were computed, in turn."""
     forms = []
     for name in ("occupancy_bytes", "marker_bytes", "cloud_bytes"):
-        original = getattr(outputs, name)
+        original = getattr(publishers, name)
 
         def counted(*arguments, name=name, original=original) -> bytes:
             forms.append(name)
             return original(*arguments)
-        monkeypatch.setattr(outputs, name, counted)
+        monkeypatch.setattr(publishers, name, counted)
     return forms
 
 

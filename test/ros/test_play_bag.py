@@ -20,10 +20,10 @@ from tiny_nuscenes import SCENE, TinyRoot
 
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.datasets.nuscenes import NuScenesReader
-from occfusion_ros.ros import bag_player, play_bag
-from occfusion_ros.ros.bag_reader import open_bag
-from occfusion_ros.ros.dds import use_shared_memory_profile
-from occfusion_ros.ros.nuscenes_to_bag import convert_scene
+from occfusion_ros.ros.startup.dds import use_shared_memory_profile
+from occfusion_ros.ros.tools.nuscenes_to_bag import convert_scene
+from occfusion_ros.ros.without_ros import bag_player, play_bag
+from occfusion_ros.ros.without_ros.bag_reader import open_bag
 
 TIMEOUT_S = 30.0
 
@@ -355,7 +355,7 @@ def test_loop_goes_back_in_time_until_it_is_stopped(bag, listen, stop):
     def jumped_back() -> bool:
         return any(a > b for a, b in itertools.pairwise(map(_ns, listener.on("/clock"))))
 
-    with subprocess.Popen([sys.executable, "-m", "occfusion_ros.ros.play_bag", str(bag), "--loop"],
+    with subprocess.Popen([sys.executable, "-m", "occfusion_ros.ros.without_ros.play_bag", str(bag), "--loop"],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as player:
         try:
             listener.wait_for(jumped_back)

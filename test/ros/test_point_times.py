@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig import NOW, S
 
-from occfusion_ros.ros.point_times import UnclearTimesError, read_times
+from occfusion_ros.ros.conversions.point_times import UnclearTimesError, read_times
 
 AT = np.linspace(0, 0.0999, 1000)  # seconds after the stamp
 ABSOLUTE = NOW / S

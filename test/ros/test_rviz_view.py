@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from occfusion_ros.core.shipped import shipped
-from occfusion_ros.ros.bringup import bringup
-from occfusion_ros.ros.parameters import NUSCENES_CAMERAS, NodeParameters
-from occfusion_ros.ros.rviz_view import TEMPLATE, image_remappings, make_view
+from occfusion_ros.ros.bringup.processes import bringup
+from occfusion_ros.ros.bringup.rviz_view import TEMPLATE, image_remappings, make_view
+from occfusion_ros.ros.node.parameters import NUSCENES_CAMERAS, NodeParameters
 
 NUSCENES_IMAGES = tuple(f"/{camera}/image_rect_compressed" for camera in NUSCENES_CAMERAS)
 

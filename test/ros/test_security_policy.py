@@ -12,8 +12,8 @@ from rclpy.lifecycle import LifecycleNode
 from rig import NOW, POINTS, S
 from ros_messages import cloud
 
-from occfusion_ros.ros.parameters import NodeParameters
-from occfusion_ros.ros.security_policy import SERVED, main, policy
+from occfusion_ros.ros.node.parameters import NodeParameters
+from occfusion_ros.ros.tools.security_policy import SERVED, main, policy
 
 CONFIG = Path(__file__).parents[2] / "config"
 LIFECYCLE = {f"/occfusion/{name}" for name in (*SERVED[-5:], "transition_event")}
@@ -82,7 +82,7 @@ def test_where_security_cannot_be_enforced_the_node_does_not_run_unprotected(ros
     (tmp_path / "enclaves/occfusion").mkdir(parents=True)
     environment = {**os.environ, "ROS_SECURITY_ENABLE": "true", "ROS_SECURITY_STRATEGY": "Enforce",
                    "ROS_SECURITY_KEYSTORE": str(tmp_path), "PYTHONPATH": str(CONFIG.parent)}
-    command = [sys.executable, "-m", "occfusion_ros.ros.main", "--ros-args", "--enclave", "/occfusion"]
+    command = [sys.executable, "-m", "occfusion_ros.ros.node.main", "--ros-args", "--enclave", "/occfusion"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "ready" not in done.stderr, done.stderr
     assert "cannot start: RCLError: " in done.stderr and "Traceback" not in done.stderr, done.stderr

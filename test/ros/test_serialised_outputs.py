@@ -20,12 +20,17 @@ from occfusion_ros.core.errors import InvalidFrameError
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
-from occfusion_ros.ros.cdr import CdrWriter
-from occfusion_ros.ros.headers import header_from, stamp_ns
-from occfusion_ros.ros.markers import marker_bytes
-from occfusion_ros.ros.occupancy_message import class_table, grid_from_message, message_from_grid, occupancy_bytes
-from occfusion_ros.ros.voxel_cloud import cloud_bytes
-from occfusion_ros.ros.voxels import OccupiedVoxels
+from occfusion_ros.ros.conversions.cdr import CdrWriter
+from occfusion_ros.ros.conversions.markers import marker_bytes
+from occfusion_ros.ros.conversions.occupancy_grid import (
+    class_table,
+    grid_from_message,
+    message_from_grid,
+    occupancy_bytes,
+)
+from occfusion_ros.ros.conversions.occupied_voxels import OccupiedVoxels
+from occfusion_ros.ros.conversions.stamps import header_from, stamp_ns
+from occfusion_ros.ros.conversions.voxel_cloud import cloud_bytes
 
 SPEC = GridSpec((-3.2, -3.2, -1.0), 0.2, (32, 30, 9))
 STAMP_NS = 1_532_402_927_647_951_000

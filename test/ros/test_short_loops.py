@@ -5,7 +5,7 @@ from rig import MS, NOW, POINTS
 from ros_messages import cloud
 from rosgraph_msgs.msg import Clock
 
-from occfusion_ros.ros.headers import header_from, stamp_ns
+from occfusion_ros.ros.conversions.stamps import header_from, stamp_ns
 
 
 @pytest.mark.parametrize("sweeps", [1, 3])

@@ -20,9 +20,9 @@ from occfusion_msgs.msg import OccupancyGrid3D, SemanticClasses
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
-from occfusion_ros.ros.headers import header_from
-from occfusion_ros.ros.occupancy_message import class_table, message_from_grid
-from occfusion_ros.ros.snapshot import main
+from occfusion_ros.ros.conversions.occupancy_grid import class_table, message_from_grid
+from occfusion_ros.ros.conversions.stamps import header_from
+from occfusion_ros.ros.tools.snapshot import main
 
 STAMP = 1_532_402_927_647_951_000
 CYAN, YELLOW = (0, 255, 255), (255, 255, 0)
@@ -174,7 +174,7 @@ def test_a_folder_that_cannot_be_is_one_sentence_and_the_exit_code_tells(source,
 
 @pytest.mark.parametrize("number, count, code", [(signal.SIGINT, 1, 130), (signal.SIGTERM, 0, 0)])
 def test_it_ends_when_told_to(number, count, code, tmp_path):
-    command = [sys.executable, "-m", "occfusion_ros.ros.snapshot", "--out", str(tmp_path), "--timeout", "0",
+    command = [sys.executable, "-m", "occfusion_ros.ros.tools.snapshot", "--out", str(tmp_path), "--timeout", "0",
                "--count", str(count)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ})
     assert "waiting" in process.stdout.readline()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from occfusion_ros.ros.stamp_gaps import FEWEST, StampGaps, explain
+from occfusion_ros.ros.health.stamp_gaps import FEWEST, StampGaps, explain
 
 S, NOW = 1_000_000_000, 1_790_000_000 * 1_000_000_000
 YEAR_S = 31_557_600

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from occfusion_ros.ros.bringup import Bringup, Process
-from occfusion_ros.ros.supervisor import Supervisor
+from occfusion_ros.ros.bringup.processes import Bringup, Process
+from occfusion_ros.ros.without_ros.supervisor import Supervisor
 
 SLEEPER = "import time\nprint('ready', flush=True)\ntime.sleep(600)\n"
 STUBBORN = ("import signal, time\n"
@@ -95,7 +95,7 @@ class Lines:
 
 
 def test_a_process_that_ignores_signals_is_killed(script, monkeypatch):
-    monkeypatch.setattr("occfusion_ros.ros.supervisor.LADDER",
+    monkeypatch.setattr("occfusion_ros.ros.without_ros.supervisor.LADDER",
                         ((signal.SIGINT, 0.2), (signal.SIGTERM, 0.2), (signal.SIGKILL, 10.0)))
     lines = Lines()
     with Supervisor(Bringup((script("stubborn", STUBBORN),)), lines) as supervisor:
@@ -117,8 +117,8 @@ def test_what_a_process_started_ends_too(script, tmp_path, monkeypatch):
 
 SUPERVISE = """
 import sys
-from occfusion_ros.ros.bringup import Bringup, Process
-from occfusion_ros.ros.supervisor import Supervisor
+from occfusion_ros.ros.bringup.processes import Bringup, Process
+from occfusion_ros.ros.without_ros.supervisor import Supervisor
 with Supervisor(Bringup((Process("parent", "occfusion_ros", "parent", module="parent", required=True),))) as supervisor:
     print("pid", supervisor._children["parent"].pid, flush=True)
     sys.exit(supervisor.run())
@@ -153,7 +153,8 @@ def test_a_program_that_is_missing_stops_what_was_already_started(script):
 
 
 def test_the_time_to_stop_is_that_of_the_slowest_not_the_sum(script, monkeypatch):
-    monkeypatch.setattr("occfusion_ros.ros.supervisor.LADDER", ((signal.SIGINT, 1.0), (signal.SIGKILL, 10.0)))
+    ladder = ((signal.SIGINT, 1.0), (signal.SIGKILL, 10.0))
+    monkeypatch.setattr("occfusion_ros.ros.without_ros.supervisor.LADDER", ladder)
     plan = Bringup(tuple(script(f"stubborn_{i}", STUBBORN) for i in range(4)))
     lines = Lines()
     with Supervisor(plan, lines) as supervisor:

@@ -9,9 +9,9 @@ from ros_messages import cloud
 from sensor_msgs.msg import PointCloud2, PointField
 
 from occfusion_ros.core.errors import InvalidFrameError
-from occfusion_ros.ros.parameters import NodeParameters
-from occfusion_ros.ros.sweeps import SweepReader
-from occfusion_ros.ros.tf_tree import TransformError, TransformTree
+from occfusion_ros.ros.node.parameters import NodeParameters
+from occfusion_ros.ros.node.sweep_reader import SweepReader
+from occfusion_ros.ros.transforms.tree import TransformError, TransformTree
 
 PARAMETERS = NodeParameters(cameras=(), image_topics=(), camera_info_topics=(), intensity_max=1.0, grid_frame="grid",
                             fixed_frame="map")

@@ -5,7 +5,7 @@ from collections import defaultdict
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from occfusion_ros.ros.synchroniser import JUMP_NS, Synchroniser
+from occfusion_ros.ros.node.synchronizer import JUMP_NS, Synchroniser
 
 MS = 1_000_000
 TOLERANCE, WAIT = 50 * MS, 100 * MS

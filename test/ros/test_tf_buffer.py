@@ -12,9 +12,14 @@ from rig import POINTS as RETURNS
 from ros_messages import cloud
 from tf2_msgs.msg import TFMessage
 
-from occfusion_ros.ros.headers import header_from
-from occfusion_ros.ros.tf_buffer import Tf2Buffer, TopicBuffer, make_transform_buffer
-from occfusion_ros.ros.tf_tree import ExtrapolationError, TransformError, UnconnectedFramesError, UnknownFrameError
+from occfusion_ros.ros.conversions.stamps import header_from
+from occfusion_ros.ros.transforms.buffer import Tf2Buffer, TopicBuffer, make_transform_buffer
+from occfusion_ros.ros.transforms.tree import (
+    ExtrapolationError,
+    TransformError,
+    UnconnectedFramesError,
+    UnknownFrameError,
+)
 
 
 class Node:

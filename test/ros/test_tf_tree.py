@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from occfusion_ros.ros import tf_tree
-from occfusion_ros.ros.tf_tree import (
+from occfusion_ros.ros.transforms import tree as module
+from occfusion_ros.ros.transforms.tree import (
     CACHE_NS,
     ExtrapolationError,
     TransformError,
@@ -178,7 +178,7 @@ def test_agrees_with_tf2(edges, stamp, names):
     from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
     from rclpy.time import Time
 
-    from occfusion_ros.ros.headers import header_from
+    from occfusion_ros.ros.conversions.stamps import header_from
 
     tree, buffer = TransformTree(), tf2_ros.BufferCore()
     for parent, child, stamp_ns, shift, turn in random_transforms(edges):
@@ -205,7 +205,7 @@ def test_agrees_with_tf2(edges, stamp, names):
 
 
 def test_a_flood_of_frames_is_refused(monkeypatch):
-    monkeypatch.setattr(tf_tree, "MAX_FRAMES", 3)
+    monkeypatch.setattr(module, "MAX_FRAMES", 3)
     tree = vehicle()
     with pytest.raises(TransformError, match="expected at most 3 frames"):
         tree.insert("map", "another", 0, (0, 0, 0), NO_TURN)
@@ -213,7 +213,7 @@ def test_a_flood_of_frames_is_refused(monkeypatch):
 
 
 def test_stamps_of_a_frame_are_bounded(monkeypatch):
-    monkeypatch.setattr(tf_tree, "MAX_STAMPS", 100)
+    monkeypatch.setattr(module, "MAX_STAMPS", 100)
     tree = TransformTree()
     for stamp in range(1000):
         tree.insert("map", "base_link", stamp, (stamp, 0, 0), NO_TURN)

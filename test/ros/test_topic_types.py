@@ -3,7 +3,7 @@
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from occfusion_ros.ros.topic_types import CLOUD, COMPRESSED, IMAGE, INFO, other_types, type_name
+from occfusion_ros.ros.node.topic_types import CLOUD, COMPRESSED, IMAGE, INFO, other_types, type_name
 
 
 def test_names_are_those_of_the_types():

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from occfusion_ros.ros.worker import LatestWorker
+from occfusion_ros.ros.node.worker import LatestWorker
 
 
 class Work:

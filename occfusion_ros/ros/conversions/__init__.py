@@ -1,0 +1,1 @@
+"""ROS messages to arrays and arrays to ROS messages; no state, no node."""

@@ -1,0 +1,56 @@
+"""MarkerArray of the voxels that can be seen: one list of cubes per class."""
+
+import numpy as np
+from std_msgs.msg import Header
+from visualization_msgs.msg import Marker
+
+from ...core.labels import SemanticClass
+from .cdr import CdrWriter
+from .occupied_voxels import OccupiedVoxels
+from .stamps import NS_PER_S
+
+
+def marker_bytes(header: Header, voxels: OccupiedVoxels, classes: tuple[SemanticClass, ...],
+                 max_cubes: int, lifetime_s: float = 0.0) -> bytes:
+    """Serialised MarkerArray with one CUBE_LIST for each class, always in the same namespace with the same id.
+
+    A class without a cube deletes what it showed before. Voxels without an exposed face are left out; of more than
+    `max_cubes` the nearest to the origin are kept.
+
+    Args:
+        lifetime_s: seconds until a viewer drops the cubes when nothing new comes; 0 keeps them for ever.
+    """
+    visible = voxels.known().exposed().nearest(max_cubes)
+    centres = visible.centres()
+    cdr = CdrWriter()
+    cdr.numbers("I", len(classes))
+    for semantic_class in classes:
+        cubes = centres[visible.labels == semantic_class.label]
+        _marker(cdr, header, semantic_class, cubes, visible.spec.voxel_size, round(lifetime_s * NS_PER_S))
+    return cdr.finish()
+
+
+def _marker(cdr: CdrWriter, header: Header, semantic_class: SemanticClass, cubes: np.ndarray, edge: float,
+            lifetime_ns: int) -> None:
+    """One Marker, field by field in the order of its definition."""
+    cdr.header(header)
+    cdr.string(semantic_class.name)
+    cdr.numbers("i", semantic_class.label, Marker.CUBE_LIST, Marker.ADD if len(cubes) else Marker.DELETE)
+    cdr.numbers("d", 0, 0, 0, 0, 0, 0, 1)  # pose: the cubes are given in the header's frame
+    cdr.numbers("d", edge, edge, edge)
+    cdr.numbers("f", *(channel / 255 for channel in semantic_class.rgb), 1.0)
+    cdr.numbers("i", lifetime_ns // NS_PER_S)
+    cdr.numbers("I", lifetime_ns % NS_PER_S)
+    cdr.numbers("?", False)  # frame_locked
+    cdr.array(cubes)
+    cdr.numbers("I", 0)  # colors: `color` holds for all cubes
+    cdr.string("")  # texture_resource
+    cdr.header(Header())
+    cdr.string("")
+    cdr.numbers("I", 0)  # texture
+    cdr.numbers("I", 0)  # uv_coordinates
+    cdr.string("")  # text
+    cdr.string("")  # mesh_resource
+    cdr.string("")
+    cdr.numbers("I", 0)  # mesh_file
+    cdr.numbers("?", False)  # mesh_use_embedded_materials

@@ -1,0 +1,84 @@
+"""The occupied voxels of a grid, in the order of messages, and which of them can be seen."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...core.grid import GridSpec
+from ...core.labels import EMPTY, IGNORE
+
+
+def x_fastest(labels: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) uint8 labels to (X * Y * Z,) with x running fastest."""
+    import cv2
+
+    depth = labels.shape[2]
+    columns = np.ascontiguousarray(labels)
+    columns = columns.view(np.uint64) if depth % 8 == 0 else columns  # eight neighbours along z move as one
+    swapped = np.ascontiguousarray(columns.transpose(1, 0, 2)).view(np.uint8)  # two transpositions beat one
+    return cv2.transpose(swapped.reshape(-1, depth)).reshape(-1)  # in blocks, unlike numpy
+
+
+def x_slowest(flat: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
+    """Inverse of `x_fastest`: (X * Y * Z,) to a C-ordered (X, Y, Z) array."""
+    return np.ascontiguousarray(flat.reshape(size[::-1]).transpose(2, 1, 0))
+
+
+@dataclass(frozen=True)
+class OccupiedVoxels:
+    """The voxels of a grid that are not empty.
+
+    Attributes:
+        spec: the grid.
+        dense: (X * Y * Z,) uint8 labels, x fastest.
+        flat: (N,) int64 ascending flat indices of the voxels, x fastest.
+        labels: (N,) uint8; IGNORE (255) marks space nothing is known about.
+    """
+
+    spec: GridSpec
+    dense: np.ndarray
+    flat: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, labels: np.ndarray, spec: GridSpec) -> "OccupiedVoxels":
+        """From (X, Y, Z) uint8 labels."""
+        dense = x_fastest(labels)
+        flat = np.flatnonzero(dense != EMPTY)
+        return cls(spec, dense, flat, dense[flat])
+
+    def chosen(self, mask: np.ndarray) -> "OccupiedVoxels":
+        """Those where the (N,) mask is true; `dense` stays whole."""
+        return OccupiedVoxels(self.spec, self.dense, self.flat[mask], self.labels[mask])
+
+    def known(self) -> "OccupiedVoxels":
+        """Those that hold something, not merely unknown."""
+        return self.chosen(self.labels != IGNORE)
+
+    def centres(self) -> np.ndarray:
+        """(N, 3) float64 metres, grid frame."""
+        return self.spec.centres(self.spec.unflatten_x_fastest(self.flat))
+
+    def exposed(self) -> "OccupiedVoxels":
+        """Those with a face towards an empty or unknown voxel or the grid's border; the others cannot be seen."""
+        solid = (self.dense != EMPTY) & (self.dense != IGNORE)
+        seen = np.zeros(len(self.flat), bool)
+        stride = 1
+        for size in self.spec.size:
+            position = self.flat // stride % size
+            for step, border in ((-1, 0), (1, size - 1)):
+                at_border = position == border
+                neighbour = np.where(at_border, self.flat, self.flat + step * stride)
+                seen |= at_border | ~solid[neighbour]
+            stride *= size
+        return self.chosen(seen)
+
+    def nearest(self, count: int) -> "OccupiedVoxels":
+        """At most `count` of them, those nearest to the grid frame's origin."""
+        if len(self.flat) <= count:
+            return self
+        x, y, z = self.centres().T
+        squared = x * x + y * y + z * z  # numpy sums rows of three slowly
+        keep = np.zeros(len(self.flat), bool)
+        keep[np.argpartition(squared, count - 1)[:count]] = True
+        return self.chosen(keep)

@@ -1,0 +1,309 @@
+"""The node's parameters: one dataclass from which they are declared, checked and documented.
+
+What training fixed (grid, classes, image size) is not here but in the model's contract.
+"""
+
+import argparse
+from dataclasses import Field, dataclass, field, fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import ParameterUninitializedException
+
+from ...core.ego_box import EgoBox
+from ...core.errors import InvalidFrameError, OccFusionError
+from ...core.returns import MIN_RANGE
+
+NUSCENES_CAMERAS = ("cam_front_left", "cam_front", "cam_front_right", "cam_back_left", "cam_back", "cam_back_right")
+
+
+ANY_TIME, UNCONFIGURED, NEVER = "any time", "unconfigured", "never"
+"""When a parameter may change: while the node runs, only while it is not configured, or not after it was started."""
+
+
+class ParameterError(OccFusionError):
+    """A parameter whose value cannot be used."""
+
+
+def _parameter(default: Any, description: str, *, limits: tuple | None = None, choices: tuple[str, ...] = (),
+               changes: str = UNCONFIGURED) -> Any:
+    """A field with what its ROS descriptor needs."""
+    return field(default=default, metadata={"description": description, "limits": limits, "choices": choices,
+                                            "changes": changes})
+
+
+RELIABILITIES = ("auto", "reliable", "best_effort")
+_RELIABILITY = ("QoS of the sweeps: reliable, best_effort, or auto: reliable, and best effort for a topic whose "
+                "publisher offers no more")
+
+
+@dataclass(frozen=True)
+class NodeParameters:
+    """Values of all parameters; their meaning is in the metadata of the fields."""
+
+    model: str = _parameter("nano", "model artefact: a folder (./mine), or the name of a shipped model")
+    backend: str = _parameter("auto", "inference backend: tensorrt, openvino, onnxruntime, torch, or auto: the fastest "
+                                      "that runs here, and the next where it fails")
+    precision: str = _parameter("auto", "what engines calculate in: fp32, bf16, fp16, int8, or auto: what the backend "
+                                        "does best", choices=("auto", "fp32", "bf16", "fp16", "int8"))
+    engine_cache: str = _parameter("~/.cache/occfusion_ros", "folder for the engines that TensorRT builds at the first "
+                                                             "start; nobody else may write to it")
+    build_only: bool = _parameter(False, "load the model, building its engines where needed, and end", changes=NEVER)
+    autostart: bool = _parameter(True, "configure and activate at the start, and end if that fails; false: wait for a "
+                                       "lifecycle manager, or ros2 lifecycle set", changes=NEVER)
+    refine: str = _parameter("active", "coarse voxels refined to the fine grid: active (the most uncertain), all "
+                                       "(every occupied one) or none")
+    threads: int = _parameter(0, "CPU threads for inference, 0 for all cores", limits=(0, 256))
+
+    on_backend_failure: str = _parameter(
+        "fall_back", "when the backend fails or hangs: fall_back (once, to the next one that runs; then stop), or stop "
+                     "(the node becomes inactive)", choices=("fall_back", "stop"), changes=ANY_TIME)
+    backend_timeout_s: float = _parameter(10.0, "seconds after which a backend that gives no answer counts as hanging",
+                                          limits=(0.1, 3600.0), changes=ANY_TIME)
+    load_timeout_s: float = _parameter(1800.0, "seconds after which loading a model, building its engines included, or "
+                                               "its first frame counts as hanging", limits=(0.1, 86400.0),
+                                       changes=ANY_TIME)
+    latency_budget_ms: float = _parameter(500.0, "milliseconds from a sweep's arrival to its answer; a 99th percentile "
+                                                 "above it is a warning", limits=(1.0, 1e6), changes=ANY_TIME)
+    min_output_rate_hz: float = _parameter(0.0, "answers a second below which there is a warning; 0: none, whatever "
+                                                "the rate, since the newest sweep is taken", limits=(0.0, 1000.0),
+                                           changes=ANY_TIME)
+
+    lidar_topic: str = _parameter("/lidar_top", "LiDAR sweeps, sensor_msgs/PointCloud2")
+    lidar_topics: tuple[str, ...] = _parameter(
+        (), "several LiDARs whose clouds are merged into one sweep through TF; the first gives the sweep its stamp. "
+            "Empty: lidar_topic alone")
+    intensity_max: float = _parameter(255.0, "the clouds' value of full intensity (255 for nuScenes, 1 where it is "
+                                             "normalised already)", limits=(1e-6, 1e9), changes=ANY_TIME)
+    min_range: float = _parameter(MIN_RANGE, "metres; a point nearer to its LiDAR is no return, as one at (0, 0, 0) is",
+                                  limits=(0.0, 100.0), changes=ANY_TIME)
+    deskew: bool = _parameter(True, "bring each point to the sweep's stamp, where the clouds have a time for each "
+                                    "point and fixed_frame is set; false where the driver has done so",
+                              changes=ANY_TIME)
+    ego_box: tuple[float, ...] = _parameter(
+        (), "the vehicle itself: x min, x max, y min, y max, z min and z max in metres; returns from inside are left "
+            "out. Empty: those from the circle that the model was trained with", changes=ANY_TIME)
+    ego_box_frame: str = _parameter("", "TF frame of ego_box, such as base_link; empty: the grid's", changes=ANY_TIME)
+    cameras: tuple[str, ...] = _parameter(NUSCENES_CAMERAS, "names of the cameras; []: LiDAR alone")
+    image_topics: tuple[str, ...] = _parameter(
+        ("/{camera}/image_rect_compressed",),
+        "images: one pattern in which {camera} stands for each name, or one topic per camera")
+    image_transport: str = _parameter(
+        "auto", "raw (sensor_msgs/Image), compressed (sensor_msgs/CompressedImage), or auto: compressed where the "
+                "topic's name ends so", choices=("auto", "raw", "compressed"))
+    camera_info_topics: tuple[str, ...] = _parameter(
+        ("/{camera}/camera_info",), "calibrations, sensor_msgs/CameraInfo; a pattern or one topic per camera")
+    images_rectified: str = _parameter(
+        "auto", "true: images are rectified, so P of their calibration holds; false: they are not, and are undistorted "
+                "by K, D, R and P; auto: rectified where the topic's name says so", choices=("auto", "true", "false"))
+    camera_masks: tuple[str, ...] = _parameter(
+        ("",), "PNG files, black where a camera sees the vehicle itself and white elsewhere, of the images' size or in "
+               "proportion: one pattern with {camera}, or one file per camera, none for no mask")
+    lidar_reliability: str = _parameter("auto", _RELIABILITY, choices=RELIABILITIES)
+    lidar_depth: int = _parameter(5, "QoS history depth of the sweeps", limits=(1, 100))
+    camera_reliability: str = _parameter("auto", "the same for images and calibrations", choices=RELIABILITIES)
+    camera_depth: int = _parameter(5, "QoS history depth of images and calibrations", limits=(1, 100))
+
+    grid_frame: str = _parameter("", "TF frame of the grid (x right, y forward, z up, as the model was trained); "
+                                     "empty: the LiDAR's own frame")
+    fixed_frame: str = _parameter("", "TF frame that stands still, such as map or odom, to account for the vehicle's "
+                                      "motion between image and sweep, and within a sweep; empty: motion is "
+                                      "neglected")
+    camera_tolerance_s: float = _parameter(0.1, "most seconds between the stamps of a sweep and an image, or another "
+                                                "LiDAR's cloud, that belongs to it", limits=(0.0, 10.0),
+                                           changes=ANY_TIME)
+    max_wait_s: float = _parameter(0.15, "most seconds that a sweep waits for late images, and for late transforms",
+                                   limits=(0.0, 10.0), changes=ANY_TIME)
+
+    dense: bool = _parameter(False, "publish ~/occupancy with every voxel listed instead of the occupied ones",
+                             changes=ANY_TIME)
+    max_markers: int = _parameter(50_000, "most cubes in ~/markers; the nearest are kept", limits=(0, 10_000_000),
+                                  changes=ANY_TIME)
+    marker_lifetime_s: float = _parameter(5.0, "seconds after which a viewer drops the markers when no new ones come; "
+                                               "0 keeps them", limits=(0.0, 3600.0), changes=ANY_TIME)
+
+    def __post_init__(self) -> None:
+        # rclpy gives None for an empty list.
+        for name in ("lidar_topics", "cameras", "image_topics", "camera_info_topics", "camera_masks"):
+            object.__setattr__(self, name, tuple(entry for entry in getattr(self, name) or () if entry))
+        if isinstance(self.images_rectified, bool):
+            object.__setattr__(self, "images_rectified", _text(self.images_rectified))
+        for parameter in fields(self):
+            _check_value(parameter, getattr(self, parameter.name))
+        for name in ("cameras", "lidar_topics"):
+            if len(set(given := getattr(self, name))) != len(given):
+                raise ParameterError(f"{name}: expected different names, got {list(given)}")
+        object.__setattr__(self, "ego_box", _extents(self.ego_box))
+        for name in ("image_topics", "camera_info_topics", *(["camera_masks"] if self.camera_masks else [])):
+            self._topics(name)
+
+    @property
+    def clouds(self) -> tuple[str, ...]:
+        """Topics of all LiDARs; the first anchors the sweep."""
+        return self.lidar_topics or (self.lidar_topic,)
+
+    def camera_topics(self) -> dict[str, tuple[str, str]]:
+        """Image topic and calibration topic by camera."""
+        pairs = zip(self._topics("image_topics"), self._topics("camera_info_topics"))
+        return dict(zip(self.cameras, pairs))
+
+    def camera_mask_files(self) -> dict[str, str]:
+        """Mask file by camera, "none" for none; empty where there are no masks."""
+        return dict(zip(self.cameras, self._topics("camera_masks"))) if self.camera_masks else {}
+
+    @property
+    def camera_masks_are_a_pattern(self) -> bool:
+        """Whether mask files are named by a pattern, so that some of them may be missing."""
+        return len(self.camera_masks) == 1 and "{camera}" in self.camera_masks[0]
+
+    def is_compressed(self, image_topic: str) -> bool:
+        """Whether a topic carries CompressedImage."""
+        if self.image_transport == "auto":
+            return image_topic.endswith("compressed")
+        return self.image_transport == "compressed"
+
+    def changed(self, values: dict[str, Any]) -> "NodeParameters":
+        """A copy with other values, for a node that is configured.
+
+        Raises:
+            ParameterError: a value out of range, or of a parameter that must not change now.
+        """
+        frozen = [p.name for p in fields(self) if p.name in values and p.metadata["changes"] != ANY_TIME]
+        if frozen:
+            raise ParameterError(f"{', '.join(frozen)} can only change while the node is unconfigured: deactivate it "
+                                 "and clean it up first (ros2 lifecycle set)")
+        return replace(self, **values)
+
+    def _topics(self, name: str) -> list[str]:
+        """One topic, or file, per camera, from a pattern or a list."""
+        given = getattr(self, name)
+        if len(given) == 1 and "{camera}" in given[0]:
+            return [given[0].replace("{camera}", camera) for camera in self.cameras]
+        if len(given) != len(self.cameras):
+            kind = "files" if name == "camera_masks" else "topics"
+            raise ParameterError(f"{name}: expected one pattern with {{camera}} or {len(self.cameras)} {kind}, one "
+                                 f"for each of {list(self.cameras)}, got {list(given)}")
+        return list(given)
+
+
+def declare_parameters(node) -> None:
+    """Declare all parameters on an rclpy node."""
+    for parameter in fields(NodeParameters):
+        node.declare_parameter(parameter.name, _ros_default(parameter), _descriptor(parameter))
+
+
+def _ros_default(parameter: Field) -> Any:
+    """ROS does not know of which type an empty list is."""
+    if parameter.type == tuple[str, ...]:
+        return list(parameter.default) or [""]
+    return None if parameter.default == () else parameter.default
+
+
+def read_parameters(node) -> NodeParameters:
+    """The values of a node's declared parameters.
+
+    Raises:
+        ParameterError: values that cannot be used, or not together.
+    """
+    return NodeParameters(**{p.name: _value(node, p.name) for p in fields(NodeParameters)})
+
+
+def _value(node, name: str) -> Any:
+    """None for an empty list from the command line or a file, which has no type."""
+    try:
+        return node.get_parameter(name).value
+    except ParameterUninitializedException:
+        return None
+
+
+def unknown_parameters(node) -> list[str]:
+    """Names that arguments or files set and that the node does not have, each with the one that may be meant.
+
+    ROS passes them over in silence.
+    """
+    names = [field.name for field in fields(NodeParameters)]
+    unknown = [name for name in node._parameter_overrides  # there is no public way to them
+               if not node.has_parameter(name) and not name.startswith("qos_overrides.")]
+    likely = {name: get_close_matches(name, names, 1) for name in unknown}
+    return [f"{name} ({likely[name][0]}?)" if likely[name] else name for name in unknown]
+
+
+def check_values(values: dict[str, Any]) -> None:
+    """Check values one by one, for a node that is not configured: others may follow before they have to fit together.
+
+    Raises:
+        ParameterError: a value out of range.
+    """
+    for parameter in fields(NodeParameters):
+        if parameter.name in values:
+            _check_value(parameter, values[parameter.name])
+
+
+def markdown_table() -> str:
+    """Table of all parameters for the documentation."""
+    rows = ["| parameter | default | meaning | may change |", "|---|---|---|---|"]
+    rows += [f"| `{p.name}` | {_default_text(p.default)} | {_meaning(p)} | {p.metadata['changes']} |"
+             for p in fields(NodeParameters)]
+    return "\n".join(rows)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print the table of parameters."""
+    argparse.ArgumentParser(description="Prints the node's parameters as a Markdown table.").parse_args(argv)
+    print(markdown_table())
+
+
+def _descriptor(parameter: Field) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(description=_meaning(parameter),
+                                     read_only=parameter.metadata["changes"] == NEVER,
+                                     dynamic_typing="true" in parameter.metadata["choices"])
+    descriptor.dynamic_typing |= parameter.type == tuple[float, ...]  # whole numbers too, or none at all
+    if limits := parameter.metadata["limits"]:
+        if isinstance(parameter.default, int):
+            descriptor.integer_range = [IntegerRange(from_value=limits[0], to_value=limits[1])]
+        else:
+            descriptor.floating_point_range = [FloatingPointRange(from_value=limits[0], to_value=limits[1])]
+    return descriptor
+
+
+def _check_value(parameter: Field, value: Any) -> None:
+    limits, choices = parameter.metadata["limits"], parameter.metadata["choices"]
+    if limits and not limits[0] <= value <= limits[1]:
+        raise ParameterError(f"{parameter.name}: expected {limits[0]} to {limits[1]}, got {value}")
+    if choices and _text(value) not in choices:
+        raise ParameterError(f"{parameter.name}: expected one of {', '.join(choices)}, got {value!r}")
+
+
+def _text(value: Any) -> str:
+    """A value as files and command lines write it: they know true and false as no strings."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _extents(given: Any) -> tuple[float, ...]:
+    """An ego box as it is given, or none.
+
+    Raises:
+        ParameterError: it is none.
+    """
+    try:
+        extents = tuple(map(float, given or ()))
+        if extents:
+            EgoBox.of_extents(extents)
+        return extents
+    except (TypeError, ValueError, InvalidFrameError) as error:
+        raise ParameterError(f"ego_box: {error}") from error
+
+
+def _meaning(parameter: Field) -> str:
+    limits = parameter.metadata["limits"]
+    return parameter.metadata["description"] + (f" ({limits[0]:g} to {limits[1]:g})" if limits else "")
+
+
+def _default_text(default: Any) -> str:
+    entries = default if isinstance(default, tuple) else (default,)
+    return ", ".join(f"`{_text(entry)}`" if entry != "" else "empty" for entry in entries) or "empty"
+
+
+if __name__ == "__main__":
+    main()

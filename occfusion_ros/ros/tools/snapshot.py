@@ -1,0 +1,150 @@
+"""Write what the node publishes as PNG pictures: voxels in three dimensions beside the camera images, and from above.
+
+Runs without a screen and without a GPU. The images are those that the node itself subscribes to.
+"""
+
+import argparse
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core.atomic import WriteError, replacing
+from ...core.errors import OccFusionError
+from ..startup.dds import use_shared_memory_profile
+from ..startup.interrupts import run_until_interrupted
+from ..startup.rclpy_start import StartError, check_middleware_installed, create_node, start
+
+if TYPE_CHECKING:
+    from ...core.labels import SemanticClass
+    from .output_collector import Answer
+
+BACKLOG = 20  # answers that may wait to be drawn; the oldest is dropped first
+
+
+def write_picture(answer: "Answer", classes: "tuple[SemanticClass, ...]", out: Path) -> Path:
+    """Draw an answer into the folder `out`, made if missing; the file is named after the sweep's stamp."""
+    from PIL import Image
+
+    from ...core.labels import OPENOCCUPANCY_CLASSES
+    from ...viz.picture import frame_picture
+    grid, images = answer.decoded()
+    path = out / f"occupancy_{grid.stamp_ns // 10**9}_{grid.stamp_ns % 10**9:09d}.png"
+    picture = Image.fromarray(frame_picture(grid, classes or OPENOCCUPANCY_CLASSES, images))
+    with replacing(path) as partial_file:
+        picture.save(partial_file, "PNG")
+    return path
+
+
+def take_pictures(node, options: argparse.Namespace) -> int:
+    """Draw answers until `options.count` are written, or could not be; the exit code."""
+    from .output_collector import AnswerCollector
+    output_collector = queue.Queue()
+    collector = AnswerCollector(node, options.node, output_collector.put)
+    print(f"waiting for {collector.topic}", flush=True)
+    taken, unwritten = 0, 0
+    while not options.count or taken < options.count:
+        while output_collector.qsize() > BACKLOG:
+            output_collector.get()
+            print(f"drawing is too slow: left one of {collector.topic} out", file=sys.stderr)
+        try:
+            answer = output_collector.get(timeout=options.timeout or None)
+        except queue.Empty:
+            reason = "the node is there but does not publish; see its /diagnostics" if collector.connected else \
+                     "there is no such node; see --node, ROS_DOMAIN_ID and namespace"
+            print(f"error: nothing on {collector.topic} for {options.timeout:g} s: {reason}", file=sys.stderr)
+            return 1
+        try:
+            print(write_picture(answer, collector.classes, options.out), flush=True)
+            taken += 1
+        except WriteError as error:  # there may be room for the next
+            print(f"left out: {error}", file=sys.stderr)
+            taken, unwritten = taken + 1, unwritten + 1
+        except OccFusionError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    return int(unwritten > 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="snapshot", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("."), help="folder for the pictures (default: this one)")
+    parser.add_argument("--count", type=int, default=1, help="how many to take; 0: until stopped (default: 1)")
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="S",
+                        help="give up after so many seconds without a message; 0: never (default: 60)")
+    parser.add_argument("--node", default="occfusion", help="name of the node (default: occfusion)")
+    return parser
+
+
+@contextmanager
+def spinning_node(name: str, argv: list[str]) -> Iterator:
+    """An rclpy node that a background thread spins; SIGINT and SIGTERM both raise KeyboardInterrupt here."""
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    use_shared_memory_profile()
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    context = rclpy.Context()  # its own, so that rclpy installs no signal handlers
+    start(argv, context)
+    node = create_node(name, context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+
+    spinner = threading.Thread(target=spin, daemon=True)
+    spinner.start()
+    try:
+        yield node
+    finally:
+        rclpy.shutdown(context=context)
+        spinner.join()
+        node.destroy_node()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line entry point."""
+    return run_until_interrupted(partial(_load, sys.argv[1:] if argv is None else argv), "snapshot")
+
+
+def _load(argv: list[str]) -> Callable[[], int]:
+    try:
+        check_middleware_installed()
+    except StartError as error:
+        return partial(_fail, error)
+    from rclpy.utilities import remove_ros_args
+
+    from ...viz import picture  # noqa: F401 - takes long, as what follows
+    from . import output_collector  # noqa: F401
+    return partial(_run, _parser().parse_args(remove_ros_args(argv)), argv)
+
+
+def _run(options: argparse.Namespace, argv: list[str]) -> int:
+    try:
+        with spinning_node("snapshot", argv) as node:
+            return take_pictures(node, options)
+    except StartError as error:
+        return _fail(error)
+    except KeyboardInterrupt:
+        if options.count:
+            raise
+        print("snapshot: interrupted", file=sys.stderr)
+        return 0  # without a count this is the normal end
+
+
+def _fail(error: Exception) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
