@@ -1,1 +1,1 @@
-"""PyTorch weights to engine files with a contract (used from a checkout, not installed)."""
+"""PyTorch weights to network files with a contract (used from a checkout, not installed)."""

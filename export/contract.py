@@ -1,4 +1,4 @@
-"""What a network tells the robot: its contract, and the tensors at the doors of its two engines."""
+"""What a network tells the robot: its contract, and the tensors at the doors of its two networks."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 
 from models.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.core.atomic import write_text
-from occfusion_ros.core.contract import EngineSpec, ModelContract
+from occfusion_ros.core.contract import ModelContract, NetworkSpec
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
 from occfusion_ros.presample.children import describe_children
@@ -19,7 +19,7 @@ GRID_FRAME = "origin 1.84 m above the road, x right, y forward, z up (nuScenes L
 
 
 def make_contract(model: OccFusion, metadata: dict[str, Any], weights: str,
-                  engines: tuple[EngineSpec, EngineSpec]) -> ModelContract:
+                  networks: tuple[NetworkSpec, NetworkSpec]) -> ModelContract:
     """What training fixed, for the robot.
 
     Args:
@@ -31,7 +31,7 @@ def make_contract(model: OccFusion, metadata: dict[str, Any], weights: str,
             model_id=metadata["model_id"], grid=p.grid, coarse_factor=p.coarse_factor, grid_frame=GRID_FRAME,
             classes=OPENOCCUPANCY_CLASSES, max_cameras=p.max_cameras, image_size=p.image_size, horizon=p.horizon,
             points_per_voxel=p.points_per_voxel, fusion_queries=p.fusion_queries, refine_budget=config.refine_budget,
-            preprocessing=p.preprocessing, pytorch=str(torch.__version__), fuser=engines[0], refiner=engines[1],
+            preprocessing=p.preprocessing, pytorch=str(torch.__version__), fuser=networks[0], refiner=networks[1],
             checkpoint_sha256=weights, trained_on=metadata["trained_on"], accuracy=metadata["accuracy"])
     except KeyError as error:
         raise ContractError(f"expected {error} in the checkpoint's metadata, "

@@ -1,4 +1,4 @@
-"""Frames on which exported engines are compared with PyTorch."""
+"""Frames on which exported networks are compared with PyTorch."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Do exported engines answer as PyTorch does? `python -m export.parity ARTEFACT --data ROOT`.
+"""Do exported networks answer as PyTorch does? `python -m export.parity ARTIFACT --data ROOT`.
 
-Every backend and precision that runs here is compared with the artefact's PyTorch program in float32 on real frames,
+Every backend and precision that runs here is compared with the artifact's PyTorch program in float32 on real frames,
 through the robot's pipeline: tensors, labels, and, where frames have an occupancy truth, IoU and mIoU.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from models.evaluate import labelled_frames
+from models.evaluate import labeled_frames
 from models.evaluation.metrics import ConfusionMatrix
 from models.network.occfusion import OccFusion
 from occfusion_ros.core.atomic import write_text
@@ -27,13 +27,13 @@ from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.processor import this_processor
 from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.presample.presampler import FuserInputs
-from occfusion_ros.runtime.artifact import load_artefact
+from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
-from occfusion_ros.runtime.backends.registry import BACKENDS, why_not
+from occfusion_ros.runtime.backends.registry import BACKENDS, unavailable_reason
 from occfusion_ros.runtime.pipeline import Pipeline
 
 from .frames import parity_frames
-from .wrappers import FuserEngine, RefinerEngine
+from .wrappers import FuserNetwork, RefinerNetwork
 
 Tensors = dict[str, torch.Tensor]
 
@@ -61,19 +61,19 @@ LIMITS = {"fp32": Limit(1e-3, 0.9999, 0.9999), "fp16": Limit(None, 0.999, 0.995)
 
 
 class EagerBackend:
-    """An engine's wrapper run as it is: the reference of an export."""
+    """An network's wrapper run as it is: the reference of an export."""
 
     name = "PyTorch"
     device = torch.device("cpu")
 
-    def __init__(self, engine: FuserEngine | RefinerEngine) -> None:
-        self.engine = engine.eval()
+    def __init__(self, network: FuserNetwork | RefinerNetwork) -> None:
+        self.network = network.eval()
 
     @torch.inference_mode()
     def run(self, inputs: Tensors) -> Tensors:
         """See `Backend.run`."""
-        outputs = self.engine(*(inputs[name] for name in self.engine.INPUTS))
-        return dict(zip(self.engine.OUTPUTS, outputs if isinstance(outputs, tuple) else (outputs,)))
+        outputs = self.network(*(inputs[name] for name in self.network.INPUTS))
+        return dict(zip(self.network.OUTPUTS, outputs if isinstance(outputs, tuple) else (outputs,)))
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Comparison:
     """One quantity on one frame.
 
     Attributes:
-        frame: which frame. quantity: engine output, or the whole grid with a refinement mode.
+        frame: which frame. quantity: network output, or the whole grid with a refinement mode.
         max_abs, relative: largest difference, and that over the largest reference value (float tensors).
         agreement, occupied: share of equal values (labels), of all and of those that either side calls occupied:
             nearly all of a grid is empty, and would hide a disagreement.
@@ -107,7 +107,7 @@ class Report:
 
     Attributes:
         backend, precision: which. comparisons: by frame and quantity.
-        iou, miou: on the labelled frames, (reference, this backend); None without labels.
+        iou, miou: on the labeled frames, (reference, this backend); None without labels.
         frame_ms: median time of a whole frame, milliseconds.
     """
 
@@ -149,14 +149,14 @@ def compare(frame: str, quantity: str, got: torch.Tensor, reference: torch.Tenso
 
 def eager_pipeline(model: OccFusion, contract: Any) -> Pipeline:  # ModelContract
     """The network itself as a pipeline."""
-    return Pipeline(contract, EagerBackend(FuserEngine(model)), EagerBackend(RefinerEngine(model)))
+    return Pipeline(contract, EagerBackend(FuserNetwork(model)), EagerBackend(RefinerNetwork(model)))
 
 
 def runnable(folder: Path, wanted: Iterable[str] = BACKENDS) -> Iterator[tuple[str, str]]:
-    """(backend, precision) of everything that runs an artefact here, of the backends that are wanted."""
-    spec = load_artefact(folder).contract.fuser
+    """(backend, precision) of everything that runs an artifact here, of the backends that are wanted."""
+    spec = load_artifact(folder).contract.fuser
     for name in wanted:
-        if reason := why_not(name):
+        if reason := unavailable_reason(name):
             print(f"not compared: {reason}", flush=True)
         else:
             yield from ((name, precision) for precision in BACKENDS[name]().precisions(spec))
@@ -177,18 +177,18 @@ class Expected:
 
 
 class Reference:
-    """The network in PyTorch, and what it says of the frames on which engines are compared.
+    """The network in PyTorch, and what it says of the frames on which networks are compared.
 
     Args:
-        pipeline: runs on the CPU. frames: by name. labelled: frames with their occupancy truth, for accuracy.
+        pipeline: runs on the CPU. frames: by name. labeled: frames with their occupancy truth, for accuracy.
     """
 
     def __init__(self, pipeline: Pipeline, frames: dict[str, SensorFrame],
-                 labelled: list[tuple[SensorFrame, np.ndarray]]) -> None:
-        self.frames, self.labelled = frames, labelled
+                 labeled: list[tuple[SensorFrame, np.ndarray]]) -> None:
+        self.frames, self.labeled = frames, labeled
         self.expected = {name: self._expect(pipeline, frame)
                          for name, frame in tqdm(frames.items(), "reference", unit="frame")}
-        self.matrix = accuracy(pipeline, labelled) if labelled else None
+        self.matrix = accuracy(pipeline, labeled) if labeled else None
 
     @staticmethod
     def _expect(pipeline: Pipeline, frame: SensorFrame) -> Expected:
@@ -210,7 +210,7 @@ def examine(folder: Path, backend: str, precision: str, reference: Reference) ->
         times += [pipeline(frame).stage_ms["total"] for _ in range(3)]
     report.frame_ms = median(times)
     if reference.matrix:
-        ours, theirs = reference.matrix, accuracy(pipeline, reference.labelled)
+        ours, theirs = reference.matrix, accuracy(pipeline, reference.labeled)
         report.iou, report.miou = (ours.iou(), theirs.iou()), (ours.miou(), theirs.miou())
     return report
 
@@ -226,7 +226,7 @@ def answers_of(pipeline: Pipeline, inputs: FuserInputs, fed: Tensors, parents: t
     fused = copied(pipeline.fuser.run(inputs.engine_inputs()), device)
     refined = pipeline.classify_children(fused, inputs, parents)
     answers = {
-        **{f"fuser {name}": fused[name] for name in FuserEngine.OUTPUTS},
+        **{f"fuser {name}": fused[name] for name in FuserNetwork.OUTPUTS},
         "uncertainty, top K": fused["uncertainty"].topk(len(parents)).values,
         "refiner labels": pipeline.classify_children(fed, inputs, parents),
         "grid, refine none": torch.from_numpy(pipeline.compose(fused, parents[:0], refined[:0], inputs.returns)),
@@ -236,23 +236,23 @@ def answers_of(pipeline: Pipeline, inputs: FuserInputs, fed: Tensors, parents: t
 
 
 def copied(values: Tensors, device: torch.device | str = "cpu") -> Tensors:
-    """Copies on a device: the next run of an engine overwrites what it returned."""
+    """Copies on a device: the next run of a network overwrites what it returned."""
     return {name: value.clone().to(device) for name, value in values.items()}
 
 
-def accuracy(pipeline: Pipeline, labelled: list[tuple[SensorFrame, np.ndarray]]) -> ConfusionMatrix:
-    """Over the observed voxels of labelled frames."""
+def accuracy(pipeline: Pipeline, labeled: list[tuple[SensorFrame, np.ndarray]]) -> ConfusionMatrix:
+    """Over the observed voxels of labeled frames."""
     matrix = ConfusionMatrix()
-    for frame, truth in labelled:
+    for frame, truth in labeled:
         matrix.add(pipeline(frame).labels, truth)
     return matrix
 
 
-def labelled_examples(root: Path | None, count: int) -> list[tuple[SensorFrame, np.ndarray]]:
+def labeled_examples(root: Path | None, count: int) -> list[tuple[SensorFrame, np.ndarray]]:
     """The first frames of a data root that have an occupancy truth, with it; `count` at most, none without a root."""
     if root is None:
         return []
-    return [(frame, truth) for _, _, frame, truth in islice(labelled_frames(NuScenesReader(root)), count)]
+    return [(frame, truth) for _, _, frame, truth in islice(labeled_frames(NuScenesReader(root)), count)]
 
 
 def table(reports: list[Report]) -> str:
@@ -286,22 +286,22 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status: 1 where a backend misses its limits."""
     parser = argparse.ArgumentParser(prog="python -m export.parity", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("artefact", type=Path, help="folder of an exported model")
+    parser.add_argument("artifact", type=Path, help="folder of an exported model")
     parser.add_argument("--data", type=Path, help="nuScenes data root (default: synthetic frames)")
     parser.add_argument("--frames", type=int, default=4, help="frames to compare on (%(default)s)")
-    parser.add_argument("--labelled", type=int, default=8, help="frames with occupancy truth, at most (%(default)s)")
+    parser.add_argument("--labeled", type=int, default=8, help="frames with occupancy truth, at most (%(default)s)")
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS), help="only these")
     parser.add_argument("--json", type=Path, help="write the report to this file")
     options = parser.parse_args(argv)
     with one_sentence(parser, "parity"):
-        pipeline = Pipeline.load(options.artefact, "torch", settings=BackendSettings(precision="fp32"))
+        pipeline = Pipeline.load(options.artifact, "torch", settings=BackendSettings(precision="fp32"))
         reference = Reference(pipeline, parity_frames(options.data, options.frames, pipeline.contract.max_cameras),
-                              labelled_examples(options.data, options.labelled))
-        reports = [examine(options.artefact, name, precision, reference)
-                   for name, precision in runnable(options.artefact, options.backend)]
+                              labeled_examples(options.data, options.labeled))
+        reports = [examine(options.artifact, name, precision, reference)
+                   for name, precision in runnable(options.artifact, options.backend)]
         print(table(reports))
         if options.json:
-            write_text(options.json, as_json(pipeline.contract.model_id, "the artefact's PyTorch program", reports))
+            write_text(options.json, as_json(pipeline.contract.model_id, "the artifact's PyTorch program", reports))
     failures = [failure for report in reports for failure in report.failures]
     print("\n".join(failures))
     return 1 if failures else 0

@@ -1,6 +1,6 @@
-"""Quantise an exported model to INT8: `python -m export.quantize ARTEFACT`.
+"""Quantize an exported model to INT8: `python -m export.quantize ARTIFACT`.
 
-Adds INT8 files of the fuser, with explicit quantise and dequantise nodes about its convolutions, to an artefact: one
+Adds INT8 files of the fuser, with explicit quantize and dequantize nodes about its convolutions, to an artifact: one
 with symmetric activations for TensorRT and OpenVINO, and one with asymmetric ones, with which ONNX Runtime is faster.
 Ranges are those of calibration frames: synthetic ones, or samples of any nuScenes data root (--calibrate). Accuracy and
 agreement before and after are printed for every backend here; nothing is written unless they keep their limits.
@@ -20,17 +20,17 @@ import numpy as np
 from tqdm import tqdm
 
 from occfusion_ros.core.command import one_sentence
-from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract
+from occfusion_ros.core.contract import ModelContract, NetworkFile, NetworkSpec
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.frames import SensorFrame
-from occfusion_ros.runtime.artifact import CONTRACT_FILE, ENGINES, Artefact, load_artefact
+from occfusion_ros.runtime.artifact import CONTRACT_FILE, NETWORKS, Artifact, load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
 from synthetic import SyntheticDrive
 
 from .contract import write_contract
 from .frames import parity_frames, recorded_frames
-from .parity import Reference, examine, labelled_examples, runnable, table
+from .parity import Reference, examine, labeled_examples, runnable, table
 from .to_onnx import file_hash
 
 FILES = {"int8": "fuser.int8.onnx", "int8_onnxruntime": "fuser.int8_onnxruntime.onnx"}
@@ -51,8 +51,8 @@ def calibration_frames(root: Path | None, count: int) -> Iterator[SensorFrame]:
             yield SyntheticDrive(seed, image_size=IMAGE_SIZE).frame(4).frame
 
 
-def quantise(source: Path, target: Path, inputs: list[dict[str, np.ndarray]], symmetric: bool) -> None:
-    """Quantise the convolutions of an ONNX file: activations to 8 bits, weights to 7 (-64 to 64).
+def quantize(source: Path, target: Path, inputs: list[dict[str, np.ndarray]], symmetric: bool) -> None:
+    """Quantize the convolutions of an ONNX file: activations to 8 bits, weights to 7 (-64 to 64).
 
     x86 without VNNI keeps the sum of two products of 8 bits in 16 bits and cuts off what does not fit: with 255 times
     64 every sum fits, so that each processor answers the same. With weights of 8 bits, AVX2 lost up to a quarter of
@@ -105,7 +105,7 @@ def exact_nodes(source: Path) -> list[str]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the quantiser's advice, which it prints or gives through the root logger."""
+    """Without the quantizer's advice, which it prints or gives through the root logger."""
     root = logging.getLogger()
     before = root.level
     root.setLevel(logging.ERROR)
@@ -118,53 +118,53 @@ def _quiet() -> Iterator[None]:
 
 def with_files(contract: ModelContract, folder: Path) -> ModelContract:
     """The contract with the INT8 files that lie in `folder`; the refiner stays as it is under the new names."""
-    added = {variant: EngineFile(name, file_hash(folder / name)) for variant, name in FILES.items()}
-    fuser = EngineSpec({**contract.fuser.files, **added}, contract.fuser.inputs, contract.fuser.outputs)
+    added = {variant: NetworkFile(name, file_hash(folder / name)) for variant, name in FILES.items()}
+    fuser = NetworkSpec({**contract.fuser.files, **added}, contract.fuser.inputs, contract.fuser.outputs)
     same = dict.fromkeys(added, contract.refiner.files["fp32"])
     return replace(contract, fuser=fuser, refiner=replace(contract.refiner, files={**contract.refiner.files, **same}))
 
 
-def quantised_copy(artefact: Artefact, folder: Path, inputs: list[dict[str, np.ndarray]]) -> ModelContract:
-    """Copy an artefact's engines to `folder` and add INT8 ones with a contract; returns that."""
-    names = {file.name for engine in ENGINES for file in artefact.engine(engine).files.values()}
+def quantized_copy(artifact: Artifact, folder: Path, inputs: list[dict[str, np.ndarray]]) -> ModelContract:
+    """Copy an artifact's networks to `folder` and add INT8 ones with a contract; returns that."""
+    names = {file.name for network in NETWORKS for file in artifact.network(network).files.values()}
     for name in names - set(FILES.values()):
-        shutil.copy(artefact.folder / name, folder)
+        shutil.copy(artifact.folder / name, folder)
     for variant, name in FILES.items():
-        source = artefact.contract.fuser.files["fp32"].name
-        quantise(folder / source, folder / name, inputs, symmetric=variant == "int8")
-    contract = with_files(artefact.contract, folder)
+        source = artifact.contract.fuser.files["fp32"].name
+        quantize(folder / source, folder / name, inputs, symmetric=variant == "int8")
+    contract = with_files(artifact.contract, folder)
     write_contract(contract, folder)
     return contract
 
 
-def add_int8(artefact: Artefact, frames: list[SensorFrame], data: Path | None, compared: int) -> None:
-    """Quantise, compare, and only then add the files to the artefact's folder.
+def add_int8(artifact: Artifact, frames: list[SensorFrame], data: Path | None, compared: int) -> None:
+    """Quantize, compare, and only then add the files to the artifact's folder.
 
     Raises:
         ContractError: INT8 loses more than it may.
     """
-    pipeline = Pipeline.load(artefact.folder, "torch", settings=BackendSettings(precision="fp32"))
+    pipeline = Pipeline.load(artifact.folder, "torch", settings=BackendSettings(precision="fp32"))
     inputs = [{name: tensor.numpy() for name, tensor in pipeline.presampler(frame).engine_inputs().items()}
               for frame in frames]
-    reference = Reference(pipeline, parity_frames(data, compared, artefact.contract.max_cameras),
-                          labelled_examples(data, compared))
-    with tempfile.TemporaryDirectory(prefix=".quantise-", dir=artefact.folder) as partial:
+    reference = Reference(pipeline, parity_frames(data, compared, artifact.contract.max_cameras),
+                          labeled_examples(data, compared))
+    with tempfile.TemporaryDirectory(prefix=".quantize-", dir=artifact.folder) as partial:
         folder = Path(partial)
-        quantised_copy(artefact, folder, inputs)
+        quantized_copy(artifact, folder, inputs)
         reports = [examine(folder, backend, precision, reference)
                    for backend, precision in runnable(folder) if precision in ("fp32", "int8")]
         print(table(reports))
         if failures := [failure for report in reports for failure in report.failures]:
             raise ContractError(f"INT8 loses too much, nothing was written: {'; '.join(failures)}")
         for name in (*FILES.values(), CONTRACT_FILE):
-            os.replace(folder / name, artefact.folder / name)
+            os.replace(folder / name, artifact.folder / name)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m export.quantize", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("artefact", type=Path, help="folder of an exported model; the files are added to it")
+    parser.add_argument("artifact", type=Path, help="folder of an exported model; the files are added to it")
     parser.add_argument("--calibrate", type=Path, metavar="ROOT",
                         help="nuScenes data root to find ranges on (default: synthetic drives)")
     parser.add_argument("--count", type=int, default=16, help="calibration frames (%(default)s)")
@@ -174,9 +174,9 @@ def main(argv: list[str] | None = None) -> int:
     if options.count < 1 or options.frames < 1:
         parser.error(f"--count and --frames: expected 1 or more, got {options.count} and {options.frames}")
     with one_sentence(parser, "quantize"):
-        artefact = load_artefact(options.artefact)
+        artifact = load_artifact(options.artifact)
         frames = list(tqdm(calibration_frames(options.calibrate, options.count), "calibration frames", options.count))
-        add_int8(artefact, frames, options.data, options.frames)
+        add_int8(artifact, frames, options.data, options.frames)
     return 0
 
 

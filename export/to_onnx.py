@@ -1,6 +1,6 @@
-"""Export a checkpoint to an artefact folder: `python -m export.to_onnx CHECKPOINT OUT`.
+"""Export a checkpoint to an artifact folder: `python -m export.to_onnx CHECKPOINT OUT`.
 
-Writes the engines in every form that a backend takes, contract.yaml and parity.json. They are first compared with
+Writes the networks in every form that a backend takes, contract.yaml and parity.json. They are first compared with
 PyTorch, on every backend that runs here, on real frames (--data) or synthetic ones; nothing is written to OUT unless
 they agree.
 """
@@ -21,29 +21,29 @@ from models.network.occfusion import ModelConfig, OccFusion
 from models.training.checkpoint import load_checkpoint
 from occfusion_ros.core.atomic import write_text
 from occfusion_ros.core.command import one_sentence
-from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
+from occfusion_ros.core.contract import ModelContract, NetworkFile, NetworkSpec, TensorSpec
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.runtime.artifact import CONTRACT_FILE
 
 from .contract import example_inputs, make_contract, write_contract
 from .fp16 import write_half
 from .frames import parity_frames
-from .parity import Reference, Report, as_json, eager_pipeline, examine, labelled_examples, runnable, table
-from .wrappers import FuserEngine, RefinerEngine
+from .parity import Reference, Report, as_json, eager_pipeline, examine, labeled_examples, runnable, table
+from .wrappers import FuserNetwork, RefinerNetwork
 
 OPSET = 18
 PARITY_FILE = "parity.json"
-LABELLED = 8  # frames with an occupancy truth that accuracy is compared on
+LABELED = 8  # frames with an occupancy truth that accuracy is compared on
 
 
-def engine_files(engine: str) -> dict[str, str]:
-    """Names of the files of an engine that an export writes, by variant."""
-    return {"fp32": f"{engine}.onnx", "fp16": f"{engine}.fp16.onnx", "program": f"{engine}.pt2"}
+def engine_files(network: str) -> dict[str, str]:
+    """Names of the files of a network that an export writes, by variant."""
+    return {"fp32": f"{network}.onnx", "fp16": f"{network}.fp16.onnx", "program": f"{network}.pt2"}
 
 
-def export_engines(model: OccFusion, folder: Path) -> tuple[EngineSpec, EngineSpec]:
+def export_engines(model: OccFusion, folder: Path) -> tuple[NetworkSpec, NetworkSpec]:
     """Write all files of fuser and refiner; the number of cameras and of refined voxels are dynamic axes."""
-    fuser, refiner = FuserEngine(model).eval(), RefinerEngine(model).eval()
+    fuser, refiner = FuserNetwork(model).eval(), RefinerNetwork(model).eval()
     inputs, children = example_inputs(model.config)
     cameras = Dim("cameras", min=1, max=model.config.presample.max_cameras)
     shapes = {name: {0: cameras} if name == "images" else None for name in inputs}
@@ -57,18 +57,18 @@ def export_engines(model: OccFusion, folder: Path) -> tuple[EngineSpec, EngineSp
     return specs[0], export_engine(refiner, inputs, shapes, folder, "refiner")
 
 
-def export_engine(engine: torch.nn.Module, inputs: dict[str, torch.Tensor], shapes: dict[str, Any], folder: Path,
-                  name: str) -> EngineSpec:
+def export_engine(network: torch.nn.Module, inputs: dict[str, torch.Tensor], shapes: dict[str, Any], folder: Path,
+                  name: str) -> NetworkSpec:
     """Trace one wrapper once and write it as a program, as ONNX in float32 and as ONNX in float16."""
     names = engine_files(name)
     print(f"exporting {', '.join(names.values())} ...", flush=True)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision operators that are not used here
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside torch; what matters is checked by the comparison
-        program = torch.export.export(engine, tuple(inputs.values()), dynamic_shapes=tuple(shapes.values()))
+        program = torch.export.export(network, tuple(inputs.values()), dynamic_shapes=tuple(shapes.values()))
         onnx = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False,
-                                 dynamic_shapes=tuple(shapes.values()), input_names=list(engine.INPUTS),
-                                 output_names=list(engine.OUTPUTS))
+                                 dynamic_shapes=tuple(shapes.values()), input_names=list(network.INPUTS),
+                                 output_names=list(network.OUTPUTS))
         onnx.save(folder / names["fp32"], external_data=False)
         save_program(program, folder / names["program"])
     forget_origin(folder / names["fp32"])
@@ -102,13 +102,13 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def engine_spec(folder: Path, names: dict[str, str]) -> EngineSpec:
-    """Files of an engine in a folder, by variant, with their hashes; tensors as in the float32 one."""
+def engine_spec(folder: Path, names: dict[str, str]) -> NetworkSpec:
+    """Files of a network in a folder, by variant, with their hashes; tensors as in the float32 one."""
     import onnx
 
     graph = onnx.load(folder / names["fp32"]).graph
-    files = {variant: EngineFile(name, file_hash(folder / name)) for variant, name in names.items()}
-    return EngineSpec(files, tuple(map(tensor_spec, graph.input)), tuple(map(tensor_spec, graph.output)))
+    files = {variant: NetworkFile(name, file_hash(folder / name)) for variant, name in names.items()}
+    return NetworkSpec(files, tuple(map(tensor_spec, graph.input)), tuple(map(tensor_spec, graph.output)))
 
 
 def tensor_spec(value: Any) -> TensorSpec:  # onnx.ValueInfoProto
@@ -120,7 +120,7 @@ def tensor_spec(value: Any) -> TensorSpec:  # onnx.ValueInfoProto
     return TensorSpec(value.name, dtype, tuple(d.dim_param or d.dim_value for d in tensor.shape.dim))
 
 
-def write_artefact(model: OccFusion, metadata: dict[str, Any], folder: Path, weights: str = "") -> ModelContract:
+def write_artifact(model: OccFusion, metadata: dict[str, Any], folder: Path, weights: str = "") -> ModelContract:
     """Export a network to a folder with its contract, without comparing anything; `weights`: hash of its checkpoint."""
     contract = make_contract(model, metadata, weights, export_engines(model, folder))
     write_contract(contract, folder)
@@ -139,16 +139,16 @@ def export(checkpoint: Path, out: Path, data: Path | None, frames: int) -> list[
     """Export, compare with PyTorch on everything that runs here, and only then replace what is in `out`.
 
     Raises:
-        ContractError: the checkpoint cannot be used, or the engines disagree with PyTorch.
+        ContractError: the checkpoint cannot be used, or the networks disagree with PyTorch.
     """
     model, metadata = load_checkpoint(checkpoint)
     check_is_method(checkpoint, model.config)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as partial:
         folder = Path(partial)
-        contract = write_artefact(model, metadata, folder, file_hash(checkpoint))
+        contract = write_artifact(model, metadata, folder, file_hash(checkpoint))
         reference = Reference(eager_pipeline(model, contract), parity_frames(data, frames, contract.max_cameras),
-                              labelled_examples(data, LABELLED))
+                              labeled_examples(data, LABELED))
         reports = [examine(folder, backend, precision, reference) for backend, precision in runnable(folder)]
         write_text(folder / PARITY_FILE, as_json(contract.model_id, "PyTorch", reports))
         print(table(reports))
@@ -169,7 +169,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="weights.safetensors written by models.train")
-    parser.add_argument("out", type=Path, help="artefact folder; files in it that are not the export's own stay")
+    parser.add_argument("out", type=Path, help="artifact folder; files in it that are not the export's own stay")
     parser.add_argument("--data", type=Path, help="nuScenes data root for the comparison (default: synthetic frames)")
     parser.add_argument("--frames", type=int, default=4, help="frames to compare on (default %(default)s)")
     options = parser.parse_args(argv)

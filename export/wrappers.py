@@ -1,6 +1,6 @@
-"""The two engines of an artefact: thin modules around a trained `OccFusion`, without the batch axis.
+"""The two networks of an artifact: thin modules around a trained `OccFusion`, without the batch axis.
 
-What leaves the engines is what the robot needs, so that thresholds and arg-max never exist a second time outside.
+What leaves the networks is what the robot needs, so that thresholds and arg-max never exist a second time outside.
 """
 
 import torch
@@ -16,7 +16,7 @@ def best_class(logits: torch.Tensor) -> torch.Tensor:
     return logits[..., 1:].argmax(-1) + 1
 
 
-class FuserEngine(nn.Module):
+class FuserNetwork(nn.Module):
     """Images and pre-sampled points to the unrefined answer and what the refiner needs."""
 
     INPUTS = FuserInputs.ENGINE_INPUTS
@@ -44,7 +44,7 @@ class FuserEngine(nn.Module):
         return occupied, semantic.to(torch.uint8), entropy(coarse), out.voxel_features, out.image_map
 
 
-class RefinerEngine(nn.Module):
+class RefinerNetwork(nn.Module):
     """The children of the chosen voxels, classified anew."""
 
     INPUTS = ("grid_features", "image_map", *ChildInputs.ENGINE_INPUTS)

@@ -1,4 +1,4 @@
-"""Accuracy of an exported artefact on labelled frames: `python -m models.evaluate --data ROOT --artefact FOLDER`.
+"""Accuracy of an exported artifact on labeled frames: `python -m models.evaluate --data ROOT --artifact FOLDER`.
 
 Runs the very pipeline that the robot runs on every sample that has an occupancy truth, and prints, over the observed
 voxels (truth 255 is ignored): OpenOccupancy's geometric IoU and mIoU, RayIoU, each by class, and IoU by range.
@@ -30,11 +30,11 @@ from .evaluation.report import report, save_picture, table
 
 @dataclass
 class Evaluation:
-    """What all labelled frames give together.
+    """What all labeled frames give together.
 
     Attributes:
-        bands: confusion matrices by range. rays: counts of rays. frames: how many were labelled.
-        prediction, truth: (X, Y, Z) uint8 of the first labelled frame, to look at.
+        bands: confusion matrices by range. rays: counts of rays. frames: how many were labeled.
+        prediction, truth: (X, Y, Z) uint8 of the first labeled frame, to look at.
     """
 
     bands: RangeBands
@@ -62,7 +62,7 @@ def evaluate(pipeline: Pipeline, reader: NuScenesReader, scenes: list[str] | Non
     if grid != GridSpec():
         raise DatasetError(f"expected a model on the grid of the labels, {GridSpec()}, got {grid}")
     result, recorded = Evaluation(RangeBands(grid), RayIoU(grid)), RecordedFrames(reader)
-    for scene, token, frame, truth in labelled_frames(reader, scenes):
+    for scene, token, frame, truth in labeled_frames(reader, scenes):
         result.add(pipeline(frame).labels, truth, recorded.sensor_positions(scene, token))
     if not result.frames:
         count = sum(1 for scene in scenes or reader.scenes() for _ in reader.samples(scene))
@@ -74,7 +74,7 @@ def evaluate(pipeline: Pipeline, reader: NuScenesReader, scenes: list[str] | Non
     return result
 
 
-def labelled_frames(reader: NuScenesReader,
+def labeled_frames(reader: NuScenesReader,
                     scenes: list[str] | None = None) -> Iterator[tuple[str, str, SensorFrame, np.ndarray]]:
     """(scene, sample token, frame, truth) of every sample that has an occupancy truth; with a progress bar."""
     recorded = RecordedFrames(reader)
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m models.evaluate", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="data root in the nuScenes format")
-    parser.add_argument("--artefact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
+    parser.add_argument("--artifact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
     parser.add_argument("--scene", action="append", help="only this scene; may be given again")
     parser.add_argument("--backend", default="auto", help="inference backend (%(default)s)")
     parser.add_argument("--precision", default="auto", choices=PRECISIONS, help="of the engines (%(default)s)")
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--picture", type=Path, help="draw the figures and the first frame to this PNG file")
     options = parser.parse_args(argv)
     with one_sentence(parser, "evaluate"):
-        pipeline = Pipeline.load(options.artefact, options.backend, options.refine,
+        pipeline = Pipeline.load(options.artifact, options.backend, options.refine,
                                  BackendSettings(precision=options.precision))
         result = evaluate(pipeline, NuScenesReader(options.data), options.scene)
         figures = report(result.bands, result.rays, result.frames)

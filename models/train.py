@@ -56,7 +56,7 @@ class Progress:
 
 
 class Trainer:
-    """One training run: model, averaged model, optimiser and schedule.
+    """One training run: model, averaged model, optimizer and schedule.
 
     Args:
         config: settings. paths: prepared frames. out: folder for everything that is written.
@@ -89,8 +89,8 @@ class Trainer:
         if config.train_backbone:
             groups.append({"params": list(self.model.backbone.parameters())})
         rates = [config.learning_rate, config.learning_rate * BACKBONE_RATE][:len(groups)]
-        self.optimiser = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, rates, self.total_steps, pct_start=0.1)
+        self.optimizer = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, rates, self.total_steps, pct_start=0.1)
         self.progress = Progress()
         self.log = None
 
@@ -101,7 +101,7 @@ class Trainer:
 
     @property
     def done(self) -> int:
-        """Optimiser steps so far."""
+        """Optimizer steps so far."""
         return self.schedule.last_epoch
 
     def run(self) -> None:
@@ -154,13 +154,13 @@ class Trainer:
         progress.passing, progress.step = (progress.passing + 1) % len(PASSES), 0
 
     def step(self, batch: Batch) -> torch.Tensor:
-        """One optimiser step; the loss terms (B, 4) of all processes' samples."""
+        """One optimizer step; the loss terms (B, 4) of all processes' samples."""
         torch.manual_seed(self.config.seed + self.done)  # what a step draws does not depend on the steps before it
         terms = self.objective(batch.samples, batch.presampler)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         terms.sum(1).mean().backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        self.optimiser.step()
+        self.optimizer.step()
         self.schedule.step()
         self.average.update_parameters(self.model)
         return gathered(terms.detach()).cpu()
@@ -181,7 +181,7 @@ class Trainer:
         """Write the training state, atomically."""
         if self.rank == 0:
             save_torch(self.out / "state.pt", {"settings": self.settings(), "progress": asdict(self.progress)} | {
-                name: getattr(self, name).state_dict() for name in ("model", "average", "optimiser", "schedule")})
+                name: getattr(self, name).state_dict() for name in ("model", "average", "optimizer", "schedule")})
 
     def resume(self) -> None:
         """Go on from the last saved state, if there is one."""
@@ -194,7 +194,7 @@ class Trainer:
         if changed:
             raise ContractError(f"{path} is of a run with other settings ({', '.join(changed)}): "
                                 "give --fresh to start again, or another folder")
-        for name in ("model", "average", "optimiser", "schedule"):
+        for name in ("model", "average", "optimizer", "schedule"):
             getattr(self, name).load_state_dict(state[name])
         self.progress = Progress(**state["progress"])
         if self.rank == 0:

@@ -15,7 +15,7 @@ from .sensors.rig import Camera, Rig, nuscenes_rig
 from .sensors.sensing import Painter, Sweep, sweep
 from .world.road import BLOCK, LENGTH, Road
 from .world.style import draw_infrared, draw_light, draw_style
-from .world.truth import SAMPLE, mark_points, sample, voxelise
+from .world.truth import SAMPLE, mark_points, sample, voxelize
 from .world.weather import draw_weather
 from .world.world import Body, Window, World
 
@@ -102,7 +102,7 @@ class SyntheticDrive:
         self.painter = Painter(draw_light(rng, self.weather), rng)
         self.spec = GridSpec()
         self._infrared = draw_infrared(np.random.default_rng([seed, 12]))
-        self._own = join([box(centre, size, Paint(IGNORE, (0.3, 0.3, 0.3))) for centre, size in self.rig.own_parts])
+        self._own = join([box(center, size, Paint(IGNORE, (0.3, 0.3, 0.3))) for center, size in self.rig.own_parts])
         self._tilt, self._lift = rng.normal(0, 0.01, 2), rng.uniform(-_LIFT, _LIFT)
         self._offset = self.style.traffic_side * (self.world.road.lane(self.style.ego_lane) + rng.normal(0, 0.25))
 
@@ -165,7 +165,7 @@ class SyntheticDrive:
             for surfaces in (window.ground, window.things)
         )
         things.append(sample(mesh.triangles, mesh.labels, window.origin, SAMPLE))
-        grid = voxelise(self.spec, np.linalg.inv(map_from_grid), ground, things, window.solids + mesh.solids)
+        grid = voxelize(self.spec, np.linalg.inv(map_from_grid), ground, things, window.solids + mesh.solids)
         mark_points(
             grid, self.spec, np.eye(4), seen.exact, seen.labels, only_empty=True
         )  # corners that the samples missed
@@ -197,7 +197,7 @@ def _shifted(pose: np.ndarray, shift: np.ndarray) -> np.ndarray:
     return result
 
 
-def _near_boxes(static: list, moving: list, centre: np.ndarray) -> tuple[ObjectBox, ...]:
+def _near_boxes(static: list, moving: list, center: np.ndarray) -> tuple[ObjectBox, ...]:
     boxes = [ObjectBox(label, pose, bounds, "s{:.2f}_{:.2f}".format(*pose[:2, 3])) for label, pose, bounds in static]
     boxes += [ObjectBox(label, pose, bounds, f"m{identity}") for label, pose, bounds, identity in moving]
-    return tuple(b for b in boxes if np.linalg.norm(b.map_from_object[:2, 3] - centre[:2]) < 60)
+    return tuple(b for b in boxes if np.linalg.norm(b.map_from_object[:2, 3] - center[:2]) < 60)

@@ -48,12 +48,12 @@ def nuscenes_sample() -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_artefact(tmp_path_factory) -> Path:
-    """Artefact folder of a small untrained network (`small_model.CONFIG`), exported and compared like a real one."""
+def small_artifact(tmp_path_factory) -> Path:
+    """Artifact folder of a small untrained network (`small_model.CONFIG`), exported and compared like a real one."""
     from small_model import save_small_checkpoint
 
     from export.to_onnx import export
 
     folder = tmp_path_factory.mktemp("small")
-    export(save_small_checkpoint(folder / "weights.safetensors"), folder / "artefact", data=None, frames=1)
-    return folder / "artefact"
+    export(save_small_checkpoint(folder / "weights.safetensors"), folder / "artifact", data=None, frames=1)
+    return folder / "artifact"

@@ -36,7 +36,7 @@ def write_frames(folder, seeds, *_) -> list:
         semantics[corner[0]:corner[0] + 20, corner[1]:corner[1] + 10, 16:24] = 4
         voxels = np.flatnonzero(semantics)
         seen = np.stack(np.unravel_index(rng.choice(voxels, 8000), GRID.size), 1)
-        points = np.c_[GRID.centres(seen), rng.random(8000)].astype(np.float32)
+        points = np.c_[GRID.centers(seen), rng.random(8000)].astype(np.float32)
         features = tuple(rng.normal(size=(6, channels, 256 // stride, 704 // stride)).astype(np.float16)
                          for channels, stride in ((40, 8), (112, 16), (320, 32)))
         image_from_grid = example(MODEL)[0]["image_from_grid"][0].numpy()

@@ -1,4 +1,4 @@
-"""Hostile messages in short; `make fuzz` sends many more of them."""
+"""Malformed messages in short; `make fuzz` sends many more of them."""
 
 import json
 
@@ -17,7 +17,7 @@ def test_every_hostile_message_is_taken_or_refused_on_purpose(kind):
 
 
 def test_equal_seeds_give_equal_messages():
-    assert fuzz.Hostile(7).cloud() == fuzz.Hostile(7).cloud() != fuzz.Hostile(8).cloud()
+    assert fuzz.MalformedMessages(7).cloud() == fuzz.MalformedMessages(7).cloud() != fuzz.MalformedMessages(8).cloud()
 
 
 def test_what_must_not_happen_is_found(monkeypatch):

@@ -9,7 +9,7 @@ from benchmarks.performance import __main__ as performance
 from benchmarks.performance import latency, scaling
 from benchmarks.performance.cost import cost_table, network_costs
 from occfusion_ros.core.frames import SensorFrame
-from occfusion_ros.runtime.artifact import load_artefact
+from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from synthetic import SyntheticDrive
 
@@ -30,24 +30,24 @@ def test_messages_carry_the_frame(frame):
         assert error.mean() < 8
 
 
-def test_stages_add_up_to_the_frame_and_the_backbone_is_timed_beside(small_artefact, frame, monkeypatch):
+def test_stages_add_up_to_the_frame_and_the_backbone_is_timed_beside(small_artifact, frame, monkeypatch):
     monkeypatch.setattr(latency, "WARM_UP", 1)
-    rows = latency.measure(small_artefact, latency.messages_of(frame), 1, 3, ["onnxruntime"])
+    rows = latency.measure(small_artifact, latency.messages_of(frame), 1, 3, ["onnxruntime"])
     assert {r["backend"] for r in rows} == {"onnxruntime"} and rows[0]["precision"] == "fp32"
     fp32 = {r["stage"]: r["p50_ms"] for r in rows if r["precision"] == "fp32"}
     parts = sum(ms for stage, ms in fp32.items() if stage not in ("frame", "backbone alone"))
     assert parts == pytest.approx(fp32["frame"], rel=0.3)
-    assert {"decode", "convert", "presample", "upload", "fuser", "select", "refiner", "grid", "serialise"} < set(fp32)
+    assert {"decode", "convert", "presample", "upload", "fuser", "select", "refiner", "grid", "serialize"} < set(fp32)
     assert 0 < fp32["backbone alone"] < fp32["frame"]
     assert all(r["p50_ms"] <= r["p90_ms"] <= r["p99_ms"] and r["threads"] == 1 for r in rows)
     assert "onnxruntime fp32   frame" in latency.latency_table(rows)
 
 
-def test_the_backbone_alone_is_that_of_the_fuser(small_artefact):
+def test_the_backbone_alone_is_that_of_the_fuser(small_artifact):
     import torch
     from small_model import small_model
 
-    alone = latency.backbone_alone(load_artefact(small_artefact), "onnxruntime", BackendSettings(1, "fp32"))
+    alone = latency.backbone_alone(load_artifact(small_artifact), "onnxruntime", BackendSettings(1, "fp32"))
     images = torch.randint(0, 255, (2, 3, 64, 96), dtype=torch.uint8)
     with torch.no_grad():
         expected = small_model().backbone(images)

@@ -9,12 +9,12 @@ import pytest
 
 from benchmarks.load import __main__ as reliability
 from benchmarks.load import run_figures as figures
-from benchmarks.load.harness import Answer, Run, Sample, Stand
+from benchmarks.load.harness import Answer, Harness, Run, Sample
 from benchmarks.load.messages import load_frame, save_frame, transform
 from benchmarks.load.null_model import write_null_model
 from benchmarks.load.page import write_page
 from benchmarks.load.sensors import LIDAR, Sensors
-from occfusion_ros.runtime.artifact import load_artefact
+from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.pipeline import Pipeline
 from synthetic import SyntheticDrive
 
@@ -28,7 +28,7 @@ def ground(tmp_path_factory):
     """Small images, so that little but the node takes time."""
     folder = tmp_path_factory.mktemp("ground")
     save_frame(SyntheticDrive(7, image_size=(90, 160)).frame(0).frame, folder / "frame.npz")
-    null = write_null_model(folder / "null", load_artefact("nano").contract)
+    null = write_null_model(folder / "null", load_artifact("nano").contract)
     return reliability.Ground(folder / "frame.npz", {"null": {"model": str(null), "backend": "onnxruntime"}})
 
 
@@ -131,7 +131,7 @@ def test_a_slow_reliable_subscriber_does_not_hold_the_node_up(ros_domain, ground
         taken.append(time.monotonic())
         released.wait(60.0)
 
-    with Stand(ground.frame, LIGHT, **ground.models["null"]) as stand, spinning_node("slow", []) as slow:
+    with Harness(ground.frame, LIGHT, **ground.models["null"]) as stand, spinning_node("slow", []) as slow:
         slow.create_subscription(OccupancyGrid3D, "/occfusion/occupancy", take, 1)
         run = stand.run(LIGHT, 8.0)
         released.set()

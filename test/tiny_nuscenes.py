@@ -14,7 +14,7 @@ SCENE = "scene-0001"
 START_US = 1_600_000_000_123_456
 LANDMARK = np.array([40.0, 2.0, 1.5])  # metres, map frame
 SIZE = (120, 160)  # height, width
-FOCAL, CENTRE = 100.0, (79.5, 49.5)
+FOCAL, CENTER = 100.0, (79.5, 49.5)
 LIDAR_MOUNT, LIDAR_ROTATION = [1.0, 0.0, 1.84], [0.5**0.5, 0.0, 0.0, -(0.5**0.5)]  # x right, y forward
 FRONT_MOUNT, FRONT_ROTATION = [1.5, 0.0, 1.5], [0.5, -0.5, 0.5, -0.5]  # optical axes, looking forward
 BACK_MOUNT, BACK_ROTATION = [-0.5, 0.0, 1.5], [0.5, -0.5, -0.5, 0.5]  # looking backward
@@ -37,7 +37,7 @@ def landmark_in_lidar(stamp_us: int) -> list[float]:
 def landmark_in_front_image(stamp_us: int) -> list[float]:
     """By hand: column and row in pixels."""
     depth = LANDMARK[0] - vehicle_x(stamp_us) - FRONT_MOUNT[0]
-    return [CENTRE[0] - FOCAL * LANDMARK[1] / depth, CENTRE[1] + FOCAL * (FRONT_MOUNT[2] - LANDMARK[2]) / depth]
+    return [CENTER[0] - FOCAL * LANDMARK[1] / depth, CENTER[1] + FOCAL * (FRONT_MOUNT[2] - LANDMARK[2]) / depth]
 
 
 def sweep(stamp_us: int) -> np.ndarray:
@@ -117,7 +117,7 @@ class TinyRoot:
         translation, rotation = mounts.get(channel, (LIDAR_MOUNT, LIDAR_ROTATION))
         if self._recalibrated and channel == "CAM_FRONT" and sample == "sample1":
             translation = [translation[0] + 0.01, *translation[1:]]
-        intrinsics = [[FOCAL, 0.0, CENTRE[0]], [0.0, FOCAL, CENTRE[1]], [0.0, 0.0, 1.0]]
+        intrinsics = [[FOCAL, 0.0, CENTER[0]], [0.0, FOCAL, CENTER[1]], [0.0, 0.0, 1.0]]
         row = {"token": f"{channel}-{sample}", "sensor_token": channel, "translation": translation,
                "rotation": rotation, "camera_intrinsic": intrinsics if channel in mounts else []}
         if row not in self.tables["calibrated_sensor"]:

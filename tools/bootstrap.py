@@ -148,7 +148,7 @@ def install_libraries():
 
 
 def install_tensorrt_rtx():
-    """For tests that build engines; under NVIDIA's own licence, and not needed for anything else."""
+    """For tests that build engines; under NVIDIA's own license, and not needed for anything else."""
     try:
         pip("tensorrt-rtx-cu13")
     except CommandError:

@@ -52,7 +52,7 @@ class Budget:
     """What every row gets.
 
     Attributes:
-        steps: optimiser steps. train, fit, test: synthetic drives to train on, to fit thresholds on, to measure on.
+        steps: optimizer steps. train, fit, test: synthetic drives to train on, to fit thresholds on, to measure on.
         repeats: forward passes of which the median time is taken.
     """
 
@@ -219,7 +219,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--validation", type=Path, help="prepared held-out frames, likewise (OUT/validation)")
     parser.add_argument("--weights", type=Path, help="trained network whose refinement is measured besides")
     parser.add_argument("--seeds", type=int, default=3, help="repetitions of every row (%(default)s)")
-    parser.add_argument("--steps", type=int, default=Budget.steps, help="optimiser steps of a row (%(default)s)")
+    parser.add_argument("--steps", type=int, default=Budget.steps, help="optimizer steps of a row (%(default)s)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no row after so many minutes")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW",
                         help=f"only these, besides the reference: {', '.join(ROWS)}")

@@ -76,11 +76,11 @@ def _strip(images: list[Image.Image]) -> Image.Image:
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--artefact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
+    parser.add_argument("--artifact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
     parser.add_argument("--drives", type=int, default=3, help="pictures, one of each held-out drive (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder to write (%(default)s)")
     options = parser.parse_args(argv)
-    pipeline = Pipeline.load(options.artefact)
+    pipeline = Pipeline.load(options.artifact)
     if pipeline.contract.grid != GridSpec():
         parser.error(f"expected a model of the grid of the synthetic truth, {GridSpec()}, got {pipeline.contract.grid}")
     options.out.mkdir(parents=True, exist_ok=True)

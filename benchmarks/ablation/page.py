@@ -173,7 +173,7 @@ def active_section(results: Results) -> list[str]:
         found.append(f"- The best mean mIoU is that of {f'share {best}' if best else 'no active training'}; the paper "
                      "reports its peak at 0.7.")
     return ["## Active training", "",
-            "Share of each epoch's samples, hardest first, that is trained a second time. Optimiser steps are equal,",
+            "Share of each epoch's samples, hardest first, that is trained a second time. Optimizer steps are equal,",
             "so a larger share means fewer epochs.", "", *table(["share", *ACCURACY], rows), "",
             "![Accuracy by share of active training](images/results_active.png)", "", *found, ""]
 
@@ -207,7 +207,7 @@ def method_section(results: Results) -> list[str]:
             + f" Not run: {', '.join(left_out)}." * bool(left_out), "",
             f"- Every row is trained from scratch, {number} times with seeds 0, 1, ... of weights, order and "
             "augmentation; cells give the mean and, in brackets, the range.",
-            f"- The same for every row: {budget['steps']} optimiser steps of {train['batch']} frames (AdamW, one-cycle "
+            f"- The same for every row: {budget['steps']} optimizer steps of {train['batch']} frames (AdamW, one-cycle "
             f"schedule, peak {train['learning_rate']:g}), on {frames['train']} frames of synthetic drives "
             f"{seeds['train']}. The image backbone is frozen.",
             "- This is a small budget on a small network: 51.2 m x 51.2 m around the vehicle (256 x 256 x 40 voxels of "
@@ -239,7 +239,7 @@ def plot_refinement(results: Results, path: Path) -> None:
         prices = results.data["refinement"][row]
         for label, modes in lines.items():
             draw_range(axes, results, [prices[mode]["gmacs"] for mode in modes], [(row, mode) for mode in modes], label)
-        axes.axhline(KEPT_GOAL * results.mean(row, "miou", ALL), color="grey", linestyle=":",
+        axes.axhline(KEPT_GOAL * results.mean(row, "miou", ALL), color="gray", linestyle=":",
                      label=f"{100 * KEPT_GOAL:.0f} % of refining all")
         title = results.rows[row]["title"].split(":")[0]
         axes.set(title=title, xlabel="refiner, GMACs a frame (0: none, last: all)", ylabel="mIoU, %")

@@ -41,7 +41,7 @@ class Row:
 
     Attributes:
         title: for the page. model: the network. train: changes of `TRAIN`. modes: refinements to measure it with.
-        longer: times the optimiser steps of the others.
+        longer: times the optimizer steps of the others.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Hostile messages through everything that reads messages, and through the running node.
+"""Malformed messages through everything that reads messages, and through the running node.
 
 Each message must be taken or refused on purpose, within a second of computing and within bounded memory; what is taken
 must be fit to compute with. Whatever else happens is reported with the seed that brings it back.
@@ -25,13 +25,13 @@ from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.ros.conversions.camera_info import RECTIFIED, calibration_from_info
 from occfusion_ros.ros.conversions.image import rgb_from_compressed, rgb_from_image
-from occfusion_ros.ros.conversions.point_cloud import MAX_METRES, points_from_cloud
+from occfusion_ros.ros.conversions.point_cloud import MAX_METERS, points_from_cloud
 from occfusion_ros.ros.conversions.stamps import frame_of
 from occfusion_ros.ros.transforms.buffer import insert_transform
 from occfusion_ros.ros.transforms.tree import TransformError, TransformTree
 
 from ..machine import processor, versions
-from .malformed_messages import FRAMES, NOW_NS, SIZE, Hostile, encoded_files
+from .malformed_messages import FRAMES, NOW_NS, SIZE, MalformedMessages, encoded_files
 
 CHUNK = 500  # messages of one seed
 SLOW_S = 1.0
@@ -63,37 +63,37 @@ class Findings:
         self.slowest_s, self.peak_mb = max(self.slowest_s, other.slowest_s), max(self.peak_mb, other.peak_mb)
 
 
-def _cloud(hostile: Hostile) -> None:
+def _cloud(hostile: MalformedMessages) -> None:
     message = hostile.cloud()
     points = points_from_cloud(message, 255.0)
     frame_of(message.header)
     expect(points.dtype == np.float32 and points.shape[1:] == (4,), f"points {points.dtype} {points.shape}")
     expect(12 * len(points) <= 8 * len(message.data), "more points than bytes")
-    expect(bool((np.abs(points[:, :3]) <= MAX_METRES).all()), "a coordinate that is no bearable number")
+    expect(bool((np.abs(points[:, :3]) <= MAX_METERS).all()), "a coordinate that is no bearable number")
     expect(bool(((points[:, 3] >= 0) & (points[:, 3] <= 1)).all()), "an intensity outside 0..1")
 
 
-def _image(hostile: Hostile) -> None:
+def _image(hostile: MalformedMessages) -> None:
     message = hostile.image()
     pixels = rgb_from_image(message)
     expect(pixels.dtype == np.uint8 and pixels.shape == (message.height, message.width, 3), f"{pixels.shape}")
     expect(message.height * message.width <= len(message.data), "more pixels than bytes")
 
 
-def _compressed(hostile: Hostile) -> None:
+def _compressed(hostile: MalformedMessages) -> None:
     size = SIZE if hostile.rng.random() < 0.8 else None
     pixels = rgb_from_compressed(hostile.compressed(), size)
     expect(pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3, f"{pixels.dtype} {pixels.shape}")
     expect(pixels.shape[:2] == (size or pixels.shape[:2]), f"size {pixels.shape[:2]}")
 
 
-def _camera_info(hostile: Hostile) -> None:
+def _camera_info(hostile: MalformedMessages) -> None:
     calibration = calibration_from_info(hostile.camera_info(), str(hostile.rng.choice(RECTIFIED)))
     expect(bool(np.isfinite(np.linalg.inv(calibration.intrinsics)).all()), "intrinsics that cannot be inverted")
     expect(min(calibration.size) > 0, f"size {calibration.size}")
 
 
-def _transforms(hostile: Hostile) -> None:
+def _transforms(hostile: MalformedMessages) -> None:
     tree, errors = TransformTree(), []
     for transform in hostile.transforms().transforms:
         try:
@@ -108,7 +108,7 @@ def _transforms(hostile: Hostile) -> None:
         raise errors[0]
 
 
-KINDS: dict[str, Callable[[Hostile], None]] = {
+KINDS: dict[str, Callable[[MalformedMessages], None]] = {
     "PointCloud2": _cloud, "Image": _image, "CompressedImage": _compressed, "CameraInfo": _camera_info,
     "TF": _transforms}
 
@@ -128,7 +128,7 @@ def cause_of(error: Exception | str) -> str:
 
 def fuzz_chunk(kind: str, seed: int, count: int = CHUNK) -> Findings:
     """Messages of one seed through what reads that kind."""
-    findings, hostile = Findings(), Hostile(seed)
+    findings, hostile = Findings(), MalformedMessages(seed)
     encoded_files()  # made once, not while time is taken
     before_mb = peak_mb()
     signal.alarm(HANG_S)

@@ -18,7 +18,7 @@ _TEXTS = ("", "/", "rgb8", "mono16", "bayer_rggb8", "8UC7", "jpeg", "png", "baye
           "x" * 5000, "nowhere", "%s%n", "../../etc/passwd")
 
 
-class Hostile:
+class MalformedMessages:
     """Messages, each with none, one or several defects; equal seeds give equal messages."""
 
     def __init__(self, seed: int) -> None:
@@ -216,7 +216,7 @@ def png(width: int, height: int, before: bytes = b"") -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """The header of a grey PNG."""
+    """The header of a gray PNG."""
     return png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
 
 

@@ -1,4 +1,4 @@
-"""Hostile messages, and bytes that are no messages, to the running node: it must answer what is good and live on."""
+"""Malformed messages, and bytes that are no messages, to the running node: it must answer the good and live on."""
 
 import os
 import random
@@ -20,7 +20,7 @@ from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
 from occfusion_ros.presample.presampler import PresampleConfig, Presampler
 
-from .malformed_messages import NOW_NS, Hostile
+from .malformed_messages import NOW_NS, MalformedMessages
 
 MS, S = 1_000_000, 1_000_000_000
 TOPICS = {"front": "/front/image_rect_compressed", "back": "/back/image_rect"}
@@ -71,7 +71,7 @@ class Attack:
         from occfusion_msgs.msg import OccupancyGrid3D
 
         latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.hostile, self.chance = Hostile(seed), random.Random(seed)
+        self.hostile, self.chance = MalformedMessages(seed), random.Random(seed)
         self.answers: list[tuple[int, str, int]] = []  # stamp, frame, number of cameras
         self.good: set[tuple[int, str]] = set()  # stamps and frames of sweeps that may be answered
         self.reported: dict[str, str] = {}

@@ -98,11 +98,11 @@ class Run:
             return
         for precision, graphs in WAYS:
             how = "CUDA graphs" if graphs else "no graphs"
-            self.engine(f"{name}: torch {precision}, {how}", reference,
+            self.network(f"{name}: torch {precision}, {how}", reference,
                         partial(torch_pair, subject, self.device.torch, precision, graphs))
-        self.engine(f"{name}: onnxruntime", reference, partial(check_onnxruntime, subject))
+        self.network(f"{name}: onnxruntime", reference, partial(check_onnxruntime, subject))
         for precision in ("fp16", "int8", "fp32"):
-            self.engine(f"{name}: tensorrt {precision}", reference, partial(check_tensorrt, subject, precision))
+            self.network(f"{name}: tensorrt {precision}", reference, partial(check_tensorrt, subject, precision))
         self.part(f"{name}: floor", lambda: self.floor(config, reference))
 
     def engine(self, title: str, reference: Reference, build: Callable[[], Any]) -> None:
@@ -135,7 +135,7 @@ def check_tensorrt(subject: Subject, precision: str) -> Any:
     """Engines of the shipped files; Skip where TensorRT is not to be had."""
     from occfusion_ros.runtime.backends import tensorrt_backend
 
-    if reason := tensorrt_backend.why_not():
+    if reason := tensorrt_backend.unavailable_reason():
         raise Skip(reason)
     check_shipped(subject)
     return tensorrt_pair(subject, precision)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.wrappers import FuserEngine, RefinerEngine
+from export.wrappers import FuserNetwork, RefinerNetwork
 from models.network.occfusion import OccFusion
 from occfusion_ros.core.contract import ModelContract
 from occfusion_ros.core.frames import SensorFrame
@@ -21,7 +21,7 @@ from .device import Device
 from .networks import ZOO
 
 Pair = tuple[Backend, Backend]  # fuser and refiner
-ENGINES = ("fuser", "refiner")
+NETWORKS = ("fuser", "refiner")
 WARM_UP = 5
 PERCENTILES = (50, 99)
 
@@ -43,7 +43,7 @@ def torch_pair(subject: Subject, device: torch.device, precision: str, graphs: b
     specs = (subject.contract.fuser, subject.contract.refiner)
     model = deepcopy(subject.model).to(device)
     pair = tuple(TorchBackend(wrapper(model).eval().to(device), name, spec, precision, device)
-                 for name, wrapper, spec in zip(ENGINES, (FuserEngine, RefinerEngine), specs))
+                 for name, wrapper, spec in zip(NETWORKS, (FuserNetwork, RefinerNetwork), specs))
     if not graphs:
         for backend in pair:
             backend.graphs = None
@@ -62,7 +62,7 @@ def tensorrt_pair(subject: Subject, precision: str) -> Pair:
     """The shipped ONNX files as engines that TensorRT builds now."""
     from occfusion_ros.runtime.backends import tensorrt_backend
 
-    trt, limits = tensorrt_backend.flavour(), {"cameras": subject.contract.max_cameras,
+    trt, limits = tensorrt_backend.flavor(), {"cameras": subject.contract.max_cameras,
                                        "parents": subject.contract.refine_budget}
     infix = "" if precision == "fp32" else f".{precision}"
     built = ((tensorrt_backend.build_engine(trt, content, name, spec, limits), name, spec)
@@ -74,7 +74,7 @@ def _onnx_files(model_id: str, infix: str) -> Iterator[tuple[bytes, str, Any]]:
     """Content, name and tensors of both engines' files."""
     from export.to_onnx import engine_spec
 
-    for engine in ENGINES:
+    for engine in NETWORKS:
         name = f"{engine}{infix}.onnx" if (ZOO / model_id / f"{engine}{infix}.onnx").exists() else f"{engine}.onnx"
         spec = engine_spec(ZOO / model_id, {"fp32": f"{engine}.onnx"})
         yield (ZOO / model_id / name).read_bytes(), name, spec

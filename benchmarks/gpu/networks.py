@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from models.network.occfusion import ModelConfig, OccFusion
-from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
+from occfusion_ros.core.contract import ModelContract, NetworkFile, NetworkSpec, TensorSpec
 from occfusion_ros.presample.presampler import PresampleConfig
 from occfusion_ros.runtime.backends.program_archive import archived_weights
 
@@ -43,17 +43,17 @@ def contract(name: str, model: OccFusion) -> ModelContract:
     return make_contract(model, {"model_id": name, "trained_on": "", "accuracy": {}}, "", specs(model))
 
 
-def specs(model: OccFusion) -> tuple[EngineSpec, EngineSpec]:
+def specs(model: OccFusion) -> tuple[NetworkSpec, NetworkSpec]:
     """Tensors of fuser and refiner; the numbers of cameras and of refined voxels are dynamic axes."""
     from export.contract import example_inputs
-    from export.wrappers import RefinerEngine
+    from export.wrappers import RefinerNetwork
 
     config = model.config
     inputs, children = ({name: (str(tensor.dtype)[6:], tuple(tensor.shape)) for name, tensor in tensors.items()}
                         for tensors in example_inputs(config))
     inputs["images"] = ("uint8", ("cameras", *inputs["images"][1][1:]))
     children = {name: (dtype, ("parents", *shape[1:])) for name, (dtype, shape) in children.items()}
-    rows, columns = (length // RefinerEngine.IMAGE_STRIDE for length in config.presample.image_size)
+    rows, columns = (length // RefinerNetwork.IMAGE_STRIDE for length in config.presample.image_size)
     total, children_each = config.coarse.num_voxels, config.presample.coarse_factor**3
     features = {"grid_features": ("float32", (1, total, config.width + config.decoded)),
                 "image_map": ("float32", (1, config.width, f"{rows}*cameras", columns))}
@@ -63,7 +63,7 @@ def specs(model: OccFusion) -> tuple[EngineSpec, EngineSpec]:
             _spec({**features, **children}, {"labels": ("uint8", ("parents", children_each))}))
 
 
-def _spec(inputs: dict[str, tuple], outputs: dict[str, tuple]) -> EngineSpec:
+def _spec(inputs: dict[str, tuple], outputs: dict[str, tuple]) -> NetworkSpec:
     """From dtypes and shapes by name; there is no file."""
     sides = (tuple(TensorSpec(name, *what) for name, what in side.items()) for side in (inputs, outputs))
-    return EngineSpec({"fp32": EngineFile("weights", "0" * 64)}, *sides)
+    return NetworkSpec({"fp32": NetworkFile("weights", "0" * 64)}, *sides)

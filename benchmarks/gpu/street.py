@@ -11,7 +11,7 @@ from occfusion_ros.core.frames import CameraImage, SensorFrame
 from occfusion_ros.core.grid import GridSpec
 
 ROAD, SIDEWALK, MANMADE, CAR, TRUCK, PEDESTRIAN, VEGETATION = 11, 13, 15, 4, 10, 7, 16  # OpenOccupancy's labels
-COLOURS = {ROAD: (90, 90, 95), SIDEWALK: (150, 145, 140), MANMADE: (190, 170, 150), CAR: (40, 70, 160),
+COLORS = {ROAD: (90, 90, 95), SIDEWALK: (150, 145, 140), MANMADE: (190, 170, 150), CAR: (40, 70, 160),
            TRUCK: (170, 60, 40), PEDESTRIAN: (200, 180, 60), VEGETATION: (50, 110, 50)}
 SKY = (170, 200, 230)
 GROUND, CURB = -1.84, 7.0  # metres: height of the road, and half its width
@@ -33,10 +33,10 @@ def street(seed: int = 0) -> Boxes:
     """Houses and trees along a road, cars, trucks and people on it."""
     rng, low, high, labels = np.random.default_rng(seed), [], [], []
 
-    def put(label: int, centre: tuple[float, float], size: tuple[float, float, float], base: float = GROUND) -> None:
+    def put(label: int, center: tuple[float, float], size: tuple[float, float, float], base: float = GROUND) -> None:
         half = np.array(size[:2]) / 2
-        low.append([*(np.array(centre) - half), base])
-        high.append([*(np.array(centre) + half), base + size[2]])
+        low.append([*(np.array(center) - half), base])
+        high.append([*(np.array(center) + half), base + size[2]])
         labels.append(label)
 
     for side in (-1, 1):
@@ -104,7 +104,7 @@ def _ground_label(x: np.ndarray) -> np.ndarray:
 
 
 def _camera(boxes: Boxes, yaw: float, size: tuple[int, int], index: int, rng: np.random.Generator) -> CameraImage:
-    """A camera 1.6 m above the road that looks along the horizon; colours by label, shaded by distance, noisy."""
+    """A camera 1.6 m above the road that looks along the horizon; colors by label, shaded by distance, noisy."""
     height, width = size
     intrinsics = np.array([[0.8 * width, 0, width / 2 - 0.5], [0, 0.8 * width, height * 0.45], [0, 0, 1]])
     camera_from_grid, (c, s) = np.eye(4), (np.cos(yaw), np.sin(yaw))
@@ -115,7 +115,7 @@ def _camera(boxes: Boxes, yaw: float, size: tuple[int, int], index: int, rng: np
     rays = np.stack([columns, rows, np.ones_like(rows)], -1).reshape(-1, 3) @ np.linalg.inv(intrinsics).T
     rays = (rays / np.linalg.norm(rays, axis=1, keepdims=True)) @ camera_from_grid[:3, :3]
     distance, label = cast(boxes, place, rays)
-    palette = np.array([COLOURS.get(kind, SKY) for kind in range(max(COLOURS) + 1)], np.float64)
+    palette = np.array([COLORS.get(kind, SKY) for kind in range(max(COLORS) + 1)], np.float64)
     shade = np.where(np.isfinite(distance), 1 - np.minimum(distance, REACH) / (1.5 * REACH), 1.0)
     small = (palette[label] * shade[:, None]).reshape(height // COARSE, width // COARSE, 3)
     image = small.repeat(COARSE, 0).repeat(COARSE, 1) + rng.normal(0, 6, (height, width, 1))

@@ -38,7 +38,7 @@ def prepared(config: ModelConfig, folder: Path) -> list[Path]:
 
 
 def measure(device: Device, config: ModelConfig, train: TrainConfig, folder: Path, steps: int) -> dict[str, Any]:
-    """Steps of the training of `models.train`: draw a batch, loss, gradients, optimiser.
+    """Steps of the training of `models.train`: draw a batch, loss, gradients, optimizer.
 
     Returns:
         `step_ms` with batches at hand, `drawn_step_ms` with batches that are drawn meanwhile, frames a second by the
@@ -51,15 +51,15 @@ def measure(device: Device, config: ModelConfig, train: TrainConfig, folder: Pat
     model.backbone.eval()  # its batch norms stay as they are
     objective = Objective(model, class_weights([PreparedFrame.load(paths[0])]), train.refined, train.precision)
     objective = objective.to(device.torch)
-    optimiser = torch.optim.AdamW(model.parameters(), train.learning_rate / 10, weight_decay=train.weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), train.learning_rate / 10, weight_decay=train.weight_decay)
     maker = BatchMaker(train, config.presample, paths, device.torch, 0, 1)
 
     def step(batch: Any) -> float:
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss = objective(batch.samples, batch.presampler).sum(1).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), train.clip)
-        optimiser.step()
+        optimizer.step()
         return loss.item()
 
     device.forget_peak()

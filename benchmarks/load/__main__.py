@@ -25,7 +25,7 @@ from occfusion_ros.core.errors import OccFusionError
 
 from ..machine import processor, versions
 from . import run_figures as figures
-from .harness import Run, Stand
+from .harness import Harness, Run
 from .page import PAGE, write_page
 from .sensors import Sensors
 
@@ -48,7 +48,7 @@ class Ground(NamedTuple):
 @contextmanager
 def prepared() -> Iterator[Ground]:
     """A synthetic frame and a model that costs nothing, in a folder that goes again."""
-    from occfusion_ros.runtime.artifact import load_artefact
+    from occfusion_ros.runtime.artifact import load_artifact
 
     from ..performance.latency import example_frame
     from .messages import save_frame
@@ -57,7 +57,7 @@ def prepared() -> Iterator[Ground]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         save_frame(example_frame(None), path / "frame.npz")
-        null = write_null_model(path / "null", load_artefact("nano").contract)
+        null = write_null_model(path / "null", load_artifact("nano").contract)
         yield Ground(path / "frame.npz", {"null": {"model": str(null), "backend": "onnxruntime"},
                                           "nano": {"model": "nano"}})
 
@@ -70,7 +70,7 @@ def isolate() -> None:
 
 def soak(ground: Ground, backend: str, minutes: float, sensors: Sensors = Sensors()) -> dict[str, Any]:
     """The full sensor rate for a long time."""
-    with Stand(ground.frame, sensors, **ground.models[backend]) as stand:
+    with Harness(ground.frame, sensors, **ground.models[backend]) as stand:
         run = stand.run(sensors, 60 * minutes)
     return {"minutes": minutes, **described(run), "growth": figures.growth(run), "curves": figures.curves(run)}
 
@@ -81,7 +81,7 @@ def load(ground: Ground, seconds: float, cases: tuple[tuple[int, str], ...] = CA
     rows = []
     for cameras, transport in cases:
         sensors = Sensors(cameras, transport)
-        with Stand(ground.frame, sensors, **ground.models["null"], **PATIENT) as stand:
+        with Harness(ground.frame, sensors, **ground.models["null"], **PATIENT) as stand:
             rows.append({"cameras": cameras, "transport": transport,
                          **highest_rate(stand.run, sensors, seconds, steps)})
         print(f"{cameras} cameras {transport}: {rows[-1]['lidar_hz']:.1f} Hz", file=sys.stderr)
@@ -115,7 +115,7 @@ def peer(ground: Ground, seconds: float, rounds: int = 2, sensors: Sensors = Sen
     rows: dict[str, list[dict[str, Any]]] = {"occfusion": [], "peer": []}
     for _ in range(rounds):
         for name, start in (("occfusion", {}), ("peer", {"command": PEER})):
-            with Stand(ground.frame, sensors, name=name, output="markers", **start, **ground.models["null"]) as stand:
+            with Harness(ground.frame, sensors, name=name, output="markers", **start, **ground.models["null"]) as stand:
                 run = stand.run(sensors, seconds)
             rows[name].append(compared(run))
     return {"seconds": seconds, "sensors": asdict(sensors), "rows": rows}

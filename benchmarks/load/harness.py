@@ -77,7 +77,7 @@ class Run:
     reports: list[tuple[int, dict[str, int]]] = field(default_factory=list)
 
 
-class Stand:
+class Harness:
     """Keeps a node running, in a process of its own; `run` lets sensors play.
 
     Args:
@@ -98,7 +98,7 @@ class Stand:
         self._closing = ExitStack()
         self._run = Run(sensors, 0.0)  # takes what comes while no sensor plays
 
-    def __enter__(self) -> "Stand":
+    def __enter__(self) -> "Harness":
         with self._closing:
             self._log = self._closing.enter_context(tempfile.TemporaryFile("w+"))
             self.process = self._start(self._command, self._log)

@@ -13,14 +13,14 @@ import numpy as np
 
 from export.contract import write_contract
 from export.to_onnx import OPSET, tensor_spec
-from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
+from occfusion_ros.core.contract import ModelContract, NetworkFile, NetworkSpec, TensorSpec
 
 IR_VERSION = 8  # any ONNX Runtime of the last years reads it
 CLASS = 15  # manmade
 
 
 def write_null_model(folder: Path, like: ModelContract) -> Path:
-    """Write an artefact with the doors of `like`, for ONNX Runtime."""
+    """Write an artifact with the doors of `like`, for ONNX Runtime."""
     folder.mkdir(parents=True, exist_ok=True)
     engines = {"fuser": _fuser(like), "refiner": _refiner(like)}
     contract = replace(like, model_id="null", trained_on="nothing", accuracy={},
@@ -88,9 +88,9 @@ def _model(name: str, nodes: list, inputs: tuple[TensorSpec, ...], outputs: tupl
     return model
 
 
-def _write(model: Any, path: Path) -> EngineSpec:
+def _write(model: Any, path: Path) -> NetworkSpec:
     content = model.SerializeToString()
     path.write_bytes(content)
-    file = EngineFile(path.name, hashlib.sha256(content).hexdigest())
-    return EngineSpec({"fp32": file}, tuple(map(tensor_spec, model.graph.input)),
+    file = NetworkFile(path.name, hashlib.sha256(content).hexdigest())
+    return NetworkSpec({"fp32": file}, tuple(map(tensor_spec, model.graph.input)),
                       tuple(map(tensor_spec, model.graph.output)))

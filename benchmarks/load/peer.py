@@ -74,11 +74,11 @@ class Peer(Node):
         self.transforms, self.calibrations = make_transform_buffer(self), {}
         self.markers = self.create_publisher(MarkerArray, "~/markers", 5)
         topics = self.settings.camera_topics()
-        self.synchroniser = ApproximateTime(1 + len(topics), self.on_frame)
-        self.create_subscription(PointCloud2, self.settings.lidar_topic, lambda m: self.synchroniser.add(0, m), 10)
+        self.synchronizer = ApproximateTime(1 + len(topics), self.on_frame)
+        self.create_subscription(PointCloud2, self.settings.lidar_topic, lambda m: self.synchronizer.add(0, m), 10)
         for index, (name, (image_topic, info_topic)) in enumerate(topics.items(), 1):
             kind = CompressedImage if self.settings.is_compressed(image_topic) else Image
-            self.create_subscription(kind, image_topic, lambda m, i=index: self.synchroniser.add(i, m), 10)
+            self.create_subscription(kind, image_topic, lambda m, i=index: self.synchronizer.add(i, m), 10)
             self.create_subscription(CameraInfo, info_topic, lambda m, n=name: self.on_info(n, m), 10)
 
     def on_info(self, name: str, info: CameraInfo) -> None:

@@ -31,16 +31,16 @@ CPU_GOALS = {"onnxruntime": 300.0, "openvino": 150.0}  # milliseconds of a frame
 AXES = ("points", "cameras", "refined voxels", "grid columns")
 
 
-def measure(artefact: Path, data: Path | None, threads: int, repeats: int) -> dict[str, Any]:
+def measure(artifact: Path, data: Path | None, threads: int, repeats: int) -> dict[str, Any]:
     """Everything that the page shows."""
     frame = latency.example_frame(data)
     return {"machine": processor(), "load": round(os.getloadavg()[0], 1), "versions": versions(*PACKAGES),
             "threads": threads, "repeats": repeats, "points": len(frame.points),
             "source": "a real nuScenes frame" if data else "a synthetic frame", "cuda": torch.cuda.is_available(),
-            "latency": latency.measure(artefact, latency.messages_of(frame), threads, repeats,
+            "latency": latency.measure(artifact, latency.messages_of(frame), threads, repeats,
                                        ["openvino", "onnxruntime", "torch", "tensorrt"]),
-            "lenses": lenses.measure(artefact, repeats),
-            "growth": scaling.measure(artefact, frame, threads),
+            "lenses": lenses.measure(artifact, repeats),
+            "growth": scaling.measure(artifact, frame, threads),
             "floor": network_floor(NETWORKS["base"], PUBLISHED["ceilings"]), "cost": cost.network_costs()}
 
 
@@ -71,7 +71,7 @@ def latency_section(data: dict[str, Any]) -> list[str]:
     body = [[stage, *(cells.get((backend, stage), "-") for backend in backends)] for stage in stages]
     return ["## Latency on the CPU", "",
             f"`nano`, six JPEG cameras of 1600 x 900 and a sweep of {data['points']:,} points ({data['source']}),",
-            "grid of 512 x 512 x 40, 1024 voxels refined: messages in, serialised `~/occupancy` out. Milliseconds,",
+            "grid of 512 x 512 x 40, 1024 voxels refined: messages in, serialized `~/occupancy` out. Milliseconds,",
             f"p50 / p90 / p99 of {data['repeats']} frames after a warm-up, {data['threads']} threads; decoding runs on",
             "all cores.",
             "", *table(["stage", *backends], body), "", *(f"- {line}" for line in verdicts(rows)), "",
@@ -193,11 +193,11 @@ def write_page(data: dict[str, Any], path: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    from occfusion_ros.runtime.artifact import find_artefact
+    from occfusion_ros.runtime.artifact import find_artifact
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--artefact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
+    parser.add_argument("--artifact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
     parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engines (%(default)s)")
     parser.add_argument("--repeats", type=int, default=100, help="frames that are timed (%(default)s)")
@@ -209,10 +209,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if options.lenses:
             kept = json.loads(figures.read_text())
-            kept["lenses"] = lenses.measure(find_artefact(options.artefact), options.repeats)
+            kept["lenses"] = lenses.measure(find_artifact(options.artifact), options.repeats)
             write_json(figures, kept)
         elif not options.render:
-            found = measure(find_artefact(options.artefact), options.data, options.threads, options.repeats)
+            found = measure(find_artifact(options.artifact), options.data, options.threads, options.repeats)
             write_json(figures, found)
         write_page(json.loads(figures.read_text()), options.page)
     except (OccFusionError, OSError, json.JSONDecodeError) as error:

@@ -1,6 +1,6 @@
 """Where the time of a frame goes: `python -m benchmarks.performance.latency`.
 
-Messages of six JPEG cameras and a LiDAR in, serialised occupancy out, stage by stage, on every backend and precision
+Messages of six JPEG cameras and a LiDAR in, serialized occupancy out, stage by stage, on every backend and precision
 that runs here; and beside it the image backbone alone. Percentiles are over frames after a warm-up.
 """
 
@@ -19,11 +19,11 @@ from export.parity import runnable
 from export.to_onnx import tensor_spec
 from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.command import one_sentence
-from occfusion_ros.core.contract import EngineSpec
+from occfusion_ros.core.contract import NetworkSpec
 from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.core.frames import CameraImage, SensorFrame
 from occfusion_ros.core.processor import usable_cores
-from occfusion_ros.runtime.artifact import Artefact, load_artefact
+from occfusion_ros.runtime.artifact import Artifact, load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline, Stopwatch
 
@@ -76,14 +76,14 @@ class Robot:
         grid = self.pipeline(frame)
         watch.lap("pipeline")
         occupancy_bytes(grid, OccupiedVoxels.of(grid.labels, grid.spec))
-        watch.lap("serialise")
+        watch.lap("serialize")
         times = watch.finish()
         whole, inside = times.pop("total"), {k: v for k, v in grid.stage_ms.items() if k != "total"}
         del times["pipeline"]
         return {**times, **inside, "frame": whole}
 
 
-def backbone_alone(artefact: Artefact, backend: str, settings: BackendSettings) -> Any:  # Backend | None
+def backbone_alone(artifact: Artifact, backend: str, settings: BackendSettings) -> Any:  # Backend | None
     """The image backbone of the fuser as an engine of its own, None where the backend does not take ONNX."""
     from onnx import load_from_string, utils
 
@@ -93,15 +93,15 @@ def backbone_alone(artefact: Artefact, backend: str, settings: BackendSettings) 
     kinds = {"onnxruntime": OnnxRuntimeBackend, "openvino": OpenVinoBackend}
     if backend not in kinds:
         return None
-    model = load_from_string(artefact.read(artefact.contract.fuser.files["fp32"]))
+    model = load_from_string(artifact.read(artifact.contract.fuser.files["fp32"]))
     part = utils.Extractor(model).extract_model(["images"], level_names(model))
-    spec = EngineSpec(artefact.contract.fuser.files, tuple(map(tensor_spec, part.graph.input)),
+    spec = NetworkSpec(artifact.contract.fuser.files, tuple(map(tensor_spec, part.graph.input)),
                       tuple(map(tensor_spec, part.graph.output)))
     return kinds[backend](part.SerializeToString(), "backbone.onnx", spec, settings.precision, settings.threads)
 
 
 def level_names(model: Any) -> list[str]:  # onnx.ModelProto
-    """Names of the backbone's feature maps in a fuser: what is standardised for the pyramid's first convolutions."""
+    """Names of the backbone's feature maps in a fuser: what is standardized for the pyramid's first convolutions."""
     makers = {name: node for node in model.graph.node for name in node.output}
     laterals = [node for node in model.graph.node
                 if node.op_type == "Conv" and ".pyramid.lateral." in node.input[1] and node.input[1].endswith("weight")]
@@ -122,11 +122,11 @@ def measure(folder: Path, messages: Messages, threads: int, repeats: int, backen
         `model`, `backend`, `precision` (the backend's default comes first), `threads`, `stage`, `p50_ms`, `p90_ms`,
         `p99_ms`.
     """
-    artefact, rows = load_artefact(folder), []
+    artifact, rows = load_artifact(folder), []
     for backend, precision in list(runnable(folder, backends)):
         settings = BackendSettings(threads, precision)
         robot = Robot(Pipeline.load(folder, backend, settings=settings), messages)
-        alone = backbone_alone(artefact, backend, settings) if precision in ("fp32", "bf16") else None
+        alone = backbone_alone(artifact, backend, settings) if precision in ("fp32", "bf16") else None
         images, _ = robot.pipeline.presampler.prepare_images(messages.frame)
         runs = []
         for _ in tqdm(range(repeats + WARM_UP), f"{backend} {precision}", unit="frame"):
@@ -135,7 +135,7 @@ def measure(folder: Path, messages: Messages, threads: int, repeats: int, backen
                 start = time.perf_counter()
                 alone.run({"images": images})
                 runs[-1]["backbone alone"] = 1e3 * (time.perf_counter() - start)
-        rows += [{"model": artefact.contract.model_id, "backend": backend, "precision": precision, "threads": threads,
+        rows += [{"model": artifact.contract.model_id, "backend": backend, "precision": precision, "threads": threads,
                   **row} for row in percentiles(runs[WARM_UP:])]
     return rows
 
@@ -151,12 +151,12 @@ def latency_table(rows: list[dict[str, Any]]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    from occfusion_ros.runtime.artifact import find_artefact
+    from occfusion_ros.runtime.artifact import find_artifact
     from occfusion_ros.runtime.backends.registry import BACKENDS
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.latency", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--artefact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
+    parser.add_argument("--artifact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
     parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engines (%(default)s)")
     parser.add_argument("--repeats", type=int, default=100, help="frames that are timed (%(default)s)")
@@ -165,7 +165,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     with one_sentence(parser, "latency"):
         messages = messages_of(example_frame(options.data))
-        rows = measure(find_artefact(options.artefact), messages, options.threads, options.repeats, options.backend)
+        rows = measure(find_artifact(options.artifact), messages, options.threads, options.repeats, options.backend)
         print(latency_table(rows))
         if options.json:
             write_json(options.json, rows)

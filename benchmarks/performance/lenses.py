@@ -113,9 +113,9 @@ def _milliseconds(tasks: dict[str, Callable[[], Any]], repeats: int) -> dict[str
     return {what: median(values[1:]) for what, values in found.items()}
 
 
-def measure(artefact: Path, repeats: int) -> dict[str, Any]:
+def measure(artifact: Path, repeats: int) -> dict[str, Any]:
     """`agreement` by images and `cost` by lens."""
-    pipeline, frames = Pipeline.load(artefact), twins(DRIVE, FRAME)
+    pipeline, frames = Pipeline.load(artifact), twins(DRIVE, FRAME)
     return {"backend": pipeline.backend_name, "size": frames[RECTIFIED].cameras[0].image.shape[:2], "repeats": repeats,
             "agreement": answers(pipeline, frames),
             "cost": costs(pipeline.contract.image_size, pipeline.contract.horizon, repeats)}
@@ -123,15 +123,15 @@ def measure(artefact: Path, repeats: int) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    from occfusion_ros.runtime.artifact import find_artefact
+    from occfusion_ros.runtime.artifact import find_artifact
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.lenses", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--artefact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
+    parser.add_argument("--artifact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
     parser.add_argument("--repeats", type=int, default=30, help="images that are timed (%(default)s)")
     options = parser.parse_args(argv)
     try:
-        print(json.dumps(measure(find_artefact(options.artefact), options.repeats), indent=1))
+        print(json.dumps(measure(find_artifact(options.artifact), options.repeats), indent=1))
     except OccFusionError as error:
         parser.exit(2, f"lenses: {error}\n")
     return 0

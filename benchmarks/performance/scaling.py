@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from export.to_onnx import write_artefact
+from export.to_onnx import write_artifact
 from models.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.command import one_sentence
@@ -68,7 +68,7 @@ def untrained(edge: int, folder: Path, settings: BackendSettings) -> Pipeline:
     grid = GridSpec((-half, -half, config.presample.grid.low[2]), config.presample.grid.voxel_size, (edge, edge, 40))
     torch.manual_seed(0)
     model = OccFusion(replace(config, presample=replace(config.presample, grid=grid))).eval()
-    write_artefact(model, {"model_id": f"grid {edge}", "trained_on": "nothing", "accuracy": {}}, folder)
+    write_artifact(model, {"model_id": f"grid {edge}", "trained_on": "nothing", "accuracy": {}}, folder)
     return Pipeline.load(folder, "onnxruntime", settings=settings)
 
 
@@ -103,17 +103,17 @@ def exponent(rows: list[dict[str, Any]], axis: str, stage: str = "total") -> flo
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    from occfusion_ros.runtime.artifact import find_artefact
+    from occfusion_ros.runtime.artifact import find_artifact
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.scaling", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--artefact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
+    parser.add_argument("--artifact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
     parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engines (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args(argv)
     with one_sentence(parser, "growth"):
-        rows = measure(find_artefact(options.artefact), example_frame(options.data), options.threads)
+        rows = measure(find_artifact(options.artifact), example_frame(options.data), options.threads)
         for row in rows:
             if row["stage"] == "total":
                 print(f"{row['axis']:15s} {row['value']:8d} {row['p50_ms']:8.1f} ms")

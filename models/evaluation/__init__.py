@@ -1,1 +1,1 @@
-"""Accuracy on labelled frames, and agreement with what the sensors saw."""
+"""Accuracy on labeled frames, and agreement with what the sensors saw."""

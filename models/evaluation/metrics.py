@@ -61,7 +61,7 @@ class ConfusionMatrix:
 class RangeBands:
     """One confusion matrix for each band of range.
 
-    The range of a voxel is the larger of |x| and |y| of its centre (the Chebyshev distance from the grid frame's
+    The range of a voxel is the larger of |x| and |y| of its center (the Chebyshev distance from the grid frame's
     origin): the bands are nested squares, which tile the square grid; rings would leave its corners.
 
     Args:

@@ -16,7 +16,7 @@ class RecordedFrames:
     """Key frames of a data root, and where their LiDAR stood.
 
     Where the LiDAR's y axis looks forward (nuScenes), its frame is the grid frame; any other sweep is brought there
-    through the vehicle's frame. Sweeps whose intensity never exceeds 1 have it normalised already.
+    through the vehicle's frame. Sweeps whose intensity never exceeds 1 have it normalized already.
     """
 
     def __init__(self, reader: NuScenesReader) -> None:
@@ -27,9 +27,9 @@ class RecordedFrames:
         """One key frame of a scene."""
         sweep = self._sweeps_of_scene(scene)[sample_token]
         matrix = grid_from_lidar(sweep.base_from_sensor.matrix)
-        normalised = read_sweep(sweep.path)[:, 3].max() <= 1
+        normalized = read_sweep(sweep.path)[:, 3].max() <= 1
         return self.reader.frame(sample_token, None if (matrix == np.eye(4)).all() else matrix,
-                                 1.0 if normalised else INTENSITY_MAX)
+                                 1.0 if normalized else INTENSITY_MAX)
 
     def grid_from_lidar(self, scene: str, sample_token: str) -> np.ndarray:
         """(4, 4) float64 of a key frame."""

@@ -95,19 +95,19 @@ def _traverse(cells: np.ndarray, cell: np.ndarray, step: np.ndarray, crossing: n
         crossing: (3, N) float32 metres to the next face across each axis; between: metres from one to the next.
     """
     label, distance = np.zeros(len(cell), np.uint8), np.zeros(len(cell), np.float32)
-    ray, travelled = np.arange(len(cell)), np.zeros(len(cell), np.float32)
+    ray, traveled = np.arange(len(cell)), np.zeros(len(cell), np.float32)
     while len(ray):
         visited, entered = np.empty((STRIDE, len(ray)), np.int32), np.empty((STRIDE, len(ray)), np.float32)
         for k in range(STRIDE):
-            visited[k], entered[k] = cell, travelled
-            cell, travelled = _advance(cell, step, crossing, between)
+            visited[k], entered[k] = cell, traveled
+            cell, traveled = _advance(cell, step, crossing, between)
         met = cells.take(visited, mode="clip")  # (STRIDE, N); what lies behind the wall does not matter
         stopped = met != EMPTY
         done = np.flatnonzero(stopped.any(axis=0))
         first = stopped[:, done].argmax(axis=0)
         label[ray[done]], distance[ray[done]] = met[first, done], entered[first, done]
         on = ~stopped.any(axis=0)
-        ray, cell, travelled = ray[on], cell[on], travelled[on]
+        ray, cell, traveled = ray[on], cell[on], traveled[on]
         step, crossing, between = step[:, on], crossing[:, on], between[:, on]
     label[label == OUTSIDE] = EMPTY
     return label, distance
@@ -116,13 +116,13 @@ def _traverse(cells: np.ndarray, cell: np.ndarray, step: np.ndarray, crossing: n
 def _advance(cell: np.ndarray, step: np.ndarray, crossing: np.ndarray,
              between: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The next cell of each ray and the metres at which it is entered; `crossing` is moved on in place."""
-    travelled = np.minimum(np.minimum(crossing[0], crossing[1]), crossing[2])
-    along_x = crossing[0] == travelled
-    along_y = (crossing[1] == travelled) & ~along_x
+    traveled = np.minimum(np.minimum(crossing[0], crossing[1]), crossing[2])
+    along_x = crossing[0] == traveled
+    along_y = (crossing[1] == traveled) & ~along_x
     for axis, chosen in enumerate((along_x, along_y, ~(along_x | along_y))):
         cell = cell + step[axis] * chosen
         crossing[axis] += between[axis] * chosen
-    return cell, travelled
+    return cell, traveled
 
 
 class RayIoU:

@@ -1,6 +1,6 @@
-"""Measure how far an artefact agrees with what the sensors saw.
+"""Measure how far an artifact agrees with what the sensors saw.
 
-`python -m models.evaluation.sensor_consistency --data ROOT --artefact FOLDER`
+`python -m models.evaluation.sensor_consistency --data ROOT --artifact FOLDER`
 
 Needs no occupancy labels. For every scene with cameras it prints how many LiDAR returns lie in or next to an occupied
 voxel, how many of the voxels that laser rays passed are predicted occupied, and how many of the points inside annotated
@@ -92,8 +92,8 @@ def points_in_box(points: np.ndarray, box: Any, grid_from_lidar: np.ndarray) -> 
     return (np.abs(local) <= np.array([length, width, height]) / 2).all(axis=1)
 
 
-def with_neighbours(occupied: np.ndarray) -> np.ndarray:
-    """(X, Y, Z) bool: the voxel or one of its 26 neighbours is occupied."""
+def with_neighbors(occupied: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) bool: the voxel or one of its 26 neighbors is occupied."""
     grown = occupied
     for axis in range(3):
         wide = np.pad(grown, [(1, 1) if axis == other else (0, 0) for other in range(3)])
@@ -128,7 +128,7 @@ def measure(pipeline: Pipeline, recorded: RecordedFrames, scene: str) -> Agreeme
         voxels, inside = grid.indices(points)
         at, in_range = tuple(voxels[inside].T), points[inside]
         occupied = labels != EMPTY
-        result.returns.add(with_neighbours(occupied)[at])
+        result.returns.add(with_neighbors(occupied)[at])
         result.passed.add(occupied[passed_voxels(grid, recorded.ray_origin(scene, token), points)])
         for box in recorded.reader.boxes(token):
             if name := BOX_CLASSES.get(box.name):
@@ -212,7 +212,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m models.evaluation.sensor_consistency", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="data root in the nuScenes format")
-    parser.add_argument("--artefact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
+    parser.add_argument("--artifact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args(argv)
     with one_sentence(parser, "agreement"):
@@ -220,7 +220,7 @@ def main(argv: list[str] | None = None) -> int:
         scenes = scenes_with_cameras(recorded.reader)
         if not scenes:
             raise DatasetError(f"expected a scene with cameras in {options.data}, got none")
-        pipeline = Pipeline.load(options.artefact)
+        pipeline = Pipeline.load(options.artifact)
         results = {scene: measure(pipeline, recorded, scene) for scene in tqdm(scenes, "measuring", unit="scene")}
         print("\n".join(line for scene, result in results.items() for line in lines(scene, result)))
         if len(results) > 1:

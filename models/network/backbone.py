@@ -12,7 +12,7 @@ from torch import nn
 STAGES = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5),
           (6, 192, 4, 2, 5), (6, 320, 1, 1, 3))
 TAPS = {4: 40, 10: 112, 15: 320}  # block index -> channels of the features at stride 8, 16 and 32
-MEAN, STD = 127.0, 128.0  # the image normalisation of the published weights
+MEAN, STD = 127.0, 128.0  # the image normalization of the published weights
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
@@ -87,20 +87,20 @@ class EfficientNetLite0(nn.Module):
         return features
 
 
-def standardise(features: torch.Tensor) -> torch.Tensor:
+def standardize(features: torch.Tensor) -> torch.Tensor:
     """(N, C, h, w) to mean 0 and variance 1 in every channel of every image, in float32.
 
     The mean and spread of a channel carry the look of a picture, not what is in it, and rendered pictures look unlike
-    real ones (instance normalisation: Ulyanov et al., arXiv 1607.08022; for new domains: Pan et al., arXiv 1807.09441).
+    real ones (instance normalization: Ulyanov et al., arXiv 1607.08022; for new domains: Pan et al., arXiv 1807.09441).
     """
-    centred = features.float() - features.float().mean((2, 3), keepdim=True)
-    return centred / ((centred * centred).mean((2, 3), keepdim=True) + 1e-3).sqrt()
+    centered = features.float() - features.float().mean((2, 3), keepdim=True)
+    return centered / ((centered * centered).mean((2, 3), keepdim=True) + 1e-3).sqrt()
 
 
 class FeaturePyramid(nn.Module):
     """Top-down feature pyramid (Lin et al., arXiv 1612.03144); returns the two finest levels with `width` channels.
 
-    Backbone features are standardised first. Training loses whole channels of them, so that nothing hangs on a few.
+    Backbone features are standardized first. Training loses whole channels of them, so that nothing hangs on a few.
     """
 
     def __init__(self, channels: tuple[int, ...], width: int, lost: float = 0.1) -> None:
@@ -110,7 +110,7 @@ class FeaturePyramid(nn.Module):
         self.smooth = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in channels[:2])
 
     def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
-        levels = [lateral(self.lose(standardise(x))) for lateral, x in zip(self.lateral, features)]
+        levels = [lateral(self.lose(standardize(x))) for lateral, x in zip(self.lateral, features)]
         for fine in (1, 0):
             levels[fine] = levels[fine] + F.interpolate(levels[fine + 1], scale_factor=2.0, mode="nearest")
         return [smooth(x) for smooth, x in zip(self.smooth, levels)]

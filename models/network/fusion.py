@@ -59,7 +59,7 @@ def sample_stacked(tall: torch.Tensor, uv: torch.Tensor, camera: torch.Tensor, c
     Returns:
         (B, C, Q, P), in float32: half-precision sampling is too coarse.
     """
-    # Half a cell from the edge, so that nothing of the neighbouring camera in the stack is mixed in.
+    # Half a cell from the edge, so that nothing of the neighboring camera in the stack is mixed in.
     down = torch.arange(2, dtype=uv.dtype, device=uv.device)  # made there: no copy from the host, which graphs forbid
     across = 1 - down
     margin = 0.5 / tall.shape[3] * across + 0.5 / (tall.shape[2] // count) * down

@@ -3,7 +3,7 @@
 Each pixel of the image features at stride 16 gets a distribution over depth; its feature, weighted with it, is summed
 into the voxels along its ray (lift-splat: Philion & Fidler, arXiv 2008.05711). The voxels are gated with the LiDAR's
 (VisFuser of OpenOccupancy, arXiv 2303.03991). Depth is supervised by the sweep (Li et al., BEVDepth, arXiv 2206.10092).
-Kernels are 1 x 1 x 1 where VisFuser has 7 x 7 x 7 and 3 x 3 x 3: the decoder, the same for all, mixes neighbours.
+Kernels are 1 x 1 x 1 where VisFuser has 7 x 7 x 7 and 3 x 3 x 3: the decoder, the same for all, mixes neighbors.
 """
 
 import torch
@@ -68,7 +68,7 @@ class LiftSplatFusion(nn.Module):
             (B, N, h, w, D) int64.
         """
         (height, width), device = cells, image_from_grid.device
-        v = (torch.arange(height, device=device) + 0.5) / height * self.image_size[0] - 0.5  # pixels of cell centres
+        v = (torch.arange(height, device=device) + 0.5) / height * self.image_size[0] - 0.5  # pixels of cell centers
         u = (torch.arange(width, device=device) + 0.5) / width * self.image_size[1] - 0.5
         v, u, depth = torch.meshgrid(v, u, self.depths, indexing="ij")
         rays = torch.stack([u * depth, v * depth, depth, torch.ones_like(depth)], -1).view(-1, 4)  # (h * w * D, 4)

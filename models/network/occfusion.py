@@ -82,7 +82,7 @@ class FuserOutput:
 
 
 class OccFusion(nn.Module):
-    """All parts of the network; `fuse` and `refine` are the two engines of an exported artefact."""
+    """All parts of the network; `fuse` and `refine` are the two engines of an exported artifact."""
 
     def __init__(self, config: ModelConfig = ModelConfig()) -> None:
         super().__init__()

@@ -9,13 +9,13 @@ from .fusion import sample_stacked
 
 
 def trilinear_weights(factor: int) -> torch.Tensor:
-    """(factor**3, 27) weights of the 27 coarse neighbours for each child centre.
+    """(factor**3, 27) weights of the 27 coarse neighbors for each child center.
 
     A child's place inside its parent is fixed, so trilinear interpolation of the coarse grid is one constant matrix.
     """
-    inside = (torch.arange(factor) + 0.5) / factor - 0.5  # offsets from the parent's centre, in coarse voxels
-    neighbour = torch.tensor([-1.0, 0.0, 1.0])
-    line = (1 - (inside[:, None] - neighbour).abs()).clamp(min=0)  # (factor, 3)
+    inside = (torch.arange(factor) + 0.5) / factor - 0.5  # offsets from the parent's center, in coarse voxels
+    neighbor = torch.tensor([-1.0, 0.0, 1.0])
+    line = (1 - (inside[:, None] - neighbor).abs()).clamp(min=0)  # (factor, 3)
     cube = torch.einsum("ad,be,cf->abcdef", line, line, line)
     return cube.reshape(factor**3, 27)
 
@@ -44,7 +44,7 @@ class Refiner(nn.Module):
         self.register_buffer("offsets", offsets, persistent=False)
         self.register_buffer("limit", torch.tensor(size) - 1, persistent=False)
 
-    def neighbours(self, parent: torch.Tensor) -> torch.Tensor:
+    def neighbors(self, parent: torch.Tensor) -> torch.Tensor:
         """(B, K) flat index to (B, K, 27) flat indices of the 3 x 3 x 3 block, clamped at the border of the grid."""
         _, y, z = self.size
         index = torch.stack([parent // (y * z), parent // z % y, parent % z], -1)[:, :, None] + self.offsets
@@ -56,7 +56,7 @@ class Refiner(nn.Module):
                 child_return: torch.Tensor, count: int) -> torch.Tensor:
         batch, parents, children, _ = child_uv.shape
         width = voxel_features.shape[2]
-        block = self.neighbours(parent).view(batch, parents * 27, 1).expand(-1, -1, width)
+        block = self.neighbors(parent).view(batch, parents * 27, 1).expand(-1, -1, width)
         block = voxel_features.gather(1, block).view(batch, parents, 27, width)
         feature = self.weights.to(block.dtype) @ self.reduce(block)  # (B, K, J, hidden)
         feature = feature + self.place

@@ -15,7 +15,7 @@ from occfusion_ros.core.labels import IGNORE, NUM_LABELS
 
 from .data import UNSEEN, PreparedFrame
 
-BEAM_DEGREES = 41.34 / 31  # between neighbouring beams of nuScenes' LiDAR
+BEAM_DEGREES = 41.34 / 31  # between neighboring beams of nuScenes' LiDAR
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class AugmentConfig:
         all_cameras: share of frames that lose all cameras.
         some_cameras: share of frames that lose each camera with a probability of 0.3.
         jitter_degrees: standard deviation of a false rotation of each camera, which the truth does not follow.
-        jitter_metres: the same of a false shift.
+        jitter_meters: the same of a false shift.
         images: share of images that are scaled, shifted and changed in light when a frame is prepared.
         zoom: images are scaled by a factor between 1 / (1 + this) and 1 + this.
         mirror: share of images that are mirrored.
@@ -53,7 +53,7 @@ class AugmentConfig:
     all_cameras: float = 0.35
     some_cameras: float = 0.3
     jitter_degrees: float = 0.2
-    jitter_metres: float = 0.01
+    jitter_meters: float = 0.01
     images: float = 0.75
     zoom: float = 0.2
     mirror: float = 0.25
@@ -97,7 +97,7 @@ def transform(frame: PreparedFrame, window: GridSpec, plane: np.ndarray) -> Prep
     """Map the world by `plane` (2, 2) on x and y; the images stay, so the projection undoes it first.
 
     The truth is gathered by the nearest voxel onto `window`, which must have the same layers as the frame's grid; a
-    return's voxel then takes the label that it had, because the nearest voxel may be a neighbour. Outside is unknown.
+    return's voxel then takes the label that it had, because the nearest voxel may be a neighbor. Outside is unknown.
     """
     grid = frame.grid
     if (grid.voxel_size, grid.low[2], grid.size[2]) != (window.voxel_size, window.low[2], window.size[2]):
@@ -124,8 +124,8 @@ def transform(frame: PreparedFrame, window: GridSpec, plane: np.ndarray) -> Prep
 def _gather(frame: PreparedFrame, window: GridSpec, source_from_target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Truth and mask on `window`, column by column from where `source_from_target` (2, 2) takes it."""
     grid = frame.grid
-    centres = [low + (np.arange(size) + 0.5) * window.voxel_size for low, size in zip(window.low[:2], window.size[:2])]
-    x, y = (row[0] * centres[0][:, None] + row[1] * centres[1] for row in source_from_target)  # (X, Y)
+    centers = [low + (np.arange(size) + 0.5) * window.voxel_size for low, size in zip(window.low[:2], window.size[:2])]
+    x, y = (row[0] * centers[0][:, None] + row[1] * centers[1] for row in source_from_target)  # (X, Y)
     i, j = (np.floor((value - low) / grid.voxel_size).astype(np.int32) for value, low in zip((x, y), grid.low))
     outside = (i < 0) | (i >= grid.size[0]) | (j < 0) | (j >= grid.size[1])
     column = np.where(outside, 0, i * grid.size[1] + j)
@@ -180,7 +180,7 @@ def jitter(image_from_grid: np.ndarray, config: AugmentConfig, rng: np.random.Ge
     skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(count, 3, 3)
     wrong = np.tile(np.eye(4), (count, 1, 1))
     wrong[:, :3, :3] += skew + skew @ skew / 2  # the rotation, to second order of a small angle
-    wrong[:, :3, 3] = rng.normal(0, config.jitter_metres, (count, 3))
+    wrong[:, :3, 3] = rng.normal(0, config.jitter_meters, (count, 3))
     return (image_from_grid @ wrong).astype(np.float32)
 
 
@@ -239,8 +239,8 @@ def _relight(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     image = image.float() / 255
     if rng.random() < 0.4:
         image = blur(image, rng.uniform(0.3, 1.5))
-    grey = image.mean(0, keepdim=True)
-    image = grey + (image - grey) * rng.uniform(0.3, 1.4)
+    gray = image.mean(0, keepdim=True)
+    image = gray + (image - gray) * rng.uniform(0.3, 1.4)
     mean = image.mean()
     image = ((image - mean) * rng.uniform(0.7, 1.3) + mean).clamp(0, 1) ** rng.uniform(0.7, 1.4)
     gain = torch.tensor(rng.uniform(0.6, 1.4) * rng.uniform(0.88, 1.12, (3, 1, 1)), dtype=torch.float32)

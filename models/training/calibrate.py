@@ -48,7 +48,7 @@ class LogitCounts:
             counts += np.bincount(index[chosen], minlength=counts.size).reshape(counts.shape)
 
     def best_shifts(self, iou: float) -> np.ndarray:
-        """(17,) shifts that maximise hits - iou * false alarms; a class with too few voxels takes that of its kind.
+        """(17,) shifts that maximize hits - iou * false alarms; a class with too few voxels takes that of its kind.
 
         Objects (cars, people, ...) are few: weighed against the whole scene they would best be left out. They are
         weighed against their own best IoU instead, where that is lower.
@@ -69,7 +69,7 @@ class LogitCounts:
 
 
 def _best_shift(occupied: np.ndarray, free: np.ndarray, iou: float) -> float:
-    """The shift that maximises hits - iou * false alarms of two histograms (bins,)."""
+    """The shift that maximizes hits - iou * false alarms of two histograms (bins,)."""
     return -EDGES[int(np.cumsum((occupied - iou * free)[::-1])[::-1].argmax())]
 
 

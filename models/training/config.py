@@ -16,7 +16,7 @@ class TrainConfig:
     """Settings of a training run.
 
     Attributes:
-        name: of the model, which artefacts made of it carry.
+        name: of the model, which artifacts made of it carry.
         data: data root in the nuScenes format to train on; empty for synthetic drives.
         occupancy: where its occupancy labels lie; empty for `data` itself.
         scenes: names of its scenes to train on, or of the devkit's splits (train, mini_train); empty for all.
@@ -27,11 +27,11 @@ class TrainConfig:
         init: weights of another run to start from; empty for new ones.
         frozen: parts of the network whose weights stay as they are, for example decoder.
         epochs: passes over the data, each with its second pass over the hard samples.
-        steps: optimiser steps after which the run ends, even within an epoch; 0 for all of `epochs`.
+        steps: optimizer steps after which the run ends, even within an epoch; 0 for all of `epochs`.
         active_share: share of the samples, hardest first, that each epoch trains again; 0 turns it off.
         batch: frames a step and process.
         window: edge, in coarse voxels, of the part of the grid that a step trains on; 0 for the whole grid.
-        window_spread: metres, standard deviation of the window's centre from the grid's, along x and y.
+        window_spread: metres, standard deviation of the window's center from the grid's, along x and y.
         window_queries: fused voxels of a window.
         unobserved_keep: probability with which a voxel that sensors could not observe keeps its truth.
         augment: how frames are changed.
@@ -43,7 +43,7 @@ class TrainConfig:
         refined: voxels of each frame that are refined while training; half of them the most uncertain ones.
         precision: bf16 (mixed precision) or fp32.
         seed: of weights, order, windows and augmentation.
-        save_every: optimiser steps between two saved states; the end of an epoch is saved besides.
+        save_every: optimizer steps between two saved states; the end of an epoch is saved besides.
         pictures: training frames that are drawn after each epoch.
         device: cpu, cuda, or auto for a GPU where there is one.
         threads: CPU threads of a process.

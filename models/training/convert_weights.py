@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from occfusion_ros.core.command import one_sentence
-from occfusion_ros.core.errors import ContractError, said
+from occfusion_ros.core.errors import ContractError, one_line
 
 from ..network.occfusion import OccFusion
 from .checkpoint import save_checkpoint
@@ -80,7 +80,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
         raise ContractError(f"{path}: expected a state dict (.safetensors, .pt or .pth) that holds tensors alone, got: "
-                            f"{said(error)}") from error
+                            f"{one_line(error)}") from error
     for key in WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]

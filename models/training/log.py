@@ -25,7 +25,7 @@ COLUMNS = ("epoch", "pass", "step", *TERMS, "learning_rate", "time")
 
 
 class TrainingLog:
-    """Opens the log of a run; rows after optimiser step `done` belong to steps that are trained again and go."""
+    """Opens the log of a run; rows after optimizer step `done` belong to steps that are trained again and go."""
 
     def __init__(self, out: Path, done: int) -> None:
         self.path = out / "log.csv"
@@ -38,7 +38,7 @@ class TrainingLog:
         self.board = _tensorboard(out / "tensorboard", done + 1)
 
     def write(self, epoch: int, name: str, step: int, terms: Sequence[float], learning_rate: float) -> None:
-        """One optimiser step with its mean loss terms."""
+        """One optimizer step with its mean loss terms."""
         with open(self.path, "a", newline="") as file:
             csv.writer(file).writerow([epoch, name, step, *(f"{term:.6g}" for term in terms), f"{learning_rate:.6g}",
                                        f"{time.time():.0f}"])

@@ -27,7 +27,7 @@ from .data import PreparedFrame
 from .manifest import claim, making
 
 FRAMES_PER_DRIVE = 4
-SPACING = 8  # one frame in eight (4 s): neighbours in time teach little
+SPACING = 8  # one frame in eight (4 s): neighbors in time teach little
 MIXED = "mixed"  # nuScenes' rig in three drives of four, the others in turn in the fourth
 
 

@@ -1,4 +1,4 @@
-"""Truth of a synthetic frame as a vehicle could have measured it, in the manner of labelled real drives.
+"""Truth of a synthetic frame as a vehicle could have measured it, in the manner of labeled real drives.
 
 Real occupancy truth is aggregated from sweeps: voxels with a return are occupied, voxels that rays passed are free,
 everything else is unknown (255). Thresholds must be fitted on such truth, not on the complete one.

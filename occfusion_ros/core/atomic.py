@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .errors import OccFusionError, said
+from .errors import OccFusionError, one_line
 
 
 class WriteError(OccFusionError):
@@ -20,7 +20,7 @@ class WriteError(OccFusionError):
     """
 
     def __init__(self, path: Path, error: OSError) -> None:
-        super().__init__(f"cannot write {path}: {error.strerror or said(error)}")
+        super().__init__(f"cannot write {path}: {error.strerror or one_line(error)}")
         self.path, self.disk_full, self._error = path, error.errno in (errno.ENOSPC, errno.EDQUOT), error
 
     def __reduce__(self) -> tuple:

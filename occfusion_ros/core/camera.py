@@ -22,7 +22,7 @@ class ImageFit:
 
 
 def fit_image(source: tuple[int, int], network: tuple[int, int], principal_row: float, horizon: float) -> ImageFit:
-    """Scale to cover the network size, centre horizontally, and put the principal row at a fixed height.
+    """Scale to cover the network size, center horizontally, and put the principal row at a fixed height.
 
     The rule depends on the camera's intrinsics alone, so any camera of any size is cut like the ones in training.
 
@@ -39,7 +39,7 @@ def fit_image(source: tuple[int, int], network: tuple[int, int], principal_row: 
 
 
 def fitted_intrinsics(intrinsics: np.ndarray, source: tuple[int, int], fit: ImageFit) -> np.ndarray:
-    """Intrinsics (3, 3) of the fitted image; pixel centres at integer coordinates before and after."""
+    """Intrinsics (3, 3) of the fitted image; pixel centers at integer coordinates before and after."""
     fitted = np.array(intrinsics, np.float64)
     for axis, (size, cropped) in enumerate(zip((source[1], source[0]), (fit.left, fit.top))):
         scale = fit.resized[1 - axis] / size

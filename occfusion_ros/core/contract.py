@@ -1,6 +1,6 @@
 """The model contract: what training fixed and nothing at run time may change.
 
-`export/` writes it as `contract.yaml` beside the engine files; `runtime/` reads it. This module only turns plain
+`export/` writes it as `contract.yaml` beside the network files; `runtime/` reads it. This module only turns plain
 dictionaries into validated types and back.
 """
 
@@ -16,13 +16,13 @@ from .preprocessing import UNRECORDED, Preprocessing
 FORMAT = 3
 FORMATS = (2, FORMAT)  # that are read; 2 says nothing of pre-processing and of PyTorch
 VARIANTS = ("fp32", "fp16", "int8", "int8_onnxruntime", "program")
-"""Files of an engine: ONNX in float32; ONNX in float16 inside; ONNX quantised for TensorRT and OpenVINO (symmetric) and
-for ONNX Runtime (asymmetric activations); a `torch.export` program in float32."""
+"""Files of a network: ONNX in float32; ONNX in float16 inside; ONNX quantized for TensorRT and OpenVINO (symmetric)
+and for ONNX Runtime (asymmetric activations); a `torch.export` program in float32."""
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, dtype and shape of one engine input or output; a string in the shape is a dynamic axis."""
+    """Name, dtype and shape of one network input or output; a string in the shape is a dynamic axis."""
 
     name: str
     dtype: str
@@ -33,37 +33,37 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
-class EngineFile:
-    """One file of an engine: its name inside the artefact folder and the hash of its content."""
+class NetworkFile:
+    """One file of a network: its name inside the artifact folder and the hash of its content."""
 
     name: str
     sha256: str
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or set("/\\") & set(self.name) or self.name[0] == ".":
-            raise ContractError(f"engine file must be a plain file name inside the artefact, got {self.name!r}")
+            raise ContractError(f"network file must be a plain file name inside the artifact, got {self.name!r}")
         if not isinstance(self.sha256, str) or len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
             raise ContractError(f"{self.name}: sha256 must be 64 lower-case hexadecimal digits, got {self.sha256!r}")
 
 
 @dataclass(frozen=True)
-class EngineSpec:
-    """One engine of the artefact: the same function in several files, with the same tensors at its doors.
+class NetworkSpec:
+    """One network of the artifact: the same function in several files, with the same tensors at its doors.
 
     Attributes:
         files: by variant, see `VARIANTS`; fp32 is always there.
         inputs, outputs: tensors, in the order of the files.
     """
 
-    files: dict[str, EngineFile]
+    files: dict[str, NetworkFile]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
     def __post_init__(self) -> None:
         if not isinstance(self.files, dict) or "fp32" not in self.files or set(self.files) - set(VARIANTS):
             got = sorted(map(str, self.files)) if isinstance(self.files, dict) else self.files
-            raise ContractError(f"engine files must be fp32 and any others of {', '.join(VARIANTS)}, got {got}")
-        files = {variant: file if isinstance(file, EngineFile) else _build(EngineFile, file, variant)
+            raise ContractError(f"network files must be fp32 and any others of {', '.join(VARIANTS)}, got {got}")
+        files = {variant: file if isinstance(file, NetworkFile) else _build(NetworkFile, file, variant)
                  for variant, file in self.files.items()}
         object.__setattr__(self, "files", files)
         for side in ("inputs", "outputs"):
@@ -89,8 +89,8 @@ class ModelContract:
         refine_budget: K, most coarse voxels that the active decoder refines.
         preprocessing: what else the weights were trained with.
         pytorch: version of PyTorch that wrote the programs; empty where it is not known.
-        fuser, refiner: the two engines, see `EngineSpec`.
-        checkpoint_sha256: hash of the weights the engines were exported from.
+        fuser, refiner: the two networks, see `NetworkSpec`.
+        checkpoint_sha256: hash of the weights the networks were exported from.
         trained_on: what data the weights were trained on.
         accuracy: measured figures by data set.
     """
@@ -108,8 +108,8 @@ class ModelContract:
     refine_budget: int
     preprocessing: Preprocessing
     pytorch: str
-    fuser: EngineSpec
-    refiner: EngineSpec
+    fuser: NetworkSpec
+    refiner: NetworkSpec
     checkpoint_sha256: str
     trained_on: str
     accuracy: dict[str, Any]
@@ -155,7 +155,7 @@ class ModelContract:
         values = {key: value for key, value in data.items() if key != "format"}
         if got == 2:
             values |= {"preprocessing": asdict(UNRECORDED), "pytorch": ""}
-        nested = {"grid": GridSpec, "preprocessing": Preprocessing, "fuser": EngineSpec, "refiner": EngineSpec}
+        nested = {"grid": GridSpec, "preprocessing": Preprocessing, "fuser": NetworkSpec, "refiner": NetworkSpec}
         for key, kind in nested.items():
             values[key] = _build(kind, values.get(key), key)
         if not isinstance(values.get("classes"), list):

@@ -53,11 +53,11 @@ def inspect_image(data: bytes) -> EncodedImage:
         return _inspect_jpeg(data)
     if data.startswith(_PNG):
         return _inspect_png(data)
-    kind = recognised(data)
+    kind = recognized(data)
     raise InvalidFrameError(f"image: expected JPEG or PNG, got {len(data)} bytes" + (f" of {kind}" if kind else ""))
 
 
-def recognised(data: bytes) -> str:
+def recognized(data: bytes) -> str:
     """What encoded bytes that are no JPEG or PNG look like; empty where that is not known."""
     return next((name for start, name in _OTHERS if re.match(start, data, re.DOTALL)), "")
 

@@ -17,7 +17,7 @@ class InvalidFrameError(OccFusionError):
 
 
 class ContractError(OccFusionError):
-    """A model artefact that is missing, damaged or does not match this software."""
+    """A model artifact that is missing, damaged or does not match this software."""
 
 
 class BackendError(OccFusionError):
@@ -28,7 +28,7 @@ class DatasetError(OccFusionError):
     """A data root or bag that is missing, damaged or lacks something asked for."""
 
 
-def said(error: BaseException, most: int = 300) -> str:
+def one_line(error: BaseException, most: int = 300) -> str:
     """What a library's error says, on one line and not too long, to be quoted in a message of ours."""
     text = " ".join(str(error).split()) or repr(error)
     return text if len(text) <= most else text[:most] + " ..."

@@ -39,7 +39,7 @@ class CameraImage:
     Attributes:
         name: the robot's own name of the camera.
         image: (H, W, 3) uint8, RGB; as `lens` took it.
-        intrinsics: (3, 3) float64 pinhole matrix of the rectified image, which has the same size, pixels; pixel centres
+        intrinsics: (3, 3) float64 pinhole matrix of the rectified image, which has the same size, pixels; pixel centers
             at integer coordinates.
         camera_from_grid: (4, 4) float64 rigid transform, metres, of the rectified camera, whose axes are optical: x
             right, y down, z forward.
@@ -109,7 +109,7 @@ class OccupancyGrid:
         stamp_ns: nanoseconds, stamp of the sweep it was computed from.
         frame_id: name of the grid frame.
         cameras: names of the cameras that took part.
-        model_id: the artefact that computed it.
+        model_id: the artifact that computed it.
         stage_ms: milliseconds spent in each stage.
     """
 

@@ -1,4 +1,4 @@
-"""The voxel grid: one home for range, voxel size, index order and the cell-centre rule."""
+"""The voxel grid: one home for range, voxel size, index order and the cell-center rule."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from .errors import ContractError
 class GridSpec:
     """A regular voxel grid in the grid frame (x right, y forward, z up for nuScenes' LIDAR_TOP).
 
-    Index rule: ``index = floor((point - low) / voxel_size)``; centre = ``low + (index + 0.5) * voxel_size``.
+    Index rule: ``index = floor((point - low) / voxel_size)``; center = ``low + (index + 0.5) * voxel_size``.
     Arrays over the grid have shape (X, Y, Z) and C order (z fastest).
 
     Attributes:
@@ -63,8 +63,8 @@ class GridSpec:
         inside = np.all((scaled >= 0) & (scaled < self.size), axis=1)  # False for NaN
         return np.where(inside[:, None], scaled, 0).astype(np.int64), inside
 
-    def centres(self, indices: np.ndarray) -> np.ndarray:
-        """Voxel centres: (N, 3) integer indices to (N, 3) float64 metres in the grid frame."""
+    def centers(self, indices: np.ndarray) -> np.ndarray:
+        """Voxel centers: (N, 3) integer indices to (N, 3) float64 metres in the grid frame."""
         return np.asarray(self.low) + (np.asarray(indices) + 0.5) * self.voxel_size
 
     def flat_x_fastest(self, indices: np.ndarray) -> np.ndarray:

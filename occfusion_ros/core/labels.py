@@ -1,4 +1,4 @@
-"""Class names, indices and colours of OpenOccupancy (nuScenes-lidarseg's 16 classes plus empty)."""
+"""Class names, indices and colors of OpenOccupancy (nuScenes-lidarseg's 16 classes plus empty)."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ IGNORE = 255  # unknown or not observed
 
 @dataclass(frozen=True)
 class SemanticClass:
-    """One class: its label value, standard name and display colour (RGB, 0-255)."""
+    """One class: its label value, standard name and display color (RGB, 0-255)."""
 
     label: int
     name: str
@@ -20,7 +20,7 @@ class SemanticClass:
         if not 0 < self.label < IGNORE:
             raise ContractError(f"class label must be 1..254, got {self.label} for {self.name!r}")
         if len(self.rgb) != 3 or any(not 0 <= c <= 255 for c in self.rgb):
-            raise ContractError(f"class colour must be three values 0..255, got {self.rgb} for {self.name!r}")
+            raise ContractError(f"class color must be three values 0..255, got {self.rgb} for {self.name!r}")
         object.__setattr__(self, "rgb", tuple(self.rgb))
 
 

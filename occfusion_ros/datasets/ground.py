@@ -12,7 +12,7 @@ from ..core.grid import GridSpec
 
 CELL = 0.5  # metres, edge of the cells in which heights are compared
 REACH = 25.0  # metres from the sensor; farther out, an error of the pitch looks like one of the height
-NEIGHBOURS = 4  # sweeps compared with each sweep
+NEIGHBORS = 4  # sweeps compared with each sweep
 MIN_CELLS = 20  # cells that two sweeps must share to be compared
 
 
@@ -40,7 +40,7 @@ def height_corrections(map_from_sensor: Sequence[np.ndarray], ground: Sequence[n
 def _comparisons(surfaces: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[int, int, float, int]]:
     """Two sweeps, how much higher the ground of the first lies (metres), and in how many cells."""
     for one in range(len(surfaces)):
-        for other in range(one + 1, min(one + 1 + NEIGHBOURS, len(surfaces))):
+        for other in range(one + 1, min(one + 1 + NEIGHBORS, len(surfaces))):
             (cells, heights), (other_cells, other_heights) = surfaces[one], surfaces[other]
             _, mine, its = np.intersect1d(cells, other_cells, assume_unique=True, return_indices=True)
             if len(mine) >= MIN_CELLS:
@@ -82,6 +82,6 @@ def _filled(total: np.ndarray, number: np.ndarray) -> np.ndarray:
 
 
 def _doubled(values: np.ndarray) -> np.ndarray:
-    """Rows (n, m) to (2n, m), linearly between the centres of the old rows."""
+    """Rows (n, m) to (2n, m), linearly between the centers of the old rows."""
     before, after = np.vstack([values[:1], values[:-1]]), np.vstack([values[1:], values[-1:]])
     return np.stack([0.75 * values + 0.25 * before, 0.75 * values + 0.25 * after], 1).reshape(-1, values.shape[1])

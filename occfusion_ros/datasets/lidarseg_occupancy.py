@@ -1,4 +1,4 @@
-"""Occupancy labels from nuScenes-lidarseg: the labelled sweeps around a key frame, brought into its LiDAR frame.
+"""Occupancy labels from nuScenes-lidarseg: the labeled sweeps around a key frame, brought into its LiDAR frame.
 
 The LiDAR frame must be the grid frame, as nuScenes' is.
 
@@ -45,7 +45,7 @@ class ObjectBox:
     """An annotated box.
 
     Attributes:
-        lidar_from_box: (4, 4) float64; x forward, z up, origin in the centre.
+        lidar_from_box: (4, 4) float64; x forward, z up, origin in the center.
         half: (3,) metres along x, y and z, with BOX_MARGIN.
     """
 
@@ -58,7 +58,7 @@ class ObjectBox:
 
 
 @dataclass(frozen=True)
-class LabelledSweep:
+class LabeledSweep:
     """A key frame's sweep.
 
     Attributes:
@@ -78,18 +78,18 @@ class LabelledSweep:
         return self.points[(self.labels >= GROUND[0]) & (self.labels <= GROUND[1])]
 
 
-def load_sweeps(reader: NuScenesReader, scene: str) -> dict[str, LabelledSweep]:
-    """The labelled key frames of a scene by sample token, in time order, with refined pose heights."""
+def load_sweeps(reader: NuScenesReader, scene: str) -> dict[str, LabeledSweep]:
+    """The labeled key frames of a scene by sample token, in time order, with refined pose heights."""
     records = {token: reader.lidar_record(token) for token in reader.samples(scene)}
     labels = {token: reader.lidarseg(token) for token in records}
-    labelled = [token for token in records if labels[token] is not None]
-    poses = [records[token].map_from_sensor for token in labelled]
-    points = [read_sweep(records[token].path)[:, :3].astype(np.float64) for token in labelled]
-    sweeps = [LabelledSweep(p, labels[token], pose, _boxes(reader, token))
-              for token, p, pose in zip(labelled, points, poses)]
+    labeled = [token for token in records if labels[token] is not None]
+    poses = [records[token].map_from_sensor for token in labeled]
+    points = [read_sweep(records[token].path)[:, :3].astype(np.float64) for token in labeled]
+    sweeps = [LabeledSweep(p, labels[token], pose, _boxes(reader, token))
+              for token, p, pose in zip(labeled, points, poses)]
     for pose, correction in zip(poses, height_corrections(poses, [sweep.ground for sweep in sweeps])):
         pose[2, 3] += correction
-    return dict(zip(labelled, sweeps))
+    return dict(zip(labeled, sweeps))
 
 
 def aggregate_occupancy(reader: NuScenesReader, sample_token: str, window: int) -> np.ndarray:
@@ -100,10 +100,10 @@ def aggregate_occupancy(reader: NuScenesReader, sample_token: str, window: int) 
     return aggregate(load_sweeps(reader, reader.scene_of(sample_token)), sample_token, window)
 
 
-def aggregate(sweeps: dict[str, LabelledSweep], sample_token: str, window: int) -> np.ndarray:
+def aggregate(sweeps: dict[str, LabeledSweep], sample_token: str, window: int) -> np.ndarray:
     """Labels of a key frame, see `aggregate_occupancy`."""
     if sample_token not in sweeps or window < 0:
-        raise DatasetError(f"expected a labelled key frame and a window of 0 or more, got {sample_token} and {window}")
+        raise DatasetError(f"expected a labeled key frame and a window of 0 or more, got {sample_token} and {window}")
     grid, target = GridSpec(), sweeps[sample_token]
     at = list(sweeps).index(sample_token)
     near = list(sweeps.values())[max(at - window, 0):at + window + 1]
@@ -116,13 +116,13 @@ def aggregate(sweeps: dict[str, LabelledSweep], sample_token: str, window: int) 
     free.reshape(-1)[voxels] = False
     ground = points[(labels >= GROUND[0]) & (labels <= GROUND[1])]
     height = ground_heights(grid, ground)
-    centres = grid.low[2] + (np.arange(grid.size[2]) + 0.5) * grid.voxel_size
-    free &= ~(np.abs(centres - height[:, :, None]) <= GROUND_BAND)  # no height is NaN and near nothing
+    centers = grid.low[2] + (np.arange(grid.size[2]) + 0.5) * grid.voxel_size
+    free &= ~(np.abs(centers - height[:, :, None]) <= GROUND_BAND)  # no height is NaN and near nothing
     truth[(truth == 0) & ~free] = IGNORE
     return truth
 
 
-def _returns(target: LabelledSweep, sweep: LabelledSweep) -> tuple[np.ndarray, np.ndarray]:
+def _returns(target: LabeledSweep, sweep: LabeledSweep) -> tuple[np.ndarray, np.ndarray]:
     """What a sweep says about the target's surroundings: points (N, 3) in the target's LiDAR frame and labels (N,)."""
     if sweep is target:
         return sweep.points, sweep.labels
@@ -139,7 +139,7 @@ def _returns(target: LabelledSweep, sweep: LabelledSweep) -> tuple[np.ndarray, n
     return np.concatenate(points), np.concatenate(labels)
 
 
-def _free(grid: GridSpec, target: LabelledSweep, near: list[LabelledSweep]) -> np.ndarray:
+def _free(grid: GridSpec, target: LabeledSweep, near: list[LabeledSweep]) -> np.ndarray:
     """(X, Y, Z) bool: passed by a ray, in the boxes of objects by one of the target's own sweep."""
     own = np.zeros(grid.size, bool)
     mark_passed(own, grid, np.zeros(3), target.points)
@@ -155,13 +155,13 @@ def _free(grid: GridSpec, target: LabelledSweep, near: list[LabelledSweep]) -> n
 
 
 def voxels_of_box(grid: GridSpec, box: ObjectBox) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices along x, y and z of the voxels whose centres lie in a box."""
-    centre, reach = box.lidar_from_box[:3, 3], np.abs(box.lidar_from_box[:3, :3]) @ box.half
-    edges = (np.stack([centre - reach, centre + reach]) - grid.low) / grid.voxel_size
+    """Indices along x, y and z of the voxels whose centers lie in a box."""
+    center, reach = box.lidar_from_box[:3, 3], np.abs(box.lidar_from_box[:3, :3]) @ box.half
+    edges = (np.stack([center - reach, center + reach]) - grid.low) / grid.voxel_size
     low, high = np.clip(np.floor(edges), 0, grid.size).astype(int)
     index = np.stack(np.meshgrid(*map(np.arange, low, high + 1), indexing="ij"), -1).reshape(-1, 3)  # (n, 3)
     index = index[(index < grid.size).all(1)]
-    return tuple(index[box.contains(grid.centres(index))].T)
+    return tuple(index[box.contains(grid.centers(index))].T)
 
 
 def _boxes(reader: NuScenesReader, sample_token: str) -> dict[str, ObjectBox]:
@@ -180,7 +180,7 @@ def _moved(target_from_source: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def write_occupancy(reader: NuScenesReader, out: Path, scenes: list[str] | None = None, window: int = WINDOW,
                     workers: int = 1, progress: bool = True) -> int:
-    """Write ``occupancy/<LiDAR token>.npz`` (``semantics``) for all labelled key frames; files that are there are kept.
+    """Write ``occupancy/<LiDAR token>.npz`` (``semantics``) for all labeled key frames; files that are there are kept.
 
     `NuScenesReader` reads them with ``occupancy_root=out``.
 
@@ -205,14 +205,14 @@ def write_occupancy(reader: NuScenesReader, out: Path, scenes: list[str] | None 
 
 
 def _missing(reader: NuScenesReader, out: Path, scenes: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Scenes and, a few at a time, their labelled key frames without a file."""
-    labelled = 0
+    """Scenes and, a few at a time, their labeled key frames without a file."""
+    labeled = 0
     for scene in scenes:
         tokens = [token for token in reader.samples(scene) if reader.has_lidarseg(token)]
-        labelled += len(tokens)
+        labeled += len(tokens)
         tokens = [token for token in tokens if not _file(reader, out, token).exists()]
         yield from ((scene, tokens[i:i + _CHUNK]) for i in range(0, len(tokens), _CHUNK))
-    if not labelled:
+    if not labeled:
         raise DatasetError(f"no key frame of {', '.join(scenes)} in {reader.root} has lidarseg labels")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.encoded_image import inspect_image
-from ..core.errors import DatasetError, InvalidFrameError, said
+from ..core.errors import DatasetError, InvalidFrameError, one_line
 from ..core.frames import CameraImage, SensorFrame
 from ..core.labels import IGNORE
 from ..core.returns import are_returns
@@ -157,7 +157,7 @@ class NuScenesReader:
         return openoccupancy.read_rows(rows) if rows.is_file() else None
 
     def lidarseg(self, sample_token: str) -> np.ndarray | None:
-        """Class of each point of a key frame's sweep, (N,) uint8; 255 unlabelled; None where there are no labels."""
+        """Class of each point of a key frame's sweep, (N,) uint8; 255 unlabeled; None where there are no labels."""
         token = self._lidar_token(sample_token)
         if not self.has_lidarseg(sample_token):
             return None
@@ -173,7 +173,7 @@ class NuScenesReader:
         return self._lidar_token(sample_token) in self._lidarseg_files
 
     def boxes(self, sample_token: str) -> list:
-        """Annotated boxes of a key frame, the devkit's ``Box`` (centre, wlh, orientation, name), in the LiDAR frame."""
+        """Annotated boxes of a key frame, the devkit's ``Box`` (center, wlh, orientation, name), in the LiDAR frame."""
         return self.tables.get_sample_data(self._lidar_token(sample_token))[1]
 
     def _scene(self, name: str) -> dict:
@@ -276,7 +276,7 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {said(error)}") from error
+        raise DatasetError(f"{path} cannot be read: {one_line(error)}") from error
 
 
 def _only_version(root: Path) -> str:

@@ -5,7 +5,7 @@ import logging
 import tempfile
 from pathlib import Path
 
-from ..core.errors import DatasetError, said
+from ..core.errors import DatasetError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def load_tables(root: Path, version: str):  # -> nuscenes.nuscenes.NuScenes
             tables = NuScenes(version, index, verbose=False)
         except (AssertionError, OSError, KeyError, ValueError, TypeError) as error:  # the devkit checks with assert
             raise DatasetError(f"cannot load the tables of {version} in {root}: {_damaged(root / version)}"
-                               f"{said(error)}") from error
+                               f"{one_line(error)}") from error
     tables.dataroot = str(root)
     return tables
 
@@ -46,7 +46,7 @@ def load_table(path: Path) -> list[dict]:
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: expected a table, got {said(error)}") from error
+        raise DatasetError(f"{path}: expected a table, got {one_line(error)}") from error
 
 
 def _gather(folder: Path, index: Path) -> None:

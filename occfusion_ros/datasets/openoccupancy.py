@@ -1,7 +1,7 @@
 """OpenOccupancy's label files: one row for each voxel that is not empty.
 
 ``scene_<scene token>/occupancy/<LiDAR token>.npy`` holds rows [z, y, x, class] or, in some versions,
-[z, y, x, vx, vy, vz, class] (velocity, not used here) of a 512 x 512 x 40 grid in the LiDAR frame. A voxel's centre is
+[z, y, x, vx, vy, vz, class] (velocity, not used here) of a 512 x 512 x 40 grid in the LiDAR frame. A voxel's center is
 ``low + (index + 0.5) * 0.2`` metres. Class 0 is noise (here 255, ignored); voxels without a row are empty. Source: the
 repository JeffWang987/OpenOccupancy, ``pipelines/loading.py`` and ``docs/prepare_data.md``.
 """

@@ -21,8 +21,8 @@ class ChildInputs:
     Attributes:
         parent: (K,) int64 flat coarse voxel (z fastest).
         child_uv: (K, J, 2) float32, 0..1 across the image of `parent_camera`.
-        parent_camera: (K,) int64 index into the images, -1 where no camera sees the parent's centre.
-        child_seen: (K, J) float32, 1 where that camera sees the child's centre.
+        parent_camera: (K,) int64 index into the images, -1 where no camera sees the parent's center.
+        child_seen: (K, J) float32, 1 where that camera sees the child's center.
         child_return: (K, J) float32, 1 where the sweep has a return in the child.
     """
 
@@ -44,11 +44,11 @@ def describe_children(parent: torch.Tensor, presampler: Presampler, image_from_g
     """Project the children of `parent` (K,) int64; `seen` by `Presampler.seen_pixels`, the rest as in `FuserInputs`."""
     factor, size = presampler.config.coarse_factor, presampler.config.image_size
     near = presampler.config.preprocessing.near
-    centre = presampler.centres(parent)  # (K, 3) float64
+    center = presampler.centers(parent)  # (K, 3) float64
     step = divided(torch.arange(factor, device=parent.device, dtype=torch.float64) + 0.5, factor) - 0.5
     offsets = torch.cartesian_prod(step, step, step) * presampler.coarse.voxel_size  # (J, 3)
-    points = (centre[:, None] + offsets).float()  # (K, J, 3)
-    _, camera = assign_cameras(centre.float(), image_from_grid, size, near, seen)
+    points = (center[:, None] + offsets).float()  # (K, J, 3)
+    _, camera = assign_cameras(center.float(), image_from_grid, size, near, seen)
     if len(image_from_grid):
         uv, visible = project(points, image_from_grid[camera.clamp(min=0)], size, near)
         if seen is not None:
@@ -98,7 +98,7 @@ def to_children(dense: torch.Tensor, factor: int) -> torch.Tensor:
 
 def from_children(children: torch.Tensor, grid: GridSpec, factor: int) -> torch.Tensor:
     """(T, J) rows of children to a contiguous (X, Y, Z) over the fine `grid`: the inverse of `to_children`."""
-    # Children along z stay neighbours, so where they fit into a machine word they move as one, several times faster.
+    # Children along z stay neighbors, so where they fit into a machine word they move as one, several times faster.
     word = {2: torch.int16, 4: torch.int32, 8: torch.int64}.get(factor * children.element_size())
     packed = children.contiguous().view(word) if word else children
     split = packed.reshape(*grid.coarse(factor).size, factor, factor, -1)

@@ -1,7 +1,7 @@
 """Point-cloud pre-sampling: every fused coarse voxel is represented by exactly theta points.
 
 More than theta returns: farthest point sampling keeps theta of them. Fewer: synthetic points fill up (OccFusion,
-arXiv 2403.05329, section "point cloud sampling"). All of it is integer arithmetic on coordinates quantised inside
+arXiv 2403.05329, section "point cloud sampling"). All of it is integer arithmetic on coordinates quantized inside
 their voxel, so the result is bit-identical for any order of the input points and on any device.
 """
 
@@ -44,7 +44,7 @@ def divided(tensor: torch.Tensor, number: float) -> torch.Tensor:
     return tensor / torch.full((), number, dtype=tensor.dtype, device=tensor.device)
 
 
-def voxelise(coarse_index: torch.Tensor, fraction: torch.Tensor, intensity: torch.Tensor) -> VoxelPoints:
+def voxelize(coarse_index: torch.Tensor, fraction: torch.Tensor, intensity: torch.Tensor) -> VoxelPoints:
     """Group points by coarse voxel.
 
     Args:

@@ -14,7 +14,7 @@ from ..core.frames import SensorFrame
 from ..core.grid import GridSpec
 from ..core.preprocessing import INTENSITY_STEPS, Preprocessing
 from ..core.processor import usable_cores
-from .points import LOCAL_STEPS, SAMPLINGS, VoxelPoints, divided, presample, synthetic_pattern, voxelise
+from .points import LOCAL_STEPS, SAMPLINGS, VoxelPoints, divided, presample, synthetic_pattern, voxelize
 from .projection import assign_cameras, fit_pixels, fit_projection, seen_pixels
 
 NUM_STATISTICS = 4
@@ -63,7 +63,7 @@ class PresampleConfig:
 
 @dataclass(frozen=True)
 class FuserInputs:
-    """Tensors for one frame; Q queries, theta points each, N >= 1 images (a grey one where there is no camera).
+    """Tensors for one frame; Q queries, theta points each, N >= 1 images (a gray one where there is no camera).
 
     Attributes:
         images: (N, 3, h, w) uint8 RGB.
@@ -103,7 +103,7 @@ class Presampler:
         self.config, self.device = config, torch.device(device)
         self.coarse = config.grid.coarse(config.coarse_factor)
         # Tables are made on the CPU: roots and sums of squares are rounded in other ways on a GPU.
-        distance = self.centres(torch.arange(self.coarse.num_voxels)).norm(dim=1)
+        distance = self.centers(torch.arange(self.coarse.num_voxels)).norm(dim=1)
         self.range = distance.to(self.device)
         # Rank of each voxel by distance from the sensor: ties are broken by the index, on every device alike.
         self.by_range = torch.sort(distance, stable=True).indices.to(self.device)
@@ -116,7 +116,7 @@ class Presampler:
         return self.prepare_points(frame.points, images, image_from_grid, self.seen_pixels(frame), frame.body_removed)
 
     def prepare_images(self, frame: SensorFrame) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images (N, 3, h, w) uint8, one grey image where there is no camera, and image_from_grid (N or 0, 4, 4)."""
+        """Images (N, 3, h, w) uint8, one gray image where there is no camera, and image_from_grid (N or 0, 4, 4)."""
         images, image_from_grid = self.start_images(frame)
         return images(), image_from_grid
 
@@ -126,8 +126,8 @@ class Presampler:
         if len(frame.cameras) > config.max_cameras:
             raise InvalidFrameError(f"the model takes at most {config.max_cameras} cameras, got {len(frame.cameras)}")
         if not frame.cameras:
-            grey = torch.full((1, 3, *config.image_size), 127, dtype=torch.uint8, device=self.device)
-            return lambda: grey, torch.empty((0, 4, 4), device=self.device)
+            gray = torch.full((1, 3, *config.image_size), 127, dtype=torch.uint8, device=self.device)
+            return lambda: gray, torch.empty((0, 4, 4), device=self.device)
         place = {"size": config.image_size, "horizon": config.horizon}
         pending = [_RESAMPLERS.submit(fit_pixels, camera, **place) for camera in frame.cameras]
         matrices = np.stack([fit_projection(camera, **place) for camera in frame.cameras]).astype(np.float32)
@@ -152,15 +152,15 @@ class Presampler:
             seen: by `seen_pixels`.
         """
         points = points if self.config.use_lidar else points[:0]
-        voxels, returns = self._voxelise(torch.from_numpy(points).to(self.device), body_removed)
+        voxels, returns = self._voxelize(torch.from_numpy(points).to(self.device), body_removed)
         index = self._choose_queries(voxels.voxel)
         local, real, features = self._describe(voxels, index)
         position = (local.double() + 0.5) / LOCAL_STEPS - 0.5  # (Q, theta, 3)
         used = (index < self.coarse.num_voxels)[:, None]
         if self.config.sampling in ("fps", "none"):
             used = used & real
-        centres = self.centres(index.clamp(max=self.coarse.num_voxels - 1))
-        world = (centres[:, None] + position * self.coarse.voxel_size).float()  # (Q, theta, 3)
+        centers = self.centers(index.clamp(max=self.coarse.num_voxels - 1))
+        world = (centers[:, None] + position * self.coarse.voxel_size).float()  # (Q, theta, 3)
         uv, camera = assign_cameras(world.flatten(0, 1), image_from_grid, self.config.image_size,
                                     self.config.preprocessing.near, seen)
         camera = camera.view(real.shape).masked_fill(~used, -1)
@@ -168,14 +168,14 @@ class Presampler:
         return FuserInputs(images, index, features, point_features, uv.view(*real.shape, 2), camera,
                            image_from_grid, returns)
 
-    def centres(self, flat: torch.Tensor) -> torch.Tensor:
-        """(Q,) flat coarse index (z fastest) to (Q, 3) float64 voxel centres, metres."""
+    def centers(self, flat: torch.Tensor) -> torch.Tensor:
+        """(Q,) flat coarse index (z fastest) to (Q, 3) float64 voxel centers, metres."""
         _, y, z = self.coarse.size
         index = torch.stack([flat // (y * z), flat // z % y, flat % z], 1)
         low = torch.tensor(self.coarse.low, dtype=torch.float64, device=flat.device)
         return low + (index + 0.5) * self.coarse.voxel_size
 
-    def _voxelise(self, points: torch.Tensor, body_removed: bool) -> tuple[VoxelPoints, torch.Tensor]:
+    def _voxelize(self, points: torch.Tensor, body_removed: bool) -> tuple[VoxelPoints, torch.Tensor]:
         """Group the usable points by coarse voxel; also the fine voxels that hold a return."""
         grid, factor, own = self.config.grid, self.config.coarse_factor, self.config.preprocessing.ego_radius
         xyz = points[:, :3].double()
@@ -189,32 +189,32 @@ class Presampler:
         coarse = fine // factor
         returns = torch.unique((fine[:, 0] * grid.size[1] + fine[:, 1]) * grid.size[2] + fine[:, 2])
         flat = (coarse[:, 0] * self.coarse.size[1] + coarse[:, 1]) * self.coarse.size[2] + coarse[:, 2]
-        return voxelise(flat, divided(scaled, factor) - coarse, intensity), returns
+        return voxelize(flat, divided(scaled, factor) - coarse, intensity), returns
 
     def _choose_queries(self, occupied: torch.Tensor) -> torch.Tensor:
-        """(Q,) int64: voxels with returns, then their neighbours, then the others, nearest first within each.
+        """(Q,) int64: voxels with returns, then their neighbors, then the others, nearest first within each.
 
         Padded at the end where the grid has fewer voxels than there are queries.
         """
         total, budget = self.coarse.num_voxels, self.config.fusion_queries
-        is_near = self._with_neighbours(occupied)
+        is_near = self._with_neighbors(occupied)
         near = is_near.nonzero()[:, 0]
-        is_neighbour = torch.ones(total, dtype=torch.long, device=self.device)
-        is_neighbour[occupied] = 0
-        order = torch.sort(self.rank[near] + total * is_neighbour[near]).indices[:budget]
+        is_neighbor = torch.ones(total, dtype=torch.long, device=self.device)
+        is_neighbor[occupied] = 0
+        order = torch.sort(self.rank[near] + total * is_neighbor[near]).indices[:budget]
         nearest = self.by_range[:budget]  # enough: what is lacking is less than what of these is not near
         others = nearest[~is_near[nearest]][:budget - len(order)]
         chosen = torch.cat([near[order], others])
         return F.pad(chosen, (0, budget - len(chosen)), value=total)
 
-    def _with_neighbours(self, flat: torch.Tensor) -> torch.Tensor:
+    def _with_neighbors(self, flat: torch.Tensor) -> torch.Tensor:
         """(V,) flat coarse voxels to (T,) bool over the coarse grid: the voxels in their 3 x 3 x 3 blocks."""
         x, y, z = self.coarse.size
         padded = torch.zeros((x + 2, y + 2, z + 2), dtype=torch.bool, device=self.device)  # a border spares the checks
         steps = torch.cartesian_prod(*(torch.arange(3, device=self.device),) * 3)  # (27, 3)
-        centre = ((flat // (y * z)) * (y + 2) + flat // z % y) * (z + 2) + flat % z
+        center = ((flat // (y * z)) * (y + 2) + flat // z % y) * (z + 2) + flat % z
         block = (steps[:, 0] * (y + 2) + steps[:, 1]) * (z + 2) + steps[:, 2]
-        padded.view(-1)[(centre[:, None] + block).view(-1)] = True
+        padded.view(-1)[(center[:, None] + block).view(-1)] = True
         return padded[1:-1, 1:-1, 1:-1].flatten()
 
     def _describe(self, voxels: VoxelPoints, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

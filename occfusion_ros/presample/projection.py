@@ -130,7 +130,7 @@ def project(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int
 
 def assign_cameras(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int, int], near: float,
                    seen: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give every point to the camera that sees it nearest to its image centre.
+    """Give every point to the camera that sees it nearest to its image center.
 
     Args:
         points: (P, 3) float32 metres, grid frame.
@@ -146,8 +146,8 @@ def assign_cameras(points: torch.Tensor, image_from_grid: torch.Tensor, size: tu
     u, v, visible = _to_image(points, image_from_grid, size, near)  # (N, P) each
     if seen is not None:
         visible &= shows(seen, torch.arange(len(seen), device=seen.device)[:, None], u, v)
-    off_centre = torch.maximum((u - 0.5).abs_(), (v - 0.5).abs_()).masked_fill_(~visible, 2.0)
-    margin, camera = off_centre.min(0)
+    off_center = torch.maximum((u - 0.5).abs_(), (v - 0.5).abs_()).masked_fill_(~visible, 2.0)
+    margin, camera = off_center.min(0)
     uv = torch.stack([u.gather(0, camera[None])[0], v.gather(0, camera[None])[0]], 1)
     found = margin <= 1.0
     return torch.where(found[:, None], uv, 0.5), torch.where(found, camera, -1)

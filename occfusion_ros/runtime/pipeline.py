@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from ..core.contract import ModelContract
-from ..core.errors import BackendError, InvalidFrameError, OccFusionError, said
+from ..core.errors import BackendError, InvalidFrameError, OccFusionError, one_line
 from ..core.frames import OccupancyGrid, SensorFrame
 from ..presample.children import describe_children, from_children, parents_of
 from ..presample.presampler import FuserInputs, PresampleConfig, Presampler
-from .artifact import ENGINES, Artefact, load_artefact
+from .artifact import NETWORKS, Artifact, load_artifact
 from .backends.protocol import Backend, BackendSettings, torch_threads, usable_gpu
 from .backends.registry import BACKENDS, candidates
 from .selection import any_child, most_uncertain
@@ -62,34 +62,34 @@ class Stopwatch:
 
 
 class Pipeline:
-    """Pre-sampling, the two engines and everything between them; one frame at a time."""
+    """Pre-sampling, the two networks and everything between them; one frame at a time."""
 
     def __init__(self, contract: ModelContract, fuser: Backend, refiner: Backend, refine: str = "active") -> None:
         if refine not in REFINE_MODES:
             raise BackendError(f"refine: expected one of {', '.join(REFINE_MODES)}, got {refine!r}")
         self.contract, self.refine = contract, refine
         self.fuser, self.refiner = fuser, refiner
-        # Pre-sampling runs on the GPU where there is one, whatever runs the engines.
+        # Pre-sampling runs on the GPU where there is one, whatever runs the networks.
         self.presampler = Presampler(presample_config(contract), "cuda" if usable_gpu() else "cpu")
         self.no_images = torch.empty((0, 3, *contract.image_size), dtype=torch.uint8)
 
     @classmethod
-    def load(cls, artefact: str | Path, backend: str = "auto", refine: str = "active",
+    def load(cls, artifact: str | Path, backend: str = "auto", refine: str = "active",
              settings: BackendSettings = BackendSettings()) -> "Pipeline":
-        """Load an artefact and try it on an empty frame, so that what cannot run fails here.
+        """Load an artifact and try it on an empty frame, so that what cannot run fails here.
 
         Where `backend` is "auto" and the best one fails, the next best is taken with a warning.
 
         Args:
-            artefact: artefact folder or name of a shipped model.
+            artifact: artifact folder or name of a shipped model.
             backend: one of `BACKEND_NAMES`.
             refine: one of `REFINE_MODES`.
-            settings: of the engines.
+            settings: of the networks.
 
         Raises:
-            ContractError: the artefact is missing or damaged. BackendError: it cannot run here.
+            ContractError: the artifact is missing or damaged. BackendError: it cannot run here.
         """
-        loaded, names = load_artefact(artefact), candidates(backend)
+        loaded, names = load_artifact(artifact), candidates(backend)
         for name, following in itertools.zip_longest(names, names[1:]):
             try:
                 pipeline = cls._on(name, loaded, refine, settings)
@@ -103,23 +103,23 @@ class Pipeline:
         return pipeline
 
     @classmethod
-    def _on(cls, name: str, artefact: Artefact, refine: str, settings: BackendSettings) -> "Pipeline":
-        """On one backend; whatever its library raises is the machine's fault, ContractError the artefact's."""
+    def _on(cls, name: str, artifact: Artifact, refine: str, settings: BackendSettings) -> "Pipeline":
+        """On one backend; whatever its library raises is the machine's fault, ContractError the artifact's."""
         try:
-            engines = [BACKENDS[name]().load(artefact, engine, settings) for engine in ENGINES]
-            pipeline = cls(artefact.contract, *engines, refine=refine)
+            networks = [BACKENDS[name]().load(artifact, network, settings) for network in NETWORKS]
+            pipeline = cls(artifact.contract, *networks, refine=refine)
             pipeline(SensorFrame(0, np.zeros((0, 4), np.float32)))
         except OccFusionError:
             raise
         except Exception as error:  # of another version, or on a broken driver
             logger.debug("backend %s", name, exc_info=True)
-            raise BackendError(f"{name} does not run on this machine ({type(error).__name__}: {said(error)}): "
+            raise BackendError(f"{name} does not run on this machine ({type(error).__name__}: {one_line(error)}): "
                                "install it again or take another backend") from error
         return pipeline
 
     @property
     def backend_name(self) -> str:
-        """What runs the engines."""
+        """What runs the networks."""
         return self.fuser.name
 
     def __call__(self, frame: SensorFrame) -> OccupancyGrid:
@@ -127,7 +127,7 @@ class Pipeline:
 
         Raises:
             InvalidFrameError: the frame does not fit the model, or no point of its sweep can be used. BackendError: an
-                engine failed.
+                network failed.
         """
         with torch_threads(1):  # its work here is small, and more threads wait for each other where cores are busy
             return self._answer(frame)
@@ -169,11 +169,11 @@ class Pipeline:
 
     def classify_children(self, fused: dict[str, torch.Tensor], inputs: FuserInputs,
                           parents: torch.Tensor, seen: torch.Tensor | None = None) -> torch.Tensor:
-        """(K, J) uint8 labels of the children of `parents`; the engine always gets as many as the budget has.
+        """(K, J) uint8 labels of the children of `parents`; the network always gets as many as the budget has.
 
         `seen`: see `Presampler.seen_pixels`.
 
-        Engines are fastest where shapes stay as they are: what a portion lacks is filled with voxel 0.
+        Networks are fastest where shapes stay as they are: what a portion lacks is filled with voxel 0.
         """
         coarse, budget = {name: fused[name] for name in ("grid_features", "image_map")}, self.contract.refine_budget
         labels = fused["semantic"].new_empty((len(parents), self.contract.coarse_factor**3))

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..core.frames import OccupancyGrid
 from ..core.labels import SemanticClass
-from .voxels import box_faces, colour_table, exposed_faces, triangles
+from .voxels import box_faces, color_table, exposed_faces, triangles
 
 SKY_TOP, SKY_BOTTOM = np.array([205, 217, 232.0]), np.array([244, 246, 249.0])
 SUN = np.array([-0.45, -0.35, 0.82], np.float32)  # direction towards the light, grid frame
@@ -25,7 +25,7 @@ class View:
     Attributes:
         eye, target: metres, grid frame; the camera stands at `eye`, looks at `target`, and z is up.
         field_of_view: degrees, horizontal.
-        fog: metres at which colours have faded by 63 % into the background.
+        fog: metres at which colors have faded by 63 % into the background.
     """
 
     eye: tuple[float, float, float] = (-13.0, -31.0, 21.0)
@@ -36,11 +36,11 @@ class View:
 
 def perspective_view(grid: OccupancyGrid, classes: tuple[SemanticClass, ...], size: tuple[int, int] = (720, 1280),
                      view: View = View(), ego: bool = True) -> np.ndarray:
-    """Draw the occupied voxels in their class colours.
+    """Draw the occupied voxels in their class colors.
 
     Args:
         grid: what to draw; empty (0) and unknown (255) voxels are left out.
-        classes: names and colours of the labels.
+        classes: names and colors of the labels.
         size: (height, width) pixels of the picture.
         view: camera position and lens.
         ego: whether to draw the vehicle that carries the sensors, at the origin of the grid frame.
@@ -49,16 +49,16 @@ def perspective_view(grid: OccupancyGrid, classes: tuple[SemanticClass, ...], si
         (height, width, 3) uint8 RGB.
     """
     faces = exposed_faces(grid)
-    corners, normals, colours = faces.corners, faces.normals, colour_table(classes)[faces.labels]
+    corners, normals, colors = faces.corners, faces.normals, color_table(classes)[faces.labels]
     for low, high in EGO_BOXES if ego else ():
         box_corners, box_normals = box_faces(low, high)
         corners, normals = np.concatenate([corners, box_corners]), np.concatenate([normals, box_normals])
-        colours = np.concatenate([colours, np.full((6, 3), EGO_RGB, np.uint8)])
+        colors = np.concatenate([colors, np.full((6, 3), EGO_RGB, np.uint8)])
     sampled = (size[0] * SAMPLES, size[1] * SAMPLES)
     origin, rays = _camera_rays(view, sampled)
     image = _background(sampled).reshape(-1, 3)
     if len(corners):
-        _shade(image, _Surface(corners, normals, colours), origin, rays, view.fog)
+        _shade(image, _Surface(corners, normals, colors), origin, rays, view.fog)
     image = image.reshape(size[0], SAMPLES, size[1], SAMPLES, 3).mean(axis=(1, 3))
     return np.clip(image + 0.5, 0, 255).astype(np.uint8)
 
@@ -66,10 +66,10 @@ def perspective_view(grid: OccupancyGrid, classes: tuple[SemanticClass, ...], si
 class _Surface:
     """Faces that rays can be cast at."""
 
-    def __init__(self, corners: np.ndarray, normals: np.ndarray, colours: np.ndarray) -> None:
+    def __init__(self, corners: np.ndarray, normals: np.ndarray, colors: np.ndarray) -> None:
         from embreex.mesh_construction import TriangleMesh
         from embreex.rtcore_scene import EmbreeScene
-        self.corners, self.normals, self.colours = corners, normals, colours
+        self.corners, self.normals, self.colors = corners, normals, colors
         self._scene = EmbreeScene()
         self._mesh = TriangleMesh(self._scene, triangles(corners))
 
@@ -84,7 +84,7 @@ class _Surface:
 
 
 def _shade(image: np.ndarray, surface: _Surface, origin: np.ndarray, rays: np.ndarray, fog: float) -> None:
-    """Write the colours of the surface into `image` (N, 3) float, in place, where a ray meets it."""
+    """Write the colors of the surface into `image` (N, 3) float, in place, where a ray meets it."""
     face, distance = surface.first_hit(origin, rays)
     met = np.flatnonzero(face >= 0)
     face, distance = face[met], distance[met]
@@ -97,7 +97,7 @@ def _shade(image: np.ndarray, surface: _Surface, origin: np.ndarray, rays: np.nd
     shadow[lit] = surface.blocked((points[lit] + 2e-3 * normals[lit]).astype(np.float32), sun)
     light = light * np.where(shadow, SHADOW, 1.0)
     clear = np.exp(-((distance / fog) ** 2))[:, None]
-    image[met] = surface.colours[face] * light[:, None] * clear + image[met] * (1 - clear)
+    image[met] = surface.colors[face] * light[:, None] * clear + image[met] * (1 - clear)
 
 
 def _rim(points: np.ndarray, corners: np.ndarray, normals: np.ndarray, distance: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ def frame_picture(grid: OccupancyGrid, classes: tuple[SemanticClass, ...], image
 
     Args:
         grid: the occupancy.
-        classes: names and colours of its labels.
+        classes: names and colors of its labels.
         images: (H, W, 3) uint8 RGB by camera name, in the order in which they are drawn, three to a row.
         view: where the 3D view is taken from.
 
@@ -90,9 +90,9 @@ def _map_panel(grid: OccupancyGrid, classes: tuple[SemanticClass, ...]) -> Image
     panel = Image.new("RGB", (MAP_SIZE, MAP_SIZE), PAPER)
     panel.paste(Image.fromarray(flat).resize(size, resample))
     draw = ImageDraw.Draw(panel)
-    pixels_per_metre = scale / grid.spec.voxel_size
-    _vehicle(draw, -grid.spec.low[0] * pixels_per_metre, grid.spec.high[1] * pixels_per_metre, pixels_per_metre)
-    _scale_bar(draw, size[1] - 18, pixels_per_metre)
+    pixels_per_meter = scale / grid.spec.voxel_size
+    _vehicle(draw, -grid.spec.low[0] * pixels_per_meter, grid.spec.high[1] * pixels_per_meter, pixels_per_meter)
+    _scale_bar(draw, size[1] - 18, pixels_per_meter)
     _tag(draw, "from above, forward is up")
     return panel
 
@@ -103,15 +103,15 @@ def _vehicle(draw: ImageDraw.ImageDraw, x: float, y: float, scale: float) -> Non
     draw.polygon([(x + dx * scale, y + dy * scale) for dx, dy in outline], INK, PAPER)
 
 
-def _scale_bar(draw: ImageDraw.ImageDraw, y: float, pixels_per_metre: float) -> None:
-    metres = max(m for m in (0.5, 1, 2, 5, 10, 20, 50) if m * pixels_per_metre <= MAP_SIZE / 3 or m == 0.5)
-    draw.rectangle((14, y - 32, 14 + metres * pixels_per_metre + 20, y + 10), PAPER)
-    draw.line((24, y, 24 + metres * pixels_per_metre, y), INK, 4)
+def _scale_bar(draw: ImageDraw.ImageDraw, y: float, pixels_per_meter: float) -> None:
+    metres = max(m for m in (0.5, 1, 2, 5, 10, 20, 50) if m * pixels_per_meter <= MAP_SIZE / 3 or m == 0.5)
+    draw.rectangle((14, y - 32, 14 + metres * pixels_per_meter + 20, y + 10), PAPER)
+    draw.line((24, y, 24 + metres * pixels_per_meter, y), INK, 4)
     draw.text((24, y - 28), f"{metres:g} m", INK, _font(16))
 
 
 def _legend(grid: OccupancyGrid, classes: tuple[SemanticClass, ...]) -> Image.Image:
-    """Classes present with their colours and voxel counts, then the stage times."""
+    """Classes present with their colors and voxel counts, then the stage times."""
     counts = np.bincount(grid.labels.ravel(), minlength=256)
     rows = [(c.name.replace("_", " "), c.rgb, counts[c.label]) for c in classes if counts[c.label]]
     nameless = set(np.flatnonzero(counts)) - {EMPTY, IGNORE, *(c.label for c in classes)}

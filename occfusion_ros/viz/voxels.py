@@ -44,13 +44,13 @@ def _faces_towards(grid: OccupancyGrid, padded: np.ndarray, occupied: np.ndarray
     index = np.argwhere(occupied & ~padded[tuple(window)])
     normal = np.zeros(3, np.float32)
     normal[axis] = step
-    centres = grid.spec.centres(index)
-    corners = centres[:, None] + _face_corners(axis, step) * grid.spec.voxel_size
+    centers = grid.spec.centers(index)
+    corners = centers[:, None] + _face_corners(axis, step) * grid.spec.voxel_size
     return corners.astype(np.float32), np.broadcast_to(normal, (len(index), 3)), grid.labels[tuple(index.T)]
 
 
 def _face_corners(axis: int, step: int) -> np.ndarray:
-    """(4, 3) corners of the unit cube's face, relative to the cube's centre."""
+    """(4, 3) corners of the unit cube's face, relative to the cube's center."""
     first, second = _UNIT_FACE[axis]
     corners = np.zeros((4, 3))
     corners[:, axis] = step / 2
@@ -62,8 +62,8 @@ def _face_corners(axis: int, step: int) -> np.ndarray:
 def box_faces(low: tuple, high: tuple) -> tuple[np.ndarray, np.ndarray]:
     """Corners (6, 4, 3) float32 and normals (6, 3) float32 of an axis-aligned box, metres."""
     sides = [(axis, step) for axis in range(3) for step in (-1, 1)]
-    size, centre = np.subtract(high, low), np.add(low, high) / 2
-    corners = np.stack([_face_corners(axis, step) for axis, step in sides]) * size + centre
+    size, center = np.subtract(high, low), np.add(low, high) / 2
+    corners = np.stack([_face_corners(axis, step) for axis, step in sides]) * size + center
     normals = np.array([np.eye(3)[axis] * step for axis, step in sides])
     return corners.astype(np.float32), normals.astype(np.float32)
 
@@ -73,7 +73,7 @@ def triangles(corners: np.ndarray) -> np.ndarray:
     return corners[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3, 3)
 
 
-def colour_table(classes: tuple[SemanticClass, ...]) -> np.ndarray:
+def color_table(classes: tuple[SemanticClass, ...]) -> np.ndarray:
     """(256, 3) uint8 RGB by label."""
     table = np.full((256, 3), UNKNOWN_CLASS_RGB, np.uint8)
     for semantic_class in classes:

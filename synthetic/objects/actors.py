@@ -1,4 +1,4 @@
-"""The ten object classes as multi-part meshes: x forward, y left, z up, metres, origin on the ground at the centre."""
+"""The ten object classes as multi-part meshes: x forward, y left, z up, metres, origin on the ground at the center."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from .lorries import TRUCK, truck
 from .mesh import GLASS, Mesh, Paint, box, cylinder, ellipsoid, join, pose
-from .vehicle_parts import CHROME, DARK, RUBBER, WINDOW, body_colour, lettering, tail_lights, wheels
+from .vehicle_parts import CHROME, DARK, RUBBER, WINDOW, body_color, lettering, tail_lights, wheels
 
 BARRIER, BICYCLE, BUS, CAR, CONSTRUCTION, MOTORCYCLE, PEDESTRIAN, CONE, TRAILER = range(1, 10)
 def car(rng: np.random.Generator) -> Mesh:
@@ -16,7 +16,7 @@ def car(rng: np.random.Generator) -> Mesh:
     width, height = rng.uniform(1.7, 1.98), {"saloon": 1.45, "hatch": 1.5, "suv": 1.75, "van": 1.95}[kind]
     height *= rng.uniform(0.96, 1.05)
     waist, floor = height * 0.6, rng.uniform(0.16, 0.28)
-    paint, glass = Paint(CAR, body_colour(rng)), Paint(CAR, WINDOW, GLASS)
+    paint, glass = Paint(CAR, body_color(rng)), Paint(CAR, WINDOW, GLASS)
     cabin = {"saloon": 0.56, "hatch": 0.66, "suv": 0.68, "van": 0.78}[kind] * length
     back = {"saloon": -0.05, "hatch": -0.13, "suv": -0.12, "van": -0.08}[kind] * length
     parts = [
@@ -31,9 +31,9 @@ def car(rng: np.random.Generator) -> Mesh:
         ),
         box((back - 0.06 * cabin, 0, height - 0.03), (cabin * 0.68, width * 0.76, 0.06), paint),
     ]
-    for end, colour in ((1, (0.8, 0.8, 0.75)), (-1, (0.5, 0.03, 0.03))):
+    for end, color in ((1, (0.8, 0.8, 0.75)), (-1, (0.5, 0.03, 0.03))):
         parts += [
-            box((end * length * 0.492, y * width * 0.36, waist * 0.8), (0.1, width * 0.2, 0.14), Paint(CAR, colour))
+            box((end * length * 0.492, y * width * 0.36, waist * 0.8), (0.1, width * 0.2, 0.14), Paint(CAR, color))
             for y in (-1, 1)
         ]
     mirrors = [box((0.16 * length, y * (width / 2 + 0.08), waist + 0.06), (0.12, 0.2, 0.14), paint) for y in (-1, 1)]
@@ -45,7 +45,7 @@ def car(rng: np.random.Generator) -> Mesh:
 def bus(rng: np.random.Generator) -> Mesh:
     """City bus or coach, sometimes articulated."""
     length, width, height = rng.uniform(9, 13), rng.uniform(2.45, 2.6), rng.uniform(2.9, 3.6)
-    paint, glass = Paint(BUS, body_colour(rng)), Paint(BUS, WINDOW, GLASS)
+    paint, glass = Paint(BUS, body_color(rng)), Paint(BUS, WINDOW, GLASS)
     parts = [
         box((0, 0, 0.85), (length, width, 1.1), paint, solid=True),
         box((0, 0, 1.4 + (height - 1.7) / 2), (length * 0.99, width * 0.98, height - 1.7), glass, solid=True),
@@ -65,8 +65,8 @@ def _advertising(rng: np.random.Generator, length: float, width: float) -> list[
     """Now and then a picture along the lower side of a bus."""
     if rng.uniform() < 0.5:
         return []
-    colours = [Paint(BUS, tuple(rng.uniform(0.03, 0.9, 3))) for _ in range(4)]
-    return [box((x, y * width / 2, 0.9), (length * 0.16, 0.03, rng.uniform(0.4, 0.95)), colours[rng.integers(4)])
+    colors = [Paint(BUS, tuple(rng.uniform(0.03, 0.9, 3))) for _ in range(4)]
+    return [box((x, y * width / 2, 0.9), (length * 0.16, 0.03, rng.uniform(0.4, 0.95)), colors[rng.integers(4)])
             for y in (-1, 1) for x in np.arange(-0.35, 0.3, 0.16) * length]
 
 
@@ -74,7 +74,7 @@ def trailer(rng: np.random.Generator) -> Mesh:
     """Box trailer, container chassis or flatbed, on legs and rear axles."""
     length, width, height = rng.uniform(5, 13), rng.uniform(2.2, 2.55), rng.uniform(3.0, 4.0)
     flat = rng.uniform() < 0.3
-    paint = Paint(TRAILER, (0.8, 0.8, 0.78) if rng.uniform() < 0.4 else body_colour(rng))
+    paint = Paint(TRAILER, (0.8, 0.8, 0.78) if rng.uniform() < 0.4 else body_color(rng))
     load = rng.uniform(0.15, 0.9) if flat else height - 1.2
     parts = [
         box((0, 0, 1.15 + load / 2), (length, width, load), paint, solid=True),
@@ -159,10 +159,10 @@ def _person(rng: np.random.Generator, label: int, height: float, stride: float, 
 
 
 def _two_wheeler(rng: np.random.Generator, label: int, length: float, radius: float, bulk: float) -> list[Mesh]:
-    frame, tyre = Paint(label, body_colour(rng)), Paint(label, RUBBER)
+    frame, tire = Paint(label, body_color(rng)), Paint(label, RUBBER)
     axle = length / 2 - radius
     parts = [
-        cylinder((x, -0.04 - bulk / 8, radius), radius, 0.08 + bulk / 4, tyre, 10, axis="y") for x in (-axle, axle)
+        cylinder((x, -0.04 - bulk / 8, radius), radius, 0.08 + bulk / 4, tire, 10, axis="y") for x in (-axle, axle)
     ]
     parts += [
         box((0, 0, radius + 0.22), (axle * 1.5, 0.06 + bulk, 0.12 + 1.2 * bulk), frame),
@@ -209,12 +209,12 @@ def barrier(rng: np.random.Generator) -> Mesh:
             for z, c in ((0.85, red.rgb), (0.45, (0.85, 0.85, 0.85)))
         ]
         return join(boards + [box((x * length, 0, 0.5), (0.08, 0.5, 1.0), red, taper=(1, 0.2)) for x in (-0.4, 0.4)])
-    colour = (
+    color = (
         (0.6, 0.6, 0.57)
         if kind == "concrete"
         else [(0.8, 0.3, 0.05), (0.85, 0.85, 0.85), (0.75, 0.1, 0.08)][rng.integers(3)]
     )
-    height, paint = rng.uniform(0.8, 1.1), Paint(BARRIER, colour)
+    height, paint = rng.uniform(0.8, 1.1), Paint(BARRIER, color)
     return join(
         [
             box((0, 0, 0.18), (length, 0.55, 0.36), paint, taper=(1, 0.7), solid=True),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .mesh import GLASS, Mesh, Paint, box, cylinder, join, pose
-from .vehicle_parts import DARK, WINDOW, body_colour, lettering, tail_lights, wheels
+from .vehicle_parts import DARK, WINDOW, body_color, lettering, tail_lights, wheels
 
 TRUCK = 10
 
@@ -15,7 +15,7 @@ def truck(rng: np.random.Generator) -> Mesh:
 
 
 def _pickup(rng: np.random.Generator) -> Mesh:
-    paint, glass = Paint(TRUCK, body_colour(rng)), Paint(TRUCK, WINDOW, GLASS)
+    paint, glass = Paint(TRUCK, body_color(rng)), Paint(TRUCK, WINDOW, GLASS)
     length, width, height = rng.uniform(5.2, 6.0), rng.uniform(1.9, 2.05), rng.uniform(1.75, 1.95)
     parts = [
         box((0, 0, 0.65), (length, width, 0.7), paint, solid=True),
@@ -33,7 +33,7 @@ def _pickup(rng: np.random.Generator) -> Mesh:
 
 def _lorry(rng: np.random.Generator, kind: str) -> Mesh:
     """A cab and, behind it, one of `_CARGO`."""
-    paint, glass = Paint(TRUCK, body_colour(rng)), Paint(TRUCK, WINDOW, GLASS)
+    paint, glass = Paint(TRUCK, body_color(rng)), Paint(TRUCK, WINDOW, GLASS)
     length, width, height = rng.uniform(6, 11), rng.uniform(2.2, 2.55), rng.uniform(2.7, 3.8)
     cab, top = rng.uniform(1.7, 2.3), height * rng.uniform(0.75, 0.98)
     bed = length - cab - 0.15
@@ -43,7 +43,7 @@ def _lorry(rng: np.random.Generator, kind: str) -> Mesh:
         box((front, 0, top * 0.8), (cab, width * 0.93, top * 0.36), glass, taper=(0.8, 0.95), solid=True),
         box((-0.3, 0, 0.8), (length - 0.6, width * 0.5, 0.35), Paint(TRUCK, DARK), solid=True),
     ]
-    cargo_paint = Paint(TRUCK, (0.85, 0.85, 0.83) if rng.uniform() < 0.5 else body_colour(rng))
+    cargo_paint = Paint(TRUCK, (0.85, 0.85, 0.83) if rng.uniform() < 0.5 else body_color(rng))
     cargo = _CARGO[kind](rng, bed, width, height - 1, cargo_paint)
     parts += [part.moved(pose(-cab / 2 - 0.08, 0, 1.0)) for part in cargo]
     parts += tail_lights(TRUCK, -length / 2 + 0.05, width, 0.85)

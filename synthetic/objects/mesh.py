@@ -1,4 +1,4 @@
-"""Labelled, painted triangle meshes and the primitives that everything in the world is built from."""
+"""Labeled, painted triangle meshes and the primitives that everything in the world is built from."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -82,7 +82,7 @@ _CUBE_FACES = np.array([[q[i] for i in t] for q in _QUADS for t in ((0, 1, 2), (
 
 
 def box(
-    centre: tuple,
+    center: tuple,
     size: tuple,
     paint: Paint,
     yaw: float = 0.0,
@@ -98,7 +98,7 @@ def box(
     if solid:
         inside = np.asarray(size) / 2 * [(1 + min(1, taper[0])) / 2, (1 + min(1, taper[1])) / 2, 1]
         mesh.solids.append((np.eye(4), inside, paint.label))
-    return mesh.moved(pose(*centre, yaw))
+    return mesh.moved(pose(*center, yaw))
 
 
 @lru_cache(maxsize=16)
@@ -123,7 +123,7 @@ def cylinder(
     return Mesh.painted(points[..., order] + np.float32(base), paint)
 
 
-def ellipsoid(centre: tuple, radii: tuple, paint: Paint, rings: int = 4, sides: int = 8) -> Mesh:
+def ellipsoid(center: tuple, radii: tuple, paint: Paint, rings: int = 4, sides: int = 8) -> Mesh:
     """A closed ellipsoid of `rings` x `sides` quads."""
     polar, angle = np.linspace(0, np.pi, rings + 1), np.linspace(0, 2 * np.pi, sides + 1)
     points = (
@@ -136,7 +136,7 @@ def ellipsoid(centre: tuple, radii: tuple, paint: Paint, rings: int = 4, sides: 
             -1,
         )
         * radii
-        + centre
+        + center
     )
     return Mesh.painted(lattice_triangles(points), paint)
 
@@ -148,12 +148,12 @@ def lattice_triangles(points: np.ndarray) -> np.ndarray:
 
 
 def leaves(
-    rng: np.random.Generator, centre: tuple, radii: tuple, count: int, size: float, paint: Paint, boxy: bool = False
+    rng: np.random.Generator, center: tuple, radii: tuple, count: int, size: float, paint: Paint, boxy: bool = False
 ) -> Mesh:
     """A porous cloud of small random triangles, denser towards its skin (an ellipsoid, or a box when `boxy`)."""
     direction = rng.normal(size=(count, 3))
     norm = np.abs(direction).max(1) if boxy else np.linalg.norm(direction, axis=1)
-    where = direction / norm[:, None] * rng.uniform(0.15, 1, (count, 1)) ** 0.5 * radii + centre
+    where = direction / norm[:, None] * rng.uniform(0.15, 1, (count, 1)) ** 0.5 * radii + center
     corners = where[:, None] + rng.normal(0, size / 2, (count, 3, 3))
     return Mesh.painted(corners, paint, rng.uniform(0.6, 1.25, count).astype(np.float32))
 

@@ -109,12 +109,12 @@ def pole(rng: np.random.Generator) -> Mesh:
 
 def sign(rng: np.random.Generator) -> Mesh:
     """A traffic sign facing along x."""
-    post, colour = (
+    post, color = (
         Paint(MANMADE, (0.5, 0.5, 0.5)),
         [(0.75, 0.08, 0.08), (0.08, 0.2, 0.6), (0.85, 0.85, 0.85), (0.1, 0.4, 0.2)],
     )
     height, size = rng.uniform(2.0, 2.9), rng.uniform(0.5, 0.95)
-    plate = box((0.05, 0, height), (0.03, size, size * rng.uniform(0.7, 1.4)), Paint(MANMADE, colour[rng.integers(4)]))
+    plate = box((0.05, 0, height), (0.03, size, size * rng.uniform(0.7, 1.4)), Paint(MANMADE, color[rng.integers(4)]))
     return join([cylinder((0, 0, -0.3), 0.04, height + 0.5, post, 6), plate])
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from .mesh import Mesh, Paint, box, cylinder, join
 
 RUBBER, DARK, CHROME, WINDOW = (0.04, 0.04, 0.04), (0.08, 0.08, 0.09), (0.55, 0.55, 0.58), (0.07, 0.09, 0.11)
-_BODY_COLOURS = (
+_BODY_COLORS = (
     (0.8, 0.8, 0.8),
     (0.05, 0.05, 0.06),
     (0.35, 0.36, 0.38),
@@ -17,8 +17,8 @@ _BODY_COLOURS = (
 )
 
 
-def body_colour(rng: np.random.Generator) -> tuple:
-    base = _BODY_COLOURS[rng.choice(len(_BODY_COLOURS), p=[0.27, 0.2, 0.25, 0.09, 0.09, 0.05, 0.03, 0.02])]
+def body_color(rng: np.random.Generator) -> tuple:
+    base = _BODY_COLORS[rng.choice(len(_BODY_COLORS), p=[0.27, 0.2, 0.25, 0.09, 0.09, 0.05, 0.03, 0.02])]
     return tuple(np.clip(np.array(base) * rng.uniform(0.8, 1.2) + rng.normal(0, 0.02, 3), 0.02, 0.95))
 
 
@@ -34,10 +34,10 @@ def wheels(label: int, stations: list[float], half_width: float, radius: float, 
 def lettering(rng: np.random.Generator, label: int, length: float, width: float, low: float,
                high: float) -> list[Mesh]:
     """Painted panels, stripes and rows of letters on the back and the sides of a box, a centimetre thick."""
-    colours = [Paint(label, tuple(rng.uniform(0.03, 0.9, 3))) for _ in range(3)]
+    colors = [Paint(label, tuple(rng.uniform(0.03, 0.9, 3))) for _ in range(3)]
     reach, parts = high - low, []
     z = low + reach * rng.uniform(0.4, 0.7)
-    letters = [box((-length / 2, y, z), (0.02, 0.16, 0.32), colours[0])
+    letters = [box((-length / 2, y, z), (0.02, 0.16, 0.32), colors[0])
                for y in np.arange(-width * 0.35, width * 0.35, rng.uniform(0.22, 0.35)) if rng.uniform() < 0.8]
     doors = [box((-length / 2, y, low + reach / 2), (0.03, 0.03, reach * 0.96), Paint(label, DARK))
              for y in (-width * 0.48, 0.0, width * 0.48)]
@@ -45,8 +45,8 @@ def lettering(rng: np.random.Generator, label: int, length: float, width: float,
     for y in (-1, 1):
         if rng.uniform() < 0.6:
             size = (length * rng.uniform(0.2, 0.9), 0.02, reach * rng.uniform(0.1, 0.6))
-            parts.append(box((rng.uniform(-0.2, 0.2) * (length - size[0]), y * width / 2, z), size, colours[1]))
-            parts += [box((x, y * width / 2, z), (0.3, 0.04, 0.4), colours[2])
+            parts.append(box((rng.uniform(-0.2, 0.2) * (length - size[0]), y * width / 2, z), size, colors[1]))
+            parts += [box((x, y * width / 2, z), (0.3, 0.04, 0.4), colors[2])
                       for x in np.arange(-size[0] / 2, size[0] / 2, rng.uniform(0.4, 0.7)) if rng.uniform() < 0.7]
     return parts
 

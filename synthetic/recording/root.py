@@ -161,11 +161,11 @@ def _box_record(box: ObjectBox, frame: SyntheticFrame) -> dict:
     box_from_grid = np.linalg.inv(box.map_from_object) @ frame.map_from_grid
     local = frame.exact_points @ box_from_grid[:3, :3].T + box_from_grid[:3, 3]
     inside = ((local > low - 0.05) & (local < high + 0.05)).all(1) & (frame.point_labels == box.label)
-    centre = box.map_from_object @ np.append((low + high) / 2, 1)
+    center = box.map_from_object @ np.append((low + high) / 2, 1)
     return {
         "label": box.label,
         "identity": box.identity,
-        "centre": centre[:3].tolist(),
+        "center": center[:3].tolist(),
         "size": (high - low)[[1, 0, 2]].tolist(),
         "rotation": tables.quaternion(box.map_from_object),
         "points": int(inside.sum()),

@@ -253,7 +253,7 @@ def _objects(seed: int, frames: list[dict]) -> tuple[list[dict], list[dict]]:
                 "instance_token": token("instance", seed, box["identity"]),
                 "visibility_token": "4" if box["points"] else "1",
                 "attribute_tokens": [],
-                "translation": box["centre"],
+                "translation": box["center"],
                 "size": box["size"],
                 "rotation": box["rotation"],
                 "num_lidar_pts": box["points"],

@@ -39,7 +39,7 @@ class Lidar:
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera; pixel centres at integer coordinates.
+    """A camera; pixel centers at integer coordinates.
 
     Attributes:
         name: channel name.
@@ -76,7 +76,7 @@ class Rig:
     Attributes:
         base_from_grid: (4, 4) float64, the frame that points and cameras of a frame are given in: x right, y forward,
             z up, 1.84 m above the road; None where the LiDAR's own frame is that.
-        own_parts: parts of the vehicle that the LiDAR sees: (centre, size) of boxes, metres, base frame.
+        own_parts: parts of the vehicle that the LiDAR sees: (center, size) of boxes, metres, base frame.
     """
 
     lidar: Lidar

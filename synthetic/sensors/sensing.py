@@ -110,7 +110,7 @@ def _brightness(hits: Hits, rays: np.ndarray, infrared: np.ndarray) -> np.ndarra
 
 
 def camera_directions(camera: Camera, step: int = 1) -> np.ndarray:
-    """(H, W, 3) float32 unit directions through pixel centres in the camera frame, every `step` pixels."""
+    """(H, W, 3) float32 unit directions through pixel centers in the camera frame, every `step` pixels."""
     if camera.lens:
         rays = lens_rays(camera.lens, camera.size)[::step, ::step].astype(np.float32)
         return rays / np.sqrt((rays**2).sum(-1, keepdims=True))
@@ -147,14 +147,14 @@ class Painter:
         """(H, W, 3) uint8 RGB; `origin` (3,): map position of the bodies' frame, which textures are anchored to."""
         hits, rays = look(camera, bodies, local_from_camera)
         hit = hits.label > 0
-        colour = self._sky(rays)
+        color = self._sky(rays)
         solid = self._lit(hits, rays, hit, bodies, local_from_camera, origin, camera.size)
         fade = np.exp(-self.light.haze * hits.distance[hit])[:, None]
-        colour[hit] = solid * fade + self.light.sky_low.astype(np.float32) * (1 - fade)
-        colour *= self.light.gain.astype(np.float32)
-        colour = np.clip(colour, 0, 1) ** np.float32(self.light.tone / 2.0)
-        grain = rng.standard_normal(len(colour), np.float32) * np.float32(self.light.noise)
-        return (np.clip(colour + grain[:, None], 0, 1) * 255).astype(np.uint8).reshape(*camera.size, 3)
+        color[hit] = solid * fade + self.light.sky_low.astype(np.float32) * (1 - fade)
+        color *= self.light.gain.astype(np.float32)
+        color = np.clip(color, 0, 1) ** np.float32(self.light.tone / 2.0)
+        grain = rng.standard_normal(len(color), np.float32) * np.float32(self.light.noise)
+        return (np.clip(color + grain[:, None], 0, 1) * 255).astype(np.uint8).reshape(*camera.size, 3)
 
     def _sky(self, rays: np.ndarray) -> np.ndarray:
         up = np.clip(rays[:, 2:], 0, 1) ** np.float32(0.6)

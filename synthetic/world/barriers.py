@@ -19,7 +19,7 @@ class BarrierRun:
     Attributes:
         line: -1 along the right edge of the road, 0 on the median, 1 along the left edge.
         wall: a concrete wall, else a guard rail.
-        look: seed of its shape and colour.
+        look: seed of its shape and color.
     """
 
     first: float
@@ -51,8 +51,8 @@ def element(run: BarrierRun) -> Mesh:
 
 
 def _wall(rng: np.random.Generator) -> Mesh:
-    grey = tuple(np.array([0.6, 0.59, 0.56]) * rng.uniform(0.6, 1.3))
-    height, base, paint = rng.uniform(0.75, 1.15), rng.uniform(0.45, 0.65), Paint(BARRIER, grey)
+    gray = tuple(np.array([0.6, 0.59, 0.56]) * rng.uniform(0.6, 1.3))
+    height, base, paint = rng.uniform(0.75, 1.15), rng.uniform(0.45, 0.65), Paint(BARRIER, gray)
     length, foot = ELEMENT - rng.choice([0.02, 0.15]), 0.32
     return join(
         [

@@ -16,7 +16,7 @@ _WHITE, _YELLOW = (0.8, 0.8, 0.78), (0.75, 0.55, 0.12)
 
 
 def ground(road: Road, index: int) -> Mesh:
-    """The ground of a block out to HALF_WIDTH, labelled and painted."""
+    """The ground of a block out to HALF_WIDTH, labeled and painted."""
     s, d = _lattice(road, index)
     x, y, _ = road.to_map(s, d)
     triangles = lattice_triangles(np.stack([x, y, road.height(s, d)], -1))
@@ -40,7 +40,7 @@ def _lattice(road: Road, index: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _half_columns(road: Road, plan: BlockPlan, s: np.ndarray) -> np.ndarray:
-    """Distances (M, N) from the centre line, ascending from 0, at stations s (M,)."""
+    """Distances (M, N) from the center line, ascending from 0, at stations s (M,)."""
     curb, inner, outer = road.edges(s)
     median, one = road.style.median / 2, np.ones_like(s)
     columns = [0.0 * one]
@@ -75,15 +75,15 @@ def markings(road: Road, index: int) -> list[Mesh]:
     rng, style, plan = np.random.default_rng([road.seed, 5]), road.style, road.plan(index)
     if rng.uniform() < 0.15:
         return []
-    centre = _YELLOW if rng.uniform() < 0.6 else _WHITE
+    center = _YELLOW if rng.uniform() < 0.6 else _WHITE
     edge_line, crosswalk = rng.uniform() < 0.8, np.random.default_rng([road.seed, 5, index + 1000]).uniform() < 0.7
     strips = []
     if not style.median:
         dash = (0, 0) if style.lanes > 1 else (3, 5)
-        strips.append(_strip(road, index, 0.0, 0.14, *dash, centre))
+        strips.append(_strip(road, index, 0.0, 0.14, *dash, center))
     for side in (-1, 1):
         inner = side * (style.median / 2 + 0.35)
-        strips += [_strip(road, index, inner, 0.13, 0, 0, centre)] if style.median and not plan.crossing else []
+        strips += [_strip(road, index, inner, 0.13, 0, 0, center)] if style.median and not plan.crossing else []
         between = (side * (road.lane(k) - style.lane_width / 2) for k in range(1, style.lanes))
         strips += [_strip(road, index, d, 0.13, 3, 6, _WHITE) for d in between]
         if edge_line:

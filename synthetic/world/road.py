@@ -43,7 +43,7 @@ class BlockPlan:
         return self.radius > 0 and all(self.opening_sides)
 
     def half_at(self, beyond: np.ndarray) -> np.ndarray:
-        """Metres from the opening's centre to its edge, `beyond` metres outside the curb of the main road."""
+        """Metres from the opening's center to its edge, `beyond` metres outside the curb of the main road."""
         inner = self.radius - np.clip(beyond, 0, self.radius)
         return self.opening_half + self.radius - np.sqrt(self.radius**2 - inner**2)
 
@@ -124,20 +124,20 @@ class Road:
         return lot, {"building": paved, "parking": DRIVEABLE, "plaza": OTHER_FLAT}.get(lot, TERRAIN)
 
     def lane(self, k: int) -> float:
-        """Metres from the centre line to the centre of lane k (0 is the innermost)."""
+        """Metres from the center line to the center of lane k (0 is the innermost)."""
         return self.style.median / 2 + (k + 0.5) * self.style.lane_width
 
     @property
     def carriageway(self) -> float:
-        """Metres from the centre line to the outer edge of the outermost lane."""
+        """Metres from the center line to the outer edge of the outermost lane."""
         return self.lane(self.style.lanes - 1) + self.style.lane_width / 2
 
     def half_width(self, s: np.ndarray) -> np.ndarray:
-        """Metres from the centre line to the curb."""
+        """Metres from the center line to the curb."""
         return self.carriageway + self.style.shoulder + self.style.parking + 0.15 * (1 + self._wide(s))
 
     def edges(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Metres from the centre line to the curb, the inner and the outer edge of the sidewalk."""
+        """Metres from the center line to the curb, the inner and the outer edge of the sidewalk."""
         curb = self.half_width(s)
         return curb, curb + self.style.verge, curb + self.style.verge + self.style.walk
 
@@ -161,7 +161,7 @@ class Road:
         return outside
 
     def _levelled(self, s: np.ndarray, left: np.ndarray) -> np.ndarray:
-        """1 on lots that are paved and level, fading to 0 over 8 m into their neighbours of terrain."""
+        """1 on lots that are paved and level, fading to 0 over 8 m into their neighbors of terrain."""
         flat, block = np.zeros(s.shape), np.floor(s / BLOCK).astype(int)
         for k in np.unique(block):
             for side in (0, 1):

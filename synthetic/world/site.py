@@ -51,13 +51,13 @@ class Site:
         return True
 
     def put(self, mesh: Mesh, s: float, d: float, yaw: float = 0.0, follow: bool = False) -> None:
-        """Stand something on the ground at (s, d), turned by `yaw` from the road."""
+        """Harness something on the ground at (s, d), turned by `yaw` from the road."""
         self._meshes.append(mesh.moved(self.road.pose(s, d, yaw, follow)))
 
     def put_object(
         self, label: int, s: float, d: float, yaw: float, margin: float = 0.2, mesh: Mesh | None = None
     ) -> None:
-        """Stand an object of a class (a random one without `mesh`) at (s, d) if there is room."""
+        """Harness an object of a class (a random one without `mesh`) at (s, d) if there is room."""
         mesh = mesh or actors.MAKERS[label](self.rng)
         low, high = mesh.bounds()
         size = high - low

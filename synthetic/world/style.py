@@ -1,4 +1,4 @@
-"""What varies between drives: the land, the road, the neighbourhood, the light. All drawn from the seed."""
+"""What varies between drives: the land, the road, the neighborhood, the light. All drawn from the seed."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ class Style:
         ditch: metres, depth of the ditch beside the road.
         grass: metres, height of the grass on terrain.
         traffic_side: -1 traffic keeps right (negative lateral offset), +1 left.
-        ego_lane: lane of the ego vehicle, 0 is next to the centre line or median.
+        ego_lane: lane of the ego vehicle, 0 is next to the center line or median.
         belt, belt_gap: probability of a dense belt of trees and metres between it and the road's outer edge.
         walls, rails: probability that a line along the road has concrete barrier walls and guard rails.
         openings, crossings: probability of a side road or driveway, and that it is a road straight across.
@@ -79,7 +79,7 @@ class Style:
 
 @dataclass(frozen=True)
 class Light:
-    """How the drive looks: sun direction (unit, map frame), strengths, colours and camera response."""
+    """How the drive looks: sun direction (unit, map frame), strengths, colors and camera response."""
 
     sun: np.ndarray
     sun_strength: float
@@ -184,10 +184,10 @@ def draw_light(rng: np.random.Generator, weather: Weather) -> Light:
     overcast = rng.uniform() < 0.35 or weather.wet > 0 or weather.fog > 0
     azimuth, elevation = rng.uniform(0, 2 * np.pi), rng.uniform(0.25, 1.2)
     sun = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
-    grey = rng.uniform(0.65, 0.9)
+    gray = rng.uniform(0.65, 0.9)
     blue = np.array([0.35, 0.55, 0.9]) * rng.uniform(0.8, 1.1)
     warm = np.array([1.0, 0.97, 0.9]) * rng.uniform(0.75, 1.0)
-    low, high = (np.full(3, grey), np.full(3, grey * 1.05)) if overcast else (warm, blue)
+    low, high = (np.full(3, gray), np.full(3, gray * 1.05)) if overcast else (warm, blue)
     day = 1 - weather.darkness
     return Light(
         sun=sun,

@@ -83,7 +83,7 @@ def mark_points(
 
 
 def fill_boxes(grid: np.ndarray, spec: GridSpec, solids: list[tuple[np.ndarray, np.ndarray, int]]) -> None:
-    """Give voxels whose centre lies in a box its label, in place.
+    """Give voxels whose center lies in a box its label, in place.
 
     Args:
         solids: (grid_from_box (4, 4), half extents (3,) metres, label) each.
@@ -104,7 +104,7 @@ def fill_boxes(grid: np.ndarray, spec: GridSpec, solids: list[tuple[np.ndarray, 
         grid[first[0] : last[0], first[1] : last[1], first[2] : last[2]][inside] = label
 
 
-def voxelise(
+def voxelize(
     spec: GridSpec,
     grid_from_map: np.ndarray,
     ground: list[Samples],

@@ -98,12 +98,12 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Traveller:
+class Traveler:
     """A moving object: it repeats every `_LOOP` metres relative to the ego vehicle.
 
     Attributes:
         start: metres ahead of the ego vehicle at index 0; speed: metres per index along the road, signed.
-        offset: metres left of the centre line.
+        offset: metres left of the center line.
     """
 
     label: int
@@ -120,7 +120,7 @@ class World:
         self.road = road
         self.block = lru_cache(maxsize=16)(lambda index: _sampled(Block(road, index)))
         self.window = lru_cache(maxsize=1)(self._window)
-        self.travellers = _draw_travellers(road)
+        self.travelers = _draw_travelers(road)
 
     def around(self, s: float) -> Window:
         """The static world around station s."""
@@ -142,7 +142,7 @@ class World:
     def moving(self, index: int, ego_s: float, ego_speed: float) -> tuple[Mesh, list]:
         """Moving objects at a frame: their mesh in the map frame and (label, map_from_object, bounds, identity)."""
         meshes, tags = [], []
-        for identity, one in enumerate(self.travellers):
+        for identity, one in enumerate(self.travelers):
             ahead = (one.start + (one.speed - ego_speed) * index + _LOOP / 2) % _LOOP - _LOOP / 2
             where = self.road.pose(ego_s + ahead, one.offset, 0.0 if one.speed >= 0 else np.pi)
             meshes.append(one.mesh.moved(where))
@@ -166,7 +166,7 @@ def _sampled(block: Block) -> tuple[Block, Samples, Samples]:
     )
 
 
-def _draw_travellers(road: Road) -> list[Traveller]:
+def _draw_travelers(road: Road) -> list[Traveler]:
     """Vehicles in every lane (one speed a lane, so that nobody collides), walkers and riders at the side."""
     rng, style = np.random.default_rng([road.seed, 6]), road.style
     found = []
@@ -180,7 +180,7 @@ def _draw_travellers(road: Road) -> list[Traveller]:
     return found
 
 
-def _walkers(rng: np.random.Generator, road: Road, side: int) -> list[Traveller]:
+def _walkers(rng: np.random.Generator, road: Road, side: int) -> list[Traveler]:
     """People on the sidewalk or beside the road, most of them near."""
     _, inner, outer = (float(e) for e in road.edges(np.float64(0)))
     found = []
@@ -188,21 +188,21 @@ def _walkers(rng: np.random.Generator, road: Road, side: int) -> list[Traveller]
         mesh, start = actors.pedestrian(rng), np.clip(rng.normal(0, 35), -90, 90)
         reach = rng.uniform(inner + 0.3, max(outer - 0.2, inner + 0.4))
         speed = rng.choice([-1, 1]) * rng.uniform(0.4, 0.9)
-        found.append(Traveller(actors.PEDESTRIAN, mesh, start, speed, side * reach))
+        found.append(Traveler(actors.PEDESTRIAN, mesh, start, speed, side * reach))
     return found
 
 
-def _riders(rng: np.random.Generator, road: Road, side: int, along: int) -> list[Traveller]:
+def _riders(rng: np.random.Generator, road: Road, side: int, along: int) -> list[Traveler]:
     """Bicycles and motorcycles at the edge of the outermost lane."""
     found = []
     for _ in range(rng.poisson(2.6 * road.style.cyclists)):
         label = int(rng.choice([actors.BICYCLE, actors.MOTORCYCLE]))
         mesh, start = actors.MAKERS[label](rng, rider=True), np.clip(rng.normal(0, 35), -90, 90)
-        found.append(Traveller(label, mesh, start, along * rng.uniform(1, 3), side * (road.carriageway - 0.3)))
+        found.append(Traveler(label, mesh, start, along * rng.uniform(1, 3), side * (road.carriageway - 0.3)))
     return found
 
 
-def _lane(rng: np.random.Generator, traffic: float, speed: float, offset: float, keep_clear: float) -> list[Traveller]:
+def _lane(rng: np.random.Generator, traffic: float, speed: float, offset: float, keep_clear: float) -> list[Traveler]:
     """Vehicles of one lane; none within `keep_clear` metres of the ego vehicle."""
     found, s = [], -_LOOP / 2 + rng.uniform(0, 30)
     while s < _LOOP / 2 - 16:
@@ -210,6 +210,6 @@ def _lane(rng: np.random.Generator, traffic: float, speed: float, offset: float,
         mesh = actors.MAKERS[label](rng)
         length = mesh.bounds()[1][0] - mesh.bounds()[0][0]
         if abs(s + length / 2) > keep_clear + length / 2 or not keep_clear:
-            found.append(Traveller(label, mesh, s + length / 2, speed, offset + rng.normal(0, 0.15)))
+            found.append(Traveler(label, mesh, s + length / 2, speed, offset + rng.normal(0, 0.15)))
         s += length + rng.uniform(2.5, 6) + rng.exponential(6 + 120 * (1 - traffic) ** 2)
     return found

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from occfusion_ros.core.contract import EngineFile, EngineSpec, ModelContract, TensorSpec
+from occfusion_ros.core.contract import ModelContract, NetworkFile, NetworkSpec, TensorSpec
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
@@ -13,13 +13,13 @@ from occfusion_ros.core.preprocessing import UNRECORDED, Preprocessing
 
 def contract() -> ModelContract:
     tensors = (TensorSpec("images", "uint8", ("cameras", 3, 256, 704)),), (TensorSpec("labels", "uint8", (5, 64)),)
-    engines = {name: EngineSpec({"fp32": EngineFile(f"{name}.onnx", "ab" * 32)}, *tensors)
+    networks = {name: NetworkSpec({"fp32": NetworkFile(f"{name}.onnx", "ab" * 32)}, *tensors)
                for name in ("fuser", "refiner")}
     return ModelContract(
         model_id="m", grid=GridSpec(), coarse_factor=4, grid_frame="somewhere", classes=OPENOCCUPANCY_CLASSES,
         max_cameras=8, image_size=(256, 704), horizon=0.27, points_per_voxel=4, fusion_queries=8192, refine_budget=1024,
         preprocessing=Preprocessing(), pytorch="2.13.0",
-        checkpoint_sha256="cd" * 32, trained_on="nothing", accuracy={"iou": 0.5}, **engines)
+        checkpoint_sha256="cd" * 32, trained_on="nothing", accuracy={"iou": 0.5}, **networks)
 
 
 def test_yaml_round_trip():
@@ -49,7 +49,7 @@ def test_a_contract_that_says_nothing_of_preprocessing_has_the_values_it_was_tra
     (("classes",), [], "labels must be 1..n"),
     (("classes",), "all", "classes must be a list"),
     (("classes", 0, "label"), 2, "labels must be 1..n"),
-    (("classes", 0, "rgb"), [0, 0, 256], "colour"),
+    (("classes", 0, "rgb"), [0, 0, 256], "color"),
     (("image_size",), 256, "contract: "),
     (("image_size",), [256, 7.5], "image_size"),
     (("horizon",), 1.5, "horizon"),
@@ -71,8 +71,8 @@ def test_a_contract_that_says_nothing_of_preprocessing_has_the_values_it_was_tra
     (("fuser", "files", "fp32", "sha256"), "AB" * 32, "sha256 must be 64 lower-case"),
     (("fuser", "files", "fp32"), "fuser.onnx", "fp32: expected a mapping"),
     (("fuser", "files", "fp8"), {"name": "fuser.fp8.onnx", "sha256": "ab" * 32}, "fp32 and any others of fp32, fp16"),
-    (("fuser", "files"), {}, "engine files must be fp32"),
-    (("fuser", "files"), ["fuser.onnx"], "engine files must be fp32"),
+    (("fuser", "files"), {}, "network files must be fp32"),
+    (("fuser", "files"), ["fuser.onnx"], "network files must be fp32"),
     (("fuser", "inputs", 0, "shape"), 3, "inputs: "),
     (("refiner", "outputs"), 3, "refiner: "),
 ])

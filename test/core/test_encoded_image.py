@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.fuzz.malformed_messages import encoded_files
-from occfusion_ros.core.encoded_image import inspect_image, recognised
+from occfusion_ros.core.encoded_image import inspect_image, recognized
 from occfusion_ros.core.errors import InvalidFrameError
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
@@ -26,7 +26,7 @@ def segment(marker: int, content: bytes) -> bytes:
 JPEG = encoded()
 THUMBNAIL = encoded(pixels=PIXELS[:8, :8])
 WHOLE = {
-    "jpeg": JPEG, "progressive": encoded(progressive=True), "grey": encoded(pixels=PIXELS[..., 0]),
+    "jpeg": JPEG, "progressive": encoded(progressive=True), "gray": encoded(pixels=PIXELS[..., 0]),
     "restarts": encoded(restart_marker_blocks=1), "png": encoded("PNG"),
     "thumbnail": JPEG[:2] + segment(0xE1, b"Exif\0\0" + THUMBNAIL) + JPEG[2:],
     "comment": JPEG[:2] + segment(0xFE, b"\xff\xd9" * 9) + JPEG[2:],
@@ -81,5 +81,5 @@ def test_contradictions_are_refused(data, message):
 
 @pytest.mark.parametrize("kind, name", [("WEBP", "webp"), ("TIFF", "tiff"), ("BMP", "bmp"), ("GIF", "gif"),
                                         ("JPEG2000", "jpeg 2000"), ("JPEG", ""), ("PNG", "")])
-def test_other_kinds_are_recognised(kind, name):
-    assert recognised(encoded(kind)) == name
+def test_other_kinds_are_recognized(kind, name):
+    assert recognized(encoded(kind)) == name

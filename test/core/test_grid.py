@@ -11,9 +11,9 @@ GRIDS = st.builds(GridSpec, st.tuples(*[st.floats(-100, 100)] * 3), st.floats(0.
 
 
 @given(GRIDS)
-def test_centres_bin_into_their_own_voxel(grid):
+def test_centers_bin_into_their_own_voxel(grid):
     indices = np.argwhere(np.ones(tuple(min(n, 6) for n in grid.size)))
-    binned, inside = grid.indices(grid.centres(indices))
+    binned, inside = grid.indices(grid.centers(indices))
     assert inside.all() and (binned == indices).all()
 
 
@@ -28,7 +28,7 @@ def test_x_fastest_order_round_trips_and_counts_up_along_x(grid):
 def test_openoccupancy_grid():
     grid = GridSpec()
     assert grid.high == pytest.approx((51.2, 51.2, 3.0)) and grid.num_voxels == 512 * 512 * 40
-    np.testing.assert_allclose(grid.centres([[0, 0, 0]]), [[-51.1, -51.1, -4.9]])
+    np.testing.assert_allclose(grid.centers([[0, 0, 0]]), [[-51.1, -51.1, -4.9]])
     coarse = grid.coarse(4)
     assert coarse.size == (128, 128, 10) and coarse.low == grid.low and coarse.voxel_size == pytest.approx(0.8)
 

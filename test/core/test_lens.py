@@ -47,7 +47,7 @@ def test_fisheye_as_opencv(coefficients, turn):
 
 
 def test_what_the_model_folds_back_into_the_image_is_not_seen():
-    """Far from the axis this polynomial comes back to the image's centre; OpenCV shows mirrored corners there."""
+    """Far from the axis this polynomial comes back to the image's center; OpenCV shows mirrored corners there."""
     lens = Lens(BROWN, numbers(K), (-0.28,))
     angles = np.radians([0, 20, 40, 75, 85])
     along = np.stack([np.sin(angles), np.zeros(5), np.cos(angles)], -1)

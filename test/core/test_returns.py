@@ -30,7 +30,7 @@ NOTHING = {
     "one NaN": np.tile([1.0, np.nan, 3.0], (500, 1)),
     "infinite": np.tile([np.inf, 0, 0], (500, 1)),
     "too great to square": np.full((500, 3), 3e38),
-    "range 0 about the optical centre": 0.0277 * directions(500) + [0, 0, 0.0382],
+    "range 0 about the optical center": 0.0277 * directions(500) + [0, 0, 0.0382],
     "the sensor's housing": 0.4 * directions(500),
     "zeros moved with the sensor": np.tile([1.2, -0.4, 1.9], (500, 1)),
     "a sentinel": np.tile([-1.0, -1.0, -1.0], (500, 1)),

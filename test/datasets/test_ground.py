@@ -51,7 +51,7 @@ def test_ground_between_rings_is_interpolated():
     index, inside = grid.indices(points)
     known = heights[index[inside, 0], index[inside, 1]]
     assert np.abs(known - points[inside, 2]).max() < 0.01, "a column with a return has its height"
-    x, y = (grid.centres(np.indices(grid.size[:2]).reshape(2, -1).T @ [[1, 0, 0], [0, 1, 0]])[:, :2]).T
+    x, y = (grid.centers(np.indices(grid.size[:2]).reshape(2, -1).T @ [[1, 0, 0], [0, 1, 0]])[:, :2]).T
     between = np.hypot(x, y) < 40
     error = np.abs(heights.reshape(-1) - (x * 0.03 - 1.84))[between]
     assert np.median(error) < 0.05 and error.max() < 0.3

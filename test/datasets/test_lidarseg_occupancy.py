@@ -1,4 +1,4 @@
-"""Occupancy from labelled sweeps: a scene known by hand, files in nuScenes' format, and the real drive."""
+"""Occupancy from labeled sweeps: a scene known by hand, files in nuScenes' format, and the real drive."""
 
 import json
 
@@ -10,7 +10,7 @@ from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.datasets.ground import height_corrections
 from occfusion_ros.datasets.lidarseg_occupancy import (
-    LabelledSweep,
+    LabeledSweep,
     ObjectBox,
     aggregate,
     aggregate_occupancy,
@@ -30,12 +30,12 @@ def _pose(x=0.0, y=0.0, z=0.0, yaw=0.0) -> np.ndarray:
     return np.array([[c, -s, 0, x], [s, c, 0, y], [0, 0, 1, z], [0, 0, 0, 1.0]])
 
 
-def _sweep(y: float, returns: list, boxes: dict | None = None) -> LabelledSweep:
+def _sweep(y: float, returns: list, boxes: dict | None = None) -> LabeledSweep:
     """A sweep from (0, y, 0) of the map, looking along the map's axes; returns are (x, y, z, label) in the map."""
     array = np.array(returns, float)
     points = array[:, :3] - [0, y, 0]
     made = {name: ObjectBox(_pose(0, -y) @ pose, np.array(half)) for name, (pose, half) in (boxes or {}).items()}
-    return LabelledSweep(points, array[:, 3].astype(np.uint8), _pose(0, y), made)
+    return LabeledSweep(points, array[:, 3].astype(np.uint8), _pose(0, y), made)
 
 
 def _label(truth: np.ndarray, *points) -> list[int]:
@@ -53,7 +53,7 @@ def test_static_classes_add_up_over_the_window_and_space_that_rays_passed_is_fre
     assert _label(aggregate(sweeps, "s2", 9), *seen) == [WALL, CONE, PEDESTRIAN, WALL]
     on_the_ray, behind, above = (0.1, 10.0, 0.1), (0.1, 20.5, 0.1), (0.1, 10.0, 0.5)
     assert _label(aggregate(sweeps, "s0", 0), on_the_ray, behind, above) == [0, 255, 255]
-    with pytest.raises(DatasetError, match="labelled key frame and a window of 0 or more, got s9 and 1"):
+    with pytest.raises(DatasetError, match="labeled key frame and a window of 0 or more, got s9 and 1"):
         aggregate(sweeps, "s9", 1)
     with pytest.raises(DatasetError, match="window"):
         aggregate(sweeps, "s0", -1)
@@ -167,7 +167,7 @@ def test_flattened_synthetic_drive_becomes_hilly_again(climb):
 
 def test_what_sweeps_of_a_synthetic_drive_show_is_true(climb):
     boxes = [{box.identity: _annotated(box, frame) for box in frame.boxes} for frame in climb]
-    sweeps = {str(index): LabelledSweep(frame.frame.points[:, :3].astype(float), frame.point_labels,
+    sweeps = {str(index): LabeledSweep(frame.frame.points[:, :3].astype(float), frame.point_labels,
                                         frame.map_from_grid, boxes[index]) for index, frame in enumerate(climb)}
     seen, true = aggregate(sweeps, "0", 1), climb[0].semantics
     occupied, truly = (seen > 0) & (seen < 255), (true > 0) & (true < 255)
@@ -179,8 +179,8 @@ def test_what_sweeps_of_a_synthetic_drive_show_is_true(climb):
 
 def _annotated(box, frame: SyntheticFrame) -> ObjectBox:
     low, high = box.bounds
-    centre = _pose(*(low + high) / 2)
-    return ObjectBox(np.linalg.inv(frame.map_from_grid) @ box.map_from_object @ centre, (high - low) / 2 + 0.1)
+    center = _pose(*(low + high) / 2)
+    return ObjectBox(np.linalg.inv(frame.map_from_grid) @ box.map_from_object @ center, (high - low) / 2 + 0.1)
 
 
 def test_real_drive_agrees_with_labels_made_by_other_code(nuscenes_sample):

@@ -33,13 +33,13 @@ def test_labels_come_back_as_they_were_written(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["rows.npy"], "no partial file is left"
 
 
-@pytest.mark.parametrize(("point", "row", "centre"), [
+@pytest.mark.parametrize(("point", "row", "center"), [
     ((-51.2, -51.2, -5.0), (0, 0, 0), (-51.1, -51.1, -4.9)),
     ((-51.0001, 51.1999, 2.9999), (39, 511, 0), (-51.1, 51.1, 2.9)),
     ((0.0001, -0.0001, -1.84), (15, 255, 256), (0.1, -0.1, -1.9)),
     ((10.25, 20.05, -0.95), (20, 356, 307), (10.3, 20.1, -0.9)),
 ])
-def test_a_point_has_the_row_whose_centre_is_half_a_voxel_from_the_voxels_corner(tmp_path, point, row, centre):
+def test_a_point_has_the_row_whose_center_is_half_a_voxel_from_the_voxels_corner(tmp_path, point, row, center):
     grid = GridSpec()
     (index,), (inside,) = grid.indices(np.array([point]))
     assert inside
@@ -50,8 +50,8 @@ def test_a_point_has_the_row_whose_centre_is_half_a_voxel_from_the_voxels_corner
     assert written == [*row, 8], "z, y, x, class"
     z, y, x, _ = written
     world = (np.array([x, y, z]) + 0.5) * 0.2 + [-51.2, -51.2, -5.0]  # the benchmark's own formula
-    np.testing.assert_allclose(world, centre)
-    np.testing.assert_allclose(grid.centres(index), centre)
+    np.testing.assert_allclose(world, center)
+    np.testing.assert_allclose(grid.centers(index), center)
     assert np.abs(world - point).max() <= 0.1 + 1e-9
 
 

@@ -1,4 +1,4 @@
-"""Labels that are not found are recognised by what lies in the folder."""
+"""Labels that are not found are recognized by what lies in the folder."""
 
 import pytest
 

@@ -16,7 +16,7 @@ from synthetic.objects.actors import CAR, MAKERS
 from synthetic.objects.mesh import Mesh, Paint, box, surface_samples
 from synthetic.recording.tables import quaternion
 from synthetic.sensors.sensing import look
-from synthetic.world.truth import SAMPLE, mark_points, sample, voxelise
+from synthetic.world.truth import SAMPLE, mark_points, sample, voxelize
 from synthetic.world.world import Body
 
 SIZE = (112, 200)
@@ -81,7 +81,7 @@ def test_surface_samples_alone_cover_nearly_every_return(drive, frame):
     window = drive.world.around(drive._station(1))
     mesh, _ = drive.world.moving(1, drive._station(1), drive.style.speed)
     moving = sample(mesh.triangles, mesh.labels, window.origin, SAMPLE)
-    grid = voxelise(drive.spec, np.linalg.inv(frame.map_from_grid), window.ground, [*window.things, moving], [])
+    grid = voxelize(drive.spec, np.linalg.inv(frame.map_from_grid), window.ground, [*window.things, moving], [])
     solid = np.isin(frame.point_labels, (11, 12, 13, 15, 4, 10))  # grass catches rays above the surface of terrain
     index, inside = drive.spec.indices(frame.exact_points)
     there = grid[tuple(index[inside & solid].T)]
@@ -146,7 +146,7 @@ def test_box_lands_in_the_voxels_of_the_half_open_rule():
         (0.7, 0.9, 0.3), (0.58, 0.18, 0.18), Paint(CAR, (1, 1, 1)), solid=True
     )  # 0.41-0.99, 0.81-0.99, 0.21-0.39
     surface = sample(mesh.triangles, mesh.labels, np.zeros(3), SAMPLE)
-    grid = voxelise(spec, np.eye(4), [], [surface], mesh.solids)
+    grid = voxelize(spec, np.eye(4), [], [surface], mesh.solids)
     expected = np.zeros(spec.size, np.uint8)
     expected[2:5, 4:5, 1:2] = CAR
     assert np.array_equal(grid, expected)
@@ -157,7 +157,7 @@ def test_rare_classes_win_over_the_ground_and_below_the_ground_is_unknown():
     square = np.array([[[0, 0, 0.5], [0.8, 0, 0.5], [0.8, 0.8, 0.5]], [[0, 0, 0.5], [0.8, 0.8, 0.5], [0, 0.8, 0.5]]])
     ground = sample(square, np.full(2, 11, np.uint8), np.zeros(3), SAMPLE)
     cone = box((0.3, 0.3, 0.5), (0.1, 0.1, 0.1), Paint(8, (1, 1, 1)))
-    grid = voxelise(spec, np.eye(4), [ground], [sample(cone.triangles, cone.labels, np.zeros(3), SAMPLE)], [])
+    grid = voxelize(spec, np.eye(4), [ground], [sample(cone.triangles, cone.labels, np.zeros(3), SAMPLE)], [])
     assert grid[1, 1, 2] == 8 and grid[0, 0, 2] == 11
     assert grid[0, 0, 1] == IGNORE and grid[0, 0, 0] == 0 and grid[0, 0, 3] == 0
 

@@ -15,7 +15,7 @@ from synthetic.world.barriers import ELEMENT, BarrierRun
 from synthetic.world.block import Block
 from synthetic.world.road import BLOCK, BlockPlan, Road
 from synthetic.world.style import VISIBLE, draw_infrared, draw_light, draw_style
-from synthetic.world.truth import voxelise
+from synthetic.world.truth import voxelize
 from synthetic.world.weather import CLEAR, Weather, air_returns, draw_weather
 from synthetic.world.world import Body, _sampled, cast
 
@@ -36,7 +36,7 @@ def block_truth(road: Road, index: int, spec: GridSpec) -> np.ndarray:
     block, ground, things = _sampled(Block(road, index))
     forward = road.pose((index + 0.5) * BLOCK, 0.0, -np.pi / 2, follow=False)
     forward[2, 3] += 1.84
-    return voxelise(spec, np.linalg.inv(forward), [ground], [things], block.mesh.solids)
+    return voxelize(spec, np.linalg.inv(forward), [ground], [things], block.mesh.solids)
 
 
 def top_class(grid: np.ndarray, spec: GridSpec, x: float, y: float) -> int:

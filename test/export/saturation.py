@@ -8,7 +8,7 @@ from onnx import numpy_helper
 
 
 def multiply_add_pairs(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """x86's PMADDUBSW: uint8 times int8, products of neighbours added in 16 bits with saturation.
+    """x86's PMADDUBSW: uint8 times int8, products of neighbors added in 16 bits with saturation.
 
     It is what AVX2 and AVX-512 calculate INT8 with where they have no VNNI (Intel SDM, volume 2, PMADDUBSW).
 
@@ -37,7 +37,7 @@ def lost(weights: np.ndarray) -> int:
     return worst
 
 
-def quantised_weights(file: Path) -> dict[str, np.ndarray]:
+def quantized_weights(file: Path) -> dict[str, np.ndarray]:
     """Weights (outputs, n) int8 of the convolutions of an INT8 file, by name."""
     graph = onnx.load(file).graph
     makers = {name: node for node in graph.node for name in node.output}

@@ -15,12 +15,12 @@ from models.network.occfusion import OccFusion
 from models.training.checkpoint import save_checkpoint
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.frames import SensorFrame
-from occfusion_ros.runtime.artifact import load_artefact
+from occfusion_ros.runtime.artifact import load_artifact
 
 
-def test_the_artefact_is_complete_and_says_how_well_it_agrees(small_artefact):
-    assert sorted(p.name for p in small_artefact.iterdir()) == sorted(exporter.written_files())
-    report = json.loads((small_artefact / "parity.json").read_text())
+def test_the_artifact_is_complete_and_says_how_well_it_agrees(small_artifact):
+    assert sorted(p.name for p in small_artifact.iterdir()) == sorted(exporter.written_files())
+    report = json.loads((small_artifact / "parity.json").read_text())
     assert report["processor"] and "frame_ms" not in report["backends"][0]
     assert report["passed"] and report["model"] == "small" and report["reference"] == "PyTorch"
     by_backend = {(b["backend"], b["precision"]): b["comparisons"] for b in report["backends"]}
@@ -33,34 +33,34 @@ def test_the_artefact_is_complete_and_says_how_well_it_agrees(small_artefact):
         assert min(c["occupied"] for c in grids) >= LIMITS[precision].occupied
 
 
-def test_the_contract_holds_what_training_fixed(small_artefact):
-    contract, config = load_artefact(small_artefact).contract, small_model.CONFIG
+def test_the_contract_holds_what_training_fixed(small_artifact):
+    contract, config = load_artifact(small_artifact).contract, small_model.CONFIG
     assert contract.grid == config.presample.grid and contract.image_size == config.presample.image_size
     assert (contract.model_id, contract.max_cameras, contract.refine_budget) == ("small", 6, 40)
     images = contract.fuser.inputs[0]
     assert (images.name, images.dtype, images.shape) == ("images", "uint8", ("cameras", 3, 64, 96))
 
 
-def test_another_network_than_the_exported_one_is_found_out(small_artefact):
+def test_another_network_than_the_exported_one_is_found_out(small_artifact):
     model = small_model.small_model()
     with torch.no_grad():
         model.occupancy_shift += 0.3
         model.refined_shift += 0.3
         model.coarse_head.bias[0] += 0.1
     points = np.random.default_rng(0).uniform(-6, 6, (3000, 4)).astype(np.float32)
-    reference = Reference(eager_pipeline(model, load_artefact(small_artefact).contract),
+    reference = Reference(eager_pipeline(model, load_artifact(small_artifact).contract),
                           {"no cameras": SensorFrame(0, points)}, [])
-    report = examine(small_artefact, "onnxruntime", "fp32", reference)
+    report = examine(small_artifact, "onnxruntime", "fp32", reference)
     for quantity in ("fuser occupied", "fuser uncertainty", "refiner labels", "grid, refine none"):
         assert f"onnxruntime fp32: {quantity} on no cameras" in report.failures
     assert report.frame_ms > 0
 
 
-def test_accuracy_is_compared_on_labelled_frames(small_artefact):
+def test_accuracy_is_compared_on_labeled_frames(small_artifact):
     points = np.random.default_rng(0).uniform(-6, 6, (3000, 4)).astype(np.float32)
-    pipeline = eager_pipeline(small_model.small_model(), load_artefact(small_artefact).contract)
+    pipeline = eager_pipeline(small_model.small_model(), load_artifact(small_artifact).contract)
     frame = SensorFrame(0, points)
-    report = examine(small_artefact, "torch", "fp32",
+    report = examine(small_artifact, "torch", "fp32",
                      Reference(pipeline, {"a": frame}, [(frame, pipeline(frame).labels)]))
     assert report.miou[0] == 1 and report.miou[1] > 0.999 and not report.failures
     report.miou = (1.0, 0.98)
@@ -87,13 +87,13 @@ def test_tolerance_of_labels():
 
 
 @pytest.fixture
-def quick_export(small_artefact, tmp_path, monkeypatch):
-    """`export` with engines that are there already and a comparison that says what the test wants."""
+def quick_export(small_artifact, tmp_path, monkeypatch):
+    """`export` with networks that are there already and a comparison that says what the test wants."""
     def copy_engines(model, folder):
-        engines = {engine: exporter.engine_files(engine) for engine in ("fuser", "refiner")}
-        for name in (name for files in engines.values() for name in files.values()):
-            shutil.copy(small_artefact / name, folder / name)
-        return tuple(exporter.engine_spec(folder, files) for files in engines.values())
+        networks = {network: exporter.engine_files(network) for network in ("fuser", "refiner")}
+        for name in (name for files in networks.values() for name in files.values()):
+            shutil.copy(small_artifact / name, folder / name)
+        return tuple(exporter.engine_spec(folder, files) for files in networks.values())
 
     def run(agreement: float):
         report = Report("onnxruntime", "fp32", [Comparison("f", "labels", agreement=agreement, occupied=agreement)])
@@ -119,7 +119,7 @@ def test_an_export_replaces_its_own_files_and_leaves_others(quick_export, tmp_pa
     (tmp_path / "out" / "contract.yaml").write_text("old")
     quick_export(1.0)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(["README.md", *exporter.written_files()])
-    assert load_artefact(tmp_path / "out").contract.model_id == "small"
+    assert load_artifact(tmp_path / "out").contract.model_id == "small"
 
 
 @pytest.mark.parametrize("config", [
@@ -134,10 +134,10 @@ def test_networks_to_compare_with_are_refused(config, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_checkpoint_without_its_story_is_refused(small_artefact):
-    engines = load_artefact(small_artefact).contract
+def test_a_checkpoint_without_its_story_is_refused(small_artifact):
+    networks = load_artifact(small_artifact).contract
     with pytest.raises(ContractError, match="expected 'trained_on' in the checkpoint's metadata"):
-        exporter.make_contract(small_model.small_model(), {"model_id": "m"}, "", (engines.fuser, engines.refiner))
+        exporter.make_contract(small_model.small_model(), {"model_id": "m"}, "", (networks.fuser, networks.refiner))
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -152,9 +152,9 @@ def test_the_command_says_what_is_wrong(arguments, message, capsys, tmp_path, mo
 
 
 @pytest.mark.parametrize("shipped", [False, True])
-def test_engine_files_do_not_tell_where_they_were_made(small_artefact, shipped):
+def test_engine_files_do_not_tell_where_they_were_made(small_artifact, shipped):
     root = Path(__file__).parents[2]
-    folder = root / "models/zoo/nano" if shipped else small_artefact
+    folder = root / "models/zoo/nano" if shipped else small_artifact
     for path in (*folder.glob("*.onnx"), *folder.glob("*.pt2")):
         content = path.read_bytes()
         if path.suffix == ".pt2":

@@ -14,7 +14,7 @@ def report(nuscenes_sample, tmp_path_factory) -> dict:
     """What the command writes of the shipped model on real recordings."""
     path = tmp_path_factory.mktemp("parity") / "report.json"
     folder = shipped("models/nano", "models/zoo/nano")
-    assert main([str(folder), "--data", str(nuscenes_sample), "--frames", "2", "--labelled", "2", "--backend",
+    assert main([str(folder), "--data", str(nuscenes_sample), "--frames", "2", "--labeled", "2", "--backend",
                  "openvino", "onnxruntime", "torch", "--json", str(path)]) == 0
     return json.loads(path.read_text())
 
@@ -22,7 +22,7 @@ def report(nuscenes_sample, tmp_path_factory) -> dict:
 def test_backends_and_precisions_keep_their_limits(report):
     found = {(b["backend"], b["precision"]): b for b in report["backends"]}
     wanted = {("onnxruntime", "fp32"), ("onnxruntime", "fp16"), ("onnxruntime", "int8"), ("torch", "fp32")}
-    if not openvino_backend.why_not():
+    if not openvino_backend.unavailable_reason():
         wanted |= {("openvino", "fp32"), ("openvino", "int8")}
     assert wanted <= set(found) and report["passed"]
     for (_, precision), backend in found.items():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from saturation import lost, multiply_add_pairs, quantised_weights
+from saturation import lost, multiply_add_pairs, quantized_weights
 
 from export.quantize import FILES
 from occfusion_ros.core.shipped import shipped
@@ -10,7 +10,7 @@ from occfusion_ros.core.shipped import shipped
 
 @pytest.fixture(scope="module", params=FILES.values())
 def weights(request) -> dict[str, np.ndarray]:
-    return quantised_weights(shipped("models/nano", "models/zoo/nano") / request.param)
+    return quantized_weights(shipped("models/nano", "models/zoo/nano") / request.param)
 
 
 def test_the_emulated_instruction_saturates():

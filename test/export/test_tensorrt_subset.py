@@ -15,8 +15,8 @@ BUILDABLE = {
 
 
 @pytest.fixture(params=["fuser", "refiner"])
-def model(request, small_artefact) -> onnx.ModelProto:
-    return onnx.load(small_artefact / f"{request.param}.onnx")
+def model(request, small_artifact) -> onnx.ModelProto:
+    return onnx.load(small_artifact / f"{request.param}.onnx")
 
 
 def test_operators(model):

@@ -15,7 +15,7 @@ from models.evaluation.sensor_consistency import (
     passed_voxels,
     points_in_box,
     scenes_with_cameras,
-    with_neighbours,
+    with_neighbors,
 )
 from occfusion_ros.core.frames import OccupancyGrid, SensorFrame
 from occfusion_ros.core.grid import GridSpec
@@ -27,7 +27,7 @@ CAR, ROAD = 4, 11
 
 
 class KnownAnswers:
-    """Answers as a pipeline does: every return's voxel but one is occupied, a car is recognised with cameras only."""
+    """Answers as a pipeline does: every return's voxel but one is occupied, a car is recognized with cameras only."""
 
     contract = SimpleNamespace(grid=GRID)
 
@@ -74,10 +74,10 @@ def test_occupied_voxels_on_the_way_are_counted(tmp_path):
     assert measure(BlockedView(), recorded, SCENE).passed.part == 2, "one in each frame"
 
 
-def test_neighbours_are_the_26_around():
+def test_neighbors_are_the_26_around():
     rng = np.random.default_rng(3)
     occupied = rng.random((6, 5, 4)) < 0.04
-    grown = with_neighbours(occupied)
+    grown = with_neighbors(occupied)
     for index in np.ndindex(occupied.shape):
         near = [other for other in zip(*np.nonzero(occupied)) if max(abs(np.subtract(index, other))) <= 1]
         assert grown[index] == bool(near)
@@ -136,7 +136,7 @@ def test_real_frames_are_in_the_grid_frame(nuscenes_sample):
 
 def test_the_shipped_model_agrees_with_real_recordings(nuscenes_sample, tmp_path, capsys):
     file = tmp_path / "agreement.json"
-    assert sensor_consistency.main(["--data", str(nuscenes_sample), "--artefact", str(NANO), "--json", str(file)]) == 0
+    assert sensor_consistency.main(["--data", str(nuscenes_sample), "--artifact", str(NANO), "--json", str(file)]) == 0
     scenes = json.loads(file.read_text())["scenes"]
     assert set(scenes) == {"nus-scene0061", "ddad-scene-02"}
     for figures in scenes.values():

@@ -32,7 +32,7 @@ WINDOW = GridSpec((-5.0, -2.0, -2.0), 0.5, (16, 16, 8))
 INTRINSICS = np.array([[60.0, 0, 47.5], [0, 60.0, 31.5], [0, 0, 1]])
 CAMERA_FROM_GRID = np.array([[1.0, 0, 0, 0.1], [0, 0, -1, 0.2], [0, 1, 0, 0.3], [0, 0, 0, 1]])  # looks along y
 NONE = AugmentConfig(flip=0, turn=0, stretch=0, thin=0, beams=0, sector=0, intensity=0, no_intensity=0, all_cameras=0,
-                     some_cameras=0, jitter_degrees=0, jitter_metres=0)
+                     some_cameras=0, jitter_degrees=0, jitter_meters=0)
 
 
 def make_frame(seed: int) -> PreparedFrame:
@@ -41,7 +41,7 @@ def make_frame(seed: int) -> PreparedFrame:
     voxels = np.unique(rng.integers(0, GRID.size, (300, 3)), axis=0)
     semantics = np.zeros(GRID.size, np.uint8)
     semantics[tuple(voxels.T)] = 4
-    points = np.c_[GRID.centres(voxels) + rng.uniform(-0.2, 0.2, voxels.shape), np.full(len(voxels), 0.5)]
+    points = np.c_[GRID.centers(voxels) + rng.uniform(-0.2, 0.2, voxels.shape), np.full(len(voxels), 0.5)]
     image_from_grid = np.stack([projection_matrix(INTRINSICS, CAMERA_FROM_GRID)] * 2).astype(np.float32)
     features = (rng.normal(size=(2, 4, 2, 3)).astype(np.float16),)
     return PreparedFrame(points.astype(np.float32), image_from_grid, features, semantics, semantics > 0, GRID)
@@ -93,9 +93,9 @@ def test_turned_truth_is_the_nearest_voxel_and_unknown_outside():
     plane = 1.03 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     changed = transform(frame, GRID, plane)
     voxels = np.stack(np.indices(GRID.size), -1).reshape(-1, 3)
-    centres = GRID.centres(voxels)
-    centres[:, :2] = centres[:, :2] @ np.linalg.inv(plane).T
-    source, inside = GRID.indices(centres)
+    centers = GRID.centers(voxels)
+    centers[:, :2] = centers[:, :2] @ np.linalg.inv(plane).T
+    source, inside = GRID.indices(centers)
     expected = np.where(inside, frame.semantics[tuple(source.T)], IGNORE)
     assert 0.05 < (~inside).mean() < 0.3
     assert np.array_equal(changed.semantics.reshape(-1), expected)
@@ -200,7 +200,7 @@ def test_lost_cameras_see_nothing():
 
 def test_a_jittered_calibration_is_off_by_a_small_rotation():
     cameras = np.tile(make_frame(0).image_from_grid[:1], (200, 1, 1))
-    config = replace(NONE, jitter_degrees=0.2, jitter_metres=0.01)
+    config = replace(NONE, jitter_degrees=0.2, jitter_meters=0.01)
     wrong = np.linalg.inv(cameras[0].astype(np.float64)) @ jitter(cameras, config, np.random.default_rng(0))
     rotation = wrong[:, :3, :3]
     assert np.allclose(rotation @ rotation.transpose(0, 2, 1), np.eye(3), atol=1e-5)
@@ -214,7 +214,7 @@ def test_a_painted_point_stays_under_its_projection(seed):
     matrix = projection_matrix(INTRINSICS, CAMERA_FROM_GRID)
     (u, v), = project(point, matrix)[0]
     rows, columns = np.mgrid[:64, :96]
-    bright = np.exp(-((rows - v) ** 2 + (columns - u) ** 2) / 8) * 200  # its centre of mass is the projection
+    bright = np.exp(-((rows - v) ** 2 + (columns - u) ** 2) / 8) * 200  # its center of mass is the projection
     images = torch.from_numpy(np.stack([bright] * 3)[None].round().astype(np.uint8))
     config = AugmentConfig(images=1, zoom=0.2, mirror=0.5)
     changed, moved = augment_images(images, torch.from_numpy(matrix[None]).float(), config, np.random.default_rng(seed))

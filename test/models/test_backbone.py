@@ -2,7 +2,7 @@
 
 import torch
 
-from models.network.backbone import FeaturePyramid, standardise
+from models.network.backbone import FeaturePyramid, standardize
 
 CHANNELS = (4, 6, 8)
 
@@ -15,17 +15,17 @@ def levels() -> list[torch.Tensor]:
 def test_gain_and_offset_of_a_channel_do_not_count():
     features = levels()[0]
     changed = features * torch.tensor([0.5, 2, 1, 3]).view(4, 1, 1) + torch.arange(4.0).view(4, 1, 1)
-    assert torch.allclose(standardise(changed), standardise(features), atol=0.02)
-    assert torch.allclose(standardise(features).mean((2, 3)), torch.zeros(2, 4), atol=1e-5)
-    assert torch.allclose(standardise(features).var((2, 3), correction=0), torch.ones(2, 4), atol=0.02)
+    assert torch.allclose(standardize(changed), standardize(features), atol=0.02)
+    assert torch.allclose(standardize(features).mean((2, 3)), torch.zeros(2, 4), atol=1e-5)
+    assert torch.allclose(standardize(features).var((2, 3), correction=0), torch.ones(2, 4), atol=0.02)
 
 
 def test_one_image_does_not_count_for_another_and_a_missing_one_is_nothing():
     features = levels()[1]
     one = features.clone()
     one[1] = 0
-    assert torch.equal(standardise(one)[0], standardise(features)[0])
-    assert (standardise(one)[1] == 0).all()
+    assert torch.equal(standardize(one)[0], standardize(features)[0])
+    assert (standardize(one)[1] == 0).all()
 
 
 def test_channels_are_lost_while_training_only():

@@ -71,7 +71,7 @@ def test_a_damaged_frame_is_refused(tmp_path):
 def test_a_sample_with_fewer_cameras_gets_blind_ones():
     frame, presampler = make_frame(0), Presampler(CONFIG.presample)
     alone = replace(frame, image_from_grid=frame.image_from_grid[:1], features=tuple(f[:1] + 1 for f in frame.features))
-    blind = replace(alone, image_from_grid=frame.image_from_grid[:0])  # no camera, a grey image
+    blind = replace(alone, image_from_grid=frame.image_from_grid[:0])  # no camera, a gray image
     for samples in ([frame, alone], [frame, blind], [alone, blind]):
         count = max(len(sample.features[0]) for sample in samples)
         batch, features = stack([make_sample(sample, presampler) for sample in samples])

@@ -106,8 +106,8 @@ def test_bands_are_nested_squares_that_tile_the_grid():
     bands.add(prediction, truth)
     pairs = ([], [], [])
     for index in np.ndindex(*grid.size):
-        centre = [grid.low[axis] + (index[axis] + 0.5) * grid.voxel_size for axis in (0, 1)]
-        distance = max(abs(value) for value in centre)
+        center = [grid.low[axis] + (index[axis] + 0.5) * grid.voxel_size for axis in (0, 1)]
+        distance = max(abs(value) for value in center)
         pairs[0 if distance < 12.8 else 1 if distance < 25.6 else 2].append((truth[index], prediction[index]))
     assert bands.names == ("0-12.8 m", "12.8-25.6 m", "25.6-40 m")
     for matrix, band in zip(bands.matrices, pairs):

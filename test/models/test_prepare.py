@@ -47,7 +47,7 @@ def test_mixed_rigs():
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory):
+def labeled(tmp_path_factory):
     """A data root with labels for all samples but the first."""
     root = tmp_path_factory.mktemp("root")
     TinyRoot(root)
@@ -65,8 +65,8 @@ def labelled(tmp_path_factory):
     return root, reader, tokens
 
 
-def test_labelled_samples_of_a_data_root_are_prepared_as_they_are(labelled, tmp_path):
-    root, reader, tokens = labelled
+def test_labeled_samples_of_a_data_root_are_prepared_as_they_are(labeled, tmp_path):
+    root, reader, tokens = labeled
     paths = prepare_root(tmp_path, root, CONFIG)
     assert [path.stem for path in paths] == tokens[1:]
     frame, source = PreparedFrame.load(paths[0]), reader.frame(tokens[1])
@@ -80,8 +80,8 @@ def test_labelled_samples_of_a_data_root_are_prepared_as_they_are(labelled, tmp_
     assert torch.equal(torch.from_numpy(frame.features[0]), image_features(backbone, images)[0])
 
 
-def test_images_are_kept_where_the_backbone_is_to_be_trained(labelled, tmp_path):
-    root, reader, tokens = labelled
+def test_images_are_kept_where_the_backbone_is_to_be_trained(labeled, tmp_path):
+    root, reader, tokens = labeled
     path, = prepare_root(tmp_path, root, CONFIG, AugmentConfig(images=1), keep_images=True)
     frame = PreparedFrame.load(path)
     images, image_from_grid = Presampler(CONFIG).prepare_images(reader.frame(tokens[1]))
@@ -102,10 +102,10 @@ def test_a_data_root_without_labels_is_refused(tmp_path):
         prepare_root(tmp_path / "frames", tmp_path / "root", CONFIG)
 
 
-def test_the_command_trains_on_a_data_root(labelled, tmp_path):
+def test_the_command_trains_on_a_data_root(labeled, tmp_path):
     settings = tmp_path / "settings.yaml"
     settings.write_text(
-        f"data: {labelled[0]}\nepochs: 1\nbatch: 1\nwindow: 8\nwindow_queries: 50\nrefined: 10\ndevice: cpu\n"
+        f"data: {labeled[0]}\nepochs: 1\nbatch: 1\nwindow: 8\nwindow_queries: 50\nrefined: 10\ndevice: cpu\n"
         "model:\n  width: 16\n  decoded: 8\n  bev: [16, 24]\n  refine_budget: 20\n"
         "  presample: {image_size: [64, 96], fusion_queries: 300,\n"
         "              grid: {low: [-6.4, -6.4, -5.0], voxel_size: 0.2, size: [64, 64, 40]}}\n")

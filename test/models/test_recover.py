@@ -7,7 +7,7 @@ import torch
 
 from models import recover
 from models.training.checkpoint import load_checkpoint
-from occfusion_ros.runtime.artifact import load_artefact
+from occfusion_ros.runtime.artifact import load_artifact
 
 REPOSITORY = Path(__file__).parents[2]
 NANO = REPOSITORY / "models" / "zoo" / "nano"
@@ -17,7 +17,7 @@ def test_the_shipped_weights_come_back(tmp_path, capsys):
     out = tmp_path / "new" / "nano.safetensors"
     assert recover.main([str(NANO), str(out)]) == 0 and str(out) in capsys.readouterr().out
     model, metadata = load_checkpoint(out)
-    tensors, contract = recover.program_tensors(load_artefact(NANO)), load_artefact(NANO).contract
+    tensors, contract = recover.program_tensors(load_artifact(NANO)), load_artifact(NANO).contract
     state = model.state_dict()
     assert state.keys() == tensors.keys() and all(torch.equal(state[name], tensors[name]) for name in state)
     assert metadata["model_id"] == "nano" and metadata["trained_on"] == contract.trained_on

@@ -13,7 +13,7 @@ TRUE_GROUND = 0.406  # IoU of the sweep's voxels with the ground interpolated fr
 
 def test_beats_interpolated_true_ground_on_the_real_drive(nuscenes_sample, tmp_path, capsys):
     figures = tmp_path / "figures.json"
-    assert evaluate.main(["--data", str(nuscenes_sample), "--artefact", str(NANO), "--json", str(figures)]) == 0
+    assert evaluate.main(["--data", str(nuscenes_sample), "--artifact", str(NANO), "--json", str(figures)]) == 0
     result = json.loads(figures.read_text())
     assert result["frames"] == 6 and len(result["per_class"]) == 16
     assert result["iou"] > TRUE_GROUND + 0.04 and result["miou"] > 0.15
@@ -22,5 +22,5 @@ def test_beats_interpolated_true_ground_on_the_real_drive(nuscenes_sample, tmp_p
 
 def test_without_labels_it_says_so(nuscenes_sample, capsys):
     with pytest.raises(SystemExit, match="2"):
-        evaluate.main(["--data", str(nuscenes_sample), "--artefact", str(NANO), "--scene", "nus-scene0061"])
+        evaluate.main(["--data", str(nuscenes_sample), "--artifact", str(NANO), "--scene", "nus-scene0061"])
     assert "no sample with an occupancy truth among 1 samples" in capsys.readouterr().err

@@ -107,7 +107,7 @@ def test_a_trained_backbone_learns_from_the_images_and_keeps_its_statistics(tmp_
                if not torch.equal(value, before[name])}
     assert {"_conv_stem.weight", "_blocks.10._depthwise_conv.weight"} < changed
     assert not any("running" in name for name in changed)
-    rates = [group["max_lr"] for group in trainer.optimiser.param_groups]
+    rates = [group["max_lr"] for group in trainer.optimizer.param_groups]
     assert rates == pytest.approx([config.learning_rate, config.learning_rate / 10])
 
 

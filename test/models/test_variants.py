@@ -135,7 +135,7 @@ def test_measured_depth_is_that_of_the_nearest_return_in_a_cell():
     index, inside = COARSE.indices(places.numpy())
     assert inside.all()
     flat = torch.from_numpy(np.ravel_multi_index(index.T, COARSE.size))
-    position = (places - torch.from_numpy(COARSE.centres(index))) / COARSE.voxel_size
+    position = (places - torch.from_numpy(COARSE.centers(index))) / COARSE.voxel_size
     point_features = torch.cat([position, torch.tensor([[1.0], [1], [1], [0]])], 1).float()
     uv, visible = project(places[None].float(), camera[None], SIZE, near=0.5)
     assert visible.all()

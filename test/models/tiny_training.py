@@ -32,7 +32,7 @@ def make_frame(seed: int) -> PreparedFrame:
     semantics[corner[0]:corner[0] + 10, corner[1]:corner[1] + 10, 16:24] = 4
     voxels = np.flatnonzero(semantics)
     seen = np.stack(np.unravel_index(rng.choice(voxels, 2000), GRID.size), 1)
-    points = np.c_[GRID.centres(seen), rng.random(2000)].astype(np.float32)
+    points = np.c_[GRID.centers(seen), rng.random(2000)].astype(np.float32)
     height, width = CONFIG.presample.image_size
     features = tuple(np.zeros((2, channels, height // stride, width // stride), np.float16)
                      for channels, stride in ((40, 8), (112, 16), (320, 32)))
@@ -57,7 +57,7 @@ def write_frames(folder: Path, count: int = 4, images: bool = False) -> list[Pat
 
 
 def main() -> None:
-    """Train to the end, or until this process kills itself before an optimiser step; keep each process's weights."""
+    """Train to the end, or until this process kills itself before an optimizer step; keep each process's weights."""
     frames, out, *kill = sys.argv[1:]
     join_processes("cpu")
     trainer = Trainer(TrainConfig(**SETTINGS), sorted(Path(frames).glob("*.npz")), Path(out), CONFIG)

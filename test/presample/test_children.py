@@ -55,7 +55,7 @@ def test_children_are_projected_as_the_geometry_says(config, frame):
             assert not children.child_seen[row].any()
             continue
         image_from_grid = inputs.image_from_grid[camera].double().numpy()
-        pixels, depth = geometry.project(config.grid.centres(fine[row]), image_from_grid)
+        pixels, depth = geometry.project(config.grid.centers(fine[row]), image_from_grid)
         uv = (pixels + 0.5) / extent
         margin = np.minimum(uv, 1 - uv).min(1)
         seen = children.child_seen[row].numpy() > 0

@@ -9,7 +9,7 @@ from occfusion_ros.presample.points import (
     farthest_points,
     presample,
     synthetic_pattern,
-    voxelise,
+    voxelize,
 )
 
 THETA = st.integers(1, 6)
@@ -28,7 +28,7 @@ def clouds(draw) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 @given(clouds(), THETA)
 def test_every_voxel_gets_exactly_theta_points_inside_it(cloud, theta):
-    points = voxelise(*cloud)
+    points = voxelize(*cloud)
     local, real = presample(points, theta)
     assert local.shape == (len(points.voxel), theta, 3) and real.shape == local.shape[:2]
     assert ((local >= 0) & (local < LOCAL_STEPS)).all()
@@ -41,13 +41,13 @@ def test_the_order_of_the_points_does_not_matter(cloud, theta, random):
     order = list(range(len(cloud[0])))
     random.shuffle(order)
     shuffled = [tensor[torch.tensor(order, dtype=torch.long)] for tensor in cloud]
-    for one, other in zip(presample(voxelise(*cloud), theta), presample(voxelise(*shuffled), theta)):
+    for one, other in zip(presample(voxelize(*cloud), theta), presample(voxelize(*shuffled), theta)):
         assert torch.equal(one, other)
 
 
 @given(clouds(), THETA)
 def test_real_points_are_returns_and_none_is_lost_where_there_is_room(cloud, theta):
-    points = voxelise(*cloud)
+    points = voxelize(*cloud)
     local, real = presample(points, theta)
     for row, (start, count) in enumerate(zip(points.start, points.count)):
         own = {tuple(p) for p in points.local[start:start + count].tolist()}
@@ -68,7 +68,7 @@ def brute_force_farthest(points: np.ndarray, theta: int) -> list[int]:
 
 @given(clouds(), THETA)
 def test_farthest_point_sampling_against_brute_force(cloud, theta):
-    points = voxelise(*cloud)
+    points = voxelize(*cloud)
     selected = farthest_points(points, theta)
     crowded = [row for row, count in enumerate(points.count) if count > theta]
     assert len(selected) == len(crowded)
@@ -96,5 +96,5 @@ def test_synthetic_points_are_a_prefix_of_one_even_sequence(theta):
 @settings(max_examples=20)
 @given(st.floats(-1, 2, width=32) | st.just(float("nan")))
 def test_intensity_is_brought_into_range(value):
-    points = voxelise(torch.zeros(1, dtype=torch.long), torch.zeros((1, 3), dtype=torch.float64), torch.tensor([value]))
+    points = voxelize(torch.zeros(1, dtype=torch.long), torch.zeros((1, 3), dtype=torch.float64), torch.tensor([value]))
     assert 0 <= points.intensity.item() <= 65535

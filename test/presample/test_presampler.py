@@ -79,7 +79,7 @@ def test_features_describe_the_returns_of_a_voxel(config, frame):
     assert inputs.point_features[0, :, 3].tolist() == [1, 1, 1] and inputs.point_features[1, :, 3].sum() == 0
 
 
-def test_voxels_with_returns_come_first_then_their_neighbours_then_the_others_each_nearest_first(config, frame):
+def test_voxels_with_returns_come_first_then_their_neighbors_then_the_others_each_nearest_first(config, frame):
     presampler = Presampler(config)
     points = np.float32([[3.0, 3.0, 0, 0], [-5.0, -5.0, 0, 0]])
     inputs = presampler(replace(frame, points=points))
@@ -111,7 +111,7 @@ def test_without_lidar_returns_tell_nothing(config, frame):
 @pytest.mark.parametrize(("sampling", "seen"), [("both", [3, 3, 3]), ("fps", [3, 1, 0]), ("synthetic", [3, 3, 3]),
                                                 ("none", [3, 1, 0])])
 def test_cameras_see_the_points_that_the_sampling_keeps(config, frame, sampling, seen):
-    """A voxel with four returns, one with one and their neighbours, all in front of the first camera."""
+    """A voxel with four returns, one with one and their neighbors, all in front of the first camera."""
     crowd = [[0.1 + step, 4.1, 0.3, 0] for step in (0.0, 0.1, 0.2, 0.6)]
     points = np.float32([*crowd, [0.1, 5.0, 0.3, 0]])
     inputs = Presampler(replace(config, sampling=sampling))(replace(frame, points=points, cameras=frame.cameras[:1]))

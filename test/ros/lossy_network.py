@@ -15,7 +15,7 @@ TUN_SETUP, TUN_PLAIN = 0x400454CA, 0x0001 | 0x1000  # TUNSETIFF; IFF_TUN, IFF_NO
 PACKET_BYTES = 9000
 
 
-def why_not() -> str:
+def unavailable_reason() -> str:
     """Why there can be no such network here; empty where there can."""
     if os.geteuid():
         return "network namespaces need root"

@@ -72,7 +72,7 @@ class VoxelPipeline:
         labels = np.zeros(SPEC.size, np.uint8)
         labels[tuple(indices[inside].T)] = 1 + len(frame.cameras)
         return OccupancyGrid(SPEC, labels, frame.stamp_ns, frame.frame_id, tuple(c.name for c in frame.cameras),
-                             "voxel-test", {"voxelise": 1.5})
+                             "voxel-test", {"voxelize": 1.5})
 
 
 class Rig:
@@ -157,7 +157,7 @@ class Rig:
 
     def dropped(self) -> dict[str, int]:
         """Sweeps that were not released, by cause."""
-        return self.node._perception._synchroniser.dropped
+        return self.node._perception._synchronizer.dropped
 
     def status(self, task: str) -> DiagnosticStatus:
         """The newest state of one task."""

@@ -65,7 +65,7 @@ def test_the_share_of_the_returns_is_that_of_the_angle():
 
 
 @pytest.mark.parametrize("yaw", YAWS)
-def test_a_body_frame_is_recognised(yaw):
+def test_a_body_frame_is_recognized(yaw):
     good = camera(yaw)
     view = judge(posed(good, BODY_FROM_OPTICAL @ good.camera_from_grid), street())
     assert "body frame" in view.complaint and view.certain and view.seen < 0.01
@@ -76,13 +76,13 @@ def test_a_frame_of_the_vehicle_is_a_body_frame():
 
 
 @pytest.mark.parametrize("yaw", sorted(set(YAWS) - {180}))  # looking straight back, the rotation is its own inverse
-def test_an_inverted_transform_is_recognised(yaw):
+def test_an_inverted_transform_is_recognized(yaw):
     good = camera(yaw)
     assert "inverted" in judge(posed(good, np.linalg.inv(good.camera_from_grid)), street()).complaint
 
 
 @pytest.mark.parametrize("shift", [(600.0, 1500, 0), (0, 0, 90)])
-def test_a_transform_of_another_place_is_recognised(shift):
+def test_a_transform_of_another_place_is_recognized(shift):
     pose = camera().camera_from_grid.copy()
     pose[:3, 3] += shift
     assert "place of something else" in judge(posed(camera(), pose), street()).complaint
@@ -95,7 +95,7 @@ def test_where_a_camera_looks_in_vain_is_said_once_that_is_sure(pitch, words):
 
 
 @pytest.mark.parametrize("place", [(1600.0, 900), (-20, 450), (800, 1500)])
-def test_a_calibration_of_another_size_is_recognised(place):
+def test_a_calibration_of_another_size_is_recognized(place):
     other = camera()
     other.intrinsics[:2, 2] = place
     assert "another image size" in judge(other, street()).complaint

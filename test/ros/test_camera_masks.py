@@ -26,9 +26,9 @@ def masks(*files: str, cameras: tuple[str, ...] = ("a", "b")) -> dict:
 
 def test_black_hides_and_cameras_without_a_file_have_no_mask(tmp_path):
     save(tmp_path / "a.png")
-    save(tmp_path / "colour.png", np.repeat(MASK[..., None], 3, 2))
+    save(tmp_path / "color.png", np.repeat(MASK[..., None], 3, 2))
     assert masks() == {} and masks("") == {}
-    for files in ((f"{tmp_path}/{{camera}}.png",), (f"{tmp_path}/a.png", "none"), (f"{tmp_path}/colour.png", "none")):
+    for files in ((f"{tmp_path}/{{camera}}.png",), (f"{tmp_path}/a.png", "none"), (f"{tmp_path}/color.png", "none")):
         found = masks(*files)
         assert list(found) == ["a"]
         np.testing.assert_array_equal(found["a"].hidden, MASK < 128)

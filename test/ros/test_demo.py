@@ -63,7 +63,7 @@ def test_the_report_says_what_was_published():
 
 @pytest.mark.parametrize("cameras, name", [
     (NUSCENES_CAMERAS, "nuScenes"), ((), "LiDAR only"), ([f"camera_0{i}" for i in (1, 5, 6, 7, 8, 9)], "DDAD")])
-def test_a_rig_is_recognised_by_its_cameras(cameras, name):
+def test_a_rig_is_recognized_by_its_cameras(cameras, name):
     assert demo.rig_of(contents(*cameras), np.zeros((0, 4)), Path()).name == name
 
 
@@ -152,7 +152,7 @@ def test_the_voxels_are_those_of_the_drive(run, recording):
         assert overlap(grid.labels != 0, truth) > 4 * overlap(swept, truth), "far more than the sweep itself shows"
         road = grid.labels[246:266, 246:300] == 11
         assert road.any(axis=2).mean() > 0.8, "the vehicle stands on a driveable surface"
-        heights = grid.spec.centres(np.argwhere(road))[:, 2]
+        heights = grid.spec.centers(np.argwhere(road))[:, 2]
         assert np.percentile(np.abs(heights + 1.84), 90) < 0.5, "which is flat, 1.84 m below the sensor"
 
 

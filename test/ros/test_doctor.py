@@ -58,7 +58,7 @@ def test_model(tmp_path):
 
 
 def test_a_backend_that_is_wanted_has_to_run(monkeypatch):
-    lacking = SimpleNamespace(why_not=lambda: "it is not installed")
+    lacking = SimpleNamespace(unavailable_reason=lambda: "it is not installed")
     monkeypatch.setattr("occfusion_ros.runtime.backends.registry.BACKENDS", {"mine": lambda: lacking})
     assert [found.level for found in check_backends("auto")] == [OK]
     assert [found.level for found in check_backends("mine")] == [FAIL]

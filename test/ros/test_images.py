@@ -16,7 +16,7 @@ from occfusion_ros.ros.conversions import image as conversion
 from occfusion_ros.ros.conversions.image import rgb_from_compressed, rgb_from_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
-GREY = RGB[..., 0]
+GRAY = RGB[..., 0]
 ALPHA = np.full((6, 8, 1), 7, np.uint8)
 
 
@@ -26,9 +26,9 @@ ALPHA = np.full((6, 8, 1), 7, np.uint8)
     ("bgr8", RGB[..., ::-1], RGB),
     ("rgba8", np.concatenate([RGB, ALPHA], 2), RGB),
     ("bgra8", np.concatenate([RGB[..., ::-1], ALPHA], 2), RGB),
-    ("mono8", GREY, np.repeat(GREY[..., None], 3, 2)),
-    ("mono16", GREY.astype("<u2") << 8 | 0x12, np.repeat(GREY[..., None], 3, 2)),
-    ("mono16", (GREY.astype("<u2") << 8 | 0x12).astype(">u2"), np.repeat(GREY[..., None], 3, 2)),
+    ("mono8", GRAY, np.repeat(GRAY[..., None], 3, 2)),
+    ("mono16", GRAY.astype("<u2") << 8 | 0x12, np.repeat(GRAY[..., None], 3, 2)),
+    ("mono16", (GRAY.astype("<u2") << 8 | 0x12).astype(">u2"), np.repeat(GRAY[..., None], 3, 2)),
 ], ids=["rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "mono16-big-endian"])
 def test_encodings(encoding, pixels, expected, padding):
     got = rgb_from_image(image(pixels, encoding, padding=padding * pixels.itemsize))
@@ -38,9 +38,9 @@ def test_encodings(encoding, pixels, expected, padding):
 
 @pytest.mark.parametrize("encoding, pattern", [
     ("bayer_rggb8", "RGGB"), ("bayer_bggr8", "BGGR"), ("bayer_gbrg8", "GBRG"), ("bayer_grbg8", "GRBG")])
-def test_bayer_pattern_of_one_colour(encoding, pattern):
-    colour = {"R": 200, "G": 100, "B": 30}
-    tile = np.array([colour[c] for c in pattern], np.uint8).reshape(2, 2)
+def test_bayer_pattern_of_one_color(encoding, pattern):
+    color = {"R": 200, "G": 100, "B": 30}
+    tile = np.array([color[c] for c in pattern], np.uint8).reshape(2, 2)
     got = rgb_from_image(image(np.tile(tile, (4, 5)), encoding, padding=3))
     np.testing.assert_array_equal(got[2:-2, 2:-2], np.broadcast_to((200, 100, 30), (4, 6, 3)))
 

@@ -69,7 +69,7 @@ def test_a_moment_that_is_played_again_and_again_is_not_silent_in_between(listen
     now = {"node": NOW, "steady": 100.0}
     rig, make = listen
     source, _ = make("/x/camera_info", now_ns=lambda: now["node"])
-    monkeypatch.setattr(inputs.time, "monotonic", lambda: now["steady"])
+    monkeypatch.setattr(subscriptions.time, "monotonic", lambda: now["steady"])
     for lateness in range(5):
         now["node"] = NOW + lateness * MS  # when the message of a round comes by its clock
         source._receive(camera_info())

@@ -136,7 +136,7 @@ def test_a_crash_is_no_failure_where_the_node_comes_again(launch_file):
 
 
 @pytest.mark.parametrize("values, message", [({"rte": "2"}, r"no such argument: rte \(rate\?\)"),
-                                             ({"colour": "red"}, "no such argument: colour;"),
+                                             ({"color": "red"}, "no such argument: color;"),
                                              ({"params_file": "/no.yaml"}, "cannot read the parameters file"),
                                              ({"rate": "fast"}, "rate: expected")])
 def test_what_cannot_be_meant_ends_the_launch(launch_file, monkeypatch, values, message):

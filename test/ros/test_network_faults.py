@@ -22,7 +22,7 @@ sys.exit(main.main(["--ros-args", "-p", "cameras:=[cam_front]", "-p", "max_wait_
 
 @pytest.fixture
 def network():
-    if reason := lossy_network.why_not():
+    if reason := lossy_network.unavailable_reason():
         pytest.skip(reason)
     network = lossy_network.LossyNetwork(delay_s=0.2, loss=0.05)
     yield network

@@ -179,7 +179,7 @@ def test_markers_and_points_show_the_grid(start):
     assert stamp_ns(header) == NOW and header.frame_id == "lidar_top" and points[0].width == len(POINTS)
     shown = [marker for marker in markers[0].markers if marker.action == Marker.ADD]
     assert [(m.ns, m.id, len(m.points), m.header == header) for m in shown] == [("barrier", 1, len(POINTS), True)]
-    expected = SPEC.centres(SPEC.indices(POINTS[:, :3])[0])
+    expected = SPEC.centers(SPEC.indices(POINTS[:, :3])[0])
     got = np.array([(p.x, p.y, p.z) for p in shown[0].points])
     np.testing.assert_allclose(got[np.lexsort(got.T)], expected[np.lexsort(expected.T)])
 
@@ -207,10 +207,10 @@ def test_stage_times_are_published(start):
     rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
     rig.wait_for_occupancy(1)
     times = {stage: rig.listen(Float64, f"/occfusion/debug/processing_time_ms/{stage}")
-             for stage in ("convert", "voxelise", "publish", "total")}
+             for stage in ("convert", "voxelize", "publish", "total")}
     rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW + S))
     rig.wait(lambda: all(times.values()), "all stage times")
-    assert times["voxelise"][0].data == 1.5 and times["total"][0].data >= times["convert"][0].data > 0
+    assert times["voxelize"][0].data == 1.5 and times["total"][0].data >= times["convert"][0].data > 0
 
 
 def test_live_parameters_change_all_or_none(start):

@@ -97,9 +97,9 @@ def test_parameters_change_when_their_state_allows_it(start):
     assert rig.node.set_parameters([Parameter("precision", value="fp32")])[0].successful
 
 
-def test_a_model_that_is_removed_is_missed_and_found_again(start, small_artefact, tmp_path):
+def test_a_model_that_is_removed_is_missed_and_found_again(start, small_artifact, tmp_path):
     model = tmp_path / "model"
-    shutil.copytree(small_artefact, model)
+    shutil.copytree(small_artifact, model)
     rig = start(model=str(model), real=True)
     rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
     rig.wait_for_occupancy(1)

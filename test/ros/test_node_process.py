@@ -120,7 +120,7 @@ def test_what_cannot_start_says_why(environment, arguments, message):
 
 
 def test_tensorrt_on_a_machine_without_it_fails_in_one_sentence(environment):
-    if not tensorrt_backend.why_not():
+    if not tensorrt_backend.unavailable_reason():
         pytest.skip("TensorRT runs here")
     command = [sys.executable, "-m", "occfusion_ros.ros.node.main", "--ros-args", "-p", "backend:=tensorrt"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S)
@@ -130,8 +130,8 @@ def test_tensorrt_on_a_machine_without_it_fails_in_one_sentence(environment):
     assert "Traceback" not in done.stderr
 
 
-def test_engines_are_built_and_the_node_ends(environment, small_artefact):
-    command = [sys.executable, "-m", "occfusion_ros.ros.node.main", "--ros-args", "-p", f"model:={small_artefact}",
+def test_engines_are_built_and_the_node_ends(environment, small_artifact):
+    command = [sys.executable, "-m", "occfusion_ros.ros.node.main", "--ros-args", "-p", f"model:={small_artifact}",
                "-p", "build_only:=true"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S)
     assert done.returncode == 0 and "model small from" in done.stderr, done.stderr

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import QosDurability
-from tiny_nuscenes import CENTRE, FOCAL, SAMPLE_US, SCENE, SIZE, START_US, TinyRoot, vehicle_x
+from tiny_nuscenes import CENTER, FOCAL, SAMPLE_US, SCENE, SIZE, START_US, TinyRoot, vehicle_x
 
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.datasets.nuscenes import NuScenesReader, Pose
@@ -107,8 +107,8 @@ def test_cloud_and_camera_info_layout(tiny, tmp_path):
     assert _stamp(info) == _stamp(image) == (START_US + SAMPLE_US - 35_000) * 1000
     assert info.header.frame_id == "cam_front" and image.format == "jpeg"
     assert (info.height, info.width) == SIZE and info.distortion_model == "plumb_bob" and info.d.tolist() == [0.0] * 5
-    assert info.k.tolist() == [FOCAL, 0, CENTRE[0], 0, FOCAL, CENTRE[1], 0, 0, 1]
-    assert info.p.tolist() == [FOCAL, 0, CENTRE[0], 0, 0, FOCAL, CENTRE[1], 0, 0, 0, 1, 0]
+    assert info.k.tolist() == [FOCAL, 0, CENTER[0], 0, FOCAL, CENTER[1], 0, 0, 1]
+    assert info.p.tolist() == [FOCAL, 0, CENTER[0], 0, 0, FOCAL, CENTER[1], 0, 0, 0, 1, 0]
     np.testing.assert_array_equal(info.r.reshape(3, 3), np.eye(3))
 
 

@@ -24,7 +24,7 @@ def exposed_by_definition(labels: np.ndarray, index: tuple[int, int, int]) -> bo
 
 @settings(max_examples=60, deadline=None)
 @given(labels=grids)
-def test_exposed_voxels_are_those_with_a_free_neighbour(labels):
+def test_exposed_voxels_are_those_with_a_free_neighbor(labels):
     got = OccupiedVoxels.of(labels, SPEC).known().exposed()
     expected = [index for index in map(tuple, np.argwhere((labels != EMPTY) & (labels != IGNORE)))
                 if exposed_by_definition(labels, index)]
@@ -53,8 +53,8 @@ def test_x_runs_fastest():
 def test_nearest_are_kept(count):
     voxels = OccupiedVoxels.of(np.ones(SPEC.size, np.uint8), SPEC)
     kept = voxels.nearest(count)
-    distances = np.sort(np.linalg.norm(voxels.centres(), axis=1))
-    np.testing.assert_allclose(np.sort(np.linalg.norm(kept.centres(), axis=1)), distances[:count])
+    distances = np.sort(np.linalg.norm(voxels.centers(), axis=1))
+    np.testing.assert_allclose(np.sort(np.linalg.norm(kept.centers(), axis=1)), distances[:count])
     assert (np.diff(kept.flat) > 0).all()
 
 

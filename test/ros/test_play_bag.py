@@ -147,7 +147,7 @@ def test_latched_topics_reach_subscribers_that_come_late(bag, node, listen):
 
 
 def test_they_reach_those_too_that_come_after_the_end_where_it_stays(bag, listen):
-    with subprocess.Popen([sys.executable, "-m", "occfusion_ros.ros.play_bag", str(bag), "--stay"],
+    with subprocess.Popen([sys.executable, "-m", "occfusion_ros.ros.without_ros.play_bag", str(bag), "--stay"],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as player:
         try:
             assert player.stdout.readline().startswith("played ")

@@ -1,4 +1,4 @@
-"""What we serialise ourselves is, byte for byte, what the middleware writes for the same message.
+"""What we serialize ourselves is, byte for byte, what the middleware writes for the same message.
 
 The middleware leaves padding bytes as they were in memory, so those are found (by writing them in two ways) and left
 out.
@@ -143,7 +143,7 @@ def slow_markers(grid: OccupancyGrid, lifetime_s: float) -> MarkerArray:
                         color=ColorRGBA(r=c.rgb[0] / 255, g=c.rgb[1] / 255, b=c.rgb[2] / 255, a=1.0))
         for index in scatter(grid, (c.label,)):
             if exposed(grid, index):
-                x, y, z = SPEC.centres(np.array(index))
+                x, y, z = SPEC.centers(np.array(index))
                 marker.points.append(Point(x=x, y=y, z=z))
         marker.action = Marker.ADD if marker.points else Marker.DELETE
         array_of_markers.markers.append(marker)
@@ -173,12 +173,12 @@ def test_markers_keep_the_nearest_cubes():
 
 
 def slow_cloud(grid: OccupancyGrid) -> PointCloud2:
-    colours = {c.label: c.rgb[0] << 16 | c.rgb[1] << 8 | c.rgb[2] for c in OPENOCCUPANCY_CLASSES}
+    colors = {c.label: c.rgb[0] << 16 | c.rgb[1] << 8 | c.rgb[2] for c in OPENOCCUPANCY_CLASSES}
     data = bytearray()
-    for index in scatter(grid, tuple(colours)):
+    for index in scatter(grid, tuple(colors)):
         label = int(grid.labels[index])
-        data += SPEC.centres(np.array(index)).astype("<f4").tobytes()
-        data += colours[label].to_bytes(4, "little") + label.to_bytes(4, "little")
+        data += SPEC.centers(np.array(index)).astype("<f4").tobytes()
+        data += colors[label].to_bytes(4, "little") + label.to_bytes(4, "little")
     kinds = {"x": 7, "y": 7, "z": 7, "rgb": 7, "label": 6}
     fields = [PointField(name=n, offset=4 * i, datatype=k, count=1) for i, (n, k) in enumerate(kinds.items())]
     return PointCloud2(header=header_from(STAMP_NS, grid.frame_id), height=1, width=len(data) // 20, fields=fields,

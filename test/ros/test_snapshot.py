@@ -110,7 +110,7 @@ def test_a_picture_shows_the_voxels_and_the_image_nearest_in_time(source, tmp_pa
     assert share_of(picture, YELLOW) == 0, "the image 90 ms away is not"
     hue = picture / np.linalg.norm(picture.clip(1), axis=2, keepdims=True)
     car = np.array(OPENOCCUPANCY_CLASSES[3].rgb) / np.linalg.norm(OPENOCCUPANCY_CLASSES[3].rgb)
-    assert (hue @ car > 0.995).mean() > 0.002, "voxels and legend show the class's colour at some brightness"
+    assert (hue @ car > 0.995).mean() > 0.002, "voxels and legend show the class's color at some brightness"
     assert capsys.readouterr().out.count(str(path)) == 2
 
 

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from occfusion_ros.ros.node.synchronizer import JUMP_NS, Synchroniser
+from occfusion_ros.ros.node.synchronizer import JUMP_NS, Synchronizer
 
 MS = 1_000_000
 TOLERANCE, WAIT = 50 * MS, 100 * MS
 START = 10_000 * MS
 
 
-def synchroniser(*cameras: str, depth: int = 8) -> Synchroniser:
-    return Synchroniser(cameras, TOLERANCE, WAIT, depth)
+def synchronizer(*cameras: str, depth: int = 8) -> Synchronizer:
+    return Synchronizer(cameras, TOLERANCE, WAIT, depth)
 
 
 def only(matches):
@@ -28,7 +28,7 @@ def stamps(match) -> dict[str, int]:
 
 
 def test_sweep_is_released_once_every_camera_has_passed_it():
-    sync = synchroniser("left", "right")
+    sync = synchronizer("left", "right")
     sync.add_image("left", START - 20 * MS, "l0")
     assert sync.add_cloud(START, "sweep", now_ns=0) is False
     assert not sync.poll(0) and sync.waiting
@@ -42,13 +42,13 @@ def test_sweep_is_released_once_every_camera_has_passed_it():
 
 
 def test_a_sweep_without_cameras_goes_at_once():
-    sync = synchroniser()
+    sync = synchronizer()
     sync.add_cloud(START, "sweep", 0)
     assert only(sync.poll(0)).images == {}
 
 
 def test_waiting_ends():
-    sync = synchroniser("left", "right")
+    sync = synchronizer("left", "right")
     sync.add_cloud(START, "sweep", now_ns=7)
     sync.add_image("right", START + 10 * MS, "r0")
     assert not sync.poll(WAIT + 6)
@@ -58,7 +58,7 @@ def test_waiting_ends():
 
 
 def test_waiting_ends_by_later_sweeps_where_the_clock_stands_still():
-    sync = synchroniser("left")
+    sync = synchronizer("left")
     sync.add_cloud(START, "first", 0)
     sync.add_cloud(START + 60 * MS, "second", 0)
     assert not sync.poll(0)
@@ -68,7 +68,7 @@ def test_waiting_ends_by_later_sweeps_where_the_clock_stands_still():
 
 @pytest.mark.parametrize("offset, taken", [(-51, False), (-50, True), (50, True), (51, False)])
 def test_tolerance(offset, taken):
-    sync = synchroniser("left")
+    sync = synchronizer("left")
     sync.add_image("left", START + offset * MS, "image")
     sync.add_cloud(START, "sweep", 0)
     match = only(sync.poll(WAIT))
@@ -76,7 +76,7 @@ def test_tolerance(offset, taken):
 
 
 def test_late_images_are_counted():
-    sync = synchroniser("left")
+    sync = synchronizer("left")
     sync.add_cloud(START, "sweep", 0)
     sync.poll(WAIT)
     sync.add_image("left", START + 5 * MS, "too late")
@@ -85,7 +85,7 @@ def test_late_images_are_counted():
 
 
 def test_sweeps_that_waited_for_the_same_image_come_in_order():
-    sync = synchroniser("left")
+    sync = synchronizer("left")
     for i in range(3):
         sync.add_cloud(START + 20 * i * MS, i, 0)
     sync.add_image("left", START + 25 * MS, "image")
@@ -95,7 +95,7 @@ def test_sweeps_that_waited_for_the_same_image_come_in_order():
 
 
 def test_of_many_that_waited_for_the_same_image_the_newest_two_are_released():
-    sync = synchroniser("left")
+    sync = synchronizer("left")
     for i in range(5):
         sync.add_cloud(START + 10 * i * MS, i, 0)
     sync.add_image("left", START + 45 * MS, "image")
@@ -107,7 +107,7 @@ def test_of_many_that_waited_for_the_same_image_the_newest_two_are_released():
 @pytest.mark.parametrize("cameras", [1, 3])
 def test_no_sweep_is_dropped_at_usual_rates(lidar_hz, camera_hz, cameras):
     names = [f"camera{i}" for i in range(cameras)]
-    sync, period = synchroniser(*names), JUMP_NS // camera_hz
+    sync, period = synchronizer(*names), JUMP_NS // camera_hz
     messages = [(START + i * JUMP_NS // lidar_hz, "cloud") for i in range(100)]
     messages += [(START + i * period + k * period // cameras, name)
                  for i in range(-1, 100 * camera_hz // lidar_hz + 2) for k, name in enumerate(names)]
@@ -123,7 +123,7 @@ def test_no_sweep_is_dropped_at_usual_rates(lidar_hz, camera_hz, cameras):
 
 
 def test_tolerance_and_wait_may_change_at_any_time():
-    sync = synchroniser("left")
+    sync = synchronizer("left")
     sync.add_image("left", START - 80 * MS, "image")
     sync.add_cloud(START, "sweep", 0)
     assert not sync.poll(WAIT // 2)
@@ -132,7 +132,7 @@ def test_tolerance_and_wait_may_change_at_any_time():
 
 
 def test_a_camera_that_fell_silent_is_waited_for_only_once():
-    sync = synchroniser("left", "right")
+    sync = synchronizer("left", "right")
     for i, waiting in enumerate([True, False]):
         stamp = START + (1 + i) * JUMP_NS
         sync.add_image("left", START, "the last one")
@@ -145,7 +145,7 @@ def test_a_camera_that_fell_silent_is_waited_for_only_once():
 
 
 def test_cameras_slower_than_silence_are_waited_for():
-    sync = synchroniser("left")
+    sync = synchronizer("left")
     for i in range(3):
         sync.add_cloud(START + 3 * i * JUMP_NS, "sweep", 0)
         assert not sync.poll(0)
@@ -154,7 +154,7 @@ def test_cameras_slower_than_silence_are_waited_for():
 
 
 def test_sweeps_out_of_order_are_dropped():
-    sync = synchroniser()
+    sync = synchronizer()
     for stamp in (START, START, START - MS):
         sync.add_cloud(stamp, stamp, 0)
     assert only(sync.poll(0)).cloud == START
@@ -163,7 +163,7 @@ def test_sweeps_out_of_order_are_dropped():
 
 @pytest.mark.parametrize("images_first", [True, False])
 def test_time_jumping_back_starts_afresh(images_first):
-    sync = synchroniser("left")
+    sync = synchronizer("left")
     later = START + 20_000 * MS
     sync.add_image("left", later + MS, "of the past run")
     sync.add_cloud(later, "past run", 0)
@@ -182,7 +182,7 @@ def test_time_jumping_back_starts_afresh(images_first):
 
 
 def test_one_wild_stamp_does_no_lasting_harm():
-    sync = synchroniser("left")
+    sync = synchronizer("left")
     sync.add_image("left", 10**18, "wild")
     sync.add_cloud(10**18, "wild", 0)
     sync.add_image("left", START, "image")
@@ -191,7 +191,7 @@ def test_one_wild_stamp_does_no_lasting_harm():
 
 
 def test_memory_is_bounded():
-    sync = synchroniser("left", "right", depth=4)
+    sync = synchronizer("left", "right", depth=4)
     for i in range(1000):
         sync.add_image("left", START + i, i)
         sync.add_cloud(START + i, i, 0)
@@ -200,7 +200,7 @@ def test_memory_is_bounded():
 
 
 def test_images_are_accounted_for_by_cause():
-    sync = synchroniser("left", depth=2)
+    sync = synchronizer("left", depth=2)
     for offset in (-90, 0, 0, 5, 10):
         sync.add_image("left", START + offset * MS, offset)
     sync.add_cloud(START, "sweep", 0)
@@ -218,7 +218,7 @@ def test_images_are_accounted_for_by_cause():
 
 def test_an_image_of_the_past_run_is_not_taken_after_time_jumped_back():
     """A slow camera still holds images of the time that sweeps jump back to."""
-    sync = synchroniser("slow")
+    sync = synchronizer("slow")
     for i in range(4):
         sync.add_image("slow", START + i * 700 * MS, "past run")
         sync.add_cloud(START + i * 700 * MS, "past run", 0)
@@ -235,7 +235,7 @@ events = st.lists(st.tuples(st.sampled_from(["cloud", "left", "right", "poll"]),
 @given(events=events, period=st.integers(5, 60))
 def test_matches_are_nearest_within_tolerance_and_monotone(events, period):
     """Any arrival order with jitter: images may come early, late, doubled, out of order or never."""
-    sync = synchroniser("left", "right", depth=1000)
+    sync = synchronizer("left", "right", depth=1000)
     seen, now, last = defaultdict(set), START, 0
     for i, (kind, jitter) in enumerate(events):
         stamp, now = START + (i * period + jitter) * MS, now + period * MS
@@ -265,7 +265,7 @@ def check_nearest(match, seen):
 @given(events=st.lists(st.tuples(st.sampled_from(["cloud", "left", "poll"]), st.integers(0, 2**62),
                                  st.integers(0, 2**62)), max_size=60))
 def test_arbitrary_stamps_never_break_it(events):
-    sync = synchroniser("left", depth=4)
+    sync = synchronizer("left", depth=4)
     added = released = 0
     for kind, stamp, now in events:
         if kind == "cloud":
@@ -282,7 +282,7 @@ def test_arbitrary_stamps_never_break_it(events):
 @pytest.mark.parametrize("sweeps", [1, 2, 3, 4, 7])
 def test_a_short_bag_that_begins_again_is_answered(sweeps):
     """Without simulated time nothing but the stamps tells; two rounds at most are taken for late sweeps."""
-    sync, answered = synchroniser(), []
+    sync, answered = synchronizer(), []
     for _ in range(8):
         answered.append(0)
         for index in range(sweeps):
@@ -292,7 +292,7 @@ def test_a_short_bag_that_begins_again_is_answered(sweeps):
 
 
 def test_late_sweeps_are_late_and_no_jump():
-    sync = synchroniser()
+    sync = synchronizer()
     for stamp in (0, 100, 300, 200, 250, 400, 350, 500):  # up to two behind the newest, each once
         assert not sync.add_cloud(START + stamp * MS, "sweep", now_ns=0)
         sync.poll(0)
@@ -300,7 +300,7 @@ def test_late_sweeps_are_late_and_no_jump():
 
 
 def test_a_clock_set_back_releases_what_waits_and_begins_anew():
-    sync = synchroniser("left")
+    sync = synchronizer("left")
     sync.add_image("left", START - 10 * MS, "l0")
     sync.add_cloud(START, "sweep", now_ns=0)
     assert not sync.poll(0), "a nearer image may come"

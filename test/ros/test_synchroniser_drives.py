@@ -5,7 +5,7 @@ from collections import defaultdict
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from occfusion_ros.ros.node.synchronizer import JUMP_NS, Synchroniser
+from occfusion_ros.ros.node.synchronizer import JUMP_NS, Synchronizer
 
 MS = 1_000_000
 TOLERANCE, WAIT = 50 * MS, 100 * MS
@@ -34,10 +34,10 @@ def drives(draw, min_ms: int = 0):
 
 
 class Run:
-    """A synchroniser that is given messages and asked for matches after each; checks what must always hold."""
+    """A synchronizer that is given messages and asked for matches after each; checks what must always hold."""
 
     def __init__(self, depth: int = 8) -> None:
-        self.sync, self.depth = Synchroniser(("left", "right"), TOLERANCE, WAIT, depth), depth
+        self.sync, self.depth = Synchronizer(("left", "right"), TOLERANCE, WAIT, depth), depth
         self.matches, self.added, self.last_ns, self.number = [], defaultdict(int), 0, 0
 
     def feed(self, messages, shift_ns: int = 0, clock_stands: bool = False):

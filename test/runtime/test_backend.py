@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from occfusion_ros.core.contract import EngineFile, EngineSpec, TensorSpec
+from occfusion_ros.core.contract import NetworkFile, NetworkSpec, TensorSpec
 from occfusion_ros.core.errors import BackendError, ContractError
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.runtime import backends
-from occfusion_ros.runtime.artifact import load_artefact
+from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends import openvino_backend, registry, tensorrt_backend, torch_backend
 from occfusion_ros.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from occfusion_ros.runtime.backends.openvino_backend import OpenVinoBackend
@@ -28,10 +28,10 @@ from occfusion_ros.runtime.backends.protocol import (
 from occfusion_ros.runtime.backends.registry import BACKENDS, candidates
 from occfusion_ros.runtime.pipeline import Pipeline
 
-FILES = {"fp32": EngineFile("e.onnx", "0" * 64)}
-SPEC = EngineSpec(FILES, (TensorSpec("image", "uint8", ("n", 3)), TensorSpec("scale", "float32", ("4*n",))),
+FILES = {"fp32": NetworkFile("e.onnx", "0" * 64)}
+SPEC = NetworkSpec(FILES, (TensorSpec("image", "uint8", ("n", 3)), TensorSpec("scale", "float32", ("4*n",))),
                   (TensorSpec("wide", "float32", ("2*n", 5)),))
-HERE = [name for name in BACKENDS if not BACKENDS[name]().why_not()]
+HERE = [name for name in BACKENDS if not BACKENDS[name]().unavailable_reason()]
 
 
 def test_auto_takes_what_runs_here_and_says_why(caplog):
@@ -42,7 +42,8 @@ def test_auto_takes_what_runs_here_and_says_why(caplog):
 
 def test_auto_leaves_out_what_is_not_installed_and_says_so(monkeypatch, caplog):
     caplog.set_level("INFO")
-    monkeypatch.setattr(openvino_backend, "why_not", lambda: "OpenVINO is not installed: pip install openvino")
+    missing = "OpenVINO is not installed: pip install openvino"
+    monkeypatch.setattr(openvino_backend, "unavailable_reason", lambda: missing)
     assert candidates("auto")[0] == "onnxruntime"
     assert "onnxruntime, the fastest that runs here; not openvino: OpenVINO is not installed" in caplog.text
 
@@ -54,21 +55,21 @@ def test_what_there_is_not_is_refused(name):
 
 
 def test_a_backend_that_is_not_installed_is_refused_in_one_sentence(monkeypatch):
-    monkeypatch.setattr(tensorrt_backend, "flavour", lambda: None)
+    monkeypatch.setattr(tensorrt_backend, "flavor", lambda: None)
     with pytest.raises(BackendError, match="^backend tensorrt: TensorRT is not installed: [^.]*$"):
         candidates("tensorrt")
 
 
-def test_the_next_best_backend_is_taken_where_the_best_one_fails(small_artefact, monkeypatch, caplog):
+def test_the_next_best_backend_is_taken_where_the_best_one_fails(small_artifact, monkeypatch, caplog):
     def fail(*_):
         raise BackendError("no luck")
 
     monkeypatch.setattr(openvino_backend, "load", fail)
-    monkeypatch.setattr(openvino_backend, "why_not", lambda: "")
-    assert Pipeline.load(small_artefact).backend_name.startswith("onnxruntime")
+    monkeypatch.setattr(openvino_backend, "unavailable_reason", lambda: "")
+    assert Pipeline.load(small_artifact).backend_name.startswith("onnxruntime")
     assert "backend openvino failed: no luck; taking onnxruntime instead" in caplog.text
     with pytest.raises(BackendError, match="no luck"):
-        Pipeline.load(small_artefact, "openvino")
+        Pipeline.load(small_artifact, "openvino")
 
 
 def refuse(*_, **__):
@@ -76,8 +77,8 @@ def refuse(*_, **__):
 
 
 @pytest.mark.parametrize("fault", ["another PyTorch", "a module that is not there", "a library that breaks at import",
-                                   "an engine that fails at its first run", "out of memory"])
-def test_whatever_is_this_machines_fault_falls_back(small_artefact, monkeypatch, caplog, fault):
+                                   "a network that fails at its first run", "out of memory"])
+def test_whatever_is_this_machines_fault_falls_back(small_artifact, monkeypatch, caplog, fault):
     monkeypatch.setattr(registry, "ON_CPU", ("torch", "onnxruntime"))
     if fault == "another PyTorch":
         monkeypatch.setattr(torch.export, "load", refuse)
@@ -86,26 +87,26 @@ def test_whatever_is_this_machines_fault_falls_back(small_artefact, monkeypatch,
         monkeypatch.delattr(backends, "torch_backend")
     elif fault == "a library that breaks at import":
         monkeypatch.setitem(registry.BACKENDS, "torch", refuse)
-    elif fault == "an engine that fails at its first run":
+    elif fault == "a network that fails at its first run":
         monkeypatch.setattr(torch_backend.TorchBackend, "run", refuse)
     else:
         monkeypatch.setattr(torch_backend, "load", lambda *_: [][1])
-    assert Pipeline.load(small_artefact).backend_name.startswith("onnxruntime")
+    assert Pipeline.load(small_artifact).backend_name.startswith("onnxruntime")
     with pytest.raises(BackendError, match="torch|PyTorch"):
-        Pipeline.load(small_artefact, "torch")
+        Pipeline.load(small_artifact, "torch")
 
 
-def test_both_versions_of_pytorch_are_named(small_artefact, monkeypatch):
+def test_both_versions_of_pytorch_are_named(small_artifact, monkeypatch):
     monkeypatch.setattr(torch.export, "load", refuse)
     monkeypatch.setattr(torch, "__version__", "2.9.0")
-    exporter = load_artefact(small_artefact).contract.pytorch
+    exporter = load_artifact(small_artifact).contract.pytorch
     with pytest.raises(BackendError, match=f"exported with PyTorch {re.escape(exporter)}, here is 2.9.0, which cannot"):
-        Pipeline.load(small_artefact, "torch")
+        Pipeline.load(small_artifact, "torch")
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x")])
-def test_what_is_the_artefacts_fault_does_not_fall_back(small_artefact, tmp_path, monkeypatch, damage):
-    folder = shutil.copytree(small_artefact, tmp_path / "copy")
+def test_what_is_the_artifacts_fault_does_not_fall_back(small_artifact, tmp_path, monkeypatch, damage):
+    folder = shutil.copytree(small_artifact, tmp_path / "copy")
     damage(folder / "refiner.pt2")
     monkeypatch.setattr(registry, "ON_CPU", ("torch", "onnxruntime"))
     with pytest.raises(ContractError, match=r"refiner\.pt2: "):
@@ -167,7 +168,7 @@ def test_precisions_that_are_not_offered_are_refused():
         BackendSettings(threads=-1)
 
 
-def example(spec: EngineSpec, lengths: dict[str, int], value: float = 0) -> dict[str, torch.Tensor]:
+def example(spec: NetworkSpec, lengths: dict[str, int], value: float = 0) -> dict[str, torch.Tensor]:
     """Inputs of the refiner; `value` stands in all voxel features."""
     return {t.name: torch.full([axis_length(axis, dict(lengths)) for axis in t.shape],
                                value if t.name == "grid_features" else 0, dtype=getattr(torch, t.dtype))
@@ -175,51 +176,51 @@ def example(spec: EngineSpec, lengths: dict[str, int], value: float = 0) -> dict
 
 
 @pytest.mark.parametrize("name", HERE)
-def test_a_run_depends_on_its_inputs_alone_and_any_number_of_cameras_and_voxels_will_do(small_artefact, name):
-    artefact = load_artefact(small_artefact)
-    spec = artefact.contract.refiner
-    engine = BACKENDS[name]().load(artefact, "refiner", BackendSettings(threads=1, precision="fp32"))
-    assert engine.name.startswith(name)
-    first = engine.run(example(spec, {"cameras": 2, "parents": 5}, 1.0))["labels"].clone()
+def test_a_run_depends_on_its_inputs_alone_and_any_number_of_cameras_and_voxels_will_do(small_artifact, name):
+    artifact = load_artifact(small_artifact)
+    spec = artifact.contract.refiner
+    network = BACKENDS[name]().load(artifact, "refiner", BackendSettings(threads=1, precision="fp32"))
+    assert network.name.startswith(name)
+    first = network.run(example(spec, {"cameras": 2, "parents": 5}, 1.0))["labels"].clone()
     for cameras, parents in ((1, 3), (6, 5), (2, 40), (3, 7), (4, 1)):
         lengths = {"cameras": cameras, "parents": parents}
-        assert engine.run(example(spec, lengths, -1.0))["labels"].shape == (parents, 64)
-    other = engine.run(example(spec, {"cameras": 2, "parents": 5}, -1.0))["labels"].clone()
-    again = engine.run(example(spec, {"cameras": 2, "parents": 5}, 1.0))["labels"]
+        assert network.run(example(spec, lengths, -1.0))["labels"].shape == (parents, 64)
+    other = network.run(example(spec, {"cameras": 2, "parents": 5}, -1.0))["labels"].clone()
+    again = network.run(example(spec, {"cameras": 2, "parents": 5}, 1.0))["labels"]
     assert torch.equal(again, first) and not torch.equal(other, first)
     with pytest.raises(BackendError, match=r"refiner\..*: input parent: expected int64"):
-        engine.run({**example(spec, {"cameras": 1, "parents": 5}), "parent": torch.zeros(5)})
+        network.run({**example(spec, {"cameras": 1, "parents": 5}), "parent": torch.zeros(5)})
 
 
 @pytest.mark.parametrize("kind, who", [(OnnxRuntimeBackend, "ONNX Runtime"), (OpenVinoBackend, "OpenVINO")])
-def test_a_file_that_is_not_onnx_is_named(small_artefact, kind, who):
-    if kind is OpenVinoBackend and openvino_backend.why_not():
-        pytest.skip(openvino_backend.why_not())
-    spec = load_artefact(small_artefact).contract.fuser
+def test_a_file_that_is_not_onnx_is_named(small_artifact, kind, who):
+    if kind is OpenVinoBackend and openvino_backend.unavailable_reason():
+        pytest.skip(openvino_backend.unavailable_reason())
+    spec = load_artifact(small_artifact).contract.fuser
     with pytest.raises(BackendError, match=rf"fuser\.onnx: {who} .* cannot (load|read) it .*export the\s+model again"):
-        kind(b"not an engine", "fuser.onnx", spec, "fp32")
+        kind(b"not a network", "fuser.onnx", spec, "fp32")
 
 
 @pytest.mark.parametrize("kind", [OnnxRuntimeBackend, OpenVinoBackend])
-def test_an_engine_that_is_not_the_contracts_is_refused(small_artefact, kind):
-    if kind is OpenVinoBackend and openvino_backend.why_not():
-        pytest.skip(openvino_backend.why_not())
-    artefact = load_artefact(small_artefact)
-    spec = artefact.contract.refiner
+def test_an_engine_that_is_not_the_contracts_is_refused(small_artifact, kind):
+    if kind is OpenVinoBackend and openvino_backend.unavailable_reason():
+        pytest.skip(openvino_backend.unavailable_reason())
+    artifact = load_artifact(small_artifact)
+    spec = artifact.contract.refiner
     renamed = replace(spec, outputs=(replace(spec.outputs[0], dtype="float32"),))
     with pytest.raises(ContractError, match=r"refiner\.onnx: its outputs differ from the contract"):
-        kind(artefact.read(spec.files["fp32"]), "refiner.onnx", renamed, "fp32")
+        kind(artifact.read(spec.files["fp32"]), "refiner.onnx", renamed, "fp32")
 
 
-def test_a_program_runs_in_half_precision_too(small_artefact):
+def test_a_program_runs_in_half_precision_too(small_artifact):
     """As on a GPU: what the export noted of dtypes holds in float32 only."""
-    artefact, answers = load_artefact(small_artefact), {}
+    artifact, answers = load_artifact(small_artifact), {}
     for precision in ("fp32", "fp16"):
-        engines = []
-        for engine in ("fuser", "refiner"):
-            spec = artefact.engine(engine)
+        networks = []
+        for network in ("fuser", "refiner"):
+            spec = artifact.network(network)
             file = spec.files["program"]
-            module = torch_backend.read_program(artefact.read(file), file.name)
-            engines.append(torch_backend.TorchBackend(module, file.name, spec, precision, torch.device("cpu")))
-        answers[precision] = Pipeline(artefact.contract, *engines)(SensorFrame(0, np.zeros((0, 4), np.float32))).labels
+            module = torch_backend.read_program(artifact.read(file), file.name)
+            networks.append(torch_backend.TorchBackend(module, file.name, spec, precision, torch.device("cpu")))
+        answers[precision] = Pipeline(artifact.contract, *networks)(SensorFrame(0, np.zeros((0, 4), np.float32))).labels
     assert (answers["fp16"] == answers["fp32"]).mean() > 0.99 and answers["fp32"].any()

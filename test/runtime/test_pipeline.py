@@ -6,7 +6,7 @@ import torch
 
 from occfusion_ros.core.errors import BackendError, InvalidFrameError
 from occfusion_ros.core.frames import CameraImage, ImageMask, SensorFrame
-from occfusion_ros.runtime.artifact import load_artefact
+from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline, Stopwatch
 
@@ -14,8 +14,8 @@ STAGES = ["presample", "images", "upload", "fuser", "select", "refiner", "grid",
 
 
 @pytest.fixture(scope="module")
-def pipeline(small_artefact) -> Pipeline:
-    return Pipeline.load(small_artefact, "onnxruntime", settings=BackendSettings(threads=1))
+def pipeline(small_artifact) -> Pipeline:
+    return Pipeline.load(small_artifact, "onnxruntime", settings=BackendSettings(threads=1))
 
 
 @pytest.fixture
@@ -116,9 +116,9 @@ class Answer:
 
 
 @pytest.fixture
-def scripted(small_artefact):
+def scripted(small_artifact):
     """A pipeline whose fuser says: class 4, all empty but one child of voxel (2, 3, 1); whose refiner says 0..63."""
-    contract = load_artefact(small_artefact).contract
+    contract = load_artifact(small_artifact).contract
     total = contract.coarse_grid.num_voxels
     occupied = torch.zeros((total, 64), dtype=torch.uint8)
     occupied[(2 * 16 + 3) * 10 + 1, 17] = 1
@@ -159,9 +159,9 @@ def test_refining_all_asks_for_every_occupied_voxel_in_portions(scripted):
     ({"refine": "some"}, "refine: expected one of active, all, none, got 'some'"),
     ({"backend": "tensorflow"}, "backend: expected one of auto, tensorrt, openvino, onnxruntime, torch"),
 ])
-def test_wrong_settings_are_refused(small_artefact, arguments, message):
+def test_wrong_settings_are_refused(small_artifact, arguments, message):
     with pytest.raises(BackendError, match=message):
-        Pipeline.load(small_artefact, **arguments)
+        Pipeline.load(small_artifact, **arguments)
 
 
 class _Gpu:
@@ -204,11 +204,11 @@ def test_stages_on_a_gpu_take_the_time_that_the_gpu_takes(monkeypatch):
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "torch"])
-def test_the_threads_of_whoever_uses_the_pipeline_stay_as_they_are(small_artefact, frame, backend, monkeypatch):
+def test_the_threads_of_whoever_uses_the_pipeline_stay_as_they_are(small_artifact, frame, backend, monkeypatch):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        pipeline = Pipeline.load(small_artefact, backend)
+        pipeline = Pipeline.load(small_artifact, backend)
         assert torch.get_num_threads() == 3
         inside = []
         monkeypatch.setattr(pipeline, "select", lambda fused: inside.append(torch.get_num_threads()) or [][1])

@@ -57,10 +57,10 @@ def edited(content: bytes, file: str, change) -> bytes:
     return rewritten(content, {file: json.dumps(data).encode()})
 
 
-@pytest.mark.parametrize("engine", ["fuser", "refiner"])
-def test_what_the_exporter_writes_is_read(engine):
-    content = (SHIPPED / f"{engine}.pt2").read_bytes()
-    assert isinstance(read_program(content, engine), torch.nn.Module)
+@pytest.mark.parametrize("network", ["fuser", "refiner"])
+def test_what_the_exporter_writes_is_read(network):
+    content = (SHIPPED / f"{network}.pt2").read_bytes()
+    assert isinstance(read_program(content, network), torch.nn.Module)
 
 
 @pytest.mark.parametrize("name", ["data/weights/model.pt", "data/constants/custom_obj_0", "data/constants/opaque_obj_0",
@@ -152,7 +152,7 @@ def test_what_would_be_evaluated_or_executed_is_refused(program, attack):
                                     lambda c: rewritten(c, {WEIGHTS: b"[]"}), lambda c: rewritten(c, {MODEL: b"\xff"})])
 def test_a_damaged_program_is_named(program, damage):
     with pytest.raises((ContractError, BackendError),
-                       match=r"refiner\.pt2: (expected .*copy the artefact again|expected JSON|exported with)"):
+                       match=r"refiner\.pt2: (expected .*copy the artifact again|expected JSON|exported with)"):
         read_program(damage(program), "refiner.pt2")
 
 

@@ -24,22 +24,22 @@ def make_grid(*voxels: tuple) -> OccupancyGrid:
 
 
 def hue(rgb: np.ndarray) -> np.ndarray:
-    """Colour without brightness, so that shading does not matter."""
+    """Color without brightness, so that shading does not matter."""
     rgb = np.asarray(rgb, float)
     return rgb / np.linalg.norm(rgb, axis=-1, keepdims=True)
 
 
 def count_hue(image: np.ndarray, label: int) -> int:
-    """Pixels whose colour is that of a class at some brightness."""
+    """Pixels whose color is that of a class at some brightness."""
     target = hue(OPENOCCUPANCY_CLASSES[label - 1].rgb)
     return int((hue(image.reshape(-1, 3).clip(1)) @ target > 0.999).sum())
 
 
 def test_a_lone_voxel_has_six_faces_that_point_outwards():
     faces = exposed_faces(make_grid(((3, 4, 5), CAR)))
-    centre = SMALL.centres(np.array([[3, 4, 5]]))[0]
+    center = SMALL.centers(np.array([[3, 4, 5]]))[0]
     assert len(faces.labels) == 6 and set(faces.labels) == {CAR}
-    np.testing.assert_allclose(faces.corners.mean(axis=1) - centre, faces.normals * 0.1, atol=1e-5)
+    np.testing.assert_allclose(faces.corners.mean(axis=1) - center, faces.normals * 0.1, atol=1e-5)
     turned = np.cross(faces.corners[:, 1] - faces.corners[:, 0], faces.corners[:, 2] - faces.corners[:, 1])
     np.testing.assert_allclose(turned, faces.normals * 0.04, atol=1e-5)
 
@@ -67,7 +67,7 @@ def test_birds_eye_view_shows_the_topmost_label_brighter_when_higher():
 ABOVE = View(eye=(0.0, -0.01, 12.0), target=(0.0, 0.0, 0.0), field_of_view=40.0, fog=1e6)
 
 
-def test_perspective_view_shows_class_colours_where_they_belong():
+def test_perspective_view_shows_class_colors_where_they_belong():
     grid = make_grid((np.s_[30:38, 16:24, 4], CAR), (np.s_[2:10, 16:24, 4], PEDESTRIAN))
     image = perspective_view(grid, OPENOCCUPANCY_CLASSES, (120, 120), ABOVE, ego=False)
     left, right = image[:, :60], image[:, 60:]
@@ -110,7 +110,7 @@ def test_frame_picture_takes_any_number_of_images_of_any_size(shapes):
     assert (cyan > 0.02 * len(shapes)) if shapes else cyan == 0
 
 
-def test_labels_without_a_class_are_drawn_grey():
+def test_labels_without_a_class_are_drawn_gray():
     picture = birds_eye_view(make_grid(((8, 8, 19), 200)), OPENOCCUPANCY_CLASSES)
     assert picture[31, 8].tolist() == [128, 128, 128]
     frame_picture(make_grid(((8, 8, 19), 200)), OPENOCCUPANCY_CLASSES, {})

@@ -68,7 +68,7 @@ class Process:
     """One process to start.
 
     Attributes:
-        name: what its output is labelled with.
+        name: what its output is labeled with.
         package, executable: what `ros2 run` would be given.
         module: Python module that does the same without an installed executable; None outside this package.
         namespace: namespace of its node.

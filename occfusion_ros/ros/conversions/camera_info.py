@@ -157,7 +157,7 @@ def _bend(lens: Lens, intrinsics: tuple[float, ...], size: tuple[int, int]) -> t
 def _window(info: CameraInfo) -> np.ndarray:
     """(3, 3) float64 from pixels of the whole image to those of the one that comes, cut first and binned then.
 
-    A binned pixel lies at the centre of those that it was made of.
+    A binned pixel lies at the center of those that it was made of.
     """
     matrix = np.eye(3)
     for axis, (start, factor) in enumerate(((info.roi.x_offset, info.binning_x), (info.roi.y_offset, info.binning_y))):

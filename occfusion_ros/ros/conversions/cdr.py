@@ -1,7 +1,7 @@
-"""Little-endian CDR, the byte layout of serialised ROS messages, written straight from arrays.
+"""Little-endian CDR, the byte layout of serialized ROS messages, written straight from arrays.
 
 rclpy copies every point of a nested array through Python objects; a publisher that is handed bytes sends them as
-they are. Tests hold these bytes equal to what the middleware's own serialiser writes, padding aside: there it leaves
+they are. Tests hold these bytes equal to what the middleware's own serializer writes, padding aside: there it leaves
 whatever was in memory.
 """
 
@@ -53,7 +53,7 @@ class CdrWriter:
             self._add(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes())
 
     def finish(self) -> bytes:
-        """The serialised message."""
+        """The serialized message."""
         return b"".join(self._chunks)
 
     def _align(self, size: int) -> None:

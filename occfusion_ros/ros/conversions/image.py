@@ -6,7 +6,7 @@ import re
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
-from ...core.encoded_image import inspect_image, recognised
+from ...core.encoded_image import inspect_image, recognized
 from ...core.errors import InvalidFrameError
 
 MAX_PIXELS = 1 << 26  # 64 megapixels
@@ -76,7 +76,7 @@ def _pixels(image: Image, dtype: str, channels: int) -> np.ndarray:
 
 
 def _to_rgb(pixels: np.ndarray, conversion: str | None) -> np.ndarray:
-    """Apply a named OpenCV colour conversion; None: already RGB."""
+    """Apply a named OpenCV color conversion; None: already RGB."""
     if conversion is None:
         return pixels
     import cv2
@@ -105,10 +105,10 @@ def _whole_image(image: CompressedImage, size: tuple[int, int] | None) -> bytes:
     """The bytes of a whole JPEG or PNG of the right size, without what follows it."""
     data, encoding, _, codec = bytes(image.data), *image.format.partition(";")
     if "compressedDepth" in image.format:
-        raise InvalidFrameError(f"compressed image: expected colour or grey, got depth, {image.format!r}: give the "
+        raise InvalidFrameError(f"compressed image: expected color or gray, got depth, {image.format!r}: give the "
                                 "topic of the camera's images in image_topics")
-    if encoding.startswith("bayer") and not any(colour in codec for colour in ("bgr", "rgb")):
-        raise InvalidFrameError(f"compressed image: expected colour or grey, got a Bayer pattern, {image.format!r}: "
+    if encoding.startswith("bayer") and not any(color in codec for color in ("bgr", "rgb")):
+        raise InvalidFrameError(f"compressed image: expected color or gray, got a Bayer pattern, {image.format!r}: "
                                 "publish it debayered, for example with image_proc")
     if not data.startswith((b"\xff\xd8", b"\x89PNG")):
         raise InvalidFrameError(_refusal(image.format, data))
@@ -124,7 +124,7 @@ def _whole_image(image: CompressedImage, size: tuple[int, int] | None) -> bytes:
 
 def _refusal(encoding: str, data: bytes) -> str:
     """What came instead of a JPEG or PNG, by its bytes and by the name that it was given, and what to do."""
-    looks, name = recognised(data), " ".join(encoding.split())[:60]
+    looks, name = recognized(data), " ".join(encoding.split())[:60]
     if not name or re.search("jpe?g|png", name, re.IGNORECASE):  # the name tells nothing, or is not true
         name = looks or "what came"
     detail = f" that look like {looks}" if looks else ", neither JPEG nor PNG"

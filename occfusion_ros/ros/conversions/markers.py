@@ -12,7 +12,7 @@ from .stamps import NS_PER_S
 
 def marker_bytes(header: Header, voxels: OccupiedVoxels, classes: tuple[SemanticClass, ...],
                  max_cubes: int, lifetime_s: float = 0.0) -> bytes:
-    """Serialised MarkerArray with one CUBE_LIST for each class, always in the same namespace with the same id.
+    """Serialized MarkerArray with one CUBE_LIST for each class, always in the same namespace with the same id.
 
     A class without a cube deletes what it showed before. Voxels without an exposed face are left out; of more than
     `max_cubes` the nearest to the origin are kept.
@@ -21,11 +21,11 @@ def marker_bytes(header: Header, voxels: OccupiedVoxels, classes: tuple[Semantic
         lifetime_s: seconds until a viewer drops the cubes when nothing new comes; 0 keeps them for ever.
     """
     visible = voxels.known().exposed().nearest(max_cubes)
-    centres = visible.centres()
+    centers = visible.centers()
     cdr = CdrWriter()
     cdr.numbers("I", len(classes))
     for semantic_class in classes:
-        cubes = centres[visible.labels == semantic_class.label]
+        cubes = centers[visible.labels == semantic_class.label]
         _marker(cdr, header, semantic_class, cubes, visible.spec.voxel_size, round(lifetime_s * NS_PER_S))
     return cdr.finish()
 

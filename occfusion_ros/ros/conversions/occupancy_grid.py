@@ -18,7 +18,7 @@ MAX_VOXELS = 1 << 28  # a message that claims more is refused before anything is
 
 
 def occupancy_bytes(grid: OccupancyGrid, voxels: OccupiedVoxels, dense: bool = False) -> bytes:
-    """Serialised OccupancyGrid3D of a grid; `voxels` are ``OccupiedVoxels.of(grid.labels, grid.spec)``."""
+    """Serialized OccupancyGrid3D of a grid; `voxels` are ``OccupiedVoxels.of(grid.labels, grid.spec)``."""
     spec = grid.spec
     cdr = CdrWriter()
     cdr.header(header_from(grid.stamp_ns, grid.frame_id))
@@ -56,7 +56,7 @@ def grid_from_message(message: OccupancyGrid3D) -> OccupancyGrid:
 
 
 def class_table(model_id: str, classes: tuple[SemanticClass, ...], stamp_ns: int) -> SemanticClasses:
-    """The table that gives the labels of a model's grids their names and colours."""
+    """The table that gives the labels of a model's grids their names and colors."""
     return SemanticClasses(
         header=header_from(stamp_ns, ""), model_id=model_id, ids=[c.label for c in classes],
         names=[c.name for c in classes],

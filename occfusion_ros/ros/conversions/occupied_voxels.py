@@ -14,7 +14,7 @@ def x_fastest(labels: np.ndarray) -> np.ndarray:
 
     depth = labels.shape[2]
     columns = np.ascontiguousarray(labels)
-    columns = columns.view(np.uint64) if depth % 8 == 0 else columns  # eight neighbours along z move as one
+    columns = columns.view(np.uint64) if depth % 8 == 0 else columns  # eight neighbors along z move as one
     swapped = np.ascontiguousarray(columns.transpose(1, 0, 2)).view(np.uint8)  # two transpositions beat one
     return cv2.transpose(swapped.reshape(-1, depth)).reshape(-1)  # in blocks, unlike numpy
 
@@ -55,9 +55,9 @@ class OccupiedVoxels:
         """Those that hold something, not merely unknown."""
         return self.chosen(self.labels != IGNORE)
 
-    def centres(self) -> np.ndarray:
+    def centers(self) -> np.ndarray:
         """(N, 3) float64 metres, grid frame."""
-        return self.spec.centres(self.spec.unflatten_x_fastest(self.flat))
+        return self.spec.centers(self.spec.unflatten_x_fastest(self.flat))
 
     def exposed(self) -> "OccupiedVoxels":
         """Those with a face towards an empty or unknown voxel or the grid's border; the others cannot be seen."""
@@ -68,8 +68,8 @@ class OccupiedVoxels:
             position = self.flat // stride % size
             for step, border in ((-1, 0), (1, size - 1)):
                 at_border = position == border
-                neighbour = np.where(at_border, self.flat, self.flat + step * stride)
-                seen |= at_border | ~solid[neighbour]
+                neighbor = np.where(at_border, self.flat, self.flat + step * stride)
+                seen |= at_border | ~solid[neighbor]
             stride *= size
         return self.chosen(seen)
 
@@ -77,7 +77,7 @@ class OccupiedVoxels:
         """At most `count` of them, those nearest to the grid frame's origin."""
         if len(self.flat) <= count:
             return self
-        x, y, z = self.centres().T
+        x, y, z = self.centers().T
         squared = x * x + y * y + z * z  # numpy sums rows of three slowly
         keep = np.zeros(len(self.flat), bool)
         keep[np.argpartition(squared, count - 1)[:count]] = True

@@ -12,7 +12,7 @@ MAX_FIELDS = 256
 TIME_FIELDS = ("t", "time", "timestamp", "time_stamp", "offset_time", "time_offset", "timeoffset", "timestamps", "ts",
                "point_time", "point_time_offset", "time_offset_ns", "relative_time")
 INTENSITIES = ("intensity", "intensities", "i", "reflectivity", "reflectance", "remission")
-MAX_METRES = 1e9  # farther away is no measurement, and its square would still be finite
+MAX_METERS = 1e9  # farther away is no measurement, and its square would still be finite
 
 _KINDS = {
     PointField.INT8: "i1", PointField.UINT8: "u1", PointField.INT16: "i2", PointField.UINT16: "u2",
@@ -43,7 +43,7 @@ def read_cloud(cloud: PointCloud2, intensity_max: float = 1.0, with_times: bool 
     """Read a message.
 
     Args:
-        cloud: any field order, datatype, padding, byte order, organised or not; x, y and z are required.
+        cloud: any field order, datatype, padding, byte order, organized or not; x, y and z are required.
         intensity_max: the cloud's value of full intensity, for example 255; it becomes 1.
         with_times: read the points' times too; a field of them that cannot be read is none.
 
@@ -56,7 +56,7 @@ def read_cloud(cloud: PointCloud2, intensity_max: float = 1.0, with_times: bool 
         for column, field in enumerate(fields if len(points) else ()):
             points[:, column] = _view(cloud, field, layout).ravel()
         points[:, 3] = np.nan_to_num(np.clip(points[:, 3] / intensity_max, 0.0, 1.0), nan=0.0)
-    bearable = np.logical_and.reduce([np.abs(axis) <= MAX_METRES for axis in points[:, :3].T])  # False for NaN
+    bearable = np.logical_and.reduce([np.abs(axis) <= MAX_METERS for axis in points[:, :3].T])  # False for NaN
     time = _first_named(cloud, TIME_FIELDS) if with_times and len(points) else None
     points = points.compress(bearable, axis=0)
     if time is None or _fault(cloud, time):

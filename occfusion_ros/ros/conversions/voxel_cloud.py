@@ -1,4 +1,4 @@
-"""PointCloud2 of the centres of occupied voxels, with label and colour."""
+"""PointCloud2 of the centers of occupied voxels, with label and color."""
 
 import numpy as np
 from sensor_msgs.msg import PointField
@@ -8,14 +8,14 @@ from ...core.labels import SemanticClass
 from .cdr import CdrWriter
 from .occupied_voxels import OccupiedVoxels
 
-# The layout RViz and PCL (PointXYZRGBL) know: colour packed as 0x00RRGGBB into the bytes of a float.
+# The layout RViz and PCL (PointXYZRGBL) know: color packed as 0x00RRGGBB into the bytes of a float.
 _POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("label", "<u4")])
 _FIELDS = {"x": PointField.FLOAT32, "y": PointField.FLOAT32, "z": PointField.FLOAT32,
            "rgb": PointField.FLOAT32, "label": PointField.UINT32}
 
 
 def cloud_bytes(header: Header, voxels: OccupiedVoxels, classes: tuple[SemanticClass, ...]) -> bytes:
-    """Serialised PointCloud2 with fields x, y, z (metres), rgb and label, one point per known occupied voxel."""
+    """Serialized PointCloud2 with fields x, y, z (metres), rgb and label, one point per known occupied voxel."""
     points = _points(voxels.known(), classes)
     cdr = CdrWriter()
     cdr.header(header)
@@ -34,11 +34,11 @@ def cloud_bytes(header: Header, voxels: OccupiedVoxels, classes: tuple[SemanticC
 
 
 def _points(voxels: OccupiedVoxels, classes: tuple[SemanticClass, ...]) -> np.ndarray:
-    colours = np.zeros(256, np.uint32)
+    colors = np.zeros(256, np.uint32)
     for semantic_class in classes:
         red, green, blue = semantic_class.rgb
-        colours[semantic_class.label] = red << 16 | green << 8 | blue
+        colors[semantic_class.label] = red << 16 | green << 8 | blue
     points = np.empty(len(voxels.flat), _POINT)
-    points["x"], points["y"], points["z"] = voxels.centres().T
-    points["rgb"], points["label"] = colours[voxels.labels], voxels.labels
+    points["x"], points["y"], points["z"] = voxels.centers().T
+    points["rgb"], points["label"] = colors[voxels.labels], voxels.labels
     return points

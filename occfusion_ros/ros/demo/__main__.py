@@ -41,7 +41,7 @@ class Rig:
 
     Attributes:
         name: for people.
-        cameras: names of its cameras, by which it is recognised.
+        cameras: names of its cameras, by which it is recognized.
         arguments: of the bring-up; files are named as they are shipped.
     """
 
@@ -182,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="data root in the nuScenes format (default: synthetic drives)")
     parser.add_argument("--version", help="the tables' folder, such as v1.0-mini (default: the only one there is)")
     parser.add_argument("--scenes", nargs="+", metavar="NAME", help="scenes to run (default: all)")
-    parser.add_argument("--model", default="", help="artefact folder or name of a shipped model (default: configured)")
+    parser.add_argument("--model", default="", help="artifact folder or name of a shipped model (default: configured)")
     parser.add_argument("--backend", default="", help="inference backend (default: configured, which is the fastest "
                                                       "that runs here)")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for everything (default: out/demo)")

@@ -9,7 +9,7 @@ from ...core.errors import DatasetError, OccFusionError
 from ...core.labels import SemanticClass
 from ..bringup.processes import Bringup, bringup
 from ..conversions.stamps import stamp_ns
-from ..tools.output_collector import Answer, AnswerCollector
+from ..tools.output_collector import Answer, OutputCollector
 from ..tools.snapshot import spinning_node
 from ..without_ros.bag_reader import open_bag
 from ..without_ros.supervisor import Supervisor
@@ -54,7 +54,7 @@ class Replay:
         contents: of the bag.
         grid_frame: frame that the answers should be in; empty: the sweep's own.
         answers: by stamp in nanoseconds, in the order in which they came.
-        classes: names and colours of the labels.
+        classes: names and colors of the labels.
         arrivals: seconds, when each answer came.
         stage_ms: milliseconds that each stage took, by stage.
     """
@@ -119,7 +119,7 @@ def replay(bag: Path, arguments: Mapping[str, str], seconds_per_sweep: float) ->
     wait_for = " ".join([contents.lidar_topic, *contents.info_topics.values()])
     plan = bringup({**arguments, "bag": str(bag), "rate": str(rate), "wait_for": wait_for}, stay=False)
     with spinning_node("replay", []) as node:
-        collector = AnswerCollector(node, "occfusion", outcome.take)
+        collector = OutputCollector(node, "occfusion", outcome.take)
         # The player comes last: it starts when the node and this one are there.
         with Supervisor(Bringup(plan.processes[:-1], plan.environment)) as supervisor:
             _wait_for_node(supervisor, collector, len(contents.info_topics))
@@ -130,7 +130,7 @@ def replay(bag: Path, arguments: Mapping[str, str], seconds_per_sweep: float) ->
     return outcome
 
 
-def _wait_for_node(supervisor: Supervisor, collector: AnswerCollector, cameras: int) -> None:
+def _wait_for_node(supervisor: Supervisor, collector: OutputCollector, cameras: int) -> None:
     """Until the node is there and listens to its cameras."""
     deadline = time.monotonic() + START_S
     while not collector.connected or len(collector.image_topics) < cameras:
@@ -151,7 +151,7 @@ def _wait_for_answers(supervisor: Supervisor, outcome: Replay, player: str) -> N
             ended_at = time.monotonic()
 
 
-def _wait_for_times(supervisor: Supervisor, collector: AnswerCollector) -> None:
+def _wait_for_times(supervisor: Supervisor, collector: OutputCollector) -> None:
     """Stage times come after the answers."""
     deadline = time.monotonic() + TIMES_S
     while not any(collector.stage_ms.values()) and time.monotonic() < deadline:

@@ -11,7 +11,7 @@ import numpy as np
 from ...core.camera import project, projection_matrix
 from ...core.frames import CameraImage, SensorFrame
 from ..conversions.camera_info import Calibration
-from .diagnostics import OK, WARN, State
+from .diagnostics import OK, WARN, TaskStatus
 
 PERIOD_S = 0.5  # between frames that are looked at
 MOST_POINTS = 4096  # of a sweep that are projected
@@ -143,7 +143,7 @@ class CameraGeometry:
                 self._doubtful[camera.name] = self._doubtful[camera.name] + 1 if same else 1
                 self._views[camera.name] = view
 
-    def __call__(self) -> State:
+    def __call__(self) -> TaskStatus:
         """What is known now."""
         with self._lock:
             views = dict(self._views)
@@ -158,7 +158,7 @@ class CameraGeometry:
         values = {name: self._describe(calibrations.get(name), views.get(name))
                   for name in sorted({*calibrations, *views})}
         message = "; ".join(filter(None, (_grouped(complaints.items(), views), _grouped(doubts.items(), views))))
-        return State(WARN, message, values) if message else State(OK, "as calibrations and transforms say", values)
+        return TaskStatus(WARN if message else OK, message or "as calibrations and transforms say", values)
 
     def _say(self, found: list[tuple[str, str]], views: Mapping[str, View]) -> None:
         new = [entry for entry in found if entry not in self._said]

@@ -14,7 +14,7 @@ PERIOD_S = 1.0
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
-class State(NamedTuple):
+class TaskStatus(NamedTuple):
     """What a task finds."""
 
     level: bytes
@@ -25,7 +25,7 @@ class State(NamedTuple):
 class Diagnostics:
     """Publishes what tasks find, each as ``<node>: <task>``."""
 
-    def __init__(self, node: Node, tasks: Callable[[], Mapping[str, Callable[[], State]]]) -> None:
+    def __init__(self, node: Node, tasks: Callable[[], Mapping[str, Callable[[], TaskStatus]]]) -> None:
         """`tasks` gives the present ones by name; they are called once a second on the node's executor."""
         self._node, self._tasks = node, tasks
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -37,7 +37,7 @@ class Diagnostics:
         statuses = [self._status(name, task()) for name, task in self._tasks().items()]
         self._publisher.publish(DiagnosticArray(status=statuses, header=header_from(now_ns, "")))
 
-    def _status(self, name: str, state: State) -> DiagnosticStatus:
+    def _status(self, name: str, state: TaskStatus) -> DiagnosticStatus:
         return DiagnosticStatus(level=state.level, name=f"{self._node.get_name()}: {name}", message=state.message,
                                 hardware_id=self._node.get_fully_qualified_name(),
                                 values=[KeyValue(key=key, value=str(value)) for key, value in state.values.items()])

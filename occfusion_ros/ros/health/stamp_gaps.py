@@ -88,7 +88,7 @@ def explain(stamps_ns: np.ndarray, tolerance_s: float) -> tuple[str, str]:
     drift = _drift((stamps_ns[:, 0] - stamps_ns[0, 0]) / NS_PER_S, gaps_s)
     if abs(drift) > DRIFT and np.ptp(gaps_s) > tolerance_s / 10:
         return "drift", (f"they lie {_signed(middle)} apart and drift by {1e3 * drift:+.2f} ms a second: their clocks "
-                         "are not synchronised; use PTP or chrony, or stamp with the time of reception")
+                         "are not synchronized; use PTP or chrony, or stamp with the time of reception")
     if np.ptp(gaps_s) < tolerance_s:
         return "offset", (f"they lie {_signed(middle)} apart throughout: mend the delay of the one that is wrong, or "
                           f"set camera_tolerance_s above {abs(middle):.2f}")

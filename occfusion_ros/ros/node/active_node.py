@@ -18,7 +18,7 @@ from ...core.frames import ImageMask
 from ..conversions.camera_info import Calibration, calibration_from_info
 from ..conversions.stamps import NS_PER_S, stamp_ns
 from ..health.camera_geometry import CameraGeometry
-from ..health.diagnostics import State
+from ..health.diagnostics import TaskStatus
 from ..health.fault_log import FaultLog
 from ..health.stamp_gaps import StampGaps
 from ..health.statistics import Statistics
@@ -32,8 +32,8 @@ from .parameters import NodeParameters
 from .publishers import Outputs
 from .running_clock import RunningClock
 from .subscriptions import Input
-from .synchronizer import Match, Synchroniser
-from .watchdog import FramePipeline, GuardedPipeline
+from .synchronizer import Match, Synchronizer
+from .watchdog import FramePipeline, WatchedPipeline
 from .worker import LatestWorker
 
 POLL_S = 0.02  # while a sweep waits for late images
@@ -47,7 +47,7 @@ class _Sweep(NamedTuple):
     arrival_s: float
 
 
-class Perception:
+class ActiveNode:
     """Everything that lives while the node is active.
 
     Callbacks only pair messages; everything that takes time happens on one worker thread with a slot of one.
@@ -58,7 +58,7 @@ class Perception:
         stopped: whether no more frames are computed, because the backend failed.
     """
 
-    def __init__(self, node: Node, settings: NodeParameters, pipeline: GuardedPipeline, statistics: Statistics,
+    def __init__(self, node: Node, settings: NodeParameters, pipeline: WatchedPipeline, statistics: Statistics,
                  load_other: Callable[[str], FramePipeline], on_stop: Callable[[str], None],
                  masks: Mapping[str, ImageMask]) -> None:
         """
@@ -79,7 +79,7 @@ class Perception:
         self._clock, self._fault_log = RunningClock(node.get_clock()), FaultLog(node.get_logger())
         self._gaps = StampGaps(lambda: self.settings.camera_tolerance_s, node.get_logger().warning)
         others = map(_key, settings.clouds[1:])
-        self._synchroniser = Synchroniser((*settings.cameras, *others), *_pairing_times_ns(settings))
+        self._synchronizer = Synchronizer((*settings.cameras, *others), *_pairing_times_ns(settings))
         with ExitStack() as self._closing:
             self._open()
             self._closing = self._closing.pop_all()
@@ -105,7 +105,7 @@ class Perception:
     def change(self, settings: NodeParameters) -> None:
         """Take over parameters that may change at any time; they hold from the next frame on."""
         self.settings = settings
-        self._synchroniser.tolerance_ns, self._synchroniser.max_wait_ns = _pairing_times_ns(settings)
+        self._synchronizer.tolerance_ns, self._synchronizer.max_wait_ns = _pairing_times_ns(settings)
 
     def close(self) -> None:
         """Finish the frame in work, but not the loading of another backend; let go of everything but the pipeline."""
@@ -118,7 +118,7 @@ class Perception:
         self._closing.callback(thing.close)
         return thing
 
-    def _subscribe(self) -> dict[str, Callable[[], State]]:
+    def _subscribe(self) -> dict[str, Callable[[], TaskStatus]]:
         """Listen to the sensors; returns what there is to report."""
         settings, now_ns = self.settings, self._clock.now_ns
         callbacks = [self._on_cloud, *(partial(self._on_other_cloud, topic) for topic in settings.clouds[1:])]
@@ -135,7 +135,7 @@ class Perception:
                                                latched=what is CameraInfo)))
         self._inputs = [lidar, *others, *cameras]
         return {"inputs": InputHealth(self._node, lidar, [*others, *cameras]),
-                "frames": FrameHealth(lidar, self._synchroniser, self._statistics, self._gaps,
+                "frames": FrameHealth(lidar, self._synchronizer, self._statistics, self._gaps,
                                       lambda: self.settings.min_output_rate_hz, lambda: self._frames.deskew),
                 "latency": lambda: latency_health(self._statistics, self.settings.latency_budget_ms),
                 "transforms": TransformHealth(self._statistics, self._transforms),
@@ -146,11 +146,11 @@ class Perception:
         stamp, arrival = stamp_ns(message.header), time.monotonic()
         if stamp <= 0:
             self._report_fault("sweep without stamp")
-        elif self._synchroniser.add_cloud(stamp, _Sweep(message, arrival), self._clock.now_ns()):
+        elif self._synchronizer.add_cloud(stamp, _Sweep(message, arrival), self._clock.now_ns()):
             self._node.get_logger().warning("time jumped back: starting over")
             self._frames.start_over()
         self._poll()
-        if self._synchroniser.waiting:
+        if self._synchronizer.waiting:
             self._poll_timer.reset()
 
     def _on_other_cloud(self, topic: str, message: PointCloud2) -> None:
@@ -158,7 +158,7 @@ class Perception:
         if stamp_ns(message.header) <= 0:
             self._report_fault(f"cloud without stamp {topic}")
             return
-        self._synchroniser.add_image(_key(topic), stamp_ns(message.header), message)
+        self._synchronizer.add_image(_key(topic), stamp_ns(message.header), message)
         self._poll()
 
     def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
@@ -170,7 +170,7 @@ class Perception:
         elif stamp_ns(message.header) <= 0:
             self._report_fault(f"image without stamp {camera}")
         else:
-            self._synchroniser.add_image(camera, stamp_ns(message.header), message)
+            self._synchronizer.add_image(camera, stamp_ns(message.header), message)
             self._poll()
 
     def _on_camera_info(self, camera: str, message: CameraInfo) -> None:
@@ -189,20 +189,20 @@ class Perception:
     def _on_jump(self, jump: Any) -> None:
         """The node's clock was set back, as at each round of a bag that loops."""
         self._node.get_logger().warning("time jumped back: starting over", throttle_duration_sec=10.0)
-        for match in self._synchroniser.set_back():
-            self._synchroniser.dropped["superseded"] += self._worker.submit(match)
+        for match in self._synchronizer.set_back():
+            self._synchronizer.dropped["superseded"] += self._worker.submit(match)
         for part in (self._frames, *self._inputs):
             part.start_over()
 
     def _poll(self) -> None:
         """Hand the sweeps that are ready to the worker, which drops the oldest when it cannot keep up."""
-        for match in self._synchroniser.poll(self._clock.now_ns()):
+        for match in self._synchronizer.poll(self._clock.now_ns()):
             self._gaps.observe(match.stamp_ns, match.nearest_ns)
             if self._worker.submit(match):
-                self._synchroniser.dropped["superseded"] += 1
+                self._synchronizer.dropped["superseded"] += 1
                 self._node.get_logger().info("sweeps come faster than they can be computed: the newest one is taken",
                                              once=True)
-        if not self._synchroniser.waiting:
+        if not self._synchronizer.waiting:
             self._poll_timer.cancel()
 
     def _work(self, match: Match) -> None:
@@ -258,7 +258,7 @@ class Perception:
 
 
 def _key(topic: str) -> str:
-    """What the synchroniser knows a cloud by that joins another one; no camera is called so."""
+    """What the synchronizer knows a cloud by that joins another one; no camera is called so."""
     return f"cloud {topic}"
 
 

@@ -49,10 +49,10 @@ def _read(path: Path) -> ImageMask:
     if whole.kind != "png" or whole.size[0] * whole.size[1] > MAX_PIXELS:
         raise ParameterError(f"camera_masks: {path}: expected a PNG of at most {MAX_PIXELS} pixels, got a {whole.kind} "
                              f"of {whole.size[1]} x {whole.size[0]}")
-    grey = cv2.imdecode(np.frombuffer(data[:whole.length], np.uint8), cv2.IMREAD_GRAYSCALE)
-    if grey is None:
+    gray = cv2.imdecode(np.frombuffer(data[:whole.length], np.uint8), cv2.IMREAD_GRAYSCALE)
+    if gray is None:
         raise ParameterError(f"camera_masks: {path} could not be decoded")
-    hidden = grey < 128
+    hidden = gray < 128
     if hidden.all():
         raise ParameterError(f"camera_masks: {path} hides the whole image: paint black what belongs to the vehicle, "
                              "white the rest, without transparency")

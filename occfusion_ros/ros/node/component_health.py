@@ -2,10 +2,10 @@
 
 import os
 
-from ..health.diagnostics import ERROR, OK, WARN, State
+from ..health.diagnostics import ERROR, OK, WARN, TaskStatus
 from ..health.statistics import Statistics
 from ..transforms.buffer import TransformBuffer
-from .watchdog import GuardedPipeline, cuda_in_use
+from .watchdog import WatchedPipeline, cuda_in_use
 
 MB = 1e6
 
@@ -16,23 +16,23 @@ class TransformHealth:
     def __init__(self, statistics: Statistics, transforms: TransformBuffer) -> None:
         self._statistics, self._transforms, self._seen = statistics, transforms, statistics.count("transform")
 
-    def __call__(self) -> State:
+    def __call__(self) -> TaskStatus:
         """Judged by what happened since the last call."""
         count, error = self._statistics.count("transform"), self._statistics.last_errors.get("transform", "")
         new, self._seen = count - self._seen, count
         values = {"refused": count, "ignored": self._transforms.ignored, "last_error": error}
-        return State(ERROR, f"{new} lookups refused: {error}", values) if new else State(OK, "as needed", values)
+        return TaskStatus(ERROR if new else OK, f"{new} lookups refused: {error}" if new else "as needed", values)
 
 
-def model_health(pipeline: GuardedPipeline) -> State:
+def model_health(pipeline: WatchedPipeline) -> TaskStatus:
     """What runs, and whether it is what should."""
     values = {"model": pipeline.contract.model_id, "backend": pipeline.backend_name, "fell_back": pipeline.fell_back}
     if pipeline.fell_back:
-        return State(WARN, f"fell back to {pipeline.backend_name}: {pipeline.fell_back}", values)
-    return State(OK, "loaded", values)
+        return TaskStatus(WARN, f"fell back to {pipeline.backend_name}: {pipeline.fell_back}", values)
+    return TaskStatus(OK, "loaded", values)
 
 
-def memory_health() -> State:
+def memory_health() -> TaskStatus:
     """Of this process, and of the GPU as a whole where it is used."""
     values = {}
     if os.path.exists("/proc/self/statm"):
@@ -41,4 +41,4 @@ def memory_health() -> State:
     if cuda := cuda_in_use():
         free, total = cuda.mem_get_info()
         values |= {"gpu_mb": f"{(total - free) / MB:.0f}", "gpu_total_mb": f"{total / MB:.0f}"}
-    return State(OK, ", ".join(f"{name} {value}" for name, value in values.items()), values)
+    return TaskStatus(OK, ", ".join(f"{name} {value}" for name, value in values.items()), values)

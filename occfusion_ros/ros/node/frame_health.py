@@ -4,11 +4,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
-from ..health.diagnostics import ERROR, OK, WARN, State
+from ..health.diagnostics import ERROR, OK, WARN, TaskStatus
 from ..health.stamp_gaps import StampGaps
 from ..health.statistics import Statistics
 from .subscriptions import Input
-from .synchronizer import Synchroniser
+from .synchronizer import Synchronizer
 
 WINDOW_S = 5.0  # what is judged, or longer, for so many sweeps that are rarer
 SWEEPS = 3
@@ -19,26 +19,26 @@ COST_A_SWEEP = ("sweep", "invalid", "transform", "backend", "other", "internal")
 class FrameHealth:
     """Judges the sweeps of the last seconds; one that is still computed counts as neither lost nor published."""
 
-    def __init__(self, lidar: Input, synchroniser: Synchroniser, statistics: Statistics, gaps: StampGaps,
+    def __init__(self, lidar: Input, synchronizer: Synchronizer, statistics: Statistics, gaps: StampGaps,
                  min_rate_hz: Callable[[], float], deskew: Callable[[], dict[str, str]] = dict) -> None:
         """`min_rate_hz`: the output rate below which to warn, 0 for none; `deskew`: its state by topic."""
-        self._lidar, self._synchroniser, self._statistics = lidar, synchroniser, statistics
+        self._lidar, self._synchronizer, self._statistics = lidar, synchronizer, statistics
         self._gaps, self._min_rate_hz, self._deskew = gaps, min_rate_hz, deskew
         self._past: deque[tuple[float, Counter[str]]] = deque([(time.monotonic(), self._counts())])
 
-    def __call__(self) -> State:
+    def __call__(self) -> TaskStatus:
         """The last seconds."""
-        stats, sync = self._statistics, self._synchroniser
+        stats, sync = self._statistics, self._synchronizer
         values = {"published": stats.published}
         for title, counts in (("dropped", sync.dropped), ("camera missing", sync.missing),
                               ("camera late", sync.late), ("image unused", sync.unused), ("fault", dict(stats.faults))):
             values |= {_named(title, cause): count for cause, count in sorted(counts.items())}
         values |= self._gaps.distances() | {f"deskew: {topic}": state for topic, state in self._deskew().items()}
         values["last_error"] = stats.last_error
-        return State(*self._verdict(*self._window()), values)
+        return TaskStatus(*self._verdict(*self._window()), values)
 
     def _counts(self) -> Counter[str]:
-        stats, sync = self._statistics, self._synchroniser
+        stats, sync = self._statistics, self._synchronizer
         return Counter({"sweeps": self._lidar.received, "published": stats.published,
                         **{f"fault {cause}": count for cause, count in dict(stats.faults).items()},
                         **{f"dropped {cause}": count for cause, count in sync.dropped.items()},
@@ -96,13 +96,13 @@ def _named(title: str, cause: str) -> str:
     return f"{title}: {cause}"
 
 
-def latency_health(statistics: Statistics, budget_ms: float) -> State:
+def latency_health(statistics: Statistics, budget_ms: float) -> TaskStatus:
     """From a sweep's arrival to its publication, over the last frames."""
     median, high = statistics.latency_ms((50, 99))
     values = {"p50_ms": f"{median:.1f}", "p99_ms": f"{high:.1f}", "budget_ms": f"{budget_ms:g}"}
     if high > budget_ms:
-        return State(WARN, f"99th percentile {high:.0f} ms, above the budget of {budget_ms:g} ms", values)
-    return State(OK, "no frame yet" if median != median else "within the budget", values)
+        return TaskStatus(WARN, f"99th percentile {high:.0f} ms, above the budget of {budget_ms:g} ms", values)
+    return TaskStatus(OK, "no frame yet" if median != median else "within the budget", values)
 
 
 def _by_cause(new: Counter[str], kind: str, wanted: Callable[[str], bool] = lambda _: True) -> dict[str, int]:

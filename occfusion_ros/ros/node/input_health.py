@@ -4,7 +4,7 @@ import time
 
 from rclpy.node import Node
 
-from ..health.diagnostics import ERROR, OK, WARN, State
+from ..health.diagnostics import ERROR, OK, WARN, TaskStatus
 from .subscriptions import Input
 
 NO_CLOCK = ("use_sim_time is set and nobody publishes /clock: play the bag with its clock (ros2 bag play --clock), or "
@@ -20,7 +20,7 @@ class InputHealth:
         self._before_s = time.monotonic()
         self._said: set[str] = set()
 
-    def __call__(self) -> State:
+    def __call__(self) -> TaskStatus:
         """Since the last call. The inputs are listed in the order of the parameters that name them."""
         now_s = time.monotonic()
         elapsed, self._before_s = max(now_s - self._before_s, 1e-3), now_s
@@ -31,8 +31,8 @@ class InputHealth:
                      for source in self._inputs if source.mismatch]
         troubles += self._quiet(quiet)
         if not troubles:
-            return State(OK, "all inputs are alive", values)
-        return State(ERROR if self._lidar in quiet else WARN, "; ".join(troubles), values)
+            return TaskStatus(OK, "all inputs are alive", values)
+        return TaskStatus(ERROR if self._lidar in quiet else WARN, "; ".join(troubles), values)
 
     def _line(self, source: Input, elapsed: float) -> str:
         rate = (source.received - self._received.get(source.topic, 0)) / elapsed

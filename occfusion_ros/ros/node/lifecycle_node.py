@@ -15,10 +15,10 @@ from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallba
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from ...core.errors import OccFusionError, said
-from ..health.diagnostics import ERROR, OK, WARN, Diagnostics, State
+from ...core.errors import OccFusionError, one_line
+from ..health.diagnostics import ERROR, OK, WARN, Diagnostics, TaskStatus
 from ..health.statistics import Statistics
-from .active_node import Perception
+from .active_node import ActiveNode
 from .camera_masks import read_masks
 from .component_health import memory_health
 from .meanwhile import served
@@ -31,7 +31,7 @@ from .parameters import (
     unknown_parameters,
 )
 from .ros_logging import RosLogHandler
-from .watchdog import FramePipeline, GuardedPipeline, load_other_backend, warm_up_frame
+from .watchdog import FramePipeline, WatchedPipeline, load_other_backend, warm_up_frame
 
 NAME = "occfusion"
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -58,8 +58,8 @@ class OccFusionNode(LifecycleNodeMixin, Node):
         self.statistics, self.failure = Statistics(), ""
         self._load = (lambda _: pipeline) if pipeline else _load_pipeline
         self._settings: NodeParameters | None = None  # while configured
-        self._pipeline: GuardedPipeline | None = None  # while loaded
-        self._perception: Perception | None = None  # while active
+        self._pipeline: WatchedPipeline | None = None  # while loaded
+        self._perception: ActiveNode | None = None  # while active
         self._closing = ExitStack()
         self._loading_since_s: float | None = None  # while a transition waits for the model
         Node.__init__(self, NAME, **node_arguments)
@@ -132,7 +132,7 @@ class OccFusionNode(LifecycleNodeMixin, Node):
             self.end()  # again, for whoever serves the node otherwise
             return FAILURE
         except (OccFusionError, NameValidationException) as error:
-            self.failure = f"{failure}: {said(error)}"
+            self.failure = f"{failure}: {one_line(error)}"
         except Exception as error:  # noqa: BLE001 - the node must stay usable
             if not self.context.ok():
                 raise
@@ -160,13 +160,13 @@ class OccFusionNode(LifecycleNodeMixin, Node):
             self._pipeline = self._pipeline or self._load_guarded(settings, meanwhile)
             self._pipeline(warm_up_frame(len(settings.cameras)), settings.load_timeout_s, meanwhile)
         load_other = partial(load_other_backend, self._load, settings)
-        self._perception = Perception(self, settings, self._pipeline, self.statistics, load_other, self._request_stop,
+        self._perception = ActiveNode(self, settings, self._pipeline, self.statistics, load_other, self._request_stop,
                                       self._masks)
         self.get_logger().info(f"ready: model {self._pipeline.contract.model_id} on {self._pipeline.backend_name}, "
                                f"waiting for {', '.join(map(self.resolve_topic_name, settings.clouds))}")
 
-    def _load_guarded(self, settings: NodeParameters, meanwhile: Callable[[], None]) -> GuardedPipeline:
-        return GuardedPipeline(partial(self._load, settings), settings.load_timeout_s, meanwhile)
+    def _load_guarded(self, settings: NodeParameters, meanwhile: Callable[[], None]) -> WatchedPipeline:
+        return WatchedPipeline(partial(self._load, settings), settings.load_timeout_s, meanwhile)
 
     @contextmanager
     def _waiting(self) -> Iterator[Callable[[], None]]:
@@ -198,22 +198,22 @@ class OccFusionNode(LifecycleNodeMixin, Node):
     def _end(self) -> None:
         raise Ended
 
-    def _tasks(self) -> dict[str, Callable[[], State]]:
+    def _tasks(self) -> dict[str, Callable[[], TaskStatus]]:
         """What there is to report in the present state."""
         return {"state": self._state, **(self._perception.tasks if self._perception else {}), "memory": memory_health}
 
-    def _state(self) -> State:
+    def _state(self) -> TaskStatus:
         if self._loading_since_s is not None:
             elapsed = f"{time.monotonic() - self._loading_since_s:.0f} s"
             label = "activating" if self._settings else "configuring"
-            return State(WARN, f"{label}: loading the model, building its engines where there are none yet, {elapsed}",
-                         {"state": label, "loading for": elapsed})
+            message = f"{label}: loading the model, building its engines where there are none yet, {elapsed}"
+            return TaskStatus(WARN, message, {"state": label, "loading for": elapsed})
         label = "active" if self._perception else "inactive" if self._settings else "unconfigured"
         if self.failure:
-            return State(ERROR, self.failure, {"state": label})
+            return TaskStatus(ERROR, self.failure, {"state": label})
         if self._unknown:
-            return State(WARN, f"{label}; there are no such parameters: {self._unknown}", {"state": label})
-        return State(OK if label == "active" else WARN, label, {"state": label})
+            return TaskStatus(WARN, f"{label}; there are no such parameters: {self._unknown}", {"state": label})
+        return TaskStatus(OK if label == "active" else WARN, label, {"state": label})
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         """All changes or none."""

@@ -42,7 +42,7 @@ _RELIABILITY = ("QoS of the sweeps: reliable, best_effort, or auto: reliable, an
 class NodeParameters:
     """Values of all parameters; their meaning is in the metadata of the fields."""
 
-    model: str = _parameter("nano", "model artefact: a folder (./mine), or the name of a shipped model")
+    model: str = _parameter("nano", "model artifact: a folder (./mine), or the name of a shipped model")
     backend: str = _parameter("auto", "inference backend: tensorrt, openvino, onnxruntime, torch, or auto: the fastest "
                                       "that runs here, and the next where it fails")
     precision: str = _parameter("auto", "what engines calculate in: fp32, bf16, fp16, int8, or auto: what the backend "
@@ -75,7 +75,7 @@ class NodeParameters:
         (), "several LiDARs whose clouds are merged into one sweep through TF; the first gives the sweep its stamp. "
             "Empty: lidar_topic alone")
     intensity_max: float = _parameter(255.0, "the clouds' value of full intensity (255 for nuScenes, 1 where it is "
-                                             "normalised already)", limits=(1e-6, 1e9), changes=ANY_TIME)
+                                             "normalized already)", limits=(1e-6, 1e9), changes=ANY_TIME)
     min_range: float = _parameter(MIN_RANGE, "metres; a point nearer to its LiDAR is no return, as one at (0, 0, 0) is",
                                   limits=(0.0, 100.0), changes=ANY_TIME)
     deskew: bool = _parameter(True, "bring each point to the sweep's stamp, where the clouds have a time for each "

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from ...core.errors import said
+from ...core.errors import one_line
 from .parameters import NodeParameters, ParameterError
 
 SECTION = "ros__parameters"
@@ -31,7 +31,7 @@ def read_parameters_file(path: Path, node: str) -> NodeParameters:
     try:
         return NodeParameters(**values)
     except (ParameterError, TypeError, AttributeError) as error:  # a value of another type fails in many ways
-        raise ParameterError(f"{path}: {said(error)}") from error
+        raise ParameterError(f"{path}: {one_line(error)}") from error
 
 
 def _load(path: Path) -> dict:
@@ -40,7 +40,7 @@ def _load(path: Path) -> dict:
     try:
         tree = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ParameterError(f"cannot read the parameters file {path}: {said(error)}") from error
+        raise ParameterError(f"cannot read the parameters file {path}: {one_line(error)}") from error
     return tree if tree is not None else {}
 
 

@@ -73,7 +73,7 @@ class _Camera:
         return self.stamps[best], self.items[best]
 
 
-class Synchroniser:
+class Synchronizer:
     """LiDAR-anchored pairing: sweeps wait a little for late images and are released in the order of their stamps.
 
     A sweep is ready when no image that is still to come can be nearer than those at hand (every camera has one at or

@@ -30,7 +30,7 @@ class FramePipeline(Protocol):
         """Occupancy of one frame."""
 
 
-class GuardedPipeline:
+class WatchedPipeline:
     """Loads and runs a pipeline on a thread of its own, which is given up when no answer comes.
 
     Attributes:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from ...core.errors import OccFusionError, said
+from ...core.errors import OccFusionError, one_line
 
 
 class StartError(OccFusionError):
@@ -60,4 +60,4 @@ def reason(error: RuntimeError) -> StartError:
     keystore = os.environ.get("ROS_SECURITY_KEYSTORE") or os.environ.get("ROS_SECURITY_ROOT_DIRECTORY") or "not set"
     hint = (f"; ROS_SECURITY_ENABLE is true and ROS_SECURITY_KEYSTORE is {keystore}: make keys for this node there "
             "(ros2 security create_enclave), or: unset ROS_SECURITY_ENABLE") if secure else ""
-    return StartError(f"cannot start: {type(error).__name__}: {said(error)}{hint}")
+    return StartError(f"cannot start: {type(error).__name__}: {one_line(error)}{hint}")

@@ -95,12 +95,12 @@ def check_processor() -> Iterator[Finding]:
 
 def check_choice(model: str) -> Finding:
     """What backend and precision `auto` stands for."""
-    from ...runtime.artifact import load_artefact
+    from ...runtime.artifact import load_artifact
     from ...runtime.backends.registry import BACKENDS, candidates
 
     try:
         best, *others = candidates("auto")
-        offered = BACKENDS[best]().precisions(load_artefact(model).contract.fuser)
+        offered = BACKENDS[best]().precisions(load_artifact(model).contract.fuser)
     except OccFusionError as error:
         return Finding(FAIL, "auto", str(error), "correct the parameter 'model', or install a backend")
     text = f"backend auto takes {best}, the fastest that runs here, in {offered[0]} (of {', '.join(offered)})"
@@ -108,22 +108,22 @@ def check_choice(model: str) -> Finding:
 
 
 def check_model(model: str) -> Finding:
-    """Whether the artefact is complete."""
-    from ...runtime.artifact import load_artefact
+    """Whether the artifact is complete."""
+    from ...runtime.artifact import load_artifact
 
     try:
-        artefact = load_artefact(model)
+        artifact = load_artifact(model)
     except OccFusionError as error:
         return Finding(FAIL, "model", str(error), "correct the parameter 'model'")
-    return Finding(OK, "model", f"{artefact.contract.model_id} in {artefact.folder}")
+    return Finding(OK, "model", f"{artifact.contract.model_id} in {artifact.folder}")
 
 
 def check_backends(wanted: str) -> Iterator[Finding]:
     """Which backends run here, and whether the wanted one does."""
-    from ...runtime.backends.registry import BACKENDS, why_not
+    from ...runtime.backends.registry import BACKENDS, unavailable_reason
 
     for name in BACKENDS:
-        reason = why_not(name)
+        reason = unavailable_reason(name)
         if not reason:
             yield Finding(OK, "backend", f"{name} runs here")
         elif name == wanted:

@@ -43,7 +43,7 @@ class Answer:
                       for name, image in self.images.items()}
 
 
-class AnswerCollector:
+class OutputCollector:
     """Subscribes to a node's occupancy and classes, and to the images that it subscribes to itself.
 
     Args:
@@ -52,7 +52,7 @@ class AnswerCollector:
         on_answer: called for each occupancy message.
 
     Attributes:
-        classes: names and colours of the labels; empty until they have come.
+        classes: names and colors of the labels; empty until they have come.
         stage_ms: milliseconds that stages of the processing took, by stage.
     """
 

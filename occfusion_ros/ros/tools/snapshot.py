@@ -43,9 +43,9 @@ def write_picture(answer: "Answer", classes: "tuple[SemanticClass, ...]", out: P
 
 def take_pictures(node, options: argparse.Namespace) -> int:
     """Draw answers until `options.count` are written, or could not be; the exit code."""
-    from .output_collector import AnswerCollector
+    from .output_collector import OutputCollector
     output_collector = queue.Queue()
-    collector = AnswerCollector(node, options.node, output_collector.put)
+    collector = OutputCollector(node, options.node, output_collector.put)
     print(f"waiting for {collector.topic}", flush=True)
     taken, unwritten = 0, 0
     while not options.count or taken < options.count:

@@ -12,7 +12,7 @@ MAX_STAMPS = 20_000  # of one frame: ten seconds at 2 kHz
 MAX_FRAMES = 10_000
 MAX_DEPTH = 1000  # of the tree, as in tf2
 MAX_NAME = 255  # characters of a frame's name
-MAX_METRES = 1e9  # farther away is no vehicle
+MAX_METERS = 1e9  # farther away is no vehicle
 
 
 class TransformError(OccFusionError):
@@ -145,7 +145,7 @@ def _rigid(parent: str, child: str, translation: np.ndarray, quaternion: np.ndar
     value = np.array([*translation, *quaternion], np.float64)
     with np.errstate(over="ignore"):  # what is too long is refused below
         length = np.linalg.norm(value[3:])
-    if not (np.abs(value[:3]) <= MAX_METRES).all() or not abs(length - 1) <= 1e-2:  # so that NaN is refused
+    if not (np.abs(value[:3]) <= MAX_METERS).all() or not abs(length - 1) <= 1e-2:  # so that NaN is refused
         raise TransformError(f"transform {parent} from {child}: expected a rigid transform, got {value.tolist()}")
     value[3:] /= length
     return value

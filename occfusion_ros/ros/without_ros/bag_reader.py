@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...core.errors import DatasetError, said
+from ...core.errors import DatasetError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ def _diagnosis(path: Path, error: Exception) -> str:
             file.seek(-min(8, path.stat().st_size), 2)
             end = file.read()
     except OSError as refused:
-        return refused.strerror or said(refused)
+        return refused.strerror or one_line(refused)
     if not start:
         return "the file is empty: its recorder was ended before it wrote"
     if start.startswith(ROS1_MAGIC) or path.suffix == ".bag":
@@ -195,7 +195,7 @@ def _diagnosis(path: Path, error: Exception) -> str:
         return _mcap(path, end, error)
     if start.startswith(SQLITE_MAGIC):
         return _sqlite(path, error)
-    return f"it is neither MCAP nor sqlite3 ({said(error)}); give a bag's folder, or one .mcap or .db3 file"
+    return f"it is neither MCAP nor sqlite3 ({one_line(error)}); give a bag's folder, or one .mcap or .db3 file"
 
 
 def _folder(path: Path, error: Exception) -> str:
@@ -208,7 +208,7 @@ def _folder(path: Path, error: Exception) -> str:
     for file in files:
         if (text := _diagnosis(file, error)) and "cut short" in text or "empty" in text:
             return f"{file.name}: {text}"
-    return (f"{said(error)}; where metadata.yaml is wrong: ros2 bag reindex {path}, or give one .mcap or .db3 file "
+    return (f"{one_line(error)}; where metadata.yaml is wrong: ros2 bag reindex {path}, or give one .mcap or .db3 file "
             "itself")
 
 
@@ -219,11 +219,11 @@ def _mcap(path: Path, end: bytes, error: Exception) -> str:
     if end != MCAP_MAGIC:
         return ("the MCAP file is cut short (its recorder was ended early, or the copy is not whole); repair it: "
                 f"{repair}")
-    return f"the MCAP file is damaged ({type(error).__name__}: {said(error)}); repair it: {repair}"
+    return f"the MCAP file is damaged ({type(error).__name__}: {one_line(error)}); repair it: {repair}"
 
 
 def _sqlite(path: Path, error: Exception) -> str:
     if path.suffix != ".db3":
         return f"it is an sqlite3 file, so its name must end in .db3, got {path.name}"
-    return (f"the sqlite3 file is cut short or damaged ({said(error)}); repair it: "
+    return (f"the sqlite3 file is cut short or damaged ({one_line(error)}); repair it: "
             f"sqlite3 {path} .recover | sqlite3 NEW.db3")

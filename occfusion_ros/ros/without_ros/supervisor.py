@@ -36,7 +36,7 @@ class Supervisor:
 
     Args:
         plan: what to start.
-        show: called, from several threads, with each line of output, labelled with the process it came from.
+        show: called, from several threads, with each line of output, labeled with the process it came from.
     """
 
     def __init__(self, plan: Bringup, show: Callable[[str], None] = _print) -> None:

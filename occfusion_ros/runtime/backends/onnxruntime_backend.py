@@ -1,17 +1,17 @@
-"""Engines on ONNX Runtime: the CPU provider, or the CUDA one where the installed wheel has it."""
+"""Networks on ONNX Runtime: the CPU provider, or the CUDA one where the installed wheel has it."""
 
 import torch
 
-from ...core.contract import EngineSpec
-from ...core.errors import BackendError, ContractError, said
-from ..artifact import Artefact
+from ...core.contract import NetworkSpec
+from ...core.errors import BackendError, ContractError, one_line
+from ..artifact import Artifact
 from .protocol import BackendSettings, OutputBuffers, check_inputs, pick_precision
 
 DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64", "tensor(bool)": "bool"}
 VARIANTS = {"fp32": "fp32", "int8": "int8_onnxruntime", "fp16": "fp16"}
 
 
-def why_not() -> str:
+def unavailable_reason() -> str:
     """Why this backend cannot run here; empty where it can."""
     try:
         import onnxruntime  # noqa: F401
@@ -20,17 +20,17 @@ def why_not() -> str:
     return ""
 
 
-def precisions(spec: EngineSpec) -> tuple[str, ...]:
-    """What it can calculate an engine in, the best first; half precision is there to check, not to be fast."""
+def precisions(spec: NetworkSpec) -> tuple[str, ...]:
+    """What it can calculate a network in, the best first; half precision is there to check, not to be fast."""
     return tuple(precision for precision, variant in VARIANTS.items() if variant in spec.files)
 
 
-def load(artefact: Artefact, engine: str, settings: BackendSettings) -> "OnnxRuntimeBackend":
-    """An engine of an artefact, ready to run."""
-    spec = artefact.engine(engine)
+def load(artifact: Artifact, network: str, settings: BackendSettings) -> "OnnxRuntimeBackend":
+    """An network of an artifact, ready to run."""
+    spec = artifact.network(network)
     precision = pick_precision("onnxruntime", settings.precision, precisions(spec))
     file = spec.files[VARIANTS[precision]]
-    return OnnxRuntimeBackend(artefact.read(file), file.name, spec, precision, settings.cores)
+    return OnnxRuntimeBackend(artifact.read(file), file.name, spec, precision, settings.cores)
 
 
 class OnnxRuntimeBackend:
@@ -39,7 +39,7 @@ class OnnxRuntimeBackend:
 
     device = torch.device("cpu")
 
-    def __init__(self, content: bytes, file: str, spec: EngineSpec, precision: str, threads: int = 0) -> None:
+    def __init__(self, content: bytes, file: str, spec: NetworkSpec, precision: str, threads: int = 0) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -48,7 +48,7 @@ class OnnxRuntimeBackend:
         # Without VNNI sums of 8-bit weights would saturate: with this they are calculated otherwise there, slower.
         # Weights of 7 bits, which export.quantize writes, are left as they are.
         options.add_session_config_entry("session.x64quantprecision", "1")
-        # Spinning threads of one engine would take the cores from the other engine and from pre-sampling.
+        # Spinning threads of one network would take the cores from the other network and from pre-sampling.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         known = onnxruntime.get_available_providers()
         providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in known]
@@ -56,7 +56,7 @@ class OnnxRuntimeBackend:
         try:
             self.session = onnxruntime.InferenceSession(content, options, providers=providers)
         except Exception as error:  # its exceptions have no common base of their own
-            raise BackendError(f"{file}: ONNX Runtime {onnxruntime.__version__} cannot load it ({said(error)}); "
+            raise BackendError(f"{file}: ONNX Runtime {onnxruntime.__version__} cannot load it ({one_line(error)}); "
                                "export the model again or update onnxruntime") from error
         self._check_against_contract()
         self.outputs = OutputBuffers(spec, self.device)
@@ -72,7 +72,7 @@ class OnnxRuntimeBackend:
         try:
             self.session.run_with_iobinding(binding)
         except Exception as error:  # as above
-            raise BackendError(f"{self.file}: ONNX Runtime failed while running: {said(error)}") from error
+            raise BackendError(f"{self.file}: ONNX Runtime failed while running: {one_line(error)}") from error
         return outputs
 
     def _check_against_contract(self) -> None:

@@ -1,14 +1,14 @@
-"""Engines on OpenVINO, on the CPU."""
+"""Networks on OpenVINO, on the CPU."""
 
 import os
 from typing import Any
 
 import torch
 
-from ...core.contract import EngineSpec
-from ...core.errors import BackendError, ContractError, said
+from ...core.contract import NetworkSpec
+from ...core.errors import BackendError, ContractError, one_line
 from ...core.processor import Processor, this_processor
-from ..artifact import Artefact
+from ..artifact import Artifact
 from .protocol import BackendSettings, OutputBuffers, check_inputs, pick_precision
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -17,7 +17,7 @@ LARGEST_WEIGHT = 64  # with which two products with activations of 8 bits fit in
 WITHOUT_VNNI = ("SSE41", "AVX", "AVX2", "AVX512_CORE")  # what ONEDNN_MAX_CPU_ISA may hold the processor down to
 
 
-def why_not() -> str:
+def unavailable_reason() -> str:
     """Why this backend cannot run here; empty where it can."""
     try:
         import openvino
@@ -26,17 +26,17 @@ def why_not() -> str:
     return "" if "CPU" in openvino.Core().available_devices else "OpenVINO finds no CPU device that it knows"
 
 
-def precisions(spec: EngineSpec) -> tuple[str, ...]:
-    """What it can calculate an engine in here, the best first."""
+def precisions(spec: NetworkSpec) -> tuple[str, ...]:
+    """What it can calculate a network in here, the best first."""
     return (*(("bf16",) if _fast_bf16() else ()), "fp32", *(("int8",) if "int8" in spec.files else ()))
 
 
-def load(artefact: Artefact, engine: str, settings: BackendSettings) -> "OpenVinoBackend":
-    """An engine of an artefact, ready to run."""
-    spec = artefact.engine(engine)
+def load(artifact: Artifact, network: str, settings: BackendSettings) -> "OpenVinoBackend":
+    """An network of an artifact, ready to run."""
+    spec = artifact.network(network)
     precision = pick_precision("openvino", settings.precision, precisions(spec))
     file = spec.files["int8" if precision == "int8" else "fp32"]
-    return OpenVinoBackend(artefact.read(file), file.name, spec, precision, settings.cores)
+    return OpenVinoBackend(artifact.read(file), file.name, spec, precision, settings.cores)
 
 
 def _fast_bf16() -> bool:
@@ -47,7 +47,7 @@ def _fast_bf16() -> bool:
 
 
 def saturates(model: Any, processor: Processor) -> bool:  # openvino.Model
-    """Whether sums of 8-bit products of a quantised model are cut off on a processor, so that it answers wrongly."""
+    """Whether sums of 8-bit products of a quantized model are cut off on a processor, so that it answers wrongly."""
     exact = not processor.saturates and os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() not in WITHOUT_VNNI
     if exact:
         return False
@@ -59,12 +59,12 @@ def saturates(model: Any, processor: Processor) -> bool:  # openvino.Model
 class OpenVinoBackend:
     """One ONNX file, compiled for each number of cameras and of refined voxels when it first comes.
 
-    Compiling takes a quarter of a second and buys a tenth of every run against one engine for all numbers.
+    Compiling takes a quarter of a second and buys a tenth of every run against one network for all numbers.
     """
 
     device = torch.device("cpu")
 
-    def __init__(self, content: bytes, file: str, spec: EngineSpec, precision: str, threads: int = 0) -> None:
+    def __init__(self, content: bytes, file: str, spec: NetworkSpec, precision: str, threads: int = 0) -> None:
         import openvino
 
         self.openvino, self.file, self.spec, self.name = openvino, file, spec, f"openvino {precision}"
@@ -74,12 +74,12 @@ class OpenVinoBackend:
         try:
             self.model = self.core.read_model(content, b"")
         except Exception as error:  # RuntimeError, and what its frontends raise
-            raise BackendError(f"{file}: OpenVINO {openvino.__version__} cannot read it ({said(error)}); export the "
-                               "model again or update openvino") from error
+            raise BackendError(f"{file}: OpenVINO {openvino.__version__} cannot read it ({one_line(error)}); export "
+                               "the model again or update openvino") from error
         self._check_against_contract()
         if saturates(self.model, processor := this_processor()):
             raise BackendError(f"{file}: its weights of 8 bits cannot be calculated right on this processor "
-                               f"({processor.name}, no VNNI): take precision fp32 or backend onnxruntime, or quantise "
+                               f"({processor.name}, no VNNI): take precision fp32 or backend onnxruntime, or quantize "
                                "it again with export.quantize, which takes 7 bits")
         self.outputs, self.requests = OutputBuffers(spec, self.device), {}
 
@@ -95,7 +95,7 @@ class OpenVinoBackend:
                 request.set_tensor(name, wrap(tensor.numpy(), shared_memory=True))
             request.infer()
         except RuntimeError as error:
-            raise BackendError(f"{self.file}: OpenVINO failed while running: {said(error)}") from error
+            raise BackendError(f"{self.file}: OpenVINO failed while running: {one_line(error)}") from error
         return outputs
 
     def _request(self, lengths: dict[str, int], inputs: dict[str, torch.Tensor]):  # openvino.InferRequest

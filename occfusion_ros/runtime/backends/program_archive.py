@@ -75,7 +75,7 @@ def archived_weights(content: bytes, file: str) -> dict[str, torch.Tensor]:
                     for name, payload in config.items()}
     except (KeyError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile) as error:
         raise ContractError(f"{file}: expected weights that export.to_onnx wrote, got {error!r:.200}: copy the "
-                            "artefact again") from error
+                            "artifact again") from error
 
 
 def _tensor(meta: dict[str, Any], data: bytes) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What runs an engine: the protocol that every backend keeps, and what they share."""
+"""What runs a network: the protocol that every backend keeps, and what they share."""
 
 import logging
 import re
@@ -10,26 +10,26 @@ from typing import Protocol
 
 import torch
 
-from ...core.contract import EngineSpec, TensorSpec
-from ...core.errors import BackendError, said
+from ...core.contract import NetworkSpec, TensorSpec
+from ...core.errors import BackendError, one_line
 from ...core.processor import usable_cores
 
 logger = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
-"""What engines calculate in; auto takes what the backend does best without losing accuracy worth speaking of."""
+"""What networks calculate in; auto takes what the backend does best without losing accuracy worth speaking of."""
 ENGINE_CACHE = "~/.cache/occfusion_ros"
 AXIS = re.compile(r"(?:(\d+)\*)?([A-Za-z_]\w*)")  # how a dynamic axis is written: cameras, 32*cameras
 
 
 @dataclass(frozen=True)
 class BackendSettings:
-    """How engines are run.
+    """How networks are run.
 
     Attributes:
         threads: CPU threads, 0 for as many as there are cores to use, see `usable_cores`.
         precision: one of `PRECISIONS`.
-        cache: folder for engines that are built on this machine; see `engine_cache`.
+        cache: folder for networks that are built on this machine; see `engine_cache`.
     """
 
     threads: int = 0
@@ -49,7 +49,7 @@ class BackendSettings:
 
 
 class Backend(Protocol):
-    """One loaded engine.
+    """One loaded network.
 
     Attributes:
         name: what runs it and in which precision, for logs and diagnostics.
@@ -63,7 +63,7 @@ class Backend(Protocol):
         """Outputs by name; the next run overwrites them.
 
         Raises:
-            BackendError: an input does not fit the engine, or the engine failed.
+            BackendError: an input does not fit the network, or the network failed.
         """
         ...
 
@@ -85,7 +85,7 @@ def usable_gpu() -> bool:
         return torch.cuda.is_available() and torch.ones(1, device="cuda").add(1).item() == 2
     except RuntimeError as error:
         logger.warning("there is a GPU, but PyTorch %s cannot use it (%s): taking the CPU", torch.__version__,
-                       said(error))
+                       one_line(error))
         return False
 
 
@@ -93,7 +93,7 @@ def pick_precision(backend: str, wanted: str, offered: tuple[str, ...]) -> str:
     """The precision that `wanted` stands for; "auto" is the first of those that are offered.
 
     Raises:
-        BackendError: the backend or the artefact does not have it.
+        BackendError: the backend or the artifact does not have it.
     """
     if wanted == "auto":
         return offered[0]
@@ -103,21 +103,21 @@ def pick_precision(backend: str, wanted: str, offered: tuple[str, ...]) -> str:
     return wanted
 
 
-def check_inputs(engine: str, spec: EngineSpec, inputs: dict[str, torch.Tensor]) -> dict[str, int]:
+def check_inputs(network: str, spec: NetworkSpec, inputs: dict[str, torch.Tensor]) -> dict[str, int]:
     """Lengths of the dynamic axes by name.
 
     Raises:
-        BackendError: the inputs are not what the engine takes; equal dynamic axes must have equal lengths.
+        BackendError: the inputs are not what the network takes; equal dynamic axes must have equal lengths.
     """
     expected = {tensor.name for tensor in spec.inputs}
     if set(inputs) != expected:
-        raise BackendError(f"{engine}: expected inputs {sorted(expected)}, got {sorted(inputs)}")
+        raise BackendError(f"{network}: expected inputs {sorted(expected)}, got {sorted(inputs)}")
     lengths: dict[str, int] = {}
     for tensor in spec.inputs:
         got = inputs[tensor.name]
         if str(got.dtype) != f"torch.{tensor.dtype}" or not _fits(tensor, got.shape, lengths):
             known = {name: length for name, length in lengths.items() if name in " ".join(map(str, tensor.shape))}
-            raise BackendError(f"{engine}: input {tensor.name}: expected {tensor.dtype} {list(tensor.shape)}"
+            raise BackendError(f"{network}: input {tensor.name}: expected {tensor.dtype} {list(tensor.shape)}"
                                f"{f' with {known}' if known else ''}, got {str(got.dtype)[6:]} {list(got.shape)}")
     return lengths
 
@@ -138,15 +138,15 @@ def axis_length(axis: int | str, lengths: dict[str, int], seen: int = 0) -> int:
 
 
 class OutputBuffers:
-    """Tensors that an engine writes to, kept between runs: fresh memory of this size costs as much as a layer.
+    """Tensors that a network writes to, kept between runs: fresh memory of this size costs as much as a layer.
 
     Args:
-        spec: of the engine. device: where the tensors lie.
+        spec: of the network. device: where the tensors lie.
     """
 
     KEPT = 4  # sets of lengths
 
-    def __init__(self, spec: EngineSpec, device: torch.device) -> None:
+    def __init__(self, spec: NetworkSpec, device: torch.device) -> None:
         self.spec, self.device = spec, device
         self.kept: dict[tuple, dict[str, torch.Tensor]] = {}
 

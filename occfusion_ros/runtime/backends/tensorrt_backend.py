@@ -12,23 +12,23 @@ from types import ModuleType
 
 import torch
 
-from ...core.contract import EngineSpec
-from ...core.errors import BackendError, ContractError, said
-from ..artifact import Artefact
+from ...core.contract import NetworkSpec
+from ...core.errors import BackendError, ContractError, one_line
+from ..artifact import Artifact
 from .cuda_graphs import CudaGraphs
 from .engine_cache import EngineCache
 from .protocol import BackendSettings, OutputBuffers, axis_length, check_inputs, pick_precision, usable_gpu
 
 logger = logging.getLogger(__name__)
 
-FLAVOURS = ("tensorrt", "tensorrt_rtx")
+FLAVORS = ("tensorrt", "tensorrt_rtx")
 VARIANTS = ("fp16", "int8", "fp32")
 WORKSPACE = 4 << 30  # bytes that a tactic may use at most
 TIMING_CACHE = "timing.cache"
 SAY_EVERY_S = 5.0  # seconds between two words on a build's progress
 
 
-def flavour(names: tuple[str, ...] = FLAVOURS) -> ModuleType | None:
+def flavor(names: tuple[str, ...] = FLAVORS) -> ModuleType | None:
     """The TensorRT that is installed; the full one goes first."""
     for name in names:
         try:
@@ -38,58 +38,58 @@ def flavour(names: tuple[str, ...] = FLAVOURS) -> ModuleType | None:
     return None
 
 
-def why_not() -> str:
+def unavailable_reason() -> str:
     """Why this backend cannot run here; empty where it can."""
-    if flavour() is None:
+    if flavor() is None:
         return "TensorRT is not installed: install it with apt, JetPack or NVIDIA's wheels, or take another backend"
     if not usable_gpu():
         return "TensorRT needs an NVIDIA GPU that PyTorch can use, and there is none"
     return ""
 
 
-def precisions(spec: EngineSpec) -> tuple[str, ...]:
+def precisions(spec: NetworkSpec) -> tuple[str, ...]:
     """What it can calculate an engine in, the best first."""
     return tuple(variant for variant in VARIANTS if variant in spec.files)
 
 
-def load(artefact: Artefact, engine: str, settings: BackendSettings) -> "TensorRTBackend":
-    """An engine of an artefact, from the cache or built now."""
-    spec = artefact.engine(engine)
+def load(artifact: Artifact, engine: str, settings: BackendSettings) -> "TensorRTBackend":
+    """An engine of an artifact, from the cache or built now."""
+    spec = artifact.network(engine)
     precision = pick_precision("tensorrt", settings.precision, precisions(spec))
-    file, trt = spec.files[precision], flavour()
-    limits = axis_limits(artefact)
+    file, trt = spec.files[precision], flavor()
+    limits = axis_limits(artifact)
     cache = EngineCache(settings.cache)
 
     def build() -> bytes:
         logger.info("%s: building an engine for %s; minutes, once", file.name, torch.cuda.get_device_name())
-        return build_engine(trt, artefact.read(file), file.name, spec, limits, cache=cache)
+        return build_engine(trt, artifact.read(file), file.name, spec, limits, cache=cache)
 
-    key = engine_key(trt, artefact, file.sha256, precision, limits)
-    content = cache.get(f"{artefact.contract.model_id}-{engine}", key, build)
+    key = engine_key(trt, artifact, file.sha256, precision, limits)
+    content = cache.get(f"{artifact.contract.model_id}-{engine}", key, build)
     return TensorRTBackend(trt, content, file.name, spec, precision)
 
 
-def axis_limits(artefact: Artefact) -> dict[str, int]:
+def axis_limits(artifact: Artifact) -> dict[str, int]:
     """Largest length of each dynamic axis."""
-    return {"cameras": artefact.contract.max_cameras, "parents": artefact.contract.refine_budget}
+    return {"cameras": artifact.contract.max_cameras, "parents": artifact.contract.refine_budget}
 
 
-def engine_key(trt: ModuleType, artefact: Artefact, onnx_sha256: str, precision: str,
+def engine_key(trt: ModuleType, artifact: Artifact, onnx_sha256: str, precision: str,
                limits: dict[str, int]) -> dict[str, str]:
     """Everything that an engine depends on."""
-    contract = json.dumps(artefact.contract.to_dict(), sort_keys=True)
+    contract = json.dumps(artifact.contract.to_dict(), sort_keys=True)
     return {"onnx": onnx_sha256, "contract": hashlib.sha256(contract.encode()).hexdigest(),
-            "flavour": trt.__name__, "tensorrt": trt.__version__, "gpu": torch.cuda.get_device_name(),
+            "flavor": trt.__name__, "tensorrt": trt.__version__, "gpu": torch.cuda.get_device_name(),
             "compute capability": ".".join(map(str, torch.cuda.get_device_capability())), "precision": precision,
             "options": json.dumps({"limits": limits, "workspace": WORKSPACE}, sort_keys=True)}
 
 
-def build_engine(trt: ModuleType, onnx: bytes, file: str, spec: EngineSpec, limits: dict[str, int],
+def build_engine(trt: ModuleType, onnx: bytes, file: str, spec: NetworkSpec, limits: dict[str, int],
                  cache: EngineCache | None = None, capability: str = "") -> bytes:
     """Build an engine from an ONNX file; the numbers of cameras and of refined voxels stay dynamic in one profile.
 
     Args:
-        trt: a flavour of TensorRT. spec: tensors of the engine. limits: largest length of each dynamic axis.
+        trt: a flavor of TensorRT. spec: tensors of the engine. limits: largest length of each dynamic axis.
         cache: keeps the timing cache. capability: such as SM89, for another GPU than the one here (TensorRT-RTX alone).
 
     Raises:
@@ -120,7 +120,7 @@ def build_engine(trt: ModuleType, onnx: bytes, file: str, spec: EngineSpec, limi
     return bytes(engine)
 
 
-def _profile(builder, spec: EngineSpec, limits: dict[str, int]):  # trt.Builder, trt.IOptimizationProfile
+def _profile(builder, spec: NetworkSpec, limits: dict[str, int]):  # trt.Builder, trt.IOptimizationProfile
     """One profile from one camera and one voxel to the most of each, best at the most."""
     profile = builder.create_optimization_profile()
     for tensor in spec.inputs:
@@ -132,7 +132,7 @@ def _profile(builder, spec: EngineSpec, limits: dict[str, int]):  # trt.Builder,
 
 
 def _timing_cache(config, cache: EngineCache | None):  # trt.IBuilderConfig, trt.ITimingCache | None
-    """Timings of earlier builds, where this flavour has such a thing."""
+    """Timings of earlier builds, where this flavor has such a thing."""
     if cache is None or not hasattr(config, "create_timing_cache"):
         return None
     timings = config.create_timing_cache(cache.extra(TIMING_CACHE)) or config.create_timing_cache(b"")
@@ -189,7 +189,7 @@ class _Log:
 class TensorRTBackend:
     """One engine on the current CUDA device; it shares device memory with PyTorch and runs on PyTorch's stream."""
 
-    def __init__(self, trt: ModuleType, content: bytes, file: str, spec: EngineSpec, precision: str) -> None:
+    def __init__(self, trt: ModuleType, content: bytes, file: str, spec: NetworkSpec, precision: str) -> None:
         self.file, self.spec, self.device, self.size = file, spec, torch.device("cuda"), len(content)
         self.name = f"{trt.__name__} {trt.__version__} {precision}"
         self.log = _Log(trt)
@@ -207,7 +207,7 @@ class TensorRTBackend:
         try:
             self.graphs({name: tensor.contiguous() for name, tensor in inputs.items()}, outputs)
         except RuntimeError as error:  # of CUDA, and of _compute
-            raise BackendError(f"{self.file}: TensorRT failed while running: {said(error)}") from error
+            raise BackendError(f"{self.file}: TensorRT failed while running: {one_line(error)}") from error
         return outputs
 
     def _compute(self, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> None:

@@ -1,37 +1,37 @@
-"""Engines as `torch.export` programs: what runs where nothing else does, with CUDA graphs on a GPU."""
+"""Networks as `torch.export` programs: what runs where nothing else does, with CUDA graphs on a GPU."""
 
 import torch
 
-from ...core.contract import EngineSpec
-from ...core.errors import BackendError, ContractError, said
+from ...core.contract import NetworkSpec
+from ...core.errors import BackendError, ContractError, one_line
 from ...core.processor import usable_cores
-from ..artifact import Artefact
+from ..artifact import Artifact
 from .cuda_graphs import CudaGraphs
 from .program_archive import checked_archive
 from .protocol import BackendSettings, OutputBuffers, check_inputs, pick_precision, torch_threads, usable_gpu
 
 
-def why_not() -> str:
+def unavailable_reason() -> str:
     """Why this backend cannot run here; it always can."""
     return ""
 
 
-def precisions(spec: EngineSpec) -> tuple[str, ...]:
-    """What it can calculate an engine in here, the best first."""
+def precisions(spec: NetworkSpec) -> tuple[str, ...]:
+    """What it can calculate a network in here, the best first."""
     if "program" not in spec.files:
         return ()
     return ("fp16", "fp32") if usable_gpu() else ("fp32",)
 
 
-def load(artefact: Artefact, engine: str, settings: BackendSettings) -> "TorchBackend":
-    """An engine of an artefact, ready to run."""
-    spec = artefact.engine(engine)
+def load(artifact: Artifact, network: str, settings: BackendSettings) -> "TorchBackend":
+    """An network of an artifact, ready to run."""
+    spec = artifact.network(network)
     if not precisions(spec):
-        raise BackendError(f"model {artefact.contract.model_id} has no program for PyTorch: export it again")
+        raise BackendError(f"model {artifact.contract.model_id} has no program for PyTorch: export it again")
     precision = pick_precision("torch", settings.precision, precisions(spec))
     device = torch.device("cuda" if usable_gpu() else "cpu")
     file = spec.files["program"]
-    module = read_program(artefact.read(file), file.name, device, artefact.contract.pytorch)
+    module = read_program(artifact.read(file), file.name, device, artifact.contract.pytorch)
     return TorchBackend(module, file.name, spec, precision, device, settings.cores)
 
 
@@ -50,8 +50,8 @@ def read_program(content: bytes, file: str, device: torch.device = torch.device(
     except ContractError:
         raise
     except Exception as error:  # whatever reading a damaged archive raises
-        raise ContractError(f"{file}: expected a program that export.to_onnx wrote, got {said(error)}: copy the "
-                            "artefact again") from error
+        raise ContractError(f"{file}: expected a program that export.to_onnx wrote, got {one_line(error)}: copy the "
+                            "artifact again") from error
     try:
         program = torch.export.load(archive)
         if device.type != "cpu":  # where it was exported
@@ -61,8 +61,8 @@ def read_program(content: bytes, file: str, device: torch.device = torch.device(
         return _without_dtypes_noted(program).module()
     except Exception as error:  # the reader has no errors of its own
         raise BackendError(f"{file}: exported with PyTorch {exporter or '(not known which)'}, here is "
-                           f"{torch.__version__}, which cannot take it ({said(error)}): install that version, export "
-                           "the model with this one, or take another backend") from error
+                           f"{torch.__version__}, which cannot take it ({one_line(error)}): install that version, "
+                           "export the model with this one, or take another backend") from error
 
 
 def _without_dtypes_noted(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
@@ -77,7 +77,7 @@ def _without_dtypes_noted(program: torch.export.ExportedProgram) -> torch.export
 class TorchBackend:
     """One module on its device; on the CPU in float32, on a GPU in half precision where its operations allow it."""
 
-    def __init__(self, module: torch.nn.Module, file: str, spec: EngineSpec, precision: str, device: torch.device,
+    def __init__(self, module: torch.nn.Module, file: str, spec: NetworkSpec, precision: str, device: torch.device,
                  threads: int = 0) -> None:
         self.file, self.spec, self.precision, self.device = file, spec, precision, device
         self.name, self.threads = f"torch {precision} on {device.type}", threads or usable_cores()
@@ -94,7 +94,7 @@ class TorchBackend:
             with torch_threads(self.threads):
                 (self.graphs or self._compute)(inputs, outputs)
         except RuntimeError as error:
-            raise BackendError(f"{self.file}: PyTorch failed while running: {said(error)}") from error
+            raise BackendError(f"{self.file}: PyTorch failed while running: {one_line(error)}") from error
         return outputs
 
     def _compute(self, inputs: dict[str, torch.Tensor], outputs: dict[str, torch.Tensor]) -> None:
