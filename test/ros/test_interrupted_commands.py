@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-TRANSFORM = ("static_transform_publisher", "--frame-id", "a", "--child-frame-id", "b")
-COMMANDS = [("play_bag", "{bag}", "--loop", "--wait-for-node", "/nobody"), TRANSFORM, ("snapshot", "--count", "0"),
-            ("snapshot",), ("supervisor", "--model", "/nowhere", "--autostart", "false")]
+TRANSFORM = ("without_ros.static_transform_publisher", "--frame-id", "a", "--child-frame-id", "b")
+COMMANDS = [("without_ros.play_bag", "{bag}", "--loop", "--wait-for-node", "/nobody"), TRANSFORM,
+            ("tools.snapshot", "--count", "0"), ("tools.snapshot",),
+            ("without_ros.supervisor", "--model", "/nowhere", "--autostart", "false")]
 TIMEOUT_S = 60.0
 
 

@@ -14,12 +14,13 @@ REASONS = [
     ("ROS_LOG_DIR", "/proc/nowhere", "Failed to create log directory '/proc/nowhere'"),
     ("ROS_SECURITY_ENABLE", "true", "ROS_SECURITY_KEYSTORE is not set: make keys"),
 ]
-COMMANDS = ["main", "doctor", "snapshot", "play_bag", "static_transform_publisher"]
+COMMANDS = ["node.main", "tools.doctor", "tools.snapshot", "without_ros.play_bag",
+            "without_ros.static_transform_publisher"]
 
 
 def _command(name: str, tmp_path) -> list[str]:
-    arguments = {"play_bag": [str(tmp_path)],
-                 "static_transform_publisher": ["--frame-id", "a", "--child-frame-id", "b"]}
+    arguments = {"without_ros.play_bag": [str(tmp_path)],
+                 "without_ros.static_transform_publisher": ["--frame-id", "a", "--child-frame-id", "b"]}
     return [sys.executable, "-m", f"occfusion_ros.ros.{name}", *arguments.get(name, [])]
 
 
@@ -38,7 +39,7 @@ def test_a_command_says_why_ros_cannot_start(tmp_path, command, variable, value,
     assert "cannot start: " in output and said in output
 
 
-@pytest.mark.parametrize("command", ["main", "doctor", "snapshot"])
+@pytest.mark.parametrize("command", ["node.main", "tools.doctor", "tools.snapshot"])
 @pytest.mark.parametrize("variable, value", [(variable, value) for variable, value, _ in REASONS])
 def test_a_command_that_cannot_start_leaves_nothing_in_shared_memory(tmp_path, command, variable, value):
     alone = "mount -t tmpfs tmpfs /dev/shm"  # shared memory of its own: other processes use this machine's

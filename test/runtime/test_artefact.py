@@ -71,10 +71,10 @@ def test_an_oversized_engine_is_not_read_to_its_end(copy, monkeypatch):
 
 @pytest.mark.parametrize("text, message", [
     ("", "format must be 2 or 3, got 'NoneType'"),
-    ("a: [", "expected YAML written by export.to_onnx"),
-    ("format: 2\nmodel_id: !!python/object/apply:os.getcwd []\n", "expected YAML written by export.to_onnx"),
+    ("a: [", "expected YAML that export.to_onnx wrote"),
+    ("format: 2\nmodel_id: !!python/object/apply:os.getcwd []\n", "expected YAML that export.to_onnx wrote"),
     ("format: 2\n", "grid: expected a mapping"),
-    ("\x00", "expected YAML written by export.to_onnx"),
+    ("\x00", "expected YAML that export.to_onnx wrote"),
     ("#" * (module.CONTRACT_MAX_BYTES + 1), "expected at most"),
 ])
 def test_a_damaged_contract_is_named(copy, text, message):

@@ -169,5 +169,5 @@ def test_weights_are_read_without_the_program(name):
     lambda meta: meta.update(storage_offset={"as_int": -8}), lambda meta: meta.pop("strides")])
 def test_weights_that_are_not_what_they_say_are_refused(program, change):
     damaged = edited(program, WEIGHTS, lambda data: change(data["config"]["refiner.place"]["tensor_meta"]))
-    with pytest.raises(ContractError, match="expected weights written by export.to_onnx"):
+    with pytest.raises(ContractError, match="expected weights that export.to_onnx wrote"):
         archived_weights(damaged, "refiner.pt2")
