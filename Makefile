@@ -28,7 +28,7 @@ test: ## Run all tests
 	@$(PYTHON) tools/bootstrap.py tests
 	@$(VENV_PYTHON) -m pytest -q $(ARGS)
 
-fuzz: setup ## Send hostile messages through conversions and node for some minutes; figures in out/fuzz.json
+fuzz: setup ## Send malformed messages through conversions and node for some minutes; figures in out/fuzz.json
 	@$(VENV_PYTHON) -m benchmarks.fuzz $(ARGS)
 
 lint: setup ## Check the style of the code
@@ -38,7 +38,6 @@ soak: setup ## Run the node under load for 50 minutes and write docs/reliability
 	@$(VENV_PYTHON) -m benchmarks.load soak --minutes 30 --backend null
 	@$(VENV_PYTHON) -m benchmarks.load soak --minutes 10 --backend nano
 	@$(VENV_PYTHON) -m benchmarks.load load
-	@$(VENV_PYTHON) -m benchmarks.load peer
 
 clean: ## Remove the virtual environment and everything that builds and runs have made
 	rm -rf .venv build install log out .pytest_cache .hypothesis .ruff_cache *.egg-info

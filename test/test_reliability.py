@@ -1,4 +1,4 @@
-"""The test stand and its figures; the node as a process under load, for seconds."""
+"""The harness and its figures; the node as a process under load, for seconds."""
 
 import json
 import threading
@@ -131,9 +131,9 @@ def test_a_slow_reliable_subscriber_does_not_hold_the_node_up(ros_domain, ground
         taken.append(time.monotonic())
         released.wait(60.0)
 
-    with Harness(ground.frame, LIGHT, **ground.models["null"]) as stand, spinning_node("slow", []) as slow:
+    with Harness(ground.frame, LIGHT, **ground.models["null"]) as harness, spinning_node("slow", []) as slow:
         slow.create_subscription(OccupancyGrid3D, "/occfusion/occupancy", take, 1)
-        run = stand.run(LIGHT, 8.0)
+        run = harness.run(LIGHT, 8.0)
         released.set()
     answers = figures.counted_answers(run)
     assert len(taken) == 1, "the slow one took its first message and held it"
@@ -142,34 +142,26 @@ def test_a_slow_reliable_subscriber_does_not_hold_the_node_up(ros_domain, ground
     assert answers[-1].stamp_ns > figures.counted(run)[-1] - 2 * S
 
 
-def test_load_and_peer_are_measured(ros_domain, ground):
-    data = {"load": reliability.load(ground, 5.0, cases=((1, "raw"),), steps=1),
-            "peer": reliability.peer(ground, 5.0, rounds=1, sensors=LIGHT)}
-    assert data["load"]["rows"][0]["tried"][0]["sweeps"] > 20
-    ours, theirs = data["peer"]["rows"]["occfusion"][0], data["peer"]["rows"]["peer"][0]
-    assert ours["latency_ms"] and theirs["latency_ms"] and ours["cpu_ms_per_answer"] > 0
-    json.dumps(data)
+def test_load_is_measured(ros_domain, ground):
+    found = reliability.load(ground, 5.0, cases=((1, "raw"),), steps=1)
+    assert found["rows"][0]["tried"][0]["sweeps"] > 20
+    json.dumps(found)
 
 
 def test_the_page_says_what_was_measured_and_what_was_not(tmp_path):
     about = {"command": "a command", "machine": "a machine", "load": 0.1, "versions": {"torch": "1"}}
     run = a_run(Sensors(cameras=2), seconds=30)
     said = {**about, **reliability.described(run)}
-    row = {"rate_hz": 10.0, "latency_ms": {"p50": 50.0, "p99": 60.0, "max": 70.0}, "cpu_percent": 90.0,
-           "cpu_ms_per_answer": 90.0}
-    slow = {**row, "rate_hz": 2.0, "latency_ms": {"p50": 500.0, "p99": 600.0, "max": 700.0}}
     data = {"soak null": {**said, "minutes": 30, "growth": figures.growth(run), "curves": figures.curves(run)},
             "load": {**about, "seconds": 9, "resolution": 1.07, "rows": [
                 {"cameras": 2, "transport": "raw", "lidar_hz": 33.3, "camera_hz": 20.0, "tried": [], **said},
-                {"cameras": 6, "transport": "raw", "lidar_hz": 0.0, "camera_hz": 0.0, "tried": []}]},
-            "peer": {**about, "seconds": 9, "rows": {"occfusion": [row], "peer": [slow]}}}
+                {"cameras": 6, "transport": "raw", "lidar_hz": 0.0, "camera_hz": 0.0, "tried": []}]}}
     page = tmp_path / "reliability.md"
     write_page(json.loads(json.dumps(data)), page)
     text = page.read_text()
     assert "(good / warning / error): frames 1 / 1 / 0." in text
     assert text.count("**Not run.**") == 1 and "--backend nano" in text
     assert "| 2 | raw | 33.3 | 20.0 | 40 / 40 / 40 |" in text and "| 6 | raw | none | none |" in text
-    assert "answers 5.0 times as often" in text and "0.10 of the other's" in text
     assert "## Fuzzing" in text and "| PointCloud2 | " in text
     for name in ("soak_null", "load"):
         assert (tmp_path / f"images/reliability_{name}.png").stat().st_size > 5000
@@ -177,4 +169,4 @@ def test_the_page_says_what_was_measured_and_what_was_not(tmp_path):
 
 def test_without_figures_the_page_says_so(tmp_path):
     assert reliability.main(["--render", "--page", str(tmp_path / "reliability.md")]) == 0
-    assert (tmp_path / "reliability.md").read_text().count("**Not run.**") == 4
+    assert (tmp_path / "reliability.md").read_text().count("**Not run.**") == 3

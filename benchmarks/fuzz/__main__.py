@@ -63,8 +63,8 @@ class Findings:
         self.slowest_s, self.peak_mb = max(self.slowest_s, other.slowest_s), max(self.peak_mb, other.peak_mb)
 
 
-def _cloud(hostile: MalformedMessages) -> None:
-    message = hostile.cloud()
+def _cloud(malformed: MalformedMessages) -> None:
+    message = malformed.cloud()
     points = points_from_cloud(message, 255.0)
     frame_of(message.header)
     expect(points.dtype == np.float32 and points.shape[1:] == (4,), f"points {points.dtype} {points.shape}")
@@ -73,35 +73,35 @@ def _cloud(hostile: MalformedMessages) -> None:
     expect(bool(((points[:, 3] >= 0) & (points[:, 3] <= 1)).all()), "an intensity outside 0..1")
 
 
-def _image(hostile: MalformedMessages) -> None:
-    message = hostile.image()
+def _image(malformed: MalformedMessages) -> None:
+    message = malformed.image()
     pixels = rgb_from_image(message)
     expect(pixels.dtype == np.uint8 and pixels.shape == (message.height, message.width, 3), f"{pixels.shape}")
     expect(message.height * message.width <= len(message.data), "more pixels than bytes")
 
 
-def _compressed(hostile: MalformedMessages) -> None:
-    size = SIZE if hostile.rng.random() < 0.8 else None
-    pixels = rgb_from_compressed(hostile.compressed(), size)
+def _compressed(malformed: MalformedMessages) -> None:
+    size = SIZE if malformed.rng.random() < 0.8 else None
+    pixels = rgb_from_compressed(malformed.compressed(), size)
     expect(pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3, f"{pixels.dtype} {pixels.shape}")
     expect(pixels.shape[:2] == (size or pixels.shape[:2]), f"size {pixels.shape[:2]}")
 
 
-def _camera_info(hostile: MalformedMessages) -> None:
-    calibration = calibration_from_info(hostile.camera_info(), str(hostile.rng.choice(RECTIFIED)))
+def _camera_info(malformed: MalformedMessages) -> None:
+    calibration = calibration_from_info(malformed.camera_info(), str(malformed.rng.choice(RECTIFIED)))
     expect(bool(np.isfinite(np.linalg.inv(calibration.intrinsics)).all()), "intrinsics that cannot be inverted")
     expect(min(calibration.size) > 0, f"size {calibration.size}")
 
 
-def _transforms(hostile: MalformedMessages) -> None:
+def _transforms(malformed: MalformedMessages) -> None:
     tree, errors = TransformTree(), []
-    for transform in hostile.transforms().transforms:
+    for transform in malformed.transforms().transforms:
         try:
-            insert_transform(tree, transform, static=bool(hostile.rng.integers(2)))
+            insert_transform(tree, transform, static=bool(malformed.rng.integers(2)))
         except TransformError as error:
             errors.append(error)
-    target, source = (str(name) for name in hostile.rng.choice(FRAMES, 2))
-    matrix = tree.lookup(target, source, int(hostile.rng.choice([NOW_NS, NOW_NS + 1, 0, 2**62])))
+    target, source = (str(name) for name in malformed.rng.choice(FRAMES, 2))
+    matrix = tree.lookup(target, source, int(malformed.rng.choice([NOW_NS, NOW_NS + 1, 0, 2**62])))
     expect(bool(np.isfinite(matrix).all()), "a transform that is not finite")
     expect(np.allclose(matrix[:3, :3] @ matrix[:3, :3].T, np.eye(3), atol=1e-6), "a transform that is not rigid")
     if errors:
@@ -128,14 +128,14 @@ def cause_of(error: Exception | str) -> str:
 
 def fuzz_chunk(kind: str, seed: int, count: int = CHUNK) -> Findings:
     """Messages of one seed through what reads that kind."""
-    findings, hostile = Findings(), MalformedMessages(seed)
+    findings, malformed = Findings(), MalformedMessages(seed)
     encoded_files()  # made once, not while time is taken
     before_mb = peak_mb()
     signal.alarm(HANG_S)
     for number in range(count):
         start = time.process_time()
         try:
-            KINDS[kind](hostile)
+            KINDS[kind](malformed)
             findings.causes["taken"] += 1
         except OccFusionError as error:
             findings.causes[cause_of(error)] += 1
@@ -201,7 +201,7 @@ def main(argv: list[str] | None = None) -> int:
     write_json(options.out, result)
     failures = [text for kind in found.values() for text in kind["failures"]] + node["failures"]
     total = sum(kind["messages"] for kind in found.values())
-    print(f"{total} messages through the conversions, {node['hostile']} through the node, {len(failures)} failures, "
+    print(f"{total} messages through the conversions, {node['malformed']} through the node, {len(failures)} failures, "
           f"{result['seconds']} s: {options.out}", *failures[:20], sep="\n")
     return 1 if failures else 0
 

@@ -1,4 +1,4 @@
-"""Malformed and hostile sensor messages from a seed: valid ones, and what lies, breaks or overwhelms."""
+"""Make malformed sensor messages from a seed: valid ones, and what lies, breaks or overwhelms."""
 
 import io
 import struct

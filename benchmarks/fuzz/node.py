@@ -71,12 +71,12 @@ class Attack:
         from occfusion_msgs.msg import OccupancyGrid3D
 
         latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.hostile, self.chance = MalformedMessages(seed), random.Random(seed)
+        self.malformed, self.chance = MalformedMessages(seed), random.Random(seed)
         self.answers: list[tuple[int, str, int]] = []  # stamp, frame, number of cameras
         self.good: set[tuple[int, str]] = set()  # stamps and frames of sweeps that may be answered
         self.reported: dict[str, str] = {}
         self.sent: Counter[str] = Counter()
-        self.sent_hostile = 0
+        self.sent_malformed = 0
         self.node = node
         self.publishers = {
             "cloud": node.create_publisher(PointCloud2, "/lidar_top", 100),
@@ -104,16 +104,16 @@ class Attack:
         self.publishers[name].publish(message)
 
     def round(self, number: int) -> None:
-        """One message of each kind: all hostile or only one of them, some of them bytes that are no message."""
+        """One message of each kind: all malformed or only one of them, some of them bytes that are no message."""
         from rclpy.serialization import serialize_message
 
-        stamp, hostile = NOW_NS + 100 * number * MS, self.hostile
-        messages = {"front info": hostile.camera_info(), "back info": hostile.camera_info(),
-                    "front": hostile.compressed(stamp), "back": hostile.image(stamp), "tf": hostile.transforms(stamp),
-                    "cloud": hostile.cloud(stamp)}
-        self.sent_hostile += len(messages)
+        stamp, malformed = NOW_NS + 100 * number * MS, self.malformed
+        messages = {"front info": malformed.camera_info(), "back info": malformed.camera_info(),
+                    "front": malformed.compressed(stamp), "back": malformed.image(stamp),
+                    "tf": malformed.transforms(stamp), "cloud": malformed.cloud(stamp)}
+        self.sent_malformed += len(messages)
         if self.chance.random() < 0.6:
-            self.sent_hostile -= len(messages) - 1
+            self.sent_malformed -= len(messages) - 1
             only = self.chance.choice(list(messages))
             if only in TRUE_FRAMES:
                 messages[only].header.frame_id = TRUE_FRAMES[only]
@@ -177,7 +177,7 @@ def good_messages(stamp: int) -> dict[str, Any]:
 
 
 def fuzz_node(count: int, seed: int = 0) -> dict[str, Any]:
-    """About `count` hostile messages, with good ones among them, to a node in a process of its own.
+    """About `count` malformed messages, with good ones among them, to a node in a process of its own.
 
     Returns:
         What it did with them, and what it must not do.
@@ -202,7 +202,7 @@ def fuzz_node(count: int, seed: int = 0) -> dict[str, Any]:
         text = log.read().decode(errors="replace")
     failures += result.pop("failures") + ([f"exit status {code}"] if code else [])
     failures += [f"log: {line[:200]}" for line in text.splitlines() if "Traceback" in line or "internal" in line]
-    return {"sent": sum(attack.sent.values()), "hostile": attack.sent_hostile, "sent_by_kind": dict(attack.sent),
+    return {"sent": sum(attack.sent.values()), "malformed": attack.sent_malformed, "sent_by_kind": dict(attack.sent),
             "peak_mb": peak_mb, **result, "failures": failures}
 
 
@@ -219,7 +219,7 @@ def _attack(attack: Attack, process: subprocess.Popen, rounds: int) -> Any:
             time.sleep(QUIET_S)
             attack.send_good(stamp - S)  # time goes back: what was heard of moving frames is forgotten
         if not _wait_for_answer(attack, process, stamp):
-            yield f"{phase} the hostile messages: no answer with both cameras to a good sweep; exit {process.poll()}"
+            yield f"{phase} the malformed messages: no answer with both cameras to a good sweep; exit {process.poll()}"
     time.sleep(QUIET_S)  # for the last report
     yield from (f"answered what it must not: {answer}" for answer in attack.answers
                 if answer[:2] not in attack.good)

@@ -1,8 +1,7 @@
-"""The node as a process under load, watched from outside: `python -m benchmarks.load soak|load|peer`.
+"""The node as a process under load, watched from outside: `python -m benchmarks.load soak|load`.
 
   soak  the full sensor rate for many minutes: memory, threads, open files, output rate, latency
   load  the highest sensor rate at which nothing is lost, by number of cameras and transport
-  peer  a node as it is often written, on the same load
 
 Sensors, node and measurement are processes of their own; the sensors play a synthetic frame of six cameras (1600 x 900)
 and a LiDAR. Figures are kept by part beside the page docs/reliability.md; --render only writes the page again.
@@ -35,11 +34,10 @@ SLOWEST_HZ, FASTEST_HZ, STEPS = 6.0, 60.0, 5  # of the LiDAR; every step halves 
 CAMERA_SHARE = 0.6  # of the LiDAR's rate, as 12 Hz of 20 Hz
 # Slow sensors are paired as patiently as their rate asks for.
 PATIENT = {"camera_tolerance_s": 0.15, "max_wait_s": 0.4}
-PEER = [sys.executable, "-m", "benchmarks.load.peer"]
 
 
 class Ground(NamedTuple):
-    """What the stands stand on: a frame to play, and the parameters that make the node load a model, by its name."""
+    """What the harness plays and loads: a frame, and the parameters that make the node load a model, by its name."""
 
     frame: Path
     models: dict[str, dict[str, str]]
@@ -70,8 +68,8 @@ def isolate() -> None:
 
 def soak(ground: Ground, backend: str, minutes: float, sensors: Sensors = Sensors()) -> dict[str, Any]:
     """The full sensor rate for a long time."""
-    with Harness(ground.frame, sensors, **ground.models[backend]) as stand:
-        run = stand.run(sensors, 60 * minutes)
+    with Harness(ground.frame, sensors, **ground.models[backend]) as harness:
+        run = harness.run(sensors, 60 * minutes)
     return {"minutes": minutes, **described(run), "growth": figures.growth(run), "curves": figures.curves(run)}
 
 
@@ -81,9 +79,9 @@ def load(ground: Ground, seconds: float, cases: tuple[tuple[int, str], ...] = CA
     rows = []
     for cameras, transport in cases:
         sensors = Sensors(cameras, transport)
-        with Harness(ground.frame, sensors, **ground.models["null"], **PATIENT) as stand:
+        with Harness(ground.frame, sensors, **ground.models["null"], **PATIENT) as harness:
             rows.append({"cameras": cameras, "transport": transport,
-                         **highest_rate(stand.run, sensors, seconds, steps)})
+                         **highest_rate(harness.run, sensors, seconds, steps)})
         print(f"{cameras} cameras {transport}: {rows[-1]['lidar_hz']:.1f} Hz", file=sys.stderr)
     return {"seconds": seconds, "resolution": round((FASTEST_HZ / SLOWEST_HZ) ** (0.5**steps), 3), "rows": rows}
 
@@ -110,25 +108,6 @@ def highest_rate(play: Callable[[Sensors, float], Run], sensors: Sensors, second
             "tried": tried, **found}
 
 
-def peer(ground: Ground, seconds: float, rounds: int = 2, sensors: Sensors = Sensors()) -> dict[str, Any]:
-    """Both nodes in turn on the same load and model; what they have in common is the marker array."""
-    rows: dict[str, list[dict[str, Any]]] = {"occfusion": [], "peer": []}
-    for _ in range(rounds):
-        for name, start in (("occfusion", {}), ("peer", {"command": PEER})):
-            with Harness(ground.frame, sensors, name=name, output="markers", **start, **ground.models["null"]) as stand:
-                run = stand.run(sensors, seconds)
-            rows[name].append(compared(run))
-    return {"seconds": seconds, "sensors": asdict(sensors), "rows": rows}
-
-
-def compared(run: Run) -> dict[str, Any]:
-    """What the two nodes are compared by; CPU time without any answer counts as for one."""
-    answers, window_s = len(figures.counted_answers(run)), run.seconds - figures.WARM_UP_S - figures.TAIL_S
-    percent = figures.cpu_percent(run)
-    return {"rate_hz": round(answers / window_s, 2), "latency_ms": figures.spread(figures.latency_ms(run)),
-            "cpu_percent": percent, "cpu_ms_per_answer": round(10 * percent * window_s / max(answers, 1), 1)}
-
-
 def described(run: Run) -> dict[str, Any]:
     """What all parts tell of a run."""
     return {"sensors": asdict(run.sensors), "sent": figures.sent(run), "late_p99_ms": round(run.late_p99_ms, 1),
@@ -147,7 +126,7 @@ def measure(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
             found, name = soak(ground, options.backend, options.minutes), f"soak {options.backend}"
         else:
             words += [f"--seconds {options.seconds:g}"]
-            found, name = {"load": load, "peer": peer}[options.part](ground, options.seconds), options.part
+            found, name = load(ground, options.seconds), "load"
     return name, {"command": " ".join(["python -m benchmarks.load", *words]), **about, **found}
 
 
@@ -155,10 +134,10 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", choices=("soak", "load", "peer"), help="what to measure")
+    parser.add_argument("part", nargs="?", choices=("soak", "load"), help="what to measure")
     parser.add_argument("--minutes", type=float, default=30.0, help="of a soak (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=7.0, help="that sensors play at each rate of load, and for "
-                                                                    "each node of peer (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=7.0,
+                        help="that sensors play at each rate of load (%(default)s)")
     parser.add_argument("--backend", choices=("null", "nano"), default="null",
                         help="model of a soak: one that costs nothing, or the shipped one (%(default)s)")
     parser.add_argument("--page", type=Path, default=PAGE, help="page to write (%(default)s), with its .json beside it")

@@ -1,9 +1,8 @@
-"""A test stand of real processes: a node and the sensors that feed it, watched from outside."""
+"""Run a node and the sensors that feed it as processes, and watch them from outside."""
 
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,6 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import Float64
-from visualization_msgs.msg import MarkerArray
 
 from occfusion_msgs.msg import OccupancyGrid3D
 from occfusion_ros.ros.conversions.stamps import stamp_ns
@@ -48,7 +46,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Answer:
-    """An output of the node: stamp of its sweep, when it came, number of cameras in it (-1: it does not say)."""
+    """An output of the node: stamp of its sweep, when it came, number of cameras in it."""
 
     stamp_ns: int
     arrival_ns: int
@@ -83,17 +81,15 @@ class Harness:
     Args:
         frame: file of the frame that sensors play, see `messages.save_frame`.
         sensors: what the node is told to expect.
-        command: starts the node. name: of the node. output: "occupancy" or "markers", the topic that is listened to.
         parameters: of the node; its model among them.
     """
 
-    def __init__(self, frame: Path, sensors: Sensors, command: list[str] = NODE, name: str = "occfusion",
-                 output: str = "occupancy", **parameters: Any) -> None:
-        self.frame, self.name, self.output = frame, name, output
+    def __init__(self, frame: Path, sensors: Sensors, **parameters: Any) -> None:
+        self.frame = frame
         images = image_topic("{camera}", sensors.transport)
         values = {"cameras": list(RING[:sensors.cameras]) or [""], "image_topics": [images], "intensity_max": 1.0,
                   **parameters}
-        self._command = [*command, "--ros-args", *(word for name, value in values.items()
+        self._command = [*NODE, "--ros-args", *(word for name, value in values.items()
                                                    for word in ("-p", f"{name}:={json.dumps(value)}"))]
         self._closing = ExitStack()
         self._run = Run(sensors, 0.0)  # takes what comes while no sensor plays
@@ -102,7 +98,7 @@ class Harness:
         with self._closing:
             self._log = self._closing.enter_context(tempfile.TemporaryFile("w+"))
             self.process = self._start(self._command, self._log)
-            self._node = self._closing.enter_context(spinning_node("stand", []))
+            self._node = self._closing.enter_context(spinning_node("harness", []))
             self._subscribe()
             self._wait_for_node()
             self._closing = self._closing.pop_all()  # an error until here has closed everything
@@ -126,8 +122,8 @@ class Harness:
                 self._follow_times()
                 _wait(playing, LOOK_S)
             self._check(playing.returncode == 0)
-            said = json.loads(log.read_text())
-        run.stamps, run.late_p99_ms = said["stamps"], said["late_p99_ms"]
+            sent = json.loads(log.read_text())
+        run.stamps, run.late_p99_ms = sent["stamps"], sent["late_p99_ms"]
         self._run = Run(sensors, 0.0)
         return run
 
@@ -137,21 +133,20 @@ class Harness:
         return "".join(self._log.readlines()[-20:])
 
     def _start(self, command: list[str], output: Any, closing: ExitStack | None = None) -> subprocess.Popen:
-        """A process that ends with the stand."""
+        """Start a process that ends with the harness."""
         process = subprocess.Popen(command, stdout=output, stderr=output and subprocess.STDOUT,
                                    env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
         (closing or self._closing).callback(_end, process)
         return process
 
     def _subscribe(self) -> None:
-        kind = {"occupancy": OccupancyGrid3D, "markers": MarkerArray}[self.output]
-        self._node.create_subscription(kind, f"/{self.name}/{self.output}", self._take_answer, 10, raw=True)
+        self._node.create_subscription(OccupancyGrid3D, "/occfusion/occupancy", self._take_answer, 10, raw=True)
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._take_diagnostics, 10)
         self._times: set[str] = set()
 
     def _follow_times(self) -> None:
         """Subscribe to the times of stages, which are announced with the first frame."""
-        prefix = f"/{self.name}/debug/processing_time_ms/"
+        prefix = "/occfusion/debug/processing_time_ms/"
         for topic, _ in self._node.get_topic_names_and_types():
             if topic.startswith(prefix) and topic not in self._times:
                 self._times.add(topic)
@@ -167,17 +162,12 @@ class Harness:
 
     def _check(self, well: bool) -> None:
         if not well:
-            raise RuntimeError(f"the stand failed (node's exit code {self.process.poll()}): {self.log()}")
+            raise RuntimeError(f"the harness failed (node's exit code {self.process.poll()}): {self.log()}")
 
     def _take_answer(self, raw: bytes) -> None:
         arrival = time.time_ns()
-        if self.output == "occupancy":
-            message = deserialize_message(raw, OccupancyGrid3D)
-            answer = Answer(stamp_ns(message.header), arrival, len(message.cameras))
-        else:  # the first marker's header follows the number of markers
-            seconds, nanoseconds = struct.unpack_from("<iI", raw, 8)
-            answer = Answer(seconds * 10**9 + nanoseconds, arrival, -1)
-        self._run.answers.append(answer)
+        message = deserialize_message(raw, OccupancyGrid3D)
+        self._run.answers.append(Answer(stamp_ns(message.header), arrival, len(message.cameras)))
 
     def _take_time(self, stage: str, message: Float64) -> None:
         self._run.stage_ms[stage].append(message.data)

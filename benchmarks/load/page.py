@@ -1,7 +1,6 @@
 """The page docs/reliability.md: tables and plots from the kept figures; nothing on it is written by hand."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ FUZZ = PAGE.with_name("fuzz.json")  # what `python -m benchmarks.fuzz --out docs
 SOAKS = {"soak null": ("with a model that costs nothing", 30), "soak nano": ("with the shipped model", 10)}
 COMMANDS = {f"soak {name}": f"python -m benchmarks.load soak --minutes {minutes} --backend {name}"
             for name, minutes in (("null", 30), ("nano", 10))}
-COMMANDS |= {"load": "python -m benchmarks.load load", "peer": "python -m benchmarks.load peer"}
+COMMANDS |= {"load": "python -m benchmarks.load load"}
 GROWTH = {"anonymous_mib": "memory of its own, MiB", "resident_mib": "resident memory with shared pages, MiB",
           "threads": "threads", "files": "open files"}
 STAGES = (WHOLE, "pairing and transport", "convert", "presample", "images", "upload", "fuser", "select", "refiner",
@@ -128,39 +127,8 @@ def case_name(row: dict[str, Any]) -> str:
     return f"{row['cameras']} {row['transport']}" if row["cameras"] else "LiDAR alone"
 
 
-def peer_section(data: dict[str, Any]) -> list[str]:
-    """The comparison."""
-    lines = ["## Against a node as it is often written", "",
-             "`benchmarks.load.peer` pairs seven topics by approximate time, converts point by point, unpacks",
-             "images one after the other and builds markers from Python objects, all in one callback; it runs the same",
-             "pipeline on the same model that costs nothing. Both nodes take turns; listened to are their markers.", ""]
-    if "peer" not in data:
-        return lines + not_run("peer")
-    part = data["peer"]
-    names = {"occfusion": "this node", "peer": "the other"}
-    rows = [[f"{names[name]}, round {i}", f"{r['rate_hz']:.2f}", times(r["latency_ms"]), f"{r['cpu_percent']:.0f}",
-             f"{r['cpu_ms_per_answer']:.0f}"] for i in range(len(part["rows"]["peer"]))
-            for name in names for r in [part["rows"][name][i]]]
-    return [*lines, *facts(part), "",
-            *table(["node", "answers, Hz", "newest input to answer, ms", "CPU, % of a core", "CPU ms an answer"], rows),
-            "", f"- {comparison(part['rows'])}", ""]
-
-
-def comparison(rows: dict[str, list[dict[str, Any]]]) -> str:
-    """Ratios of the means over the rounds."""
-    if not all(row["latency_ms"] for name in rows for row in rows[name]):
-        return "In some round one of them gave no answer."
-
-    def ratio(figure: Callable[[dict[str, Any]], float]) -> float:
-        return sum(map(figure, rows["occfusion"])) / sum(map(figure, rows["peer"]))
-
-    return (f"This node answers {ratio(lambda row: row['rate_hz']):.1f} times as often, for "
-            f"{ratio(lambda row: row['cpu_ms_per_answer']):.2f} of the CPU time an answer. Its median latency is "
-            f"{ratio(lambda row: row['latency_ms']['p50']):.2f} of the other's.")
-
-
 def fuzz_section(data: dict[str, Any]) -> list[str]:
-    """What became of hostile messages."""
+    """Tell what became of malformed messages."""
     conversions, node = data["conversions"], data["node"]
     rows = [[kind, f"{found['messages']:,}", f"{found['messages'] - found['causes'].get('taken', 0):,}",
              f"{len(found['causes'].keys() - {'taken'})}", f"{found['slowest_ms']:.0f}", str(len(found["failures"]))]
@@ -173,7 +141,7 @@ def fuzz_section(data: dict[str, Any]) -> list[str]:
             *table(["message", "sent", "refused", "causes", "slowest, ms", "crashes, hangs, wrong answers"], rows), "",
             f"- {sent:,} messages, {refused:,} of them refused by cause; the others are usable in spite of what they "
             "are, and were taken.",
-            f"- Through the running node: {node['sent']:,} messages, {node['hostile']:,} of them hostile; of "
+            f"- Through the running node: {node['sent']:,} messages, {node['malformed']:,} of them malformed; of "
             f"{node['sweeps_received']} sweeps {node['published']} were answered and every other one counted by cause. "
             f"Failures: {len(node['failures'])}.", "",
             "[security.md](security.md) lists the limits; [fuzz.json](fuzz.json) has every cause.", ""]
@@ -251,6 +219,6 @@ def write_page(data: dict[str, Any], path: Path) -> None:
     lines = ["# Reliability", "",
              "The real node process under the load of a sensor process, watched from outside and through what it",
              "publishes. `python -m benchmarks.load --render` writes this page again from reliability.json.", "",
-             *soak_section(data), *load_section(data), *peer_section(data),
+             *soak_section(data), *load_section(data),
              *fuzz_section(json.loads(FUZZ.read_text())), *FAULTS]
     write_text(path, "\n".join(lines).rstrip() + "\n")

@@ -1,4 +1,4 @@
-"""Figures from what a test stand saw."""
+"""Work out figures from what the harness saw."""
 
 from bisect import bisect_left
 from typing import Any
@@ -30,7 +30,7 @@ def counted_answers(run: Run) -> list[Answer]:
 def lost(run: Run) -> dict[str, int]:
     """Sweeps that count, those without an answer, and answers without all cameras."""
     sweeps, answers = counted(run), counted_answers(run)
-    partial = sum(-1 < answer.cameras < run.sensors.cameras for answer in answers)
+    partial = sum(answer.cameras < run.sensors.cameras for answer in answers)
     return {"sweeps": len(sweeps), "unanswered": len(sweeps) - len(answers), "without a camera": partial}
 
 

@@ -150,7 +150,7 @@ numbers = st.floats(allow_nan=True, allow_infinity=True, width=64)
 @given(k=st.lists(numbers, min_size=9, max_size=9), p=st.lists(numbers, min_size=12, max_size=12),
        d=st.lists(numbers, max_size=8), r=st.lists(numbers, min_size=9, max_size=9),
        rectified=st.sampled_from(RECTIFIED), width=st.integers(0, 2**32 - 1), height=st.integers(0, 2**32 - 1))
-def test_hostile_calibrations_are_refused_or_finite(rectified, **fields):
+def test_malformed_calibrations_are_refused_or_finite(rectified, **fields):
     try:
         calibration = calibration_from_info(CameraInfo(**fields), rectified)
     except InvalidFrameError:

@@ -142,7 +142,7 @@ def test_contradictory_clouds_are_refused(change, message):
 
 
 sizes = st.one_of(st.integers(0, 40), st.integers(0, 2**32 - 1))
-hostile_fields = st.lists(st.builds(
+malformed_fields = st.lists(st.builds(
     PointField, name=st.sampled_from(["x", "y", "z", "intensity", "", "ring"]), offset=sizes,
     datatype=st.integers(0, 255), count=sizes), max_size=6)
 plausible_fields = st.permutations(["x", "y", "z", "intensity"]).flatmap(lambda names: st.tuples(*(
@@ -151,9 +151,9 @@ plausible_fields = st.permutations(["x", "y", "z", "intensity"]).flatmap(lambda 
 
 
 @settings(max_examples=150, deadline=None)
-@given(fields=hostile_fields | plausible_fields, height=sizes, width=sizes, point_step=sizes, row_step=sizes,
+@given(fields=malformed_fields | plausible_fields, height=sizes, width=sizes, point_step=sizes, row_step=sizes,
        data=st.binary(max_size=400), big_endian=st.booleans())
-def test_hostile_clouds_are_refused_or_read_within_their_bytes(**values):
+def test_malformed_clouds_are_refused_or_read_within_their_bytes(**values):
     message = PointCloud2(fields=values["fields"], height=values["height"], width=values["width"],
                           point_step=values["point_step"], row_step=values["row_step"], data=values["data"],
                           is_bigendian=values["big_endian"])

@@ -158,7 +158,7 @@ sizes = st.one_of(st.integers(0, 20), st.integers(0, 2**32 - 1))
 @settings(max_examples=150, deadline=None)
 @given(encoding=st.sampled_from(["rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "bayer_rggb8", "8UC3", "x"]),
        height=sizes, width=sizes, step=sizes, big_endian=st.integers(0, 255), data=st.binary(max_size=600))
-def test_hostile_images_are_refused_or_read_within_their_bytes(encoding, height, width, step, big_endian, data):
+def test_malformed_images_are_refused_or_read_within_their_bytes(encoding, height, width, step, big_endian, data):
     message = Image(encoding=encoding, height=height, width=width, step=step, is_bigendian=big_endian, data=data)
     try:
         rgb = rgb_from_image(message)

@@ -157,7 +157,7 @@ def test_a_camera_with_a_message_of_another_kind_does_no_harm(camera_rig):
     assert camera_rig.wait_for_occupancy(1).cameras == []
 
 
-def hostile(rng: np.random.Generator, message):
+def malformed(rng: np.random.Generator, message):
     """The message with some of its numbers, texts and bytes replaced."""
     kinds = message.get_fields_and_field_types()
     for name in rng.choice([name for name in kinds if name != "header"], 2):
@@ -175,14 +175,14 @@ def hostile(rng: np.random.Generator, message):
     return message
 
 
-def test_hostile_messages_are_counted_and_survived(camera_rig):
+def test_malformed_messages_are_counted_and_survived(camera_rig):
     """Whatever comes, each sweep is published, dropped or counted as a fault, and the node goes on."""
     rng, sweeps = np.random.default_rng(0), 60
     for i in range(1, sweeps + 1):
         stamp = NOW + 100 * i * MS
-        camera_rig.send("/cam_front/camera_info", hostile(rng, camera_info()))
-        camera_rig.send("/cam_front/image_rect_compressed", hostile(rng, compressed(SCENE, stamp_ns=stamp)))
-        camera_rig.send("/lidar_top", hostile(rng, cloud(POINTS, stamp_ns=stamp)))
+        camera_rig.send("/cam_front/camera_info", malformed(rng, camera_info()))
+        camera_rig.send("/cam_front/image_rect_compressed", malformed(rng, compressed(SCENE, stamp_ns=stamp)))
+        camera_rig.send("/lidar_top", malformed(rng, cloud(POINTS, stamp_ns=stamp)))
         camera_rig.wait(lambda i=i: camera_rig.node._perception.tasks["inputs"]._lidar.received == i, "the sweep")
 
     def accounted() -> int:
