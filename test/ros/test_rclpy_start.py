@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from occfusion_ros.ros.startup.rclpy_start import messages_needed
+
 REASONS = [
     ("ROS_DOMAIN_ID", "robot1", "ROS_DOMAIN_ID is not an integral number"),
     ("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp", "rmw_cyclonedds_cpp, which is not installed"),
@@ -50,3 +52,18 @@ def test_a_command_that_cannot_start_leaves_nothing_in_shared_memory(tmp_path, c
                             capture_output=True, text=True, timeout=120)
     left = [name for name in result.stdout.split() if not name.startswith("lttng-ust-wait")]  # tracing: one for all
     assert left == ["1"]
+
+
+@pytest.mark.parametrize("command", ["node.main", "tools.snapshot"])
+def test_a_command_says_how_missing_messages_are_built(command):
+    code = (f"import sys; sys.modules['occfusion_msgs'] = None; from occfusion_ros.ros.{command} import main; "
+            "sys.exit(main([]))")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    output = result.stdout + result.stderr
+    assert result.returncode == 1 and "Traceback" not in output and output.count("\n") == 1, output
+    assert "colcon build --base-paths . occfusion_msgs" in output
+
+
+def test_no_other_missing_module_is_taken_for_the_messages():
+    with pytest.raises(ImportError, match="something"), messages_needed():
+        raise ImportError("something", name="something")

@@ -14,15 +14,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def _load(argv: list[str] | None) -> Callable[[], int]:
     from ..startup.allocator import keep_memory_together
-    from ..startup.rclpy_start import StartError, check_middleware_installed
+    from ..startup.rclpy_start import StartError, check_middleware_installed, messages_needed
 
     try:
         check_middleware_installed()
+        keep_memory_together()
+        with messages_needed():
+            from .process import run  # numpy, which it imports, starts threads
     except StartError as error:
         sys.exit(str(error))
-    keep_memory_together()
-    from .process import run  # numpy, which it imports, starts threads
-
     return partial(run, argv)
 
 

@@ -1,6 +1,8 @@
 """Starts ROS for a command, or says in one sentence why it cannot start here."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ...core.errors import OccFusionError, one_line
@@ -23,6 +25,23 @@ def check_middleware_installed() -> None:
     if wanted and there and wanted not in there:
         raise StartError(f"cannot start: RMW_IMPLEMENTATION is {wanted}, which is not installed; installed: "
                          f"{', '.join(there)}; install it, or: unset RMW_IMPLEMENTATION")
+
+
+@contextmanager
+def messages_needed() -> Iterator[None]:
+    """Import inside it what imports this project's own messages.
+
+    Raises:
+        StartError: they are not there.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").split(".")[0] != "occfusion_msgs":
+            raise
+        raise StartError("cannot start: the messages of occfusion_msgs are not built or not sourced; at the root of "
+                         "the checkout: colcon build --base-paths . occfusion_msgs && source install/setup.bash"
+                         ) from error
 
 
 def start(argv: list[str], context=None, **options) -> None:

@@ -18,7 +18,7 @@ from ...core.atomic import WriteError, replacing
 from ...core.errors import OccFusionError
 from ..startup.dds import use_shared_memory_profile
 from ..startup.interrupts import run_until_interrupted
-from ..startup.rclpy_start import StartError, check_middleware_installed, create_node, start
+from ..startup.rclpy_start import StartError, check_middleware_installed, create_node, messages_needed, start
 
 if TYPE_CHECKING:
     from ...core.labels import SemanticClass
@@ -119,12 +119,13 @@ def main(argv: list[str] | None = None) -> int:
 def _load(argv: list[str]) -> Callable[[], int]:
     try:
         check_middleware_installed()
+        from rclpy.utilities import remove_ros_args
+
+        from ...viz import picture  # noqa: F401 - takes long, as what follows
+        with messages_needed():
+            from . import output_collector  # noqa: F401
     except StartError as error:
         return partial(_fail, error)
-    from rclpy.utilities import remove_ros_args
-
-    from ...viz import picture  # noqa: F401 - takes long, as what follows
-    from . import output_collector  # noqa: F401
     return partial(_run, _parser().parse_args(remove_ros_args(argv)), argv)
 
 
