@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.errors import OccFusionError, one_line
 from ..core.frames import OccupancyGrid
 from ..core.labels import SemanticClass
 from .voxels import box_faces, color_table, exposed_faces, triangles
@@ -34,6 +35,15 @@ class View:
     fog: float = 140.0
 
 
+def unavailable_reason() -> str:
+    """Why there is no 3D view here; empty where there is."""
+    try:
+        import embreex  # noqa: F401
+    except ImportError as error:
+        return f"the 3D view needs embreex ({one_line(error)}), on x86-64: pip install embreex"
+    return ""
+
+
 def perspective_view(grid: OccupancyGrid, classes: tuple[SemanticClass, ...], size: tuple[int, int] = (720, 1280),
                      view: View = View(), ego: bool = True) -> np.ndarray:
     """Draw the occupied voxels in their class colors.
@@ -47,7 +57,12 @@ def perspective_view(grid: OccupancyGrid, classes: tuple[SemanticClass, ...], si
 
     Returns:
         (height, width, 3) uint8 RGB.
+
+    Raises:
+        OccFusionError: there is no ray caster (see `unavailable_reason`).
     """
+    if reason := unavailable_reason():
+        raise OccFusionError(reason)
     faces = exposed_faces(grid)
     corners, normals, colors = faces.corners, faces.normals, color_table(classes)[faces.labels]
     for low, high in EGO_BOXES if ego else ():

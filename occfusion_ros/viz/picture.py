@@ -8,14 +8,14 @@ from PIL import Image, ImageDraw, ImageFont
 from ..core.frames import OccupancyGrid
 from ..core.labels import EMPTY, IGNORE, SemanticClass
 from .birdseye import birds_eye_view
-from .perspective import View, perspective_view
+from .perspective import View, perspective_view, unavailable_reason
 from .voxels import UNKNOWN_CLASS_RGB
 
 GAP, MARGIN, HEADER = 12, 24, 84
 SCENE_WIDTH = 1160  # of the 3D view; as high as the map, or higher where there are no camera images
 MAP_SIZE = 680  # height and width of the bird's-eye view
 CAMERA_COLUMNS = 3
-PAPER, INK, FAINT = (255, 255, 255), (28, 32, 40), (110, 118, 130)
+PAPER, INK, FAINT, MISSING = (255, 255, 255), (28, 32, 40), (110, 118, 130), (238, 240, 243)
 
 
 def frame_picture(grid: OccupancyGrid, classes: tuple[SemanticClass, ...], images: Mapping[str, np.ndarray],
@@ -26,7 +26,7 @@ def frame_picture(grid: OccupancyGrid, classes: tuple[SemanticClass, ...], image
         grid: the occupancy.
         classes: names and colors of its labels.
         images: (H, W, 3) uint8 RGB by camera name, in the order in which they are drawn, three to a row.
-        view: where the 3D view is taken from.
+        view: where the 3D view is taken from; where nothing can draw it, its place says why.
 
     Returns:
         (height, width, 3) uint8 RGB.
@@ -34,15 +34,24 @@ def frame_picture(grid: OccupancyGrid, classes: tuple[SemanticClass, ...], image
     legend, strip = _legend(grid, classes), _camera_strip(images)
     below = HEADER + MAP_SIZE + GAP
     height = below + max(legend.height, strip.height if strip else 0)
-    scene = perspective_view(grid, classes, ((below - GAP if strip else height) - HEADER, SCENE_WIDTH), view)
+    scene = _scene(grid, classes, ((below - GAP if strip else height) - HEADER, SCENE_WIDTH), view)
     page = Image.new("RGB", (2 * MARGIN + SCENE_WIDTH + GAP + MAP_SIZE, height + MARGIN), PAPER)
     _title(ImageDraw.Draw(page), grid)
-    page.paste(Image.fromarray(scene), (MARGIN, HEADER))
+    page.paste(scene, (MARGIN, HEADER))
     page.paste(_map_panel(grid, classes), (MARGIN + SCENE_WIDTH + GAP, HEADER))
     page.paste(legend, (MARGIN + SCENE_WIDTH + GAP, below))
     if strip:
         page.paste(strip, (MARGIN, below))
     return np.asarray(page)
+
+
+def _scene(grid: OccupancyGrid, classes: tuple[SemanticClass, ...], size: tuple[int, int], view: View) -> Image.Image:
+    reason = unavailable_reason()
+    if not reason:
+        return Image.fromarray(perspective_view(grid, classes, size, view))
+    panel = Image.new("RGB", size[::-1], MISSING)
+    _tag(ImageDraw.Draw(panel), reason)
+    return panel
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:

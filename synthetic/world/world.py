@@ -5,6 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from occfusion_ros.core.errors import DatasetError, one_line
+
 from ..objects import actors
 from ..objects.mesh import Mesh, join
 from .block import Block
@@ -41,9 +43,13 @@ class Body:
 
     def __init__(self, mesh: Mesh, origin: np.ndarray):
         """`origin` (3,): metres, subtracted before single precision hurts; rays are given relative to it, too."""
-        from embreex.mesh_construction import TriangleMesh
-        from embreex.rtcore_scene import EmbreeScene
-
+        try:
+            from embreex.mesh_construction import TriangleMesh
+            from embreex.rtcore_scene import EmbreeScene
+        except ImportError as error:
+            raise DatasetError(
+                f"the synthetic world needs embreex ({one_line(error)}), on x86-64: pip install embreex"
+            ) from error
         self.mesh, self.scene = mesh, EmbreeScene()
         # embreex wants at least one triangle; a degenerate one is never hit
         self._mesh = TriangleMesh(

@@ -1,10 +1,12 @@
 """What the synthetic world is made of: cross-sections, crossings, barriers, vegetation, weather."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from synthetic.objects.mesh import Mesh, Paint, box
 from synthetic.objects.plants import VEGETATION, belt
@@ -190,3 +192,10 @@ def test_most_drives_are_dry_and_by_day_and_dark_ones_are_dark():
     assert 0.07 < np.mean([w.darkness > 0 for w in drawn]) < 0.13
     day, night = (draw_light(np.random.default_rng(3), Weather(darkness=dark)) for dark in (0.0, 0.9))
     assert night.ambient < 0.2 * day.ambient and night.sky_high.max() < 0.1 and night.noise > day.noise
+
+
+def test_without_embreex_the_world_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "embreex", None)
+    monkeypatch.setitem(sys.modules, "embreex.mesh_construction", None)
+    with pytest.raises(DatasetError, match="pip install embreex"):
+        Body(box((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), Paint(BARRIER, (0.5, 0.5, 0.5))), np.zeros(3))

@@ -1,14 +1,16 @@
+import sys
 import time
 
 import numpy as np
 import pytest
 
+from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE, OPENOCCUPANCY_CLASSES
 from occfusion_ros.viz.birdseye import BACKGROUND, birds_eye_view
 from occfusion_ros.viz.perspective import View, perspective_view
-from occfusion_ros.viz.picture import frame_picture
+from occfusion_ros.viz.picture import HEADER, INK, MAP_SIZE, MARGIN, MISSING, SCENE_WIDTH, frame_picture
 from occfusion_ros.viz.voxels import exposed_faces
 
 CAR, PEDESTRIAN, ROAD = 4, 7, 11
@@ -99,6 +101,22 @@ def test_pictures_are_the_same_every_time():
     grid = make_grid((np.s_[5:20, 5:20, 3:9], CAR))
     first, second = (perspective_view(grid, OPENOCCUPANCY_CLASSES, (90, 120)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+def test_where_embreex_is_missing_the_place_of_the_3d_view_says_so(monkeypatch):
+    grid = make_grid((np.s_[5:20, 5:20, 3:9], CAR))
+    images = {"cam_a": np.full((90, 160, 3), (0, 255, 255), np.uint8)}
+    with_scene = frame_picture(grid, OPENOCCUPANCY_CLASSES, images)
+    monkeypatch.setitem(sys.modules, "embreex", None)
+    with pytest.raises(OccFusionError, match="pip install embreex"):
+        perspective_view(grid, OPENOCCUPANCY_CLASSES)
+    without = frame_picture(grid, OPENOCCUPANCY_CLASSES, images)
+    scene = np.s_[HEADER:HEADER + MAP_SIZE, MARGIN:MARGIN + SCENE_WIDTH]
+    assert not (with_scene[scene] == MISSING).all(axis=2).any()
+    assert (without[scene] == MISSING).all(axis=2).mean() > 0.9 and (without[scene] == INK).all(axis=2).any()
+    differs = (with_scene != without).any(axis=2)
+    differs[scene] = False
+    assert not differs.any()
 
 
 @pytest.mark.parametrize("shapes", [(), ((90, 160),), ((90, 160),) * 6, ((90, 160), (120, 120))])
