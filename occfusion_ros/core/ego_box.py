@@ -35,7 +35,8 @@ class EgoBox:
         if len(extents) != 6:
             raise InvalidFrameError("ego box: expected x min, x max, y min, y max, z min and z max in metres, got "
                                     f"{list(extents)}")
-        return cls(tuple(extents[::2]), tuple(extents[1::2]), np.eye(4) if box_from_grid is None else box_from_grid)
+        x_min, x_max, y_min, y_max, z_min, z_max = extents
+        return cls((x_min, y_min, z_min), (x_max, y_max, z_max), np.eye(4) if box_from_grid is None else box_from_grid)
 
     def contains(self, xyz: np.ndarray) -> np.ndarray:
         """Which of (N, 3) float points in the grid frame lie inside: (N,) bool, False for NaN."""

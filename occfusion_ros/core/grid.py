@@ -37,7 +37,8 @@ class GridSpec:
     @property
     def high(self) -> tuple[float, float, float]:
         """Metres, the high corner of the grid (exclusive)."""
-        return tuple(lo + n * self.voxel_size for lo, n in zip(self.low, self.size))
+        x, y, z = (lo + n * self.voxel_size for lo, n in zip(self.low, self.size))
+        return x, y, z
 
     @property
     def num_voxels(self) -> int:
@@ -48,7 +49,8 @@ class GridSpec:
         """The grid of the same range whose voxels are `factor` times as large along each axis."""
         if factor < 1 or any(n % factor for n in self.size):
             raise ContractError(f"coarse factor must divide the grid size {self.size}, got {factor}")
-        return GridSpec(self.low, self.voxel_size * factor, tuple(n // factor for n in self.size))
+        x, y, z = self.size
+        return GridSpec(self.low, self.voxel_size * factor, (x // factor, y // factor, z // factor))
 
     def indices(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Voxel indices of points.

@@ -71,7 +71,7 @@ def usable_cores() -> int:
     try:
         processors = os.sched_getaffinity(0)
     except AttributeError:  # not Linux
-        processors = range(os.cpu_count() or 1)
+        processors = set(range(os.cpu_count() or 1))
     cores = {_first_of_core(processor) for processor in processors}
     return max(1, math.ceil(min(len(cores), cpu_quota())))
 

@@ -128,9 +128,9 @@ class Presampler:
         if not frame.cameras:
             gray = torch.full((1, 3, *config.image_size), 127, dtype=torch.uint8, device=self.device)
             return lambda: gray, torch.empty((0, 4, 4), device=self.device)
-        place = {"size": config.image_size, "horizon": config.horizon}
-        pending = [_RESAMPLERS.submit(fit_pixels, camera, **place) for camera in frame.cameras]
-        matrices = np.stack([fit_projection(camera, **place) for camera in frame.cameras]).astype(np.float32)
+        size, horizon = config.image_size, config.horizon
+        pending = [_RESAMPLERS.submit(fit_pixels, camera, size, horizon) for camera in frame.cameras]
+        matrices = np.stack([fit_projection(camera, size, horizon) for camera in frame.cameras]).astype(np.float32)
         return (lambda: torch.stack([image.result() for image in pending]).to(self.device),
                 torch.from_numpy(matrices).to(self.device))
 

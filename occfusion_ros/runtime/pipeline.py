@@ -5,6 +5,7 @@ import logging
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,14 +51,14 @@ class Stopwatch:
         return {**{stage: self._between(before, mark) for (_, before), (stage, mark) in laps},
                 "total": self._between(self._laps[0][1], self._laps[-1][1])}
 
-    def _mark(self) -> "float | torch.cuda.Event":
+    def _mark(self) -> Any:  # seconds, or torch.cuda.Event
         if not self._on_gpu:
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
         event.record()
         return event
 
-    def _between(self, start: "float | torch.cuda.Event", end: "float | torch.cuda.Event") -> float:
+    def _between(self, start: Any, end: Any) -> float:
         return start.elapsed_time(end) if self._on_gpu else (end - start) * 1e3
 
 
@@ -106,8 +107,8 @@ class Pipeline:
     def _on(cls, name: str, artifact: Artifact, refine: str, settings: BackendSettings) -> "Pipeline":
         """On one backend; whatever its library raises is the machine's fault, ContractError the artifact's."""
         try:
-            networks = [BACKENDS[name]().load(artifact, network, settings) for network in NETWORKS]
-            pipeline = cls(artifact.contract, *networks, refine=refine)
+            fuser, refiner = (BACKENDS[name]().load(artifact, network, settings) for network in NETWORKS)
+            pipeline = cls(artifact.contract, fuser, refiner, refine)
             pipeline(SensorFrame(0, np.zeros((0, 4), np.float32)))
         except OccFusionError:
             raise

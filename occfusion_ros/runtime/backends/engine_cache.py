@@ -118,7 +118,7 @@ class EngineCache:
                 self._remove(path, "replaced by a newer one")
         sizes = {path: (used, size) for path in self.folder.glob("*.engine") for used, size in _times_and_sizes(path)}
         count, total = len(sizes), sum(size for _, size in sizes.values())
-        for path in sorted(sizes.keys() - {added}, key=sizes.get):
+        for path in sorted(sizes.keys() - {added}, key=sizes.__getitem__):
             if count <= MOST_ENGINES and total <= MOST_BYTES:
                 return
             if self._remove(path, f"longest unused, and there were {count} engines of {total / 1e6:.0f} MB"):

@@ -81,7 +81,8 @@ class OpenVinoBackend:
             raise BackendError(f"{file}: its weights of 8 bits cannot be calculated right on this processor "
                                f"({processor.name}, no VNNI): take precision fp32 or backend onnxruntime, or quantize "
                                "it again with export.quantize, which takes 7 bits")
-        self.outputs, self.requests = OutputBuffers(spec, self.device), {}
+        self.outputs = OutputBuffers(spec, self.device)
+        self.requests: dict[tuple[tuple[str, int], ...], Any] = {}  # of openvino.InferRequest
 
     def run(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """See `Backend.run`."""
@@ -98,7 +99,7 @@ class OpenVinoBackend:
             raise BackendError(f"{self.file}: OpenVINO failed while running: {one_line(error)}") from error
         return outputs
 
-    def _request(self, lengths: dict[str, int], inputs: dict[str, torch.Tensor]):  # openvino.InferRequest
+    def _request(self, lengths: dict[str, int], inputs: dict[str, torch.Tensor]) -> Any:  # openvino.InferRequest
         key = tuple(sorted(lengths.items()))
         if key not in self.requests:
             if len(self.requests) == KEPT:

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 
 from ...core.contract import NetworkSpec, TensorSpec
-from ...core.errors import BackendError, one_line
+from ...core.errors import BackendError, ContractError, one_line
 from ...core.processor import usable_cores
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,10 @@ def axis_length(axis: int | str, lengths: dict[str, int], seen: int = 0) -> int:
     """Length of an axis of a `TensorSpec`; a name that is not in `lengths` yet is what makes the axis `seen` long."""
     if isinstance(axis, int):
         return axis
-    factor, name = AXIS.fullmatch(axis).groups(default="1")
+    match = AXIS.fullmatch(axis)
+    if not match:
+        raise ContractError(f"expected an axis such as 8192, cameras or 32*cameras, got {axis!r}: export it again")
+    factor, name = match.groups(default="1")
     return int(factor) * lengths.setdefault(name, seen // int(factor))
 
 

@@ -9,6 +9,7 @@ import json
 import logging
 import time
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -57,6 +58,8 @@ def load(artifact: Artifact, engine: str, settings: BackendSettings) -> "TensorR
     spec = artifact.network(engine)
     precision = pick_precision("tensorrt", settings.precision, precisions(spec))
     file, trt = spec.files[precision], flavor()
+    if trt is None:
+        raise BackendError(unavailable_reason())
     limits = axis_limits(artifact)
     cache = EngineCache(settings.cache)
 
@@ -114,13 +117,13 @@ def build_engine(trt: ModuleType, onnx: bytes, file: str, spec: NetworkSpec, lim
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise BackendError(f"{file}: {trt.__name__} {trt.__version__} cannot build it ({log.errors():.500})")
-    if timings is not None:
+    if cache is not None and timings is not None:
         cache.keep_extra(TIMING_CACHE, bytes(timings.serialize()))
     logger.info("%s: built in %.0f s, %d steps", file, time.monotonic() - start, progress.steps)
     return bytes(engine)
 
 
-def _profile(builder, spec: NetworkSpec, limits: dict[str, int]):  # trt.Builder, trt.IOptimizationProfile
+def _profile(builder: Any, spec: NetworkSpec, limits: dict[str, int]) -> Any:  # trt.IOptimizationProfile of trt.Builder
     """One profile from one camera and one voxel to the most of each, best at the most."""
     profile = builder.create_optimization_profile()
     for tensor in spec.inputs:
@@ -131,7 +134,7 @@ def _profile(builder, spec: NetworkSpec, limits: dict[str, int]):  # trt.Builder
     return profile
 
 
-def _timing_cache(config, cache: EngineCache | None):  # trt.IBuilderConfig, trt.ITimingCache | None
+def _timing_cache(config: Any, cache: EngineCache | None) -> Any:  # trt.ITimingCache of trt.IBuilderConfig
     """Timings of earlier builds, where this flavor has such a thing."""
     if cache is None or not hasattr(config, "create_timing_cache"):
         return None
@@ -141,13 +144,16 @@ def _timing_cache(config, cache: EngineCache | None):  # trt.IBuilderConfig, trt
     return timings
 
 
-def _progress(trt: ModuleType, file: str):  # trt.IProgressMonitor
+def _progress(trt: ModuleType, file: str) -> Any:  # trt.IProgressMonitor
     """Says every few seconds how far a build has come."""
 
-    class Monitor(trt.IProgressMonitor):
+    base: Any = trt.IProgressMonitor
+
+    class Monitor(base):
         def __init__(self) -> None:
             super().__init__()
-            self.steps, self.sizes, self.spoke = 0, {}, time.monotonic()
+            self.steps, self.spoke = 0, time.monotonic()
+            self.sizes: dict[str, int] = {}
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             self.sizes[phase_name] = num_steps
@@ -169,11 +175,13 @@ class _Log:
     """TensorRT's messages: errors are kept for ours, warnings go to our log."""
 
     def __init__(self, trt: ModuleType) -> None:
-        kept = self.kept = []
+        kept: list[str] = []
+        self.kept = kept
+        base: Any = trt.ILogger
         worst = (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR)
 
-        class Logger(trt.ILogger):
-            def log(self, severity, message: str) -> None:
+        class Logger(base):
+            def log(self, severity: Any, message: str) -> None:
                 if severity in worst:
                     kept.append(message)
                 elif severity == trt.ILogger.Severity.WARNING:
