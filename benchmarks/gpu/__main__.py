@@ -98,11 +98,11 @@ class Run:
             return
         for precision, graphs in WAYS:
             how = "CUDA graphs" if graphs else "no graphs"
-            self.network(f"{name}: torch {precision}, {how}", reference,
+            self.engine(f"{name}: torch {precision}, {how}", reference,
                         partial(torch_pair, subject, self.device.torch, precision, graphs))
-        self.network(f"{name}: onnxruntime", reference, partial(check_onnxruntime, subject))
+        self.engine(f"{name}: onnxruntime", reference, partial(check_onnxruntime, subject))
         for precision in ("fp16", "int8", "fp32"):
-            self.network(f"{name}: tensorrt {precision}", reference, partial(check_tensorrt, subject, precision))
+            self.engine(f"{name}: tensorrt {precision}", reference, partial(check_tensorrt, subject, precision))
         self.part(f"{name}: floor", lambda: self.floor(config, reference))
 
     def engine(self, title: str, reference: Reference, build: Callable[[], Any]) -> None:
