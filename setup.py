@@ -12,7 +12,7 @@ def shared_files() -> list[tuple[str, list[str]]]:
     models = [Path(contract).parent for contract in sorted(glob("models/zoo/*/contract.yaml"))]
     return [
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
-        (SHARE, ["package.xml"]),
+        (SHARE, ["package.xml", "LICENSE", "NOTICE"]),
         (f"{SHARE}/launch", sorted(glob("launch/*.launch.py"))),
         (f"{SHARE}/config", sorted(glob("config/*.yaml") + glob("config/*.xml"))),
         (f"{SHARE}/rviz", sorted(glob("rviz/*.rviz"))),

@@ -78,6 +78,11 @@ def test_colcon_installs_the_files_beside_the_code(prefix, folder, pattern):
     assert {path.relative_to(share): path.read_bytes() for path in share.rglob("*") if path.is_file()} == wanted
 
 
+def test_colcon_installs_the_license_with_what_comes_from_others(prefix):
+    share = prefix / "occfusion_ros/share/occfusion_ros"
+    assert all((share / name).read_text() == (REPOSITORY / name).read_text() for name in ("LICENSE", "NOTICE"))
+
+
 def commands() -> list[str]:
     return sorted(entry.name for entry in distribution("occfusion_ros").entry_points)
 

@@ -31,7 +31,8 @@ NUSCENES = ["nuscenes-devkit"]
 NUSCENES_IMPORTS = ["cachetools", "pyquaternion", "scikit-learn"]
 
 # What is found under share/occfusion_ros, and where it lies in the checkout.
-SHARED = {"package.xml": "package.xml", "launch": "launch", "config": "config", "rviz": "rviz", "models": "models/zoo"}
+SHARED = {name: name for name in ("package.xml", "LICENSE", "NOTICE", "launch", "config", "rviz")}
+SHARED["models"] = "models/zoo"
 
 
 class SetupError(Exception):
