@@ -18,8 +18,9 @@ CONFIGS = networks.ZOO.parent / "configs"
 def shrink(monkeypatch) -> None:
     """A small network in place of the real ones, a small street, and two ways of running it."""
     monkeypatch.setattr(gpu, "CONFIGS", {"small": CONFIG})
-    monkeypatch.setattr(gpu, "TRAIN", {"small": TrainConfig(window=0, refined=64, batch=2, train_backbone=True)})
+    monkeypatch.setattr(gpu, "TRAIN", {"small": TrainConfig(window=0, refined=64, batch=1, train_backbone=True)})
     monkeypatch.setattr(gpu, "WAYS", [("fp32", False), ("fp16", True)])
+    monkeypatch.setattr(training, "WARM_UP", 1)
     whole = street.frame
     monkeypatch.setattr(street, "frame", lambda points=4000, cameras=6, size=(72, 128), seed=0: whole(
         min(points, 8000), cameras, (72, 128), seed))

@@ -165,7 +165,7 @@ def overlap(occupied: np.ndarray, truth: np.ndarray) -> float:
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_a_replay_runs_on_the_backend_that_is_asked_for(model, recording, tmp_path, ros_domain, backend, capfd):
     code = demo.main(["--data", str(recording), "--out", str(tmp_path), "--domain", str(ros_domain), "--pictures", "0",
-                      "--seconds-per-sweep", "10", "--backend", backend])
+                      "--seconds-per-sweep", "6", "--backend", backend])
     captured = capfd.readouterr()
     assert code == 0 and f"on {backend} " in captured.out + captured.err
 
@@ -176,7 +176,7 @@ def test_stage_times_are_published(run):
 
 def test_real_scenes_of_three_rigs_are_answered_sweep_by_sweep(nuscenes_sample, tmp_path, ros_domain, capsys):
     code = demo.main(["--data", str(nuscenes_sample), "--out", str(tmp_path), "--domain", str(ros_domain), "--model",
-                      "nano", "--pictures", "1", "--seconds-per-sweep", "10"])
+                      "nano", "--pictures", "1", "--seconds-per-sweep", "5"])
     printed = capsys.readouterr().out
     assert code == 0 and "3 of 3 scenes: every sweep answered" in printed
     assert [line.split()[-1] for line in printed.splitlines() if line.startswith("sweeps in")] == ["1", "3", "6"]

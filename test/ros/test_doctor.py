@@ -125,7 +125,7 @@ def test_a_system_in_good_health(start):
 
 def test_a_system_with_faults(start):
     rig = start(cameras=["left"], autostart=False, model="/nowhere")
-    code, report = examine(rig, 2, lambda: None)
+    code, report = examine(rig, 4, lambda: None)
     assert code == 1
     for line in ("[FAIL] model: /nowhere", "[FAIL] node: /occfusion is unconfigured", "configure",
                  "[FAIL] topics: nobody publishes /lidar_top", "[warn] topics: nobody publishes /left/camera_info",
@@ -155,13 +155,13 @@ def test_names_are_those_that_the_node_sees(start):
 def test_another_type_on_a_topic(start, stranger):
     rig = start()
     stranger.create_publisher(String, "/lidar_top", 1)
-    code, report = examine(rig, 2, lambda: None)
+    code, report = examine(rig, 4, lambda: None)
     assert code == 1 and ("[FAIL] topics: /lidar_top: expected sensor_msgs/msg/PointCloud2, but std_msgs/msg/String is "
                           "published") in report, report
 
 
 def test_a_missing_clock(start):
-    code, report = examine(start(use_sim_time=True), 2, lambda: None)
+    code, report = examine(start(use_sim_time=True), 4, lambda: None)
     assert code == 1 and "[FAIL] clock: /occfusion uses simulated time and nobody publishes /clock" in report, report
 
 
@@ -171,7 +171,7 @@ def test_a_node_that_is_seen_and_not_heard(start):
     rig.node.destroy_node()
     rig.node = rclpy.create_node("occfusion")  # nobody spins it
     rig.node.create_service(GetState, "~/get_state", lambda request, response: response)
-    code, report = examine(rig, 2, lambda: None)
+    code, report = examine(rig, 4, lambda: None)
     assert code == 1 and "[FAIL] node: /occfusion is announced, but nothing of it gets through" in report, report
     assert "--ipc=host" in report
 
@@ -201,6 +201,6 @@ def test_parameters_that_do_not_come_are_no_good_health(start):
     answer.current_state.label = "active"
     rig.node.create_service(GetState, "~/get_state", lambda *_: answer)
     rig._executor.add_node(rig.node)
-    code, report = examine(rig, 2, lambda: None)
+    code, report = examine(rig, 4, lambda: None)
     assert code == 1 and "[FAIL] parameters: /occfusion does not tell its parameters" in report, report
     assert "[  ok] node: /occfusion is active" in report and "nothing fails" not in report, report
