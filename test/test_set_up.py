@@ -86,3 +86,21 @@ def test_on_a_terminal_the_seconds_count_up(checkout):
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"\rSet-up 2/2: second \.\.\. \d+ s", shown)) >= 2
     assert re.search(r"\rSet-up 2/2: second \.\.\. done, \d+ s\r\n", shown)
+
+
+@pytest.mark.parametrize("said, goes_on", [("ERROR: No matching distribution found for torch", True),
+                                           ("ERROR: ResolutionImpossible: for help visit", True),
+                                           ("ERROR: No space left on device", False)])
+def test_the_general_torch_follows_where_there_is_no_cpu_build(monkeypatch, tmp_path, said, goes_on):
+    monkeypatch.syspath_prepend(REPOSITORY / "tools")
+    import bootstrap
+    monkeypatch.setattr(bootstrap, "has_gpu", lambda: False)
+    monkeypatch.setattr(bootstrap, "LOG", tmp_path / "log")
+    monkeypatch.setattr(bootstrap, "PYTHON", tmp_path / "python")
+    (tmp_path / "python").write_text(f"#!/bin/sh\necho '{said}'; exit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    if goes_on:
+        assert "PIP_EXTRA_INDEX_URL" in bootstrap.install_torch()
+    else:
+        with pytest.raises(bootstrap.CommandError, match=said):
+            bootstrap.install_torch()

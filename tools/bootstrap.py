@@ -133,7 +133,7 @@ def install_torch():
     try:
         run(PYTHON, "-m", "pip", "install", "--no-deps", f"torch=={pinned('torch')}+cpu")
     except CommandError as error:
-        if "No matching distribution" not in error.output:
+        if not re.search("No matching distribution|ResolutionImpossible", error.output):  # with constraints
             raise
         return ("The package indexes in use have no CPU build of torch: the general build follows, with gigabytes of\n"
                 "GPU libraries. To avoid that, stop here and name PyTorch's index of CPU wheels in "
