@@ -6,15 +6,15 @@ import pytest
 import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from occfusion_ros.core.shipped import CHECKOUT, shipped
+from occfusion_ros.core.shipped import shipped
 from occfusion_ros.ros.node.parameters import (
     NUSCENES_CAMERAS,
     NodeParameters,
     ParameterError,
     declare_parameters,
-    markdown_table,
     read_parameters,
 )
+from occfusion_ros.ros.node.parameters_page import GROUPS, tables
 
 
 def test_defaults_are_nuscenes_topics():
@@ -80,17 +80,12 @@ def test_only_live_parameters_change():
         parameters.changed({"max_markers": -5})
 
 
-def test_table_documents_every_parameter():
-    rows = markdown_table().splitlines()
-    assert len(rows) == 2 + len(fields(NodeParameters))
+def test_tables_document_every_parameter():
+    rows = [line for line in tables().splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == [field.name for field in fields(NodeParameters)]
     assert all(row.count("|") == 5 for row in rows)
     assert all(field.metadata["description"] for field in fields(NodeParameters))
-
-
-def test_readme_holds_the_table():
-    readme = (CHECKOUT / "README.md").read_text()
-    between = readme.split("<!-- parameters: python -m occfusion_ros.ros.node.parameters -->")[1]
-    assert between.split("<!-- end of parameters -->")[0].strip() == markdown_table()
+    assert set(GROUPS) <= {field.name for field in fields(NodeParameters)}
 
 
 @pytest.fixture

@@ -155,6 +155,6 @@ def test_help(environment):
     done = subprocess.run([sys.executable, "-m", "occfusion_ros.ros.node.main", "--help"], env=environment,
                           capture_output=True, text=True, timeout=START_S, check=True)
     assert "--params-file" in done.stdout
-    done = subprocess.run([sys.executable, "-m", "occfusion_ros.ros.node.parameters"], env=environment,
+    done = subprocess.run([sys.executable, "-m", "occfusion_ros.ros.node.parameters_page"], env=environment,
                           capture_output=True, text=True, timeout=START_S, check=True)
     assert f"| `model` | `{NodeParameters().model}` |" in done.stdout

@@ -3,7 +3,6 @@
 What training fixed (grid, classes, image size) is not here but in the model's contract.
 """
 
-import argparse
 from dataclasses import Field, dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
@@ -128,7 +127,7 @@ class NodeParameters:
         for name in ("lidar_topics", "cameras", "image_topics", "camera_info_topics", "camera_masks"):
             object.__setattr__(self, name, tuple(entry for entry in getattr(self, name) or () if entry))
         if isinstance(self.images_rectified, bool):
-            object.__setattr__(self, "images_rectified", _text(self.images_rectified))
+            object.__setattr__(self, "images_rectified", text_of(self.images_rectified))
         for parameter in fields(self):
             _check_value(parameter, getattr(self, parameter.name))
         for name in ("cameras", "lidar_topics"):
@@ -240,22 +239,8 @@ def check_values(values: dict[str, Any]) -> None:
             _check_value(parameter, values[parameter.name])
 
 
-def markdown_table() -> str:
-    """Table of all parameters for the documentation."""
-    rows = ["| parameter | default | meaning | may change |", "|---|---|---|---|"]
-    rows += [f"| `{p.name}` | {_default_text(p.default)} | {_meaning(p)} | {p.metadata['changes']} |"
-             for p in fields(NodeParameters)]
-    return "\n".join(rows)
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Print the table of parameters."""
-    argparse.ArgumentParser(description="Prints the node's parameters as a Markdown table.").parse_args(argv)
-    print(markdown_table())
-
-
 def _descriptor(parameter: Field) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(description=_meaning(parameter),
+    descriptor = ParameterDescriptor(description=meaning(parameter),
                                      read_only=parameter.metadata["changes"] == NEVER,
                                      dynamic_typing="true" in parameter.metadata["choices"])
     descriptor.dynamic_typing |= parameter.type == tuple[float, ...]  # whole numbers too, or none at all
@@ -271,12 +256,12 @@ def _check_value(parameter: Field, value: Any) -> None:
     limits, choices = parameter.metadata["limits"], parameter.metadata["choices"]
     if limits and not limits[0] <= value <= limits[1]:
         raise ParameterError(f"{parameter.name}: expected {limits[0]} to {limits[1]}, got {value}")
-    if choices and _text(value) not in choices:
+    if choices and text_of(value) not in choices:
         raise ParameterError(f"{parameter.name}: expected one of {', '.join(choices)}, got {value!r}")
 
 
-def _text(value: Any) -> str:
-    """A value as files and command lines write it: they know true and false as no strings."""
+def text_of(value: Any) -> str:
+    """Write a value as files and command lines write it: they know true and false as no strings."""
     return str(value).lower() if isinstance(value, bool) else value
 
 
@@ -295,15 +280,7 @@ def _extents(given: Any) -> tuple[float, ...]:
         raise ParameterError(f"ego_box: {error}") from error
 
 
-def _meaning(parameter: Field) -> str:
+def meaning(parameter: Field) -> str:
+    """Give a parameter's description with its limits."""
     limits = parameter.metadata["limits"]
     return parameter.metadata["description"] + (f" ({limits[0]:g} to {limits[1]:g})" if limits else "")
-
-
-def _default_text(default: Any) -> str:
-    entries = default if isinstance(default, tuple) else (default,)
-    return ", ".join(f"`{_text(entry)}`" if entry != "" else "empty" for entry in entries) or "empty"
-
-
-if __name__ == "__main__":
-    main()
