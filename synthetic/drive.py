@@ -21,7 +21,7 @@ from .world.world import Body, Window, World
 
 GENERATOR_VERSION = 1
 """Of everything that a seed becomes. Prepared frames of another version are not taken for those of this one;
-`test/datasets/test_generator_version.py` fails where frames change under the same version."""
+`test/synthetic/test_generator_version.py` fails where frames change under the same version."""
 FIRST_STATION = 150.0  # metres; the road exists well before it
 _LIFT = 0.12  # metres by which the body of one vehicle stands higher or lower on its wheels than another's
 

@@ -50,7 +50,7 @@ def nuscenes_sample() -> Path:
 @pytest.fixture(scope="session")
 def small_artifact(tmp_path_factory) -> Path:
     """Artifact folder of a small untrained network (`small_model.CONFIG`), exported and compared like a real one."""
-    from small_model import save_small_checkpoint
+    from helpers.small_model import save_small_checkpoint
 
     from export.to_onnx import export
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from tiny_nuscenes import SCENE, START_US, TinyRoot, landmark_in_lidar
+from helpers.tiny_nuscenes import SCENE, START_US, TinyRoot, landmark_in_lidar
 
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec

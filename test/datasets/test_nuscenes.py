@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_nuscenes import (
+from helpers.tiny_nuscenes import (
     FRONT_ROTATION,
     LIDAR_MOUNT,
     SAMPLE_US,

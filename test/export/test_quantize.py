@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+from helpers.saturation import lost, quantized_weights
 from onnx import numpy_helper
-from saturation import lost, quantized_weights
 
 from export import parity, quantize
 from export.parity import Limit

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from saturation import lost, multiply_add_pairs, quantized_weights
+from helpers.saturation import lost, multiply_add_pairs, quantized_weights
 
 from export.quantize import FILES
 from occfusion_ros.core.shipped import shipped

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from small_model import CONFIG
-from tiny_training import make_frame
+from helpers.small_model import CONFIG
+from helpers.tiny_training import make_frame
 
 from models.network.occfusion import OccFusion
 from models.training.calibrate import EDGES, ENOUGH, LogitCounts, calibrate, fit_shifts

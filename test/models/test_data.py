@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_model import CONFIG
-from tiny_training import GRID, make_frame
+from helpers.small_model import CONFIG
+from helpers.tiny_training import GRID, make_frame
 
 from models.training.data import UNSEEN, PreparedFrame, make_sample, make_targets, stack
 from occfusion_ros.core.errors import DatasetError

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from tiny_nuscenes import SCENE, START_US, TinyRoot
+from helpers.tiny_nuscenes import SCENE, START_US, TinyRoot
 
 from models import evaluate
 from models.evaluation.report import report, save_picture, table

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from small_model import CONFIG, save_small_checkpoint
+from helpers.small_model import CONFIG, save_small_checkpoint
 
 from models import train
 from models.training import calibrate, prepare

@@ -1,7 +1,7 @@
 """Which voxels the refiner is trained on."""
 
 import torch
-from small_model import CONFIG
+from helpers.small_model import CONFIG
 
 from models.network.occfusion import FuserOutput, OccFusion, entropy
 from models.training.objective import Objective

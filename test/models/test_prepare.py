@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_nuscenes import TinyRoot
 from PIL import Image
-from tiny_nuscenes import TinyRoot
 
 from models.network.backbone import EfficientNetLite0
 from models.train import main

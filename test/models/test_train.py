@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_training
 import torch
+from helpers.tiny_training import CONFIG, SETTINGS, write_frames
 from PIL import Image
-from tiny_training import CONFIG, SETTINGS, write_frames
 
 from models.train import Trainer
 from models.training.checkpoint import load_checkpoint
@@ -36,8 +35,9 @@ def rows(out: Path) -> list[dict[str, str]]:
 
 
 def run_program(*words: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *before, tiny_training.__file__, *map(str, words)], cwd=REPOSITORY,
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "test"), str(REPOSITORY)]),
+                   "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, *before, "-m", "helpers.tiny_training", *map(str, words)], cwd=REPOSITORY,
                           env=environment, capture_output=True, text=True, timeout=120)
 
 

@@ -19,7 +19,7 @@ def ros(ros_domain):
 @pytest.fixture
 def start(ros):
     """Starts a rig that is closed after the test."""
-    from rig import Rig
+    from helpers.rig import Rig
 
     rigs = []
 
@@ -34,7 +34,7 @@ def start(ros):
 @pytest.fixture
 def camera_rig(start):
     """One camera, looking along the LiDAR's y axis, its transform published."""
-    from rig import OPTICAL, RIGHT
+    from helpers.rig import OPTICAL, RIGHT
 
     rig = start(cameras=["cam_front"])
     rig.send_transform("base_link", "lidar_top", (1.0, 0.0, 2.0), RIGHT)

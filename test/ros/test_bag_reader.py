@@ -6,9 +6,9 @@ import struct
 from pathlib import Path
 
 import pytest
+from helpers.tiny_nuscenes import SCENE, TinyRoot
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
-from tiny_nuscenes import SCENE, TinyRoot
 
 from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.ros.tools.nuscenes_to_bag import convert_scene

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ros_messages import camera_info
+from helpers.ros_messages import camera_info
 
 from occfusion_ros.core.frames import CameraImage, SensorFrame
 from occfusion_ros.ros.conversions.camera_info import calibration_from_info

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from rig import NOW, POINTS, SCENE, send_camera
-from ros_messages import cloud
+from helpers.rig import NOW, POINTS, SCENE, send_camera
+from helpers.ros_messages import cloud
 
 from occfusion_ros.core.errors import InvalidFrameError
 from occfusion_ros.core.frames import ImageMask
@@ -66,7 +66,7 @@ def test_a_mask_must_have_the_aspect_of_the_images(size, fits):
 
 @pytest.fixture
 def masked_rig(start, tmp_path):
-    from rig import OPTICAL, RIGHT
+    from helpers.rig import OPTICAL, RIGHT
 
     def make(mask: np.ndarray):
         save(tmp_path / "cam_front.png", mask)

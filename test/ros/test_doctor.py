@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 import rclpy
-from drive import CAMERAS, Drive
+from helpers.drive import CAMERAS, Drive
+from helpers.rig import DEADLINE_S, MS, OPTICAL, POINTS, SCENE, Rig
+from helpers.ros_messages import camera_info, cloud, compressed
 from lifecycle_msgs.srv import GetState
-from rig import DEADLINE_S, MS, OPTICAL, POINTS, SCENE, Rig
-from ros_messages import camera_info, cloud, compressed
 from std_msgs.msg import String
 
 from occfusion_ros.core.processor import Processor

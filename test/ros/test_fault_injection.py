@@ -2,10 +2,10 @@
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from drive import CAMERAS, Drive
+from helpers.drive import CAMERAS, Drive
+from helpers.rig import NOW, POINTS, Rig, S, VoxelPipeline, values
+from helpers.ros_messages import camera_info, cloud
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rig import NOW, POINTS, Rig, S, VoxelPipeline, values
-from ros_messages import camera_info, cloud
 from sensor_msgs.msg import PointCloud2
 
 from occfusion_ros.core.errors import BackendError, ContractError

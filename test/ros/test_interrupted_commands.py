@@ -17,7 +17,7 @@ TIMEOUT_S = 60.0
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory) -> str:
-    from tiny_nuscenes import SCENE, TinyRoot
+    from helpers.tiny_nuscenes import SCENE, TinyRoot
 
     from occfusion_ros.datasets.nuscenes import NuScenesReader
     from occfusion_ros.ros.tools.nuscenes_to_bag import convert_scene

@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lossy_network
 import pytest
+from helpers import lossy_network
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 NODE = """
 import sys
 from occfusion_ros.ros.node import lifecycle_node, main
-from rig import VoxelPipeline
+from helpers.rig import VoxelPipeline
 lifecycle_node._load_pipeline = lambda parameters: VoxelPipeline()
 sys.exit(main.main(["--ros-args", "-p", "cameras:=[cam_front]", "-p", "max_wait_s:=1.0"]))
 """
@@ -35,7 +35,7 @@ def environment(ros_domain, tmp_path) -> dict[str, str]:
     (tmp_path / "plain.xml").write_text('<dds xmlns="http://www.eprosima.com"/>')
     return {**os.environ, "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4",
             "FASTDDS_DEFAULT_PROFILES_FILE": str(tmp_path / "plain.xml"),
-            "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
+            "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
 
 
 def test_the_default_profile_reaches_another_machine(network, environment):
@@ -53,7 +53,7 @@ def test_the_default_profile_reaches_another_machine(network, environment):
 
 def run_sensors(network, environment, seconds: float) -> dict:
     """What the sensors on the other machine sent and got."""
-    command = network.command(1, sys.executable, str(HERE / "far_sensors.py"), str(seconds))
+    command = network.command(1, sys.executable, "-m", "helpers.far_sensors", str(seconds))
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

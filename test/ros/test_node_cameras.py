@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from rig import NO_TURN, NOW, OPTICAL, POINTS, RIGHT, SCENE, Rig, send_camera, values
-from ros_messages import camera_info, cloud, image
+from helpers.rig import NO_TURN, NOW, OPTICAL, POINTS, RIGHT, SCENE, Rig, send_camera, values
+from helpers.ros_messages import camera_info, cloud, image
 
 from occfusion_ros.core.lens import BROWN
 

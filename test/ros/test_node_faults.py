@@ -5,9 +5,9 @@ import threading
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from helpers.rig import MS, NOW, POINTS, SCENE, S, VoxelPipeline, send_camera, values
+from helpers.ros_messages import camera_info, cloud, compressed
 from rclpy.parameter import Parameter
-from rig import MS, NOW, POINTS, SCENE, S, VoxelPipeline, send_camera, values
-from ros_messages import camera_info, cloud, compressed
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, PointCloud2
 

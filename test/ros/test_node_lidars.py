@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from helpers.rig import MS, NOW, POINTS, RIGHT, S, values
+from helpers.ros_messages import cloud
 from rclpy.parameter import Parameter
-from rig import MS, NOW, POINTS, RIGHT, S, values
-from ros_messages import cloud
 from sensor_msgs.msg import PointCloud2, PointField
 
 from occfusion_ros.core.ego_box import EgoBox

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
+from helpers.rig import NOW, POINTS, Rig, S, VoxelPipeline
+from helpers.ros_messages import cloud
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rig import NOW, POINTS, Rig, S, VoxelPipeline
-from ros_messages import cloud
 
 from occfusion_ros.core.errors import BackendError
 from occfusion_ros.core.shipped import shipped

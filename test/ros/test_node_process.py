@@ -21,12 +21,12 @@ from occfusion_ros.ros.without_ros.supervisor import Supervisor
 from occfusion_ros.runtime.backends import tensorrt_backend
 
 START_S = 60.0
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 # The command as it is, with a pipeline that needs no model.
 WITH_VOXEL_PIPELINE = """
 import sys
 from occfusion_ros.ros.node import lifecycle_node, main
-from rig import VoxelPipeline
+from helpers.rig import VoxelPipeline
 lifecycle_node._load_pipeline = lambda parameters: VoxelPipeline()
 sys.exit(main.main(["--ros-args", "-p", "cameras:=[]"]))
 """
@@ -37,7 +37,7 @@ WITH_ENDLESS_LOADING = WITH_VOXEL_PIPELINE.replace(
 
 @pytest.fixture
 def environment(ros_domain) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
 
 
 def wait_for_line(process: subprocess.Popen, text: str) -> None:

@@ -6,9 +6,9 @@ import shutil
 
 import numpy as np
 import pytest
+from helpers.tiny_nuscenes import CENTER, FOCAL, SAMPLE_US, SCENE, SIZE, START_US, TinyRoot, vehicle_x
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import QosDurability
-from tiny_nuscenes import CENTER, FOCAL, SAMPLE_US, SCENE, SIZE, START_US, TinyRoot, vehicle_x
 
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.datasets.nuscenes import NuScenesReader, Pose

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import rclpy
+from helpers.tiny_nuscenes import SCENE, TinyRoot
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
@@ -16,7 +17,6 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2
 from tf2_msgs.msg import TFMessage
-from tiny_nuscenes import SCENE, TinyRoot
 
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.datasets.nuscenes import NuScenesReader

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from helpers.rig import NOW, S
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import NOW, S
 
 from occfusion_ros.ros.conversions.point_times import UnclearTimesError, read_times
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from helpers.rig import NOW, POINTS, S
+from helpers.ros_messages import cloud
 from rclpy.lifecycle import LifecycleNode
-from rig import NOW, POINTS, S
-from ros_messages import cloud
 
 from occfusion_ros.ros.node.parameters import NodeParameters
 from occfusion_ros.ros.tools.security_policy import SERVED, main, policy

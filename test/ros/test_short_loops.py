@@ -1,8 +1,8 @@
 """A recording of a moment that is played again and again is answered each round, in simulated time."""
 
 import pytest
-from rig import MS, NOW, POINTS
-from ros_messages import cloud
+from helpers.rig import MS, NOW, POINTS
+from helpers.ros_messages import cloud
 from rosgraph_msgs.msg import Clock
 
 from occfusion_ros.ros.conversions.stamps import header_from, stamp_ns

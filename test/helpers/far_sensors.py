@@ -11,11 +11,11 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TransformStamped
 from rclpy.qos import qos_profile_sensor_data
-from rig import LATCHED, POINTS, SCENE
-from ros_messages import camera_info, cloud, compressed
 from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
 from tf2_msgs.msg import TFMessage
 
+from helpers.rig import LATCHED, POINTS, SCENE
+from helpers.ros_messages import camera_info, cloud, compressed
 from occfusion_msgs.msg import OccupancyGrid3D
 from occfusion_ros.ros.conversions.stamps import header_from, stamp_ns
 

@@ -4,9 +4,9 @@ import time
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from helpers.rig import LATCHED, MS, NOW, POINTS, S, values
+from helpers.ros_messages import camera_info, cloud
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rig import LATCHED, MS, NOW, POINTS, S, values
-from ros_messages import camera_info, cloud
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String

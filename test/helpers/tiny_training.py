@@ -1,4 +1,4 @@
-"""Training of a tiny network on tiny frames, also as a program: `python tiny_training.py FRAMES OUT [KILL_AT_STEP]`."""
+"""Train a tiny network on tiny frames; as a program `python -m helpers.tiny_training FRAMES OUT [KILL_AT_STEP]`."""
 
 import os
 import signal
@@ -10,10 +10,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as conftest.py does for the tests
-
-from small_model import CONFIG
-
+from helpers.small_model import CONFIG
 from models.train import Trainer, join_processes
 from models.training.config import TrainConfig
 from models.training.data import PreparedFrame

@@ -45,7 +45,7 @@ def test_stages_add_up_to_the_frame_and_the_backbone_is_timed_beside(small_artif
 
 def test_the_backbone_alone_is_that_of_the_fuser(small_artifact):
     import torch
-    from small_model import small_model
+    from helpers.small_model import small_model
 
     alone = latency.backbone_alone(load_artifact(small_artifact), "onnxruntime", BackendSettings(1, "fp32"))
     images = torch.randint(0, 255, (2, 3, 64, 96), dtype=torch.uint8)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from small_model import CONFIG
-from tiny_training import make_frame
+from helpers.small_model import CONFIG
+from helpers.tiny_training import make_frame
 
 from models.network.occfusion import OccFusion
 from models.training.logit_adjustment import OBJECTS, ROAD, adjust, log_ratios, returns_by_class

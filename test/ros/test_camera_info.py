@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from helpers.ros_messages import camera_info
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ros_messages import camera_info
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 
 from occfusion_ros.core.errors import InvalidFrameError

@@ -14,9 +14,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_messages import camera_info, compressed
 from tf2_msgs.msg import TFMessage
 
+from helpers.ros_messages import camera_info, compressed
 from occfusion_msgs.msg import OccupancyGrid3D
 from occfusion_ros.core.errors import BackendError
 from occfusion_ros.core.frames import OccupancyGrid, SensorFrame

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_model import CONFIG
+from helpers.small_model import CONFIG
 
 import models
 from models.network.fusion import FusedPoints

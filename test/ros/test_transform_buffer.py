@@ -3,13 +3,13 @@
 import sys
 from types import SimpleNamespace
 
-import fake_tf2
 import numpy as np
 import pytest
 from geometry_msgs.msg import TransformStamped
-from rig import MS, NOW, OPTICAL, RIGHT, S, send_camera
-from rig import POINTS as RETURNS
-from ros_messages import cloud
+from helpers import fake_tf2
+from helpers.rig import MS, NOW, OPTICAL, RIGHT, S, send_camera
+from helpers.rig import POINTS as RETURNS
+from helpers.ros_messages import cloud
 from tf2_msgs.msg import TFMessage
 
 from occfusion_ros.ros.conversions.stamps import header_from

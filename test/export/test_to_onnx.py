@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_model
 import torch
+from helpers import small_model
 
 from export import to_onnx as exporter
 from export.parity import LIMITS, Comparison, Reference, Report, compare, eager_pipeline, examine

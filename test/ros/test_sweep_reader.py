@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rig import MS, NOW, S
-from ros_messages import cloud
+from helpers.rig import MS, NOW, S
+from helpers.ros_messages import cloud
 from sensor_msgs.msg import PointCloud2, PointField
 
 from occfusion_ros.core.errors import InvalidFrameError

@@ -3,10 +3,10 @@
 import time
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rig import NOW, OPTICAL, POINTS, SCENE, Rig, S
-from ros_messages import camera_info, cloud, compressed
 from rosgraph_msgs.msg import Clock
 
+from helpers.rig import NOW, OPTICAL, POINTS, SCENE, Rig, S
+from helpers.ros_messages import camera_info, cloud, compressed
 from occfusion_ros.ros.conversions.stamps import header_from, stamp_ns
 
 CAMERAS = ("left", "front", "right")

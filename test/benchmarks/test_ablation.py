@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_model import CONFIG
+from helpers.small_model import CONFIG
 
 from benchmarks.ablation import __main__ as study
 from benchmarks.ablation import frames, page

@@ -5,9 +5,9 @@ import types
 
 import numpy as np
 import pytest
+from helpers.ros_messages import compressed, image
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ros_messages import compressed, image
 from sensor_msgs.msg import CompressedImage, Image
 
 from benchmarks.fuzz.malformed_messages import encoded_files

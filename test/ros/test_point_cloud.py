@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from helpers.ros_messages import KIND, cloud
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ros_messages import KIND, cloud
 from sensor_msgs.msg import PointCloud2, PointField
 
 from occfusion_ros.core.errors import InvalidFrameError

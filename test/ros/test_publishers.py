@@ -1,8 +1,8 @@
 """Outputs: computed for whoever listens, and kept for whoever comes late."""
 
 import pytest
-from rig import LATCHED, NOW, POINTS, S
-from ros_messages import cloud
+from helpers.rig import LATCHED, NOW, POINTS, S
+from helpers.ros_messages import cloud
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from small_model import CONFIG
+from helpers.small_model import CONFIG
 
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import networks, street, training

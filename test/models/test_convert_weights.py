@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.small_model import CONFIG
 from safetensors.torch import save_file
-from small_model import CONFIG
 
 from models.network.occfusion import OccFusion
 from models.network.resnet import ResNet50

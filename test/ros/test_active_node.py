@@ -5,10 +5,10 @@ import time
 
 import numpy as np
 import pytest
+from helpers.rig import LATCHED, MS, NOW, OPTICAL, POINTS, RIGHT, SCENE, SPEC, S, send_camera
+from helpers.ros_messages import camera_info, cloud, compressed, image
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rig import LATCHED, MS, NOW, OPTICAL, POINTS, RIGHT, SCENE, SPEC, S, send_camera
-from ros_messages import camera_info, cloud, compressed, image
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float64

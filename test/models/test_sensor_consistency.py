@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tiny_nuscenes import SCENE, TinyRoot
+from helpers.tiny_nuscenes import SCENE, TinyRoot
 
 from models.evaluation import sensor_consistency
 from models.evaluation.nuscenes_frames import RecordedFrames, grid_from_lidar
