@@ -5,6 +5,9 @@ DATA ?=
 ARGS ?=
 VENV_PYTHON := .venv/bin/python
 
+# Tests that only compute, and so may run side by side; the others start processes and watch the clock.
+COMPUTING := $(addprefix test/,core datasets export models presample runtime viz)
+
 # ROS 2 of the system must not leak into the one from pip.
 unexport PYTHONPATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH RMW_IMPLEMENTATION VIRTUAL_ENV
 ifneq ($(ROS_DISTRO)$(_ROS_WHEELS_BOOTSTRAP_COMPLETE),)
@@ -26,7 +29,12 @@ demo: setup ## Run the node on synthetic scenes, or on the nuScenes data root in
 
 test: ## Run all tests
 	@$(PYTHON) tools/bootstrap.py tests
+ifeq ($(ARGS),)
+	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile $(COMPUTING)
+	@$(VENV_PYTHON) -m pytest -q $(addprefix --ignore=,$(COMPUTING))
+else
 	@$(VENV_PYTHON) -m pytest -q $(ARGS)
+endif
 
 fuzz: setup ## Send malformed messages through conversions and node for some minutes; figures in out/fuzz.json
 	@$(VENV_PYTHON) -m benchmarks.fuzz $(ARGS)

