@@ -1,8 +1,8 @@
 """Export a checkpoint to an artifact folder: `python -m export.to_onnx CHECKPOINT OUT`.
 
-Writes the networks in every form that a backend takes, contract.yaml and parity.json. They are first compared with
-PyTorch, on every backend that runs here, on real frames (--data) or synthetic ones; nothing is written to OUT unless
-they agree.
+Writes the weights, the networks in every form that a backend takes, contract.yaml and parity.json. The networks are
+first compared with PyTorch, on every backend that runs here, on real frames (--data) or synthetic ones; nothing is
+written to OUT unless they agree.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import torch
 from torch.export import Dim
 
 from models.network.occfusion import ModelConfig, OccFusion
-from models.training.checkpoint import load_checkpoint
+from models.training.checkpoint import load_checkpoint, save_checkpoint
 from occfusion_ros.core.atomic import write_text
 from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.contract import ModelContract, NetworkFile, NetworkSpec, TensorSpec
@@ -33,12 +33,14 @@ from .wrappers import FuserNetwork, RefinerNetwork
 
 OPSET = 18
 PARITY_FILE = "parity.json"
+WEIGHTS_FILE = "weights.safetensors"
 LABELED = 8  # frames with an occupancy truth that accuracy is compared on
 
 
 def engine_files(network: str) -> dict[str, str]:
     """Names of the files of a network that an export writes, by variant."""
-    return {"fp32": f"{network}.onnx", "fp16": f"{network}.fp16.onnx", "program": f"{network}.pt2"}
+    return {"fp32": f"{network}.onnx", "fp16": f"{network}.fp16.onnx", "program": f"{network}.pt2",
+            "weights": WEIGHTS_FILE}
 
 
 def export_engines(model: OccFusion, folder: Path) -> tuple[NetworkSpec, NetworkSpec]:
@@ -120,9 +122,10 @@ def tensor_spec(value: Any) -> TensorSpec:  # onnx.ValueInfoProto
     return TensorSpec(value.name, dtype, tuple(d.dim_param or d.dim_value for d in tensor.shape.dim))
 
 
-def write_artifact(model: OccFusion, metadata: dict[str, Any], folder: Path, weights: str = "") -> ModelContract:
-    """Export a network to a folder with its contract, without comparing anything; `weights`: hash of its checkpoint."""
-    contract = make_contract(model, metadata, weights, export_engines(model, folder))
+def write_artifact(model: OccFusion, metadata: dict[str, Any], folder: Path) -> ModelContract:
+    """Export a network to a folder with its weights and contract, without comparing anything."""
+    save_checkpoint(folder / WEIGHTS_FILE, model, metadata)
+    contract = make_contract(model, metadata, file_hash(folder / WEIGHTS_FILE), export_engines(model, folder))
     write_contract(contract, folder)
     return contract
 
@@ -146,7 +149,7 @@ def export(checkpoint: Path, out: Path, data: Path | None, frames: int) -> list[
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as partial:
         folder = Path(partial)
-        contract = write_artifact(model, metadata, folder, file_hash(checkpoint))
+        contract = write_artifact(model, metadata, folder)
         reference = Reference(eager_pipeline(model, contract), parity_frames(data, frames, contract.max_cameras),
                               labeled_examples(data, LABELED))
         reports = [examine(folder, backend, precision, reference) for backend, precision in runnable(folder)]
@@ -162,7 +165,8 @@ def export(checkpoint: Path, out: Path, data: Path | None, frames: int) -> list[
 
 def written_files() -> list[str]:
     """Names of all files of an export; the contract comes last, because it vouches for the others."""
-    return [*engine_files("fuser").values(), *engine_files("refiner").values(), PARITY_FILE, CONTRACT_FILE]
+    networks = dict.fromkeys((*engine_files("fuser").values(), *engine_files("refiner").values()))
+    return [*networks, PARITY_FILE, CONTRACT_FILE]
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -201,8 +201,7 @@ def method_section(results: Results) -> list[str]:
     frames = {use: budget[use] * data["frames_per_drive"] for use in drives}
     seeds = {use: f"{first} to {last}" for use, (first, last) in drives.items()}
     return ["## How this was measured", "",
-            f"Made by `python -m benchmarks.ablation --seeds {number} --weights nano.safetensors`, where",
-            "`python -m models.recover models/zoo/nano nano.safetensors` gives the weights of the shipped network;",
+            f"Made by `python -m benchmarks.ablation --seeds {number} --weights models/zoo/nano/weights.safetensors`;",
             "`python -m benchmarks.ablation --render` writes this page again from [results.json](results.json)."
             + f" Not run: {', '.join(left_out)}." * bool(left_out), "",
             f"- Every row is trained from scratch, {number} times with seeds 0, 1, ... of weights, order and "

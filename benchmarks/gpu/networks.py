@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from models.network.occfusion import ModelConfig, OccFusion
+from models.training.checkpoint import load_checkpoint
 from occfusion_ros.core.contract import ModelContract, NetworkFile, NetworkSpec, TensorSpec
 from occfusion_ros.presample.presampler import PresampleConfig
-from occfusion_ros.runtime.backends.program_archive import archived_weights
 
 ZOO = Path(__file__).resolve().parents[2] / "models" / "zoo"
 CONFIGS = {"nano": ModelConfig(), "base": ModelConfig(
@@ -22,14 +22,11 @@ def network(name: str, config: ModelConfig) -> OccFusion:
 
     Random heads are scaled, so that answers are decided and do not turn with the last bit.
     """
+    weights = ZOO / name / "weights.safetensors"
+    if weights.exists():
+        return load_checkpoint(weights)[0]
     torch.manual_seed(0)
     model = OccFusion(config).eval()
-    programs = [ZOO / name / f"{engine}.pt2" for engine in ("fuser", "refiner")]
-    if all(path.exists() for path in programs):
-        weights = {key.removeprefix("model."): tensor for path in programs
-                   for key, tensor in archived_weights(path.read_bytes(), path.name).items()}
-        model.load_state_dict(weights)
-        return model
     with torch.no_grad():
         for head in (model.coarse_head, model.occupancy_head, model.refiner.head[-1]):
             head.weight *= DECIDED

@@ -15,9 +15,10 @@ from .preprocessing import UNRECORDED, Preprocessing
 
 FORMAT = 3
 FORMATS = (2, FORMAT)  # that are read; 2 says nothing of pre-processing and of PyTorch
-VARIANTS = ("fp32", "fp16", "int8", "int8_onnxruntime", "program")
+VARIANTS = ("fp32", "fp16", "int8", "int8_onnxruntime", "program", "weights")
 """Files of a network: ONNX in float32; ONNX in float16 inside; ONNX quantized for TensorRT and OpenVINO (symmetric)
-and for ONNX Runtime (asymmetric activations); a `torch.export` program in float32."""
+and for ONNX Runtime (asymmetric activations); a `torch.export` program in float32; and the
+weights of the whole model (safetensors), the same file for both networks."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class ModelContract:
         preprocessing: what else the weights were trained with.
         pytorch: version of PyTorch that wrote the programs; empty where it is not known.
         fuser, refiner: the two networks, see `NetworkSpec`.
-        checkpoint_sha256: hash of the weights the networks were exported from.
+        checkpoint_sha256: hash of the weights the networks were exported from; the artifact's own where it has any.
         trained_on: what data the weights were trained on.
         accuracy: measured figures by data set.
     """

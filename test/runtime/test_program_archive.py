@@ -10,7 +10,7 @@ import torch
 
 from occfusion_ros.core.errors import BackendError, ContractError
 from occfusion_ros.core.shipped import shipped
-from occfusion_ros.runtime.backends.program_archive import archived_weights, checked_archive
+from occfusion_ros.runtime.backends.program_archive import checked_archive
 from occfusion_ros.runtime.backends.torch_backend import read_program
 
 SHIPPED = shipped("models/nano", "models/zoo/nano")
@@ -154,20 +154,3 @@ def test_a_damaged_program_is_named(program, damage):
     with pytest.raises((ContractError, BackendError),
                        match=r"refiner\.pt2: (expected .*copy the artifact again|expected JSON|exported with)"):
         read_program(damage(program), "refiner.pt2")
-
-
-@pytest.mark.parametrize("name", ["fuser.pt2", "refiner.pt2"])
-def test_weights_are_read_without_the_program(name):
-    content = (SHIPPED / name).read_bytes()
-    weights, program = archived_weights(content, name), read_program(content, name).state_dict()
-    assert weights.keys() == program.keys()
-    assert all(torch.equal(tensor, program[key]) for key, tensor in weights.items())
-
-
-@pytest.mark.parametrize("change", [
-    lambda meta: meta.update(dtype=99), lambda meta: meta.update(sizes=[{"as_int": 1 << 40}]),
-    lambda meta: meta.update(storage_offset={"as_int": -8}), lambda meta: meta.pop("strides")])
-def test_weights_that_are_not_what_they_say_are_refused(program, change):
-    damaged = edited(program, WEIGHTS, lambda data: change(data["config"]["refiner.place"]["tensor_meta"]))
-    with pytest.raises(ContractError, match="expected weights that export.to_onnx wrote"):
-        archived_weights(damaged, "refiner.pt2")

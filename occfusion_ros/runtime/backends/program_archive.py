@@ -12,17 +12,12 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-
 from ...core.errors import ContractError
 
 _FILE = re.compile(r"(?:models/model\.json|data/(?:weights|constants)/(?:model_(?:weights|constants)_config\.json"
                    r"|(?:weight|tensor)_\d+)|data/sample_inputs/model\.pt|archive_format|archive_version|byteorder"
                    r"|version|\.data/(?:serialization_id|version)|\.format_version|\.storage_alignment)")
 _EMPTY = "data/sample_inputs/model.pt"  # always there; PyTorch would unpickle it, and ours hold nothing
-
-_WEIGHTS = "model_weights_config.json"
-_DTYPES = {5: torch.int64, 7: torch.float32}  # those of our networks, by their number in PyTorch's ScalarType
 
 _WORD = re.compile(r"[\w.]*", re.ASCII)  # names end up in code that PyTorch generates
 _OPERATOR = re.compile(r"torch\.ops\.aten\.(?!from_file)\w+\.\w+|torch\.sym_\w+|_operator\.\w+", re.ASCII)
@@ -57,32 +52,6 @@ def checked_archive(content: bytes, file: str) -> io.BytesIO:
             archive.writestr(f"program/{name}", data)
     result.seek(0)
     return result
-
-
-def archived_weights(content: bytes, file: str) -> dict[str, torch.Tensor]:
-    """Weights and buffers by name: raw tensors, which any PyTorch can read, also where it cannot read the program.
-
-    Args:
-        content: an archive as `torch.export.save` writes it. file: its name, for messages.
-
-    Raises:
-        ContractError: it holds no such tensors, or is damaged.
-    """
-    try:
-        with zipfile.ZipFile(checked_archive(content, file)) as archive:
-            config = json.loads(archive.read(f"program/data/weights/{_WEIGHTS}"))["config"]
-            return {name: _tensor(payload["tensor_meta"], archive.read(f"program/data/weights/{payload['path_name']}"))
-                    for name, payload in config.items()}
-    except (KeyError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile) as error:
-        raise ContractError(f"{file}: expected weights that export.to_onnx wrote, got {error!r:.200}: copy the "
-                            "artifact again") from error
-
-
-def _tensor(meta: dict[str, Any], data: bytes) -> torch.Tensor:
-    """A tensor from its description (see torch/_export/serde/schema.py) and its storage."""
-    size, stride = ([axis["as_int"] for axis in meta[key]] for key in ("sizes", "strides"))
-    flat = torch.frombuffer(bytearray(data), dtype=_DTYPES[meta["dtype"]])
-    return flat.as_strided(size, stride, meta["storage_offset"]["as_int"]).clone()
 
 
 def _files(content: bytes) -> dict[str, bytes]:

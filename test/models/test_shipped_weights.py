@@ -1,0 +1,47 @@
+"""The shipped weights are those inside the shipped networks."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from export.parity import eager_pipeline
+from models.training.checkpoint import load_checkpoint
+from occfusion_ros.core.frames import CameraImage, SensorFrame
+from occfusion_ros.runtime.artifact import load_artifact
+from occfusion_ros.runtime.backends.protocol import BackendSettings
+from occfusion_ros.runtime.pipeline import Pipeline
+
+NANO = Path(__file__).parents[2] / "models" / "zoo" / "nano"
+
+
+def test_shipped_weights_are_named_by_the_contract_and_say_what_they_are():
+    contract = load_artifact(NANO).contract
+    for network in (contract.fuser, contract.refiner):
+        assert network.files["weights"].name == "weights.safetensors"
+        assert network.files["weights"].sha256 == contract.checkpoint_sha256
+    assert hashlib.sha256((NANO / "weights.safetensors").read_bytes()).hexdigest() == contract.checkpoint_sha256
+    _, metadata = load_checkpoint(NANO / "weights.safetensors")
+    assert metadata == {"model_id": contract.model_id, "trained_on": contract.trained_on,
+                        "accuracy": contract.accuracy}
+
+
+def frame() -> SensorFrame:
+    """A made-up sweep, and one camera that looks along y at noise."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform((-40, -40, -2, 0), (40, 40, 2, 1), (4000, 4)).astype(np.float32)
+    camera_from_grid = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+    intrinsics = np.array([[350.0, 0, 352], [0, 350, 70], [0, 0, 1]])
+    noise = rng.integers(0, 255, (256, 704, 3), np.uint8)
+    return SensorFrame(0, points, (CameraImage("ahead", noise, intrinsics, camera_from_grid),))
+
+
+def test_the_network_from_the_weights_answers_as_the_shipped_files_do():
+    model, _ = load_checkpoint(NANO / "weights.safetensors")
+    with torch.inference_mode():
+        own = eager_pipeline(model, load_artifact(NANO).contract)(frame()).labels
+    shipped = Pipeline.load(NANO, "onnxruntime", settings=BackendSettings(precision="fp32"))
+    answer = shipped(frame()).labels
+    occupied = (own > 0) | (answer > 0)
+    assert occupied.any() and (own == answer)[occupied].mean() > 0.9999
