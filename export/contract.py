@@ -50,6 +50,6 @@ def example_inputs(config: ModelConfig) -> tuple[dict[str, torch.Tensor], dict[s
     presampler = Presampler(config.presample)
     images = torch.zeros((2, 3, *config.presample.image_size), dtype=torch.uint8)
     image_from_grid = torch.eye(4).repeat(2, 1, 1)
-    inputs = presampler.prepare_points(np.zeros((0, 4), np.float32), images, image_from_grid)
+    inputs = presampler.prepare_points(np.zeros((0, 4), np.float32), image_from_grid)
     children = describe_children(torch.arange(3), presampler, image_from_grid, inputs.returns)
-    return inputs.engine_inputs(), children.engine_inputs()
+    return {"images": images, **inputs.network_inputs()}, children.network_inputs()

@@ -26,7 +26,7 @@ from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.processor import this_processor
 from occfusion_ros.datasets.nuscenes import NuScenesReader
-from occfusion_ros.presample.presampler import FuserInputs
+from occfusion_ros.presample.presampler import FusedVoxels
 from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.backends.registry import BACKENDS, unavailable_reason
@@ -167,10 +167,12 @@ class Expected:
     """What the reference says of one frame.
 
     Attributes:
-        inputs: of the fuser. fused: its outputs. parents: (K,) voxels that are refined. answers: see `answers_of`.
+        images, voxels: what the fuser is fed with. fused: its outputs. parents: (K,) voxels that are refined.
+        answers: see `answers_of`.
     """
 
-    inputs: FuserInputs
+    images: torch.Tensor
+    voxels: FusedVoxels
     fused: Tensors
     parents: torch.Tensor
     answers: Tensors
@@ -192,10 +194,10 @@ class Reference:
 
     @staticmethod
     def _expect(pipeline: Pipeline, frame: SensorFrame) -> Expected:
-        inputs = pipeline.presampler(frame)
-        fused = copied(pipeline.fuser.run(inputs.engine_inputs()))
+        images, voxels = pipeline.presampler.prepare_images(frame), pipeline.presampler(frame)
+        fused = copied(pipeline.fuser.run({"images": images, **voxels.network_inputs()}))
         parents = pipeline.select(fused)
-        return Expected(inputs, fused, parents, answers_of(pipeline, inputs, fused, parents))
+        return Expected(images, voxels, fused, parents, answers_of(pipeline, images, voxels, fused, parents))
 
 
 def examine(folder: Path, backend: str, precision: str, reference: Reference) -> Report:
@@ -204,7 +206,7 @@ def examine(folder: Path, backend: str, precision: str, reference: Reference) ->
     report, times = Report(backend, precision), []
     for name, frame in tqdm(reference.frames.items(), f"{backend} {precision}", unit="frame"):
         expected = reference.expected[name]
-        got = answers_of(pipeline, expected.inputs, expected.fused, expected.parents)
+        got = answers_of(pipeline, expected.images, expected.voxels, expected.fused, expected.parents)
         report.comparisons += [compare(name, quantity, got[quantity], value)
                                for quantity, value in expected.answers.items()]
         times += [pipeline(frame).stage_ms["total"] for _ in range(3)]
@@ -215,22 +217,23 @@ def examine(folder: Path, backend: str, precision: str, reference: Reference) ->
     return report
 
 
-def answers_of(pipeline: Pipeline, inputs: FuserInputs, fed: Tensors, parents: torch.Tensor) -> Tensors:
+def answers_of(pipeline: Pipeline, images: torch.Tensor, voxels: FusedVoxels, fed: Tensors,
+               parents: torch.Tensor) -> Tensors:
     """All that a pipeline says of a frame, on the CPU.
 
     The refiner is fed with `fed`, and `parents` are refined, whatever pipeline it is: which of many equally uncertain
     voxels come among the first K is chance. That the selection is as good shows in "uncertainty, top K".
     """
     device = pipeline.fuser.device
-    inputs, parents, fed = inputs.to(device), parents.to(device), copied(fed, device)
-    fused = copied(pipeline.fuser.run(inputs.engine_inputs()), device)
-    refined = pipeline.classify_children(fused, inputs, parents)
+    voxels, parents, fed = voxels.to(device), parents.to(device), copied(fed, device)
+    fused = copied(pipeline.fuser.run({"images": images.to(device), **voxels.network_inputs()}), device)
+    refined = pipeline.classify_children(fused, voxels, parents)
     answers = {
         **{f"fuser {name}": fused[name] for name in FuserNetwork.OUTPUTS},
         "uncertainty, top K": fused["uncertainty"].topk(len(parents)).values,
-        "refiner labels": pipeline.classify_children(fed, inputs, parents),
-        "grid, refine none": torch.from_numpy(pipeline.compose(fused, parents[:0], refined[:0], inputs.returns)),
-        "grid, refine active": torch.from_numpy(pipeline.compose(fused, parents, refined, inputs.returns)),
+        "refiner labels": pipeline.classify_children(fed, voxels, parents),
+        "grid, refine none": torch.from_numpy(pipeline.compose(fused, parents[:0], refined[:0], voxels.returns)),
+        "grid, refine active": torch.from_numpy(pipeline.compose(fused, parents, refined, voxels.returns)),
     }
     return {name: value.cpu() for name, value in answers.items()}
 

@@ -144,7 +144,9 @@ def add_int8(artifact: Artifact, frames: list[SensorFrame], data: Path | None, c
         ContractError: INT8 loses more than it may.
     """
     pipeline = Pipeline.load(artifact.folder, "torch", settings=BackendSettings(precision="fp32"))
-    inputs = [{name: tensor.numpy() for name, tensor in pipeline.presampler(frame).engine_inputs().items()}
+    presampler = pipeline.presampler
+    inputs = [{"images": presampler.prepare_images(frame).numpy(),
+               **{name: tensor.numpy() for name, tensor in presampler(frame).network_inputs().items()}}
               for frame in frames]
     reference = Reference(pipeline, parity_frames(data, compared, artifact.contract.max_cameras),
                           labeled_examples(data, compared))

@@ -8,7 +8,7 @@ from torch import nn
 
 from models.network.occfusion import OccFusion, entropy
 from occfusion_ros.presample.children import ChildInputs
-from occfusion_ros.presample.presampler import FuserInputs
+from occfusion_ros.presample.presampler import FusedVoxels
 
 
 def best_class(logits: torch.Tensor) -> torch.Tensor:
@@ -19,7 +19,7 @@ def best_class(logits: torch.Tensor) -> torch.Tensor:
 class FuserNetwork(nn.Module):
     """Images and pre-sampled points to the unrefined answer and what the refiner needs."""
 
-    INPUTS = FuserInputs.ENGINE_INPUTS
+    INPUTS = ("images", *FusedVoxels.NETWORK_INPUTS)
     OUTPUTS = ("occupied", "semantic", "uncertainty", "grid_features", "image_map")
 
     def __init__(self, model: OccFusion) -> None:
@@ -29,7 +29,7 @@ class FuserNetwork(nn.Module):
     def forward(self, images: torch.Tensor, voxel_index: torch.Tensor, voxel_features: torch.Tensor,
                 point_features: torch.Tensor, point_uv: torch.Tensor,
                 point_camera: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """See `FuserInputs` for the inputs.
+        """See `FusedVoxels` for the inputs.
 
         Returns:
             occupied (T, J) uint8, 0 or 1 for every child, not refined; semantic (T,) uint8, best non-empty label of a
@@ -47,7 +47,7 @@ class FuserNetwork(nn.Module):
 class RefinerNetwork(nn.Module):
     """The children of the chosen voxels, classified anew."""
 
-    INPUTS = ("grid_features", "image_map", *ChildInputs.ENGINE_INPUTS)
+    INPUTS = ("grid_features", "image_map", *ChildInputs.NETWORK_INPUTS)
     OUTPUTS = ("labels",)
     IMAGE_STRIDE = 8  # of the image features that `image_map` stacks
 

@@ -59,7 +59,7 @@ def refine(model: OccFusion, scene: Scene, mode: str, presampler: Presampler) ->
     parent = chosen_voxels(model, scene.fuser, mode)
     inputs, refined = scene.sample.inputs, []
     for part in parent.split(CHUNK):
-        children = describe_children(part, presampler, inputs.image_from_grid, inputs.returns).engine_inputs()
+        children = describe_children(part, presampler, inputs.image_from_grid, inputs.returns).network_inputs()
         refined.append(model.refine(scene.fuser, **{k: v[None] for k, v in children.items()},
                                     count=len(scene.sample.features[0]))[0])
     return Prediction(scene.fuser, torch.cat(refined), parent, scene.returned, scene.sample.targets.children)

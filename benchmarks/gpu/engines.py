@@ -107,7 +107,9 @@ class Reference:
                 "features": float((features - expected).abs().max() / expected.abs().max())}
 
     def _inputs(self, device: torch.device | str) -> dict[str, torch.Tensor]:
-        return self.pipeline.presampler(self.subject.frame).to(torch.device(device)).engine_inputs()
+        presampler, frame = self.pipeline.presampler, self.subject.frame
+        return {"images": presampler.prepare_images(frame).to(device),
+                **presampler(frame).to(torch.device(device)).network_inputs()}
 
 
 def measure(device: Device, reference: Reference, build: Callable[[], Pair], repeats: int) -> dict[str, Any]:

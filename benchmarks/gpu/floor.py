@@ -41,11 +41,12 @@ def stage_floor(pipeline: Pipeline, frame: SensorFrame, network: list[dict[str, 
     the bus.
     """
     parts = {row["part"]: row["ms"] for row in network}
-    images, matrices = pipeline.presampler.prepare_images(frame)
+    images, matrices = pipeline.presampler.prepare_images(frame), pipeline.presampler.projections(frame)
     with Traffic() as points:
-        inputs = pipeline.presampler.prepare_points(frame.points, images, matrices)
-    inputs = inputs.to(pipeline.fuser.device)
-    fused = pipeline.fuser.run(inputs.engine_inputs())
+        inputs = pipeline.presampler.prepare_points(frame.points, matrices)
+    device = pipeline.fuser.device
+    inputs = inputs.to(device)
+    fused = pipeline.fuser.run({"images": images.to(device), **inputs.network_inputs()})
     with Traffic() as select:
         parents = pipeline.select(fused)
     refined = pipeline.classify_children(fused, inputs, parents)

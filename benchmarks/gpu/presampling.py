@@ -9,7 +9,7 @@ import torch
 from models.network.occfusion import ModelConfig
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.presample.children import describe_children
-from occfusion_ros.presample.presampler import FuserInputs, Presampler
+from occfusion_ros.presample.presampler import FusedVoxels, Presampler
 
 from .device import Device
 
@@ -32,18 +32,19 @@ def compare(device: Device, config: ModelConfig, frames: dict[str, SensorFrame])
     for name, frame in frames.items():
         one, other = here(frame), there(frame).to(torch.device("cpu"))
         tensors = {key: (value, getattr(other, key)) for key, value in vars(one).items()}
+        tensors["images"] = here.prepare_images(frame), there.prepare_images(frame).cpu()
         tensors |= _children(here, there, config, one)
         different[name] = [key for key, (mine, theirs) in tensors.items() if not torch.equal(mine, theirs)]
     return {"different": {name: keys for name, keys in different.items() if keys}, "frames": list(frames)}
 
 
 def _children(here: Presampler, there: Presampler, config: ModelConfig,
-              inputs: FuserInputs) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+              inputs: FusedVoxels) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """What the refiner is told, by both; the same parents on both devices."""
     parents = inputs.voxel_index[inputs.voxel_index < here.coarse.num_voxels][:config.refine_budget]
     moved = inputs.to(there.device)
-    one = describe_children(parents, here, inputs.image_from_grid, inputs.returns).engine_inputs()
-    other = describe_children(parents.to(there.device), there, moved.image_from_grid, moved.returns).engine_inputs()
+    one = describe_children(parents, here, inputs.image_from_grid, inputs.returns).network_inputs()
+    other = describe_children(parents.to(there.device), there, moved.image_from_grid, moved.returns).network_inputs()
     return {key: (value, other[key].cpu()) for key, value in one.items()}
 
 
@@ -51,6 +52,6 @@ def times(device: Device, config: ModelConfig, frames: dict[str, SensorFrame], r
     """Milliseconds of everything that depends on the sweep, by frame, on the device."""
     presampler, result = Presampler(config.presample, device.torch), {}
     for name, frame in frames.items():
-        prepare = partial(presampler.prepare_points, frame.points, *presampler.prepare_images(frame))
+        prepare = partial(presampler.prepare_points, frame.points, presampler.projections(frame))
         result[name] = 1e3 * device.seconds(prepare, repeats)
     return result

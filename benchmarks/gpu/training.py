@@ -30,7 +30,7 @@ def prepared(config: ModelConfig, folder: Path) -> list[Path]:
     paths, presampler = [], Presampler(config.presample)
     for seed in range(FRAMES):
         frame, labels = street.frame(seed=seed), street.truth(config.presample.grid, seed)
-        images, matrices = presampler.prepare_images(frame)
+        images, matrices = presampler.prepare_images(frame), presampler.projections(frame)
         paths.append(folder / f"{seed}.npz")
         PreparedFrame(frame.points, matrices.numpy(), (images.numpy(),), labels, np.ones(labels.shape, bool),
                       config.presample.grid).save(paths[-1])

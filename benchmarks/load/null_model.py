@@ -30,7 +30,7 @@ def write_null_model(folder: Path, like: ModelContract) -> Path:
 
 
 def _fuser(like: ModelContract) -> Any:
-    """Sub-voxels with a return, from the voxel features; see `FuserInputs` for the inputs."""
+    """Sub-voxels with a return, from the voxel features; see `FusedVoxels` for the inputs."""
     from onnx import TensorProto, helper
 
     total, children = like.coarse_grid.num_voxels, like.coarse_factor**3

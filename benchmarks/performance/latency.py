@@ -127,7 +127,7 @@ def measure(folder: Path, messages: Messages, threads: int, repeats: int, backen
         settings = BackendSettings(threads, precision)
         robot = Robot(Pipeline.load(folder, backend, settings=settings), messages)
         alone = backbone_alone(artifact, backend, settings) if precision in ("fp32", "bf16") else None
-        images, _ = robot.pipeline.presampler.prepare_images(messages.frame)
+        images = robot.pipeline.presampler.prepare_images(messages.frame)
         runs = []
         for _ in tqdm(range(repeats + WARM_UP), f"{backend} {precision}", unit="frame"):
             runs.append(robot())

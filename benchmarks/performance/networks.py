@@ -32,8 +32,8 @@ def example(config: ModelConfig, seed: int = 0) -> tuple[dict[str, torch.Tensor]
         camera[:3, :3] = intrinsics @ np.array([[c, s, 0], [0, 0, -1], [-s, c, 0]])
     presampler = Presampler(config.presample)
     image_from_grid = torch.from_numpy(cameras).float()
-    inputs = presampler.prepare_points(points, torch.empty((CAMERAS, 3, 0, 0)), image_from_grid)
-    batch = {name: value[None] for name, value in inputs.engine_inputs().items() if name != "images"}
+    inputs = presampler.prepare_points(points, image_from_grid)
+    batch = {name: value[None] for name, value in inputs.network_inputs().items()}
     return {**batch, "image_from_grid": image_from_grid[None]}, presampler
 
 
@@ -41,7 +41,7 @@ def children_of(parents: torch.Tensor, batch: dict[str, torch.Tensor], presample
     """Arguments of `refine` for the coarse voxels `parents` (K,), of which none holds a return; batch of one."""
     nothing = torch.empty(0, dtype=torch.long)
     children = describe_children(parents, presampler, batch["image_from_grid"][0], nothing)
-    return {name: value[None] for name, value in children.engine_inputs().items()}
+    return {name: value[None] for name, value in children.network_inputs().items()}
 
 
 class OccFusionParts:

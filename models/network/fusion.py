@@ -16,7 +16,7 @@ from torch import nn
 
 
 class FusedPoints(NamedTuple):
-    """Queries and their points, with a batch axis; see `FuserInputs` for each.
+    """Queries and their points, with a batch axis; see `FusedVoxels` for each.
 
     Attributes:
         voxel_index: (B, Q). features: (B, Q, theta, 4). uv: (B, Q, theta, 2). camera: (B, Q, theta), -1 unseen.

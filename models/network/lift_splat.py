@@ -61,7 +61,7 @@ class LiftSplatFusion(nn.Module):
         """Flat coarse voxel of every depth bin of every feature cell, -1 outside the grid.
 
         Args:
-            image_from_grid: (B, N, 4, 4) as in `FuserInputs`; a camera that cannot be inverted sees nothing.
+            image_from_grid: (B, N, 4, 4) as in `FusedVoxels`; a camera that cannot be inverted sees nothing.
             cells: (h, w) of the feature map, which covers the whole image.
 
         Returns:

@@ -106,7 +106,7 @@ class OccFusion(nn.Module):
     def fuse(self, features: list[torch.Tensor], voxel_index: torch.Tensor, voxel_features: torch.Tensor,
              point_features: torch.Tensor, point_uv: torch.Tensor, point_camera: torch.Tensor,
              image_from_grid: torch.Tensor | None = None) -> FuserOutput:
-        """From backbone features (B * N, C, h, w) and pre-sampled points (see `FuserInputs`, with a batch axis).
+        """From backbone features (B * N, C, h, w) and pre-sampled points (see `FusedVoxels`, with a batch axis).
 
         Only a fusion that places pixels in space ("lift_splat") reads `image_from_grid` (B, N, 4, 4).
         """

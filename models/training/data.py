@@ -16,7 +16,7 @@ from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE, NUM_LABELS
 from occfusion_ros.presample.children import to_children
-from occfusion_ros.presample.presampler import FuserInputs, Presampler
+from occfusion_ros.presample.presampler import FusedVoxels, Presampler
 
 UNSEEN = np.diag([0.0, 0, 0, 1]).astype(np.float32)  # a projection that puts every point behind the camera
 UNSEEN[2, 3] = -1
@@ -119,7 +119,7 @@ def _drawn(rng: np.random.Generator, probability: float, like: torch.Tensor) -> 
 class Sample:
     """One drawn frame: fuser inputs, backbone features (N, C, h, w) float32 or images uint8, and targets."""
 
-    inputs: FuserInputs
+    inputs: FusedVoxels
     features: list[torch.Tensor]
     targets: Targets
 
@@ -130,8 +130,7 @@ def make_sample(frame: PreparedFrame, presampler: Presampler, keep: float = 0.0,
     def put(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(presampler.device)
 
-    unused = torch.empty((len(frame.image_from_grid), 3, 0, 0), dtype=torch.uint8, device=presampler.device)
-    inputs = presampler.prepare_points(frame.points, unused, put(frame.image_from_grid))
+    inputs = presampler.prepare_points(frame.points, put(frame.image_from_grid))
     children, observed = (to_children(put(dense), presampler.config.coarse_factor)
                           for dense in (frame.semantics, frame.observed))
     features = [put(level) if frame.holds_images else put(level).float() for level in frame.features]
@@ -144,8 +143,7 @@ def stack(samples: list[Sample]) -> tuple[dict[str, torch.Tensor], list[torch.Te
     N is the largest number of cameras of a sample; the others get cameras that see nothing, with features of 0.
     """
     count = max(len(sample.features[0]) for sample in samples)
-    names = [name for name in FuserInputs.ENGINE_INPUTS if name != "images"]
-    batch = {name: torch.stack([getattr(s.inputs, name) for s in samples]) for name in names}
+    batch = {name: torch.stack([getattr(s.inputs, name) for s in samples]) for name in FusedVoxels.NETWORK_INPUTS}
     batch["image_from_grid"] = torch.stack([_filled(s.inputs.image_from_grid, count, UNSEEN) for s in samples])
     levels = [torch.cat([_filled(values, count, 0) for values in level])
               for level in zip(*(s.features for s in samples))]

@@ -58,7 +58,7 @@ class Objective(nn.Module):
                        count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (B, K, 64, 17) and truth (B, K, 64) of the children of the chosen voxels; `count` cameras."""
         parents = self.chosen(output)
-        children = [describe_children(p, presampler, s.inputs.image_from_grid, s.inputs.returns).engine_inputs()
+        children = [describe_children(p, presampler, s.inputs.image_from_grid, s.inputs.returns).network_inputs()
                     for p, s in zip(parents, samples)]
         batch = {name: torch.stack([c[name] for c in children]) for name in children[0]}
         logits = self.model.refine(output, **batch, count=count)

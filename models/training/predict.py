@@ -37,7 +37,7 @@ def predict(model: OccFusion, frame: PreparedFrame, presampler: Presampler) -> P
     fuser = model.fuse(through_backbone(model.backbone, features), **batch)
     parent = most_uncertain(entropy(fuser.coarse[0]), occupied_voxels(model, fuser), model.config.refine_budget)
     inputs, config = sample.inputs, presampler.config
-    children = describe_children(parent, presampler, inputs.image_from_grid, inputs.returns).engine_inputs()
+    children = describe_children(parent, presampler, inputs.image_from_grid, inputs.returns).network_inputs()
     refined = model.refine(fuser, **{k: v[None] for k, v in children.items()}, count=len(features[0]))[0]
     parents = torch.arange(presampler.coarse.num_voxels, device=presampler.device)
     everything = child_voxels(parents, config.grid, config.coarse_factor)

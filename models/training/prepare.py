@@ -56,7 +56,7 @@ class Preparer:
     def __call__(self, frame: SensorFrame, semantics: np.ndarray, observed: np.ndarray,
                  rng: np.random.Generator) -> PreparedFrame:
         """From a frame, its complete truth and where that is observed, both (X, Y, Z)."""
-        images, image_from_grid = self.presampler.prepare_images(frame)
+        images, image_from_grid = self.presampler.prepare_images(frame), self.presampler.projections(frame)
         points = frame.points[np.isfinite(frame.points).all(axis=1)]
         if self.keep_images:
             return PreparedFrame(points, image_from_grid.numpy(), (images.numpy(),), semantics, observed)

@@ -32,16 +32,16 @@ class ChildInputs:
     child_seen: torch.Tensor
     child_return: torch.Tensor
 
-    ENGINE_INPUTS = ("parent", "child_uv", "parent_camera", "child_seen", "child_return")
+    NETWORK_INPUTS = ("parent", "child_uv", "parent_camera", "child_seen", "child_return")
 
-    def engine_inputs(self) -> dict[str, torch.Tensor]:
-        """The tensors that enter the refiner engine, by name."""
-        return {name: getattr(self, name) for name in self.ENGINE_INPUTS}
+    def network_inputs(self) -> dict[str, torch.Tensor]:
+        """The tensors that enter the refiner beside what the fuser gives it, by name."""
+        return {name: getattr(self, name) for name in self.NETWORK_INPUTS}
 
 
 def describe_children(parent: torch.Tensor, presampler: Presampler, image_from_grid: torch.Tensor,
                       returns: torch.Tensor, seen: torch.Tensor | None = None) -> ChildInputs:
-    """Project the children of `parent` (K,) int64; `seen` by `Presampler.seen_pixels`, the rest as in `FuserInputs`."""
+    """Project the children of `parent` (K,) int64; `seen` by `Presampler.seen_pixels`, the rest as in `FusedVoxels`."""
     factor, size = presampler.config.coarse_factor, presampler.config.image_size
     near = presampler.config.preprocessing.near
     center = presampler.centers(parent)  # (K, 3) float64

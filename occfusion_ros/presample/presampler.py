@@ -62,11 +62,10 @@ class PresampleConfig:
 
 
 @dataclass(frozen=True)
-class FuserInputs:
-    """Tensors for one frame; Q queries, theta points each, N >= 1 images (a gray one where there is no camera).
+class FusedVoxels:
+    """What pre-sampling makes of one sweep; Q queries, theta points each.
 
     Attributes:
-        images: (N, 3, h, w) uint8 RGB.
         voxel_index: (Q,) int64 flat coarse voxel (z fastest); the number of coarse voxels marks an unused query.
         voxel_features: (Q, F) float32, sub-voxel returns (0 or 1), then log count, mean height, mean intensity, range.
         point_features: (Q, theta, 4) float32, position in the voxel (-0.5..0.5) and 1 for a real return.
@@ -76,7 +75,6 @@ class FuserInputs:
         returns: (R,) int64 flat fine voxels (z fastest) that hold a return, ascending.
     """
 
-    images: torch.Tensor
     voxel_index: torch.Tensor
     voxel_features: torch.Tensor
     point_features: torch.Tensor
@@ -85,15 +83,15 @@ class FuserInputs:
     image_from_grid: torch.Tensor
     returns: torch.Tensor
 
-    ENGINE_INPUTS = ("images", "voxel_index", "voxel_features", "point_features", "point_uv", "point_camera")
+    NETWORK_INPUTS = ("voxel_index", "voxel_features", "point_features", "point_uv", "point_camera")
 
-    def engine_inputs(self) -> dict[str, torch.Tensor]:
-        """The tensors that enter the fuser engine, by name."""
-        return {name: getattr(self, name) for name in self.ENGINE_INPUTS}
+    def network_inputs(self) -> dict[str, torch.Tensor]:
+        """The tensors that enter the fuser beside the images, by name."""
+        return {name: getattr(self, name) for name in self.NETWORK_INPUTS}
 
-    def to(self, device: torch.device) -> "FuserInputs":
+    def to(self, device: torch.device) -> "FusedVoxels":
         """The same on `device`; tensors that are there already are not copied."""
-        return FuserInputs(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        return FusedVoxels(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
 class Presampler:
@@ -110,29 +108,35 @@ class Presampler:
         self.rank = torch.empty_like(self.by_range)
         self.rank[self.by_range] = torch.arange(len(self.range), device=self.device)
 
-    def __call__(self, frame: SensorFrame) -> FuserInputs:
-        """Raises InvalidFrameError where the frame has more cameras than the model takes."""
-        images, image_from_grid = self.prepare_images(frame)
-        return self.prepare_points(frame.points, images, image_from_grid, self.seen_pixels(frame), frame.body_removed)
+    def __call__(self, frame: SensorFrame) -> FusedVoxels:
+        """Describe the sweep of a frame; its images are neither read nor resampled.
 
-    def prepare_images(self, frame: SensorFrame) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images (N, 3, h, w) uint8, one gray image where there is no camera, and image_from_grid (N or 0, 4, 4)."""
-        images, image_from_grid = self.start_images(frame)
-        return images(), image_from_grid
+        Raises:
+            InvalidFrameError: it has more cameras than the model takes.
+        """
+        return self.prepare_points(frame.points, self.projections(frame), self.seen_pixels(frame), frame.body_removed)
 
-    def start_images(self, frame: SensorFrame) -> tuple[Callable[[], torch.Tensor], torch.Tensor]:
-        """As `prepare_images`, but other threads resample the images meanwhile: the call that is returned waits."""
+    def projections(self, frame: SensorFrame) -> torch.Tensor:
+        """Project the grid to the network's images: (N, 4, 4) float32; raises as `__call__`."""
         config = self.config
         if len(frame.cameras) > config.max_cameras:
             raise InvalidFrameError(f"the model takes at most {config.max_cameras} cameras, got {len(frame.cameras)}")
+        matrices = [fit_projection(camera, config.image_size, config.horizon) for camera in frame.cameras]
+        return torch.from_numpy(np.reshape(matrices, (-1, 4, 4)).astype(np.float32)).to(self.device)
+
+    def prepare_images(self, frame: SensorFrame) -> torch.Tensor:
+        """Resample the images: (N, 3, h, w) uint8 RGB; one gray image where there is no camera."""
+        return self.start_images(frame)()
+
+    def start_images(self, frame: SensorFrame) -> Callable[[], torch.Tensor]:
+        """As `prepare_images`, but other threads resample the images meanwhile: the call that is returned waits."""
+        config = self.config
         if not frame.cameras:
             gray = torch.full((1, 3, *config.image_size), 127, dtype=torch.uint8, device=self.device)
-            return lambda: gray, torch.empty((0, 4, 4), device=self.device)
-        size, horizon = config.image_size, config.horizon
-        pending = [_RESAMPLERS.submit(fit_pixels, camera, size, horizon) for camera in frame.cameras]
-        matrices = np.stack([fit_projection(camera, size, horizon) for camera in frame.cameras]).astype(np.float32)
-        return (lambda: torch.stack([image.result() for image in pending]).to(self.device),
-                torch.from_numpy(matrices).to(self.device))
+            return lambda: gray
+        pending = [_RESAMPLERS.submit(fit_pixels, camera, config.image_size, config.horizon)
+                   for camera in frame.cameras]
+        return lambda: torch.stack([image.result() for image in pending]).to(self.device)
 
     def seen_pixels(self, frame: SensorFrame) -> torch.Tensor | None:
         """(N, h, w) bool, pixels that show the scene; None where all of all cameras do."""
@@ -143,8 +147,8 @@ class Presampler:
         every = torch.ones(config.image_size, dtype=torch.bool)
         return torch.stack([every if one is None else one for one in each]).to(self.device)
 
-    def prepare_points(self, points: np.ndarray, images: torch.Tensor, image_from_grid: torch.Tensor,
-                       seen: torch.Tensor | None = None, body_removed: bool = False) -> FuserInputs:
+    def prepare_points(self, points: np.ndarray, image_from_grid: torch.Tensor,
+                       seen: torch.Tensor | None = None, body_removed: bool = False) -> FusedVoxels:
         """Everything that depends on the sweep.
 
         Args:
@@ -165,8 +169,7 @@ class Presampler:
                                     self.config.preprocessing.near, seen)
         camera = camera.view(real.shape).masked_fill(~used, -1)
         point_features = torch.cat([position.float(), real[..., None].float()], -1)
-        return FuserInputs(images, index, features, point_features, uv.view(*real.shape, 2), camera,
-                           image_from_grid, returns)
+        return FusedVoxels(index, features, point_features, uv.view(*real.shape, 2), camera, image_from_grid, returns)
 
     def centers(self, flat: torch.Tensor) -> torch.Tensor:
         """(Q,) flat coarse index (z fastest) to (Q, 3) float64 voxel centers, metres."""

@@ -3,7 +3,6 @@
 import itertools
 import logging
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from ..core.contract import ModelContract
 from ..core.errors import BackendError, InvalidFrameError, OccFusionError, one_line
 from ..core.frames import OccupancyGrid, SensorFrame
 from ..presample.children import describe_children, from_children, parents_of
-from ..presample.presampler import FuserInputs, PresampleConfig, Presampler
+from ..presample.presampler import FusedVoxels, PresampleConfig, Presampler
 from .artifact import NETWORKS, Artifact, load_artifact
 from .backends.protocol import Backend, BackendSettings, torch_threads, usable_gpu
 from .backends.registry import BACKENDS, candidates
@@ -72,7 +71,6 @@ class Pipeline:
         self.fuser, self.refiner = fuser, refiner
         # Pre-sampling runs on the GPU where there is one, whatever runs the networks.
         self.presampler = Presampler(presample_config(contract), "cuda" if usable_gpu() else "cpu")
-        self.no_images = torch.empty((0, 3, *contract.image_size), dtype=torch.uint8)
 
     @classmethod
     def load(cls, artifact: str | Path, backend: str = "auto", refine: str = "active",
@@ -136,25 +134,25 @@ class Pipeline:
     def _answer(self, frame: SensorFrame) -> OccupancyGrid:
         watch = Stopwatch(self.presampler.device)
         seen = self.presampler.seen_pixels(frame)  # first, so that the maps of lenses are there for the threads
-        images, image_from_grid = self.presampler.start_images(frame)
-        inputs = self.presampler.prepare_points(frame.points, self.no_images, image_from_grid, seen,
-                                                frame.body_removed)
-        if len(frame.points) and not len(inputs.returns):
+        image_from_grid = self.presampler.projections(frame)
+        images = self.presampler.start_images(frame)
+        voxels = self.presampler.prepare_points(frame.points, image_from_grid, seen, frame.body_removed)
+        if len(frame.points) and not len(voxels.returns):
             raise InvalidFrameError(f"sweep: expected returns, got none among {len(frame.points)} points: all lie "
                                     "outside the grid or on the vehicle itself")
         watch.lap("presample")
-        inputs = replace(inputs, images=images())
+        resampled = images()
         watch.lap("images")
-        inputs = inputs.to(self.fuser.device)
+        resampled, voxels = resampled.to(self.fuser.device), voxels.to(self.fuser.device)
         seen = None if seen is None else seen.to(self.fuser.device)
         watch.lap("upload")
-        fused = self.fuser.run(inputs.engine_inputs())
+        fused = self.fuser.run({"images": resampled, **voxels.network_inputs()})
         watch.lap("fuser")
         parents = self.select(fused)
         watch.lap("select")
-        refined = self.classify_children(fused, inputs, parents, seen)
+        refined = self.classify_children(fused, voxels, parents, seen)
         watch.lap("refiner")
-        labels = self.compose(fused, parents, refined, inputs.returns)
+        labels = self.compose(fused, parents, refined, voxels.returns)
         watch.lap("grid")
         return OccupancyGrid(self.contract.grid, labels, frame.stamp_ns, frame.frame_id,
                              tuple(camera.name for camera in frame.cameras), self.contract.model_id, watch.finish())
@@ -168,7 +166,7 @@ class Pipeline:
             return occupied.nonzero()[:, 0]
         return most_uncertain(fused["uncertainty"], occupied, self.contract.refine_budget)
 
-    def classify_children(self, fused: dict[str, torch.Tensor], inputs: FuserInputs,
+    def classify_children(self, fused: dict[str, torch.Tensor], voxels: FusedVoxels,
                           parents: torch.Tensor, seen: torch.Tensor | None = None) -> torch.Tensor:
         """(K, J) uint8 labels of the children of `parents`; the network always gets as many as the budget has.
 
@@ -181,9 +179,9 @@ class Pipeline:
         for chunk, out in zip(parents.split(budget), labels.split(budget)):
             if len(chunk):
                 filled = F.pad(chunk, (0, budget - len(chunk)))
-                children = describe_children(filled, self.presampler, inputs.image_from_grid, inputs.returns,
+                children = describe_children(filled, self.presampler, voxels.image_from_grid, voxels.returns,
                                              seen)
-                out.copy_(self.refiner.run({**coarse, **children.engine_inputs()})["labels"][:len(chunk)])
+                out.copy_(self.refiner.run({**coarse, **children.network_inputs()})["labels"][:len(chunk)])
         return labels
 
     def compose(self, fused: dict[str, torch.Tensor], parents: torch.Tensor, refined: torch.Tensor,

@@ -42,8 +42,8 @@ def scene(config: ModelConfig) -> tuple[dict[str, torch.Tensor], Presampler]:
     for seed in (0, 1):
         rng = np.random.default_rng(seed)
         points = np.c_[rng.normal(0, 3, (800, 2)), rng.normal(-1, 1, 800), rng.random(800)].astype(np.float32)
-        inputs = presampler.prepare_points(points, torch.empty((2, 3, 0, 0)), cameras)
-        rows.append({**inputs.engine_inputs(), "image_from_grid": cameras})
+        inputs = presampler.prepare_points(points, cameras)
+        rows.append({**inputs.network_inputs(), "image_from_grid": cameras})
     return {name: torch.stack([row[name] for row in rows]) for name in rows[0] if name != "images"}, presampler
 
 
@@ -62,7 +62,7 @@ def test_every_variant_answers_and_learns(config):
     batch, presampler = scene(config)
     output = model.fuse(features(), **batch)
     children = describe_children(torch.arange(40), presampler, batch["image_from_grid"][0], torch.arange(0, 999, 7))
-    logits = model.refine(output, **{k: v[None].expand(2, *v.shape) for k, v in children.engine_inputs().items()},
+    logits = model.refine(output, **{k: v[None].expand(2, *v.shape) for k, v in children.network_inputs().items()},
                           count=2)
     total = config.coarse.num_voxels
     assert output.coarse.shape == (2, total, 17) and output.occupancy.shape == (2, total, 64)

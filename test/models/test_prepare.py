@@ -73,7 +73,8 @@ def test_labeled_samples_of_a_data_root_are_prepared_as_they_are(labeled, tmp_pa
     assert np.array_equal(frame.points, source.points)
     assert np.array_equal(frame.semantics, reader.occupancy(tokens[1]))
     assert np.array_equal(frame.observed, frame.semantics != IGNORE)
-    images, image_from_grid = Presampler(CONFIG).prepare_images(source)
+    presampler = Presampler(CONFIG)
+    images, image_from_grid = presampler.prepare_images(source), presampler.projections(source)
     assert np.array_equal(frame.image_from_grid, image_from_grid.numpy())
     backbone = EfficientNetLite0().eval()
     backbone.load_imagenet()
@@ -84,7 +85,8 @@ def test_images_are_kept_where_the_backbone_is_to_be_trained(labeled, tmp_path):
     root, reader, tokens = labeled
     path, = prepare_root(tmp_path, root, CONFIG, AugmentConfig(images=1), keep_images=True)
     frame = PreparedFrame.load(path)
-    images, image_from_grid = Presampler(CONFIG).prepare_images(reader.frame(tokens[1]))
+    presampler, second = Presampler(CONFIG), reader.frame(tokens[1])
+    images, image_from_grid = presampler.prepare_images(second), presampler.projections(second)
     assert frame.holds_images and np.array_equal(frame.features[0], images.numpy())
     assert np.array_equal(frame.image_from_grid, image_from_grid.numpy())
 

@@ -23,12 +23,12 @@ class Images(Dataset):
         return 2
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        return self.presampler(self.frame).images
+        return self.presampler.prepare_images(self.frame)
 
 
 def test_workers_of_a_data_loader_resample(config, frame):
     presampler = Presampler(config)
-    expected = presampler(frame).images  # from now on this process has threads that a fork leaves behind
+    expected = presampler.prepare_images(frame)  # from now on this process has threads that a fork leaves behind
     loader = DataLoader(Images(presampler, frame), batch_size=None, num_workers=2, multiprocessing_context="fork",
                         timeout=PATIENCE)
     assert all(torch.equal(images, expected) for images in loader)
@@ -37,17 +37,17 @@ def test_workers_of_a_data_loader_resample(config, frame):
 @pytest.mark.parametrize("forks", [1, 2])
 def test_a_fork_and_a_fork_of_it_resample(config, frame, forks):
     presampler = Presampler(config)
-    expected = presampler(frame).images.numpy().tobytes()
+    expected = presampler.prepare_images(frame).numpy().tobytes()
     ours, theirs = os.pipe()
     child = os.fork()
     if not child:
         try:
             torch.set_num_threads(1)  # OpenMP's own threads do not come along either
             for _ in range(forks - 1):
-                presampler(frame)
+                presampler.prepare_images(frame)
                 if os.fork():
                     os._exit(0)
-            os.write(theirs, bytes([presampler(frame).images.numpy().tobytes() == expected]))
+            os.write(theirs, bytes([presampler.prepare_images(frame).numpy().tobytes() == expected]))
         finally:
             os._exit(0)
     os.close(theirs)

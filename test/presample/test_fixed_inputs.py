@@ -56,7 +56,7 @@ def tensors(config: PresampleConfig, frame: SensorFrame) -> dict[str, torch.Tens
     presampler = Presampler(config)
     inputs = presampler(frame)
     children = describe_children(inputs.voxel_index[:100], presampler, inputs.image_from_grid, inputs.returns)
-    return {**vars(inputs), **vars(children)}
+    return {"images": presampler.prepare_images(frame), **vars(inputs), **vars(children)}
 
 
 def fingerprint(config: PresampleConfig, frame: SensorFrame) -> str:

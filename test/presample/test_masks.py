@@ -43,8 +43,8 @@ def test_points_behind_a_bonnet_are_seen_by_no_camera(config, frame):
     assert (masked.point_camera[hidden] != 0).all()
     assert torch.equal(masked.point_camera[first & ~hidden], plain.point_camera[first & ~hidden])
     assert torch.equal(masked.point_camera[~first], plain.point_camera[~first])
-    for name, tensor in masked.engine_inputs().items():
-        assert tensor.shape == plain.engine_inputs()[name].shape and tensor.dtype == plain.engine_inputs()[name].dtype
+    for name, tensor in masked.network_inputs().items():
+        assert tensor.shape == plain.network_inputs()[name].shape and tensor.dtype == plain.network_inputs()[name].dtype
 
 
 def test_a_point_hidden_from_one_camera_is_given_to_another_that_sees_it(config, frame):

@@ -15,8 +15,9 @@ from occfusion_ros.presample.projection import assign_cameras, fit_camera, proje
 def test_shapes_whatever_the_frame(config, frame):
     queries, theta = config.fusion_queries, config.points_per_voxel
     for points, cameras in ((frame.points, 3), (frame.points, 0), (frame.points[:0], 3), (frame.points[:1], 1)):
-        inputs = Presampler(config)(replace(frame, points=points, cameras=frame.cameras[:cameras]))
-        assert inputs.images.shape == (max(cameras, 1), 3, 64, 128) and inputs.images.dtype == torch.uint8
+        presampler, seen = Presampler(config), replace(frame, points=points, cameras=frame.cameras[:cameras])
+        inputs, images = presampler(seen), presampler.prepare_images(seen)
+        assert images.shape == (max(cameras, 1), 3, 64, 128) and images.dtype == torch.uint8
         assert inputs.image_from_grid.shape == (cameras, 4, 4)
         assert inputs.voxel_index.shape == (queries,) and inputs.voxel_features.shape == (queries, 68)
         assert inputs.point_features.shape == (queries, theta, 4) and inputs.point_uv.shape == (queries, theta, 2)
