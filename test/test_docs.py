@@ -35,6 +35,13 @@ def test_links_lead_somewhere():
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+@pytest.mark.parametrize("name", ["docs/architecture.md", "docs/security.md", "CONTRIBUTING.md"])
+def test_files_that_are_named_exist(name):
+    named = re.findall(r"`((?:\w+/)+[\w.]+\.(?:py|yaml|md|xml))`", (ROOT / name).read_text())
+    assert named
+    assert [path for path in named if not any((ROOT / place / path).exists() for place in ("", "occfusion_ros"))] == []
+
+
 def documented() -> list[str]:
     """Commands in code, inline or in blocks, of all pages."""
     found = set()
