@@ -29,6 +29,7 @@ def test_what_must_not_happen_is_found(monkeypatch):
     assert found.failures and "PointCloud2, seed 1, message 1: TypeError" in found.failures[0]
 
 
+@pytest.mark.sensors
 def test_the_running_node_answers_what_is_good_and_accounts_for_the_rest():
     found = fuzz_node(60, seed=1)
     assert found["failures"] == [] and found["malformed"] >= 50 and found["published"] > 0

@@ -111,6 +111,7 @@ def test_transforms_arrive_as_they_were_sent():
     assert np.allclose(tree.lookup("a", "b", 5 * S), pose)
 
 
+@pytest.mark.sensors
 def test_a_short_soak_at_the_full_rate_starves_nothing(ros_domain, ground):
     found = reliability.soak(ground, "null", 0.12)
     json.dumps(found)
@@ -121,6 +122,7 @@ def test_a_short_soak_at_the_full_rate_starves_nothing(ros_domain, ground):
     assert found["diagnostics_jitter_ms"]["max"] < 1000, "timers of the node came late"
 
 
+@pytest.mark.sensors
 def test_a_slow_reliable_subscriber_does_not_hold_the_node_up(ros_domain, ground):
     from occfusion_msgs.msg import OccupancyGrid3D
     from occfusion_ros.ros.tools.snapshot import spinning_node
@@ -142,6 +144,7 @@ def test_a_slow_reliable_subscriber_does_not_hold_the_node_up(ros_domain, ground
     assert answers[-1].stamp_ns > figures.counted(run)[-1] - 2 * S
 
 
+@pytest.mark.sensors
 def test_load_is_measured(ros_domain, ground):
     found = reliability.load(ground, 5.0, cases=((1, "raw"),), steps=1)
     assert found["rows"][0]["tried"][0]["sweeps"] > 20

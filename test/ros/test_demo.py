@@ -132,6 +132,7 @@ def run(model, recording, tmp_path_factory, ros_domain):
     return code, kept[-1], out
 
 
+@pytest.mark.sensors
 def test_every_sweep_is_answered_with_all_cameras(run):
     code, outcome, out = run
     assert code == 0 and len(outcome.answers) == 2
@@ -140,6 +141,7 @@ def test_every_sweep_is_answered_with_all_cameras(run):
     assert len(list(out.glob("*/*.png"))) == 1
 
 
+@pytest.mark.sensors
 def test_the_voxels_are_those_of_the_drive(run, recording):
     from occfusion_ros.datasets.nuscenes import NuScenesReader
     reader = NuScenesReader(recording)
@@ -162,6 +164,7 @@ def overlap(occupied: np.ndarray, truth: np.ndarray) -> float:
     return (occupied & real & known).sum() / ((occupied | real) & known).sum()
 
 
+@pytest.mark.sensors
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_a_replay_runs_on_the_backend_that_is_asked_for(model, recording, tmp_path, ros_domain, backend, capfd):
     code = demo.main(["--data", str(recording), "--out", str(tmp_path), "--domain", str(ros_domain), "--pictures", "0",
@@ -170,10 +173,12 @@ def test_a_replay_runs_on_the_backend_that_is_asked_for(model, recording, tmp_pa
     assert code == 0 and f"on {backend} " in captured.out + captured.err
 
 
+@pytest.mark.sensors
 def test_stage_times_are_published(run):
     assert run[1].stage_ms["total"] and all(t > 0 for t in run[1].stage_ms["total"])
 
 
+@pytest.mark.sensors
 def test_real_scenes_of_three_rigs_are_answered_sweep_by_sweep(nuscenes_sample, tmp_path, ros_domain, capsys):
     code = demo.main(["--data", str(nuscenes_sample), "--out", str(tmp_path), "--domain", str(ros_domain), "--model",
                       "nano", "--pictures", "1", "--seconds-per-sweep", "5"])

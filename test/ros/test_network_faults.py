@@ -61,6 +61,7 @@ def run_sensors(network, environment, seconds: float) -> dict:
     return found
 
 
+@pytest.mark.sensors
 def test_delay_and_loss_cost_sweeps_but_never_a_wrong_answer_and_all_recovers(network, environment):
     """A packet that is lost costs a sweep or an image; each that came is accounted for."""
     node = subprocess.Popen(network.command(0, sys.executable, "-c", NODE), env=environment, stderr=subprocess.DEVNULL)
