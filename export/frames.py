@@ -5,8 +5,9 @@ from pathlib import Path
 
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.frames import SensorFrame
+from synthetic import seeds
 
-SYNTHETIC_SEED = 7  # training starts at another seed
+SYNTHETIC_SEED = seeds.TESTS[7]
 SPACING = 8  # key frames between two synthetic frames
 
 

@@ -26,7 +26,7 @@ from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.runtime.artifact import CONTRACT_FILE, NETWORKS, Artifact, load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
-from synthetic import SyntheticDrive
+from synthetic import SyntheticDrive, seeds
 
 from .contract import write_contract
 from .frames import parity_frames, recorded_frames
@@ -34,7 +34,6 @@ from .parity import Reference, examine, labeled_examples, runnable, table
 from .to_onnx import file_hash
 
 FILES = {"int8": "fuser.int8.onnx", "int8_onnxruntime": "fuser.int8_onnxruntime.onnx"}
-CALIBRATION_SEED = 800_000  # drives that neither training nor validation has seen
 IMAGE_SIZE = (396, 704)
 # What keeps float32: convolutions with few products each, which gain nothing, and those that read or write features of
 # very unequal ranges.
@@ -47,7 +46,7 @@ def calibration_frames(root: Path | None, count: int) -> Iterator[SensorFrame]:
     if root:
         yield from recorded_frames(root, count).values()
     else:
-        for seed in range(CALIBRATION_SEED, CALIBRATION_SEED + count):
+        for seed in seeds.QUANTIZATION[:count]:
             yield SyntheticDrive(seed, image_size=IMAGE_SIZE).frame(4).frame
 
 

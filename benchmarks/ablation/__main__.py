@@ -23,13 +23,13 @@ from tqdm import tqdm
 
 from models.network.occfusion import ModelConfig
 from models.training.augment import AugmentConfig
-from models.training.calibrate import VALIDATION_SEED
 from models.training.checkpoint import load_checkpoint
 from models.training.config import TrainConfig
 from models.training.data import PreparedFrame
 from models.training.prepare import FRAMES_PER_DRIVE, prepare_all
 from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.errors import OccFusionError
+from synthetic.seeds import VALIDATION
 
 from ..machine import processor, versions
 from ..performance import cost
@@ -64,7 +64,7 @@ class Budget:
 
     def seeds(self) -> dict[str, range]:
         """Seeds of the drives by use."""
-        first = {"train": TRAIN.first_seed, "fit": VALIDATION_SEED, "test": VALIDATION_SEED + self.fit}
+        first = {"train": TRAIN.first_seed, "fit": VALIDATION.start, "test": VALIDATION.start + self.fit}
         return {use: range(seed, seed + getattr(self, use)) for use, seed in first.items()}
 
 

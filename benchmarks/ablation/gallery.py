@@ -17,9 +17,8 @@ from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
 from occfusion_ros.runtime.pipeline import Pipeline
 from occfusion_ros.viz.birdseye import birds_eye_view
 from occfusion_ros.viz.perspective import perspective_view
-from synthetic import SyntheticDrive, SyntheticFrame
+from synthetic import SyntheticDrive, SyntheticFrame, seeds
 
-FIRST_SEED = 910_000  # of drives that nothing is trained, calibrated or measured on
 FRAME = 16  # 8 s into the drive
 RENDER_SIZE = (396, 704)
 COLUMN, GAP = 760, 10  # pixels
@@ -85,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"expected a model of the grid of the synthetic truth, {GridSpec()}, got {pipeline.contract.grid}")
     options.out.mkdir(parents=True, exist_ok=True)
     for number in tqdm(range(options.drives), "drawing", unit="frame"):
-        frame = SyntheticDrive(FIRST_SEED + number, image_size=RENDER_SIZE).frame(FRAME)
+        frame = SyntheticDrive(seeds.GALLERY[number], image_size=RENDER_SIZE).frame(FRAME)
         picture = side_by_side(frame, pipeline(frame.frame))
         picture.save(options.out / f"synthetic_{number + 1}.jpg", quality=88, optimize=True)
 

@@ -9,8 +9,10 @@ import numpy as np
 
 from occfusion_ros.core.frames import CameraImage, SensorFrame
 from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.core.labels import Label
 
-ROAD, SIDEWALK, MANMADE, CAR, TRUCK, PEDESTRIAN, VEGETATION = 11, 13, 15, 4, 10, 7, 16  # OpenOccupancy's labels
+ROAD, SIDEWALK, MANMADE, CAR, TRUCK, PEDESTRIAN, VEGETATION = (
+    Label.DRIVEABLE_SURFACE, Label.SIDEWALK, Label.MANMADE, Label.CAR, Label.TRUCK, Label.PEDESTRIAN, Label.VEGETATION)
 COLORS = {ROAD: (90, 90, 95), SIDEWALK: (150, 145, 140), MANMADE: (190, 170, 150), CAR: (40, 70, 160),
            TRUCK: (170, 60, 40), PEDESTRIAN: (200, 180, 60), VEGETATION: (50, 110, 50)}
 SKY = (170, 200, 230)

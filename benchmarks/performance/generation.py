@@ -11,13 +11,11 @@ import torch
 from tqdm import tqdm
 
 from models.training.prepare import SPACING
-from synthetic import SyntheticDrive
+from synthetic import SyntheticDrive, seeds
 from synthetic.sensors.rig import RIGS
 
 from ..ablation.variants import MODEL
 from ..machine import processor
-
-FIRST_SEED = 700_000  # drives that nothing else uses
 
 
 def frame_seconds(rig: str, image_size: tuple[int, int] | None, drives: int, frames: int) -> list[float]:
@@ -28,7 +26,7 @@ def frame_seconds(rig: str, image_size: tuple[int, int] | None, drives: int, fra
         drives, frames: drives, and frames of each, as far apart as in training.
     """
     seconds = []
-    for seed in tqdm(range(FIRST_SEED, FIRST_SEED + drives), f"{rig} rig", unit="drive"):
+    for seed in tqdm(seeds.GENERATION[:drives], f"{rig} rig", unit="drive"):
         drive = SyntheticDrive(seed, RIGS[rig](), image_size)
         for number in range(1, frames + 1):
             start = time.process_time()

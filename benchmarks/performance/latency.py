@@ -26,12 +26,13 @@ from occfusion_ros.core.processor import usable_cores
 from occfusion_ros.runtime.artifact import Artifact, load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline, Stopwatch
+from synthetic import seeds
 
 from ..load.messages import Messages, messages_of
 
 WARM_UP = 5
 PERCENTILES = (50, 90, 99)
-DRIVE = 900_002  # synthetic, where no data root is given
+DRIVE = seeds.VALIDATION[2]  # synthetic, where no data root is given
 
 
 def example_frame(root: Path | None) -> SensorFrame:

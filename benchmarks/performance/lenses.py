@@ -23,10 +23,10 @@ from occfusion_ros.core.frames import CameraImage, SensorFrame
 from occfusion_ros.core.lens import BROWN, FISHEYE, Lens
 from occfusion_ros.presample.projection import fit_pixels, network_map
 from occfusion_ros.runtime.pipeline import Pipeline
-from synthetic import SyntheticDrive
+from synthetic import SyntheticDrive, seeds
 from synthetic.sensors.rig import Camera, nuscenes_rig
 
-DRIVE, FRAME = 900_003, 4  # of a drive that nothing else uses
+DRIVE, FRAME = seeds.VALIDATION[3], 4
 RECTIFIED, NO_CAMERAS = "rectified", "no cameras"
 LENSES = {"plumb_bob": (BROWN, (-0.32, 0.11, 0.0008, -0.0005, -0.015)),
           "rational_polynomial": (BROWN, (0.9, 0.15, 0.0004, -0.0006, 0.006, 1.25, 0.4, 0.03)),

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from occfusion_ros.core.grid import flatten, unflatten
+
 OFFSETS = tuple(itertools.product((-1, 0, 1), repeat=3))
 
 
@@ -31,8 +33,8 @@ class SparseTensor:
 
 
 def flat_index(places: torch.Tensor, size: tuple[int, int, int]) -> torch.Tensor:
-    """(M, 3) to (M,), z fastest."""
-    return (places[:, 0] * size[1] + places[:, 1]) * size[2] + places[:, 2]
+    """Turn (M, 3) places into (M,) flat ones, z fastest."""
+    return flatten(*places.unbind(1), size)
 
 
 class SparseConv3d(nn.Module):
@@ -65,7 +67,7 @@ class SparseConv3d(nn.Module):
         target = target[(target % self.stride == 0).all(1)] // self.stride
         target = target[((target >= 0) & (target < target.new_tensor(size))).all(1)]
         flat = flat_index(target, size).unique()
-        return torch.stack([flat // (size[1] * size[2]), flat // size[2] % size[1], flat % size[2]], 1)
+        return torch.stack(unflatten(flat, size), 1)
 
 
 class SparseBlock(nn.Module):
@@ -107,5 +109,5 @@ def voxel_means(points: torch.Tensor, low: tuple[float, ...], voxel: float, size
     inside = ((places >= 0) & (places < places.new_tensor(size))).all(1)
     flat, owner, count = flat_index(places[inside], size).unique(return_inverse=True, return_counts=True)
     features = points.new_zeros(len(flat), 4).index_add(0, owner, points[inside]) / count[:, None]
-    return SparseTensor(torch.stack([flat // (size[1] * size[2]), flat // size[2] % size[1], flat % size[2]], 1),
+    return SparseTensor(torch.stack(unflatten(flat, size), 1),
                         features, size)

@@ -22,7 +22,7 @@ from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
-from occfusion_ros.core.labels import EMPTY, NUM_LABELS, OPENOCCUPANCY_CLASSES
+from occfusion_ros.core.labels import EMPTY, NUM_LABELS, OPENOCCUPANCY_CLASSES, Label
 from occfusion_ros.core.preprocessing import Preprocessing
 from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.datasets.rays import mark_passed
@@ -32,7 +32,7 @@ from .nuscenes_frames import RecordedFrames
 
 LEAST_RETURNS, MOST_PASSED = 0.9, 0.05  # targets
 BOX_CLASSES = {"vehicle.car": "car", "vehicle.truck": "truck", "movable_object.barrier": "barrier"}
-_LABELS = {c.name: c.label for c in OPENOCCUPANCY_CLASSES}
+_LABELS = {label.name.lower(): int(label) for label in Label}
 
 
 @dataclass

@@ -78,7 +78,7 @@ class LiftSplatFusion(nn.Module):
         size = torch.tensor(self.coarse.size, device=device)
         inside = ((index >= 0) & (index < size)).all(-1) & (singular == 0)[..., None]
         x, y, z = index.nan_to_num(0, 0, 0).clamp(-1, max(self.coarse.size)).long().unbind(-1)
-        flat = torch.where(inside, (x * self.coarse.size[1] + y) * self.coarse.size[2] + z, -1)
+        flat = torch.where(inside, self.coarse.flatten(x, y, z), -1)
         return flat.view(*image_from_grid.shape[:2], height, width, DEPTH_BINS)
 
     def measured_bins(self, points: FusedPoints, cells: tuple[int, int]) -> torch.Tensor:
@@ -90,8 +90,7 @@ class LiftSplatFusion(nn.Module):
         batch, count = points.image_from_grid.shape[:2]
         sample, query, slot = ((points.features[..., 3] > 0) & (points.camera >= 0)).nonzero(as_tuple=True)
         voxel, camera = points.voxel_index[sample, query].clamp(max=total - 1), points.camera[sample, query, slot]
-        _, y, z = self.coarse.size
-        corner = torch.stack([voxel // (y * z), voxel // z % y, voxel % z], -1)
+        corner = torch.stack(self.coarse.unflatten(voxel), -1)
         place = self.low + (corner + 0.5 + points.features[sample, query, slot, :3]) * self.coarse.voxel_size
         row = points.image_from_grid[sample, camera, 2]  # the row of the projection that gives depth
         bins = ((row[:, :3] * place).sum(1) + row[:, 3] - DEPTH_LOW) / DEPTH_STEP

@@ -5,6 +5,8 @@ import itertools
 import torch
 from torch import nn
 
+from occfusion_ros.core.grid import flatten, unflatten
+
 from .fusion import sample_stacked
 
 
@@ -46,10 +48,9 @@ class Refiner(nn.Module):
 
     def neighbors(self, parent: torch.Tensor) -> torch.Tensor:
         """(B, K) flat index to (B, K, 27) flat indices of the 3 x 3 x 3 block, clamped at the border of the grid."""
-        _, y, z = self.size
-        index = torch.stack([parent // (y * z), parent // z % y, parent % z], -1)[:, :, None] + self.offsets
+        index = torch.stack(unflatten(parent, self.size), -1)[:, :, None] + self.offsets
         index = torch.minimum(index.clamp(min=0), self.limit)
-        return (index[..., 0] * y + index[..., 1]) * z + index[..., 2]
+        return flatten(index[..., 0], index[..., 1], index[..., 2], self.size)
 
     def forward(self, voxel_features: torch.Tensor, image_map: torch.Tensor, parent: torch.Tensor,
                 child_uv: torch.Tensor, parent_camera: torch.Tensor, child_seen: torch.Tensor,

@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.errors import DatasetError
-from occfusion_ros.core.labels import IGNORE, NUM_LABELS
+from occfusion_ros.core.labels import IGNORE, NUM_LABELS, THINGS
 from occfusion_ros.presample.presampler import Presampler
+from synthetic.seeds import VALIDATION
 
 from ..evaluation.metrics import ConfusionMatrix
 from ..network.occfusion import OccFusion
@@ -27,9 +28,7 @@ from .logit_adjustment import adjust, returns_by_class
 from .predict import Prediction, coarse_label, labels_of, occupied_logit, predict
 from .prepare import prepare_all
 
-VALIDATION_SEED = 900_000
 EDGES = np.linspace(-12, 12, 481)
-LAST_OBJECT = 10  # labels up to this one are things, the others ground and background
 ENOUGH = 300  # occupied voxels from which on a class has a threshold of its own
 
 
@@ -54,8 +53,8 @@ class LogitCounts:
         weighed against their own best IoU instead, where that is lower.
         """
         shifts = np.zeros(NUM_LABELS)
-        for kind, weigh in ((slice(0, LAST_OBJECT + 1), lambda *counts: min(iou, _best_iou(*counts))),
-                            (slice(LAST_OBJECT + 1, None), lambda *counts: iou)):
+        for kind, weigh in ((slice(0, max(THINGS) + 1), lambda *counts: min(iou, _best_iou(*counts))),
+                            (slice(max(THINGS) + 1, None), lambda *counts: iou)):
             common = self.occupied[kind].sum(0), self.free[kind].sum(0)
             own = zip(self.occupied[kind], self.free[kind])
             chosen = [counts if counts[0].sum() >= ENOUGH else common for counts in own]
@@ -165,7 +164,7 @@ def run(options: argparse.Namespace) -> None:
             raise DatasetError(f"--priors: expected prepared frames of synthetic drives in {options.priors}, got none")
         adjust(model, returns_by_class(first))
         metadata["trained_on"] += "; objects brought half way to their frequencies in nuScenes"
-    seeds = range(VALIDATION_SEED, VALIDATION_SEED + options.drives)
+    seeds = VALIDATION[:options.drives]
     paths = prepare_all(options.frames, seeds, model.config.presample, options.workers)
     frames = [crop(PreparedFrame.load(path), model.config.presample.grid) for path in paths]
     matrix = calibrate(model, frames)

@@ -21,7 +21,7 @@ class TrainConfig:
         occupancy: where its occupancy labels lie; empty for `data` itself.
         scenes: names of its scenes to train on, or of the devkit's splits (train, mini_train); empty for all.
         drives: synthetic drives to train on; each gives 4 frames.
-        first_seed: seed of the first drive; drive i has seed first_seed + i.
+        first_seed: seed of the first drive, see `synthetic.seeds`; drive i has seed first_seed + i.
         rig: sensors of the synthetic drives: nuscenes, van, or mixed (nuscenes in three drives of four).
         frames: folder of prepared frames, filled where needed; empty for OUT/frames.
         init: weights of another run to start from; empty for new ones.
@@ -55,7 +55,7 @@ class TrainConfig:
     occupancy: str = ""
     scenes: tuple[str, ...] = ()
     drives: int = 120
-    first_seed: int = 1000
+    first_seed: int = 1_000
     rig: str = "nuscenes"
     frames: str = ""
     init: str = ""

@@ -6,13 +6,11 @@ everything else is unknown (255). Thresholds must be fitted on such truth, not o
 
 import numpy as np
 
-from occfusion_ros.core.labels import IGNORE
+from occfusion_ros.core.labels import FLAT_GROUND, IGNORE, MOVABLE
 from occfusion_ros.datasets.rays import mark_passed
 from synthetic import SyntheticDrive, SyntheticFrame
 
 SWEEPS = 2  # aggregated before and after the frame
-MOVABLE = (2, 3, 4, 5, 6, 7, 9, 10)  # objects that may move: only the frame's own sweep shows where they are
-GROUND = (11, 14)  # first and last label of flat ground
 
 
 def observed_truth(drive: SyntheticDrive, index: int, frame: SyntheticFrame) -> np.ndarray:
@@ -38,7 +36,7 @@ def observed_truth(drive: SyntheticDrive, index: int, frame: SyntheticFrame) -> 
 
 def near_surface(semantics: np.ndarray) -> np.ndarray:
     """(X, Y, Z) bool: complete truth is occupied here, or flat ground lies within one voxel above or below."""
-    ground = (semantics >= GROUND[0]) & (semantics <= GROUND[1])
+    ground = np.isin(semantics, FLAT_GROUND)
     near = (semantics > 0) & (semantics < IGNORE)
     near[:, :, 1:] |= ground[:, :, :-1]
     near[:, :, :-1] |= ground[:, :, 1:]

@@ -1,10 +1,21 @@
 """The voxel grid: one home for range, voxel size, index order and the cell-center rule."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .errors import ContractError
+
+
+def flatten(x: Any, y: Any, z: Any, size: tuple[int, ...]) -> Any:
+    """Turn indices into an (X, Y, Z) block of any size into flat ones, z fastest; see `GridSpec.flatten`."""
+    return (x * size[1] + y) * size[2] + z
+
+
+def unflatten(flat: Any, size: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    """Turn flat indices back into those along x, y and z; the inverse of `flatten`."""
+    return flat // (size[1] * size[2]), flat // size[2] % size[1], flat % size[2]
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,14 @@ class GridSpec:
     def centers(self, indices: np.ndarray) -> np.ndarray:
         """Voxel centers: (N, 3) integer indices to (N, 3) float64 metres in the grid frame."""
         return np.asarray(self.low) + (np.asarray(indices) + 0.5) * self.voxel_size
+
+    def flatten(self, x: Any, y: Any, z: Any) -> Any:
+        """Turn voxel indices into flat ones, z fastest as in memory; numpy arrays, torch tensors or integers."""
+        return flatten(x, y, z, self.size)
+
+    def unflatten(self, flat: Any) -> tuple[Any, Any, Any]:
+        """Turn flat indices back into those along x, y and z; the inverse of `flatten`."""
+        return unflatten(flat, self.size)
 
     def flat_x_fastest(self, indices: np.ndarray) -> np.ndarray:
         """(N, 3) indices to (N,) int64 ``x + X * (y + Y * z)``, the order of OccupancyGrid3D messages."""

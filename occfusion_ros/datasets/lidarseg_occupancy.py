@@ -26,14 +26,12 @@ from tqdm import tqdm
 from ..core.atomic import replacing
 from ..core.errors import DatasetError, OccFusionError
 from ..core.grid import GridSpec
-from ..core.labels import IGNORE
+from ..core.labels import FLAT_GROUND, IGNORE, MOVABLE
 from .ground import ground_heights, height_corrections
 from .nuscenes import NuScenesReader, read_sweep
 from .openoccupancy import vote
 from .rays import mark_passed
 
-MOVABLE = (2, 3, 4, 5, 6, 7, 9, 10)  # vehicles and people; barriers and cones stand still
-GROUND = (11, 14)  # first and last label of flat ground
 GROUND_BAND = 0.3  # metres above and below the ground where a ray does not prove that a voxel is free
 BOX_MARGIN = 0.1  # metres around annotated boxes
 WINDOW = 10  # key frames before and after: 5 s each way in nuScenes
@@ -75,7 +73,7 @@ class LabeledSweep:
     @property
     def ground(self) -> np.ndarray:
         """(N, 3) returns of flat ground."""
-        return self.points[(self.labels >= GROUND[0]) & (self.labels <= GROUND[1])]
+        return self.points[np.isin(self.labels, FLAT_GROUND)]
 
 
 def load_sweeps(reader: NuScenesReader, scene: str) -> dict[str, LabeledSweep]:
@@ -109,12 +107,12 @@ def aggregate(sweeps: dict[str, LabeledSweep], sample_token: str, window: int) -
     near = list(sweeps.values())[max(at - window, 0):at + window + 1]
     points, labels = (np.concatenate(parts) for parts in zip(*(_returns(target, sweep) for sweep in near)))
     index, inside = grid.indices(points)
-    voxels = np.ravel_multi_index(tuple(index[inside].T), grid.size)
+    voxels = grid.flatten(*index[inside].T)
     known = labels[inside] != IGNORE
     truth = vote(voxels[known], labels[inside][known])
     free = _free(grid, target, near)
     free.reshape(-1)[voxels] = False
-    ground = points[(labels >= GROUND[0]) & (labels <= GROUND[1])]
+    ground = points[np.isin(labels, FLAT_GROUND)]
     height = ground_heights(grid, ground)
     centers = grid.low[2] + (np.arange(grid.size[2]) + 0.5) * grid.voxel_size
     free &= ~(np.abs(centers - height[:, :, None]) <= GROUND_BAND)  # no height is NaN and near nothing

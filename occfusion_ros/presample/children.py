@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..core.grid import GridSpec
+from ..core.grid import GridSpec, flatten
 from .points import divided
 from .presampler import Presampler
 from .projection import assign_cameras, project, shows
@@ -70,23 +70,17 @@ def is_member(values: torch.Tensor, ascending: torch.Tensor) -> torch.Tensor:
 
 def child_voxels(parent: torch.Tensor, grid: GridSpec, factor: int) -> torch.Tensor:
     """(K,) flat coarse voxels to the (K, J) flat voxels of `grid` that are their children (z fastest, both)."""
-    _, y, z = grid.size
-    _, coarse_y, coarse_z = grid.coarse(factor).size
-    x_index, y_index, z_index = parent // (coarse_y * coarse_z), parent // coarse_z % coarse_y, parent % coarse_z
-    low = ((x_index * y + y_index) * z + z_index) * factor
+    low = grid.flatten(*grid.coarse(factor).unflatten(parent)) * factor
     step = torch.arange(factor, device=parent.device)
-    inside = (step[:, None, None] * y + step[:, None]) * z + step  # (factor, factor, factor)
+    inside = grid.flatten(step[:, None, None], step[:, None], step)  # (factor, factor, factor)
     return low[:, None] + inside.flatten()
 
 
 def parents_of(fine: torch.Tensor, grid: GridSpec, factor: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Flat voxels of `grid` (R,) to their parents and their places among the children, both (R,) int64."""
-    _, y, z = grid.size
-    _, coarse_y, coarse_z = grid.coarse(factor).size
-    index = (fine // (y * z), fine // z % y, fine % z)
-    px, py, pz = (i // factor for i in index)
-    cx, cy, cz = (i % factor for i in index)
-    return (px * coarse_y + py) * coarse_z + pz, (cx * factor + cy) * factor + cz
+    index = grid.unflatten(fine)
+    parent = grid.coarse(factor).flatten(*(i // factor for i in index))
+    return parent, flatten(*(i % factor for i in index), (factor,) * 3)
 
 
 def to_children(dense: torch.Tensor, factor: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from ..core.errors import InvalidFrameError
 from ..core.frames import SensorFrame
-from ..core.grid import GridSpec
+from ..core.grid import GridSpec, flatten
 from ..core.preprocessing import INTENSITY_STEPS, Preprocessing
 from ..core.processor import usable_cores
 from .points import LOCAL_STEPS, SAMPLINGS, VoxelPoints, divided, presample, synthetic_pattern, voxelize
@@ -173,8 +173,7 @@ class Presampler:
 
     def centers(self, flat: torch.Tensor) -> torch.Tensor:
         """(Q,) flat coarse index (z fastest) to (Q, 3) float64 voxel centers, metres."""
-        _, y, z = self.coarse.size
-        index = torch.stack([flat // (y * z), flat // z % y, flat % z], 1)
+        index = torch.stack(self.coarse.unflatten(flat), 1)
         low = torch.tensor(self.coarse.low, dtype=torch.float64, device=flat.device)
         return low + (index + 0.5) * self.coarse.voxel_size
 
@@ -190,8 +189,8 @@ class Presampler:
         scaled, intensity = scaled[keep], points[keep, 3]
         fine = scaled.long()  # floor: scaled is not negative
         coarse = fine // factor
-        returns = torch.unique((fine[:, 0] * grid.size[1] + fine[:, 1]) * grid.size[2] + fine[:, 2])
-        flat = (coarse[:, 0] * self.coarse.size[1] + coarse[:, 1]) * self.coarse.size[2] + coarse[:, 2]
+        returns = torch.unique(grid.flatten(*fine.unbind(1)))
+        flat = self.coarse.flatten(*coarse.unbind(1))
         return voxelize(flat, divided(scaled, factor) - coarse, intensity), returns
 
     def _choose_queries(self, occupied: torch.Tensor) -> torch.Tensor:
@@ -215,8 +214,8 @@ class Presampler:
         x, y, z = self.coarse.size
         padded = torch.zeros((x + 2, y + 2, z + 2), dtype=torch.bool, device=self.device)  # a border spares the checks
         steps = torch.cartesian_prod(*(torch.arange(3, device=self.device),) * 3)  # (27, 3)
-        center = ((flat // (y * z)) * (y + 2) + flat // z % y) * (z + 2) + flat % z
-        block = (steps[:, 0] * (y + 2) + steps[:, 1]) * (z + 2) + steps[:, 2]
+        center = flatten(*self.coarse.unflatten(flat), padded.shape)
+        block = flatten(*steps.unbind(1), padded.shape)
         padded.view(-1)[(center[:, None] + block).view(-1)] = True
         return padded[1:-1, 1:-1, 1:-1].flatten()
 

@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from occfusion_ros.core.labels import THINGS
+
 from .lorries import TRUCK, truck
 from .mesh import GLASS, Mesh, Paint, box, cylinder, ellipsoid, join, pose
 from .vehicle_parts import CHROME, DARK, RUBBER, WINDOW, body_color, lettering, tail_lights, wheels
 
-BARRIER, BICYCLE, BUS, CAR, CONSTRUCTION, MOTORCYCLE, PEDESTRIAN, CONE, TRAILER = range(1, 10)
+BARRIER, BICYCLE, BUS, CAR, CONSTRUCTION, MOTORCYCLE, PEDESTRIAN, CONE, TRAILER = map(int, THINGS[:9])
 def car(rng: np.random.Generator) -> Mesh:
     """Saloon, hatchback, estate, SUV or van."""
     kind = rng.choice(["saloon", "hatch", "suv", "van"], p=[0.4, 0.25, 0.25, 0.1])

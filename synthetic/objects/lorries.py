@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from occfusion_ros.core.labels import Label
+
 from .mesh import GLASS, Mesh, Paint, box, cylinder, join, pose
 from .vehicle_parts import DARK, WINDOW, body_color, lettering, tail_lights, wheels
 
-TRUCK = 10
+TRUCK = int(Label.TRUCK)
 
 
 def truck(rng: np.random.Generator) -> Mesh:

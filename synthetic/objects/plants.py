@@ -5,9 +5,11 @@ Local frame as in `actors`.
 
 import numpy as np
 
+from occfusion_ros.core.labels import Label
+
 from .mesh import LEAVES, Mesh, Paint, box, cylinder, ellipsoid, join, leaves, pose
 
-VEGETATION = 16
+VEGETATION = int(Label.VEGETATION)
 _BARK = Paint(VEGETATION, (0.24, 0.18, 0.12))
 
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from occfusion_ros.core.labels import IGNORE, Label
+
 from .mesh import FACADE, Mesh, Paint, box, cylinder, join, pose
 
-MANMADE, IGNORED_INSIDE = 15, 255
+MANMADE, IGNORED_INSIDE = int(Label.MANMADE), IGNORE
 _WALLS = (
     (0.62, 0.36, 0.28),
     (0.75, 0.7, 0.6),

@@ -1,3 +1,5 @@
-"""Classes of the ground."""
+"""Name the classes of the ground."""
 
-DRIVEABLE, OTHER_FLAT, SIDEWALK, TERRAIN = 11, 12, 13, 14
+from occfusion_ros.core.labels import FLAT_GROUND
+
+DRIVEABLE, OTHER_FLAT, SIDEWALK, TERRAIN = map(int, FLAT_GROUND)

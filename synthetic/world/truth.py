@@ -19,7 +19,6 @@ from occfusion_ros.core.labels import IGNORE
 
 from ..objects.mesh import surface_samples
 
-GROUND_LABELS = (11, 12, 13, 14)
 SAMPLE, GROUND_SAMPLE = 0.08, 0.1  # metres between samples of surfaces; the ground is nearly level and smooth
 
 # later writes win where classes share a voxel: ground first, then big things, then small ones

@@ -6,12 +6,13 @@ from functools import lru_cache
 import numpy as np
 
 from occfusion_ros.core.errors import DatasetError, one_line
+from occfusion_ros.core.labels import FLAT_GROUND
 
 from ..objects import actors
 from ..objects.mesh import Mesh, join
 from .block import Block
 from .road import BLOCK, Road
-from .truth import GROUND_LABELS, GROUND_SAMPLE, SAMPLE, Samples, sample
+from .truth import GROUND_SAMPLE, SAMPLE, Samples, sample
 
 VIEW = 112.0  # metres of world ahead of and behind the vehicle
 _SAMPLED_WIDTH, _SAMPLED_HEIGHT = 58.0, 8.0  # metres beside and above the road that a grid can reach
@@ -165,7 +166,7 @@ def _sampled(block: Block) -> tuple[Block, Samples, Samples]:
     beside = np.abs(middle[:, 1] * np.cos(heading) - middle[:, 0] * np.sin(heading))
     above = mesh.triangles[:, :, 2].min(1) - origin[2]
     wanted = (beside < _SAMPLED_WIDTH) & (above < _SAMPLED_HEIGHT)
-    ground = np.isin(mesh.labels, GROUND_LABELS)
+    ground = np.isin(mesh.labels, FLAT_GROUND)
     return block, *(
         sample(mesh.triangles[chosen], mesh.labels[chosen], origin, spacing)
         for chosen, spacing in ((wanted & ground, GROUND_SAMPLE), (wanted & ~ground, SAMPLE))

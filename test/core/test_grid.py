@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,3 +50,13 @@ def test_impossible_grids_are_refused(arguments):
 def test_a_coarse_factor_must_divide_the_size():
     with pytest.raises(ContractError, match="divide"):
         GridSpec(size=(10, 10, 10)).coarse(4)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_flat_indices_are_those_of_memory_and_come_back(kind):
+    grid = GridSpec(size=(3, 5, 4))
+    flat = np.arange(grid.num_voxels)
+    flat = torch.from_numpy(flat) if kind == "torch" else flat
+    index = grid.unflatten(flat)
+    assert type(index[0]) is type(flat) and (grid.flatten(*index) == flat).all()
+    assert np.array_equal(np.stack([np.asarray(i) for i in index]), np.stack(np.unravel_index(flat, grid.size)))

@@ -27,7 +27,7 @@ from ..tools.snapshot import write_picture
 from ..without_ros.bag_reader import open_bag
 from .replay import CLOUD, BagContents, Replay, read_contents, replay
 
-SYNTHETIC_SCENES, SYNTHETIC_FRAMES, SYNTHETIC_SEED = 2, 4, 500_000  # neither trained nor calibrated on
+SYNTHETIC_SCENES, SYNTHETIC_FRAMES = 2, 4
 FULL_INTENSITIES = (1.0, 255.0, 65535.0)  # of drivers
 UNSCALED = 65536.0  # by which intensities are divided and multiplied again: nothing is clipped
 ROAD_RADIUS = 15.0  # metres, in which the lowest points are the road
@@ -125,11 +125,11 @@ def _bag_folder(root: Path, out: Path) -> Path:
 
 def _synthetic_root(out: Path) -> Path:
     try:
-        from synthetic import write_nuscenes_root
+        from synthetic import seeds, write_nuscenes_root
     except ModuleNotFoundError as error:
         raise DatasetError("synthetic drives are made in a checkout (make demo); elsewhere give --data ROOT") from error
     root = out / "synthetic"
-    write_nuscenes_root(root, SYNTHETIC_SCENES, SYNTHETIC_FRAMES, SYNTHETIC_SEED, workers=usable_cores())
+    write_nuscenes_root(root, SYNTHETIC_SCENES, SYNTHETIC_FRAMES, seeds.DEMO.start, workers=usable_cores())
     return root
 
 
