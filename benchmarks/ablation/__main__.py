@@ -38,7 +38,7 @@ from .accuracy import measure
 from .frames import window_frames
 from .page import RESULTS, write_page
 from .training import train, train_config
-from .variants import EVERY_MODE, NETWORKS, REFERENCE, ROWS, SHIPPED, STANDARD, TRAIN, Row
+from .variants import EVERY_MODE, NETWORKS, REFERENCE, SHIPPED, STANDARD, TRAIN, VARIANTS, Variant
 
 COSTED = (REFERENCE, "lift_splat", "lidar", "camera", "theta2", "theta8")
 
@@ -92,7 +92,7 @@ def kept(path: Path, settings: dict[str, Any], make: Callable[[], Any]) -> Any:
     return result
 
 
-def train_and_measure(row: Row, config: TrainConfig, frames: Frames, path: Path, settings: dict[str, Any]) -> Any:
+def train_and_measure(row: Variant, config: TrainConfig, frames: Frames, path: Path, settings: dict[str, Any]) -> Any:
     """Accuracy of a row by refinement; weights beside `path` that were trained alike are measured as they are."""
     folder = path.with_suffix("")
     weights = folder / "weights.safetensors"
@@ -117,7 +117,7 @@ def run_rows(names: list[str], seeds: int, budget: Budget, frames: Frames, out: 
     end = time.monotonic() + 60 * minutes
     bar = tqdm(jobs, "rows", unit="row")
     for seed, name in bar:
-        row, path = ROWS[name], out / "rows" / f"{name}-{seed}.json"
+        row, path = VARIANTS[name], out / "rows" / f"{name}-{seed}.json"
         bar.set_postfix_str(f"{name}, seed {seed}")
         config = train_config(row, seed, budget.steps, budget.train)
         settings = {"model": asdict(row.model), "train": asdict(config), "modes": row.modes,
@@ -136,9 +136,9 @@ def run_rows(names: list[str], seeds: int, budget: Budget, frames: Frames, out: 
 def measure_costs(names: list[str], refined: int, budget: Budget, out: Path) -> dict[str, Any]:
     """Costs of the rows that differ in cost, each beside the reference."""
     torch.set_num_threads(TRAIN.threads)
-    reference, costs = cost.Forward(ROWS[REFERENCE].model, refined), {}
+    reference, costs = cost.Forward(VARIANTS[REFERENCE].model, refined), {}
     for name in tqdm([name for name in COSTED if name in names], "costs", unit="row"):
-        config = ROWS[name].model
+        config = VARIANTS[name].model
 
         def make(name: str = name, config: ModelConfig = config) -> dict[str, Any]:
             return {"gmacs": cost.count(config, refined), "memory": peak_memory(name, refined),
@@ -194,9 +194,9 @@ def study(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Pat
         "frames_per_drive": FRAMES_PER_DRIVE, "train": json.loads(json.dumps(asdict(TRAIN))),
         "machine": processor(), "threads": TRAIN.threads, "load": round(os.getloadavg()[0], 1),
         "versions": versions("torch", "numpy"),
-        "rows": {name: {"title": ROWS[name].title, "seeds": by_seed} for name, by_seed in rows.items()},
+        "rows": {name: {"title": VARIANTS[name].title, "seeds": by_seed} for name, by_seed in rows.items()},
         "costs": measure_costs(names, round(modes[REFERENCE][STANDARD]["refined"]), budget, out),
-        "refinement": {name: measure_refinement(ROWS[name].model, figures, budget)
+        "refinement": {name: measure_refinement(VARIANTS[name].model, figures, budget)
                        for name, figures in modes.items() if set(EVERY_MODE) <= set(figures)},
         "sizes": {name: {"refined": size.refine_budget, **cost.count(size, size.refine_budget)}
                   for name, size in NETWORKS.items()},
@@ -221,8 +221,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3, help="repetitions of every row (%(default)s)")
     parser.add_argument("--steps", type=int, default=Budget.steps, help="optimizer steps of a row (%(default)s)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no row after so many minutes")
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW",
-                        help=f"only these, besides the reference: {', '.join(ROWS)}")
+    parser.add_argument("--rows", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="ROW",
+                        help=f"only these, besides the reference: {', '.join(VARIANTS)}")
     parser.add_argument("--workers", type=int, default=2, help="processes that prepare frames (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="two steps on one drive: to try the program, not to prove")
     parser.add_argument("--render", action="store_true", help="only write the page again from its .json")
@@ -235,7 +235,7 @@ def main(argv: list[str] | None = None) -> int:
             budget = QUICK if options.quick else replace(Budget(), steps=options.steps)
             frames = prepare(budget, options.frames or options.out / "frames",
                              options.validation or options.out / "validation", options.out, options.workers)
-            names = [name for name in ROWS if name == REFERENCE or name in options.rows]
+            names = [name for name in VARIANTS if name == REFERENCE or name in options.rows]
             found = study(names, options.seeds, budget, frames, options.out, options.minutes)
             if options.weights:
                 shipped = measure_shipped(options.weights, options.validation or options.out / "validation", budget,

@@ -6,7 +6,7 @@ from typing import Any
 from occfusion_ros.core.atomic import replacing, write_text
 
 from ..markdown import table
-from .variants import ALL, ANYWHERE, LONGER, NONE, REFERENCE, ROWS, SHARES, SHIPPED, STANDARD
+from .variants import ALL, ANYWHERE, LONGER, NONE, REFERENCE, SHARES, SHIPPED, STANDARD, VARIANTS
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 KEPT_GOAL, COST_GOAL = 0.98, 0.5  # of refining all: the mIoU that active refinement must keep, and its cost
@@ -118,13 +118,13 @@ def refinement_section(results: Results) -> list[str]:
              "wherever they lie.",
              f"In training, {results.data['train']['refined']} occupied voxels of each frame are refined: half are the",
              "most uncertain ones, half are random, as M-CONet draws them. The refiner learns late, so one row is",
-             f"trained {ROWS[LONGER].longer} times as long as the others.", "",
+             f"trained {VARIANTS[LONGER].longer} times as long as the others.", "",
              "![Accuracy against the cost of refinement](images/results_refinement.png)", ""]
     return lines + [line for row in refined_rows(results) for line in refinement_table(results, row)]
 
 
 def refined_rows(results: Results) -> list[str]:
-    """Rows that were measured with every refinement, in the order of the page."""
+    """Variants that were measured with every refinement, in the order of the page."""
     order = (SHIPPED, LONGER, REFERENCE)
     return [row for row in order if row in results.data["refinement"]]
 
@@ -196,7 +196,7 @@ def method_section(results: Results) -> list[str]:
     data = results.data
     budget, train, drives = data["budget"], data["train"], data["drives"]
     runs = sorted({len(row["seeds"]) for name, row in results.rows.items() if name != SHIPPED})
-    left_out = [name for name in ROWS if name not in results.rows]
+    left_out = [name for name in VARIANTS if name not in results.rows]
     number = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
     frames = {use: budget[use] * data["frames_per_drive"] for use in drives}
     seeds = {use: f"{first} to {last}" for use, (first, last) in drives.items()}

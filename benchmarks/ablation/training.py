@@ -6,16 +6,16 @@ from pathlib import Path
 from models.train import Trainer
 from models.training.config import TrainConfig
 
-from .variants import TRAIN, Row
+from .variants import TRAIN, Variant
 
 
-def train_config(row: Row, seed: int, steps: int, drives: int) -> TrainConfig:
+def train_config(row: Variant, seed: int, steps: int, drives: int) -> TrainConfig:
     """Settings of the trainer for a row."""
     steps *= row.longer
     return replace(TRAIN, steps=steps, save_every=steps, drives=drives, seed=seed, **row.train)
 
 
-def train(row: Row, config: TrainConfig, paths: list[Path], out: Path) -> Path:
+def train(row: Variant, config: TrainConfig, paths: list[Path], out: Path) -> Path:
     """Train a row on prepared frames; returns its weights."""
     Trainer(config, paths, out, row.model).run()
     (out / "state.pt").unlink()  # as large as the weights several times over

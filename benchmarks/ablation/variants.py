@@ -1,4 +1,4 @@
-"""What is compared: every row is a network and a way of training it, on one budget for all."""
+"""Define what is compared: every variant is a network and a way of training it, on one budget for all."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ MODEL = ModelConfig(PresampleConfig(grid=WINDOW, fusion_queries=4096), bev=(48, 
 # Cameras alone: no return says which voxels matter, so every coarse voxel is a query, with one point.
 CAMERA = replace(MODEL, presample=replace(MODEL.presample, use_lidar=False, points_per_voxel=1,
                                           fusion_queries=WINDOW.coarse(4).num_voxels))
-# Every frame keeps its cameras, because rows are compared with cameras; few steps need a fast average of the weights.
+# Every frame keeps its cameras, because variants are compared with cameras; few steps need a fast average of the weights.
 TRAIN = TrainConfig(window=0, batch=2, refined=512, learning_rate=3e-3, ema=0.97, pictures=0, threads=2,
                     augment=AugmentConfig(all_cameras=0.0, some_cameras=0.2, beams=0.1, sector=0.05))
 
@@ -32,11 +32,11 @@ SHARES = {"active10": 0.10, "active25": 0.25, "active50": 0.50}
 ANYWHERE = {"anywhere10": 0.10, "anywhere25": 0.25, "anywhere50": 0.50}
 EVERY_MODE = (NONE, ALL, *SHARES, *ANYWHERE)
 STANDARD = "active25"
-"""The refinement with which every row is measured."""
+"""The refinement with which every variant is measured."""
 
 
 @dataclass(frozen=True)
-class Row:
+class Variant:
     """One network and its training.
 
     Attributes:
@@ -55,19 +55,19 @@ def _presampled(**changes: Any) -> ModelConfig:
     return replace(MODEL, presample=replace(MODEL.presample, **changes))
 
 
-ROWS = {
-    REFERENCE: Row("OccFusion: both, theta 4, active share 0.7", modes=EVERY_MODE),
-    "lift_splat": Row("depth-based baseline (lift-splat)", replace(MODEL, fusion="lift_splat")),
-    "lidar": Row("LiDAR only", replace(MODEL, fusion="lidar")),
-    "camera": Row("cameras only", CAMERA),
-    "sampling_none": Row("neither", _presampled(sampling="none")),
-    "sampling_fps": Row("farthest point sampling only", _presampled(sampling="fps")),
-    "sampling_synthetic": Row("synthetic points only", _presampled(sampling="synthetic")),
-    "theta2": Row("both, theta 2", _presampled(points_per_voxel=2)),
-    "theta8": Row("both, theta 8", _presampled(points_per_voxel=8)),
-    "active_off": Row("off", train={"active_share": 0.0}),
-    **{f"active{round(share * 100)}": Row(f"{share:.1f}", train={"active_share": share})
+VARIANTS = {
+    REFERENCE: Variant("OccFusion: both, theta 4, active share 0.7", modes=EVERY_MODE),
+    "lift_splat": Variant("depth-based baseline (lift-splat)", replace(MODEL, fusion="lift_splat")),
+    "lidar": Variant("LiDAR only", replace(MODEL, fusion="lidar")),
+    "camera": Variant("cameras only", CAMERA),
+    "sampling_none": Variant("neither", _presampled(sampling="none")),
+    "sampling_fps": Variant("farthest point sampling only", _presampled(sampling="fps")),
+    "sampling_synthetic": Variant("synthetic points only", _presampled(sampling="synthetic")),
+    "theta2": Variant("both, theta 2", _presampled(points_per_voxel=2)),
+    "theta8": Variant("both, theta 8", _presampled(points_per_voxel=8)),
+    "active_off": Variant("off", train={"active_share": 0.0}),
+    **{f"active{round(share * 100)}": Variant(f"{share:.1f}", train={"active_share": share})
        for share in (0.5, 0.6, 0.8, 0.9, 1.0)},
     # Refinement is learned late, so it is looked at after a longer training too.
-    LONGER: Row("the same, trained three times as long", modes=EVERY_MODE, longer=3),
+    LONGER: Variant("the same, trained three times as long", modes=EVERY_MODE, longer=3),
 }

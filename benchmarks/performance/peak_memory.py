@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from ..ablation.variants import NETWORKS, ROWS
+from ..ablation.variants import NETWORKS, VARIANTS
 from .networks import MCONetParts, OccFusionParts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -50,10 +50,10 @@ def peak_memory(name: str, refined: int) -> dict[str, float]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    configs = {**NETWORKS, **{name: row.model for name, row in ROWS.items()}}
+    configs = {**NETWORKS, **{name: row.model for name, row in VARIANTS.items()}}
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.peak_memory", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=[*configs, MCONET], help="a network, or a row of the study")
+    parser.add_argument("name", choices=[*configs, MCONET], help="a network, or a variant of the study")
     parser.add_argument("--refined", type=int, default=1024, help="coarse voxels that are refined (%(default)s)")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)

@@ -12,7 +12,7 @@ from benchmarks.ablation import __main__ as study
 from benchmarks.ablation import frames, page
 from benchmarks.ablation.accuracy import chosen_voxels
 from benchmarks.ablation.training import train_config
-from benchmarks.ablation.variants import ALL, ANYWHERE, MODEL, NETWORKS, NONE, REFERENCE, ROWS, SHARES
+from benchmarks.ablation.variants import ALL, ANYWHERE, MODEL, NETWORKS, NONE, REFERENCE, SHARES, VARIANTS
 from benchmarks.performance import cost
 from benchmarks.performance.counting import macs
 from benchmarks.performance.networks import example
@@ -143,7 +143,7 @@ def test_parts_of_a_network_are_counted():
 
 
 def test_every_row_is_a_network_that_can_be_built():
-    for row in ROWS.values():
+    for row in VARIANTS.values():
         with torch.device("meta"):
             OccFusion(row.model)
         assert train_config(row, 3, 100, 5).seed == 3
