@@ -19,7 +19,7 @@ MODEL = ModelConfig(PresampleConfig(grid=WINDOW, fusion_queries=4096), bev=(48, 
 # Cameras alone: no return says which voxels matter, so every coarse voxel is a query, with one point.
 CAMERA = replace(MODEL, presample=replace(MODEL.presample, use_lidar=False, points_per_voxel=1,
                                           fusion_queries=WINDOW.coarse(4).num_voxels))
-# Every frame keeps its cameras, because variants are compared with cameras; few steps need a fast average of the weights.
+# Every frame keeps its cameras, because variants are compared with them; few steps need a fast average of the weights.
 TRAIN = TrainConfig(window=0, batch=2, refined=512, learning_rate=3e-3, ema=0.97, pictures=0, threads=2,
                     augment=AugmentConfig(all_cameras=0.0, some_cameras=0.2, beams=0.1, sector=0.05))
 
