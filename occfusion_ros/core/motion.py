@@ -29,7 +29,8 @@ def deskewed(points: np.ndarray, seconds: np.ndarray, times: np.ndarray, target_
     steps = (seconds - times[0]) * ((len(times) - 1) / (times[-1] - times[0]))
     piece = np.clip(steps, 0, len(times) - 2).astype(np.int16)
     order = np.argsort(piece, kind="stable")
-    points, share = points.take(order, axis=0), np.take(steps - piece, order).astype(np.float32)[:, None]
+    points = np.take(points, order, axis=0)
+    share = np.take(steps - piece, order).astype(np.float32)[:, None]
     ends = np.searchsorted(piece.take(order), np.arange(len(times)))
     poses = target_from_sensor.astype(np.float32)
     for start, end, before, after in zip(ends, ends[1:], poses, poses[1:]):
