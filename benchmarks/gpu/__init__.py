@@ -1,1 +1,4 @@
-"""Everything about a GPU in one call: `python -m benchmarks.gpu`. Needs torch, numpy, onnx and onnxruntime alone."""
+"""Everything about a GPU in one call: `python -m benchmarks.gpu`.
+
+It needs torch, numpy, onnx, onnxruntime and safetensors alone.
+"""
