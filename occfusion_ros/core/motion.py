@@ -33,8 +33,8 @@ def deskewed(points: np.ndarray, seconds: np.ndarray, times: np.ndarray, target_
     share = np.take(steps - piece, order).astype(np.float32)[:, None]
     ends = np.searchsorted(piece.take(order), np.arange(len(times)))
     poses = target_from_sensor.astype(np.float32)
-    for start, end, before, after in zip(ends, ends[1:], poses, poses[1:]):
+    for index, (start, end) in enumerate(zip(ends, ends[1:])):
         xyz = points[start:end, :3]
-        early, late = (xyz @ pose[:3, :3].T + pose[:3, 3] for pose in (before, after))
+        early, late = (xyz @ poses[i][:3, :3].T + poses[i][:3, 3] for i in (index, index + 1))
         points[start:end, :3] = early + share[start:end] * (late - early)
     return points

@@ -80,7 +80,8 @@ def parents_of(fine: torch.Tensor, grid: GridSpec, factor: int) -> tuple[torch.T
     """Flat voxels of `grid` (R,) to their parents and their places among the children, both (R,) int64."""
     index = grid.unflatten(fine)
     parent = grid.coarse(factor).flatten(*(i // factor for i in index))
-    return parent, flatten(*(i % factor for i in index), (factor,) * 3)
+    x, y, z = (i % factor for i in index)
+    return parent, flatten(x, y, z, (factor,) * 3)
 
 
 def to_children(dense: torch.Tensor, factor: int) -> torch.Tensor:

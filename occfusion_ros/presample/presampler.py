@@ -215,7 +215,7 @@ class Presampler:
         padded = torch.zeros((x + 2, y + 2, z + 2), dtype=torch.bool, device=self.device)  # a border spares the checks
         steps = torch.cartesian_prod(*(torch.arange(3, device=self.device),) * 3)  # (27, 3)
         center = flatten(*self.coarse.unflatten(flat), padded.shape)
-        block = flatten(*steps.unbind(1), padded.shape)
+        block = flatten(steps[:, 0], steps[:, 1], steps[:, 2], padded.shape)
         padded.view(-1)[(center[:, None] + block).view(-1)] = True
         return padded[1:-1, 1:-1, 1:-1].flatten()
 
