@@ -33,16 +33,31 @@ setup(
     zip_safe=False,
     # Versions are fixed in constraints.txt.
     install_requires=[
-        "numpy", "onnxruntime", "opencv-python-headless", "pillow", "PyYAML", "rosbags", "torch", "tqdm",
+        "numpy",
+        "onnxruntime",
+        "opencv-python-headless",
+        "pillow",
+        "PyYAML",
+        "rosbags",
+        "torch",
+        "tqdm",
     ],
     extras_require={
         # ROS 2 itself and what compiling messages takes, for machines without it.
         "ros": [
-            "ros-kilted-rclpy", "ros-kilted-rmw-fastrtps-cpp", "ros-kilted-common-interfaces",
-            "ros-kilted-lifecycle-msgs", "ros-kilted-rosidl-default-generators",
-            "ros-kilted-rosidl-core-generators", "ros-kilted-ament-cmake",
-            "ros-kilted-ament-cmake-include-directories", "ros-kilted-ament-cmake-ros-core",
-            "ros-kilted-ament-package", "catkin-pkg", "empy", "lark-parser",
+            "ros-kilted-rclpy",
+            "ros-kilted-rmw-fastrtps-cpp",
+            "ros-kilted-common-interfaces",
+            "ros-kilted-lifecycle-msgs",
+            "ros-kilted-rosidl-default-generators",
+            "ros-kilted-rosidl-core-generators",
+            "ros-kilted-ament-cmake",
+            "ros-kilted-ament-cmake-include-directories",
+            "ros-kilted-ament-cmake-ros-core",
+            "ros-kilted-ament-package",
+            "catkin-pkg",
+            "empy",
+            "lark-parser",
         ],
         "openvino": ["openvino"],
         "pictures": ["embreex"],  # of voxels in 3D, and of the synthetic world

@@ -18,8 +18,9 @@ from occfusion_ros.runtime.artifact import CONTRACT_FILE
 GRID_FRAME = "origin 1.84 m above the road, x right, y forward, z up (nuScenes LIDAR_TOP)"
 
 
-def make_contract(model: OccFusion, metadata: dict[str, Any], weights: str,
-                  networks: tuple[NetworkSpec, NetworkSpec]) -> ModelContract:
+def make_contract(
+    model: OccFusion, metadata: dict[str, Any], weights: str, networks: tuple[NetworkSpec, NetworkSpec]
+) -> ModelContract:
     """What training fixed, for the robot.
 
     Args:
@@ -28,14 +29,27 @@ def make_contract(model: OccFusion, metadata: dict[str, Any], weights: str,
     config, p = model.config, model.config.presample
     try:
         return ModelContract(
-            model_id=metadata["model_id"], grid=p.grid, coarse_factor=p.coarse_factor, grid_frame=GRID_FRAME,
-            classes=OPENOCCUPANCY_CLASSES, max_cameras=p.max_cameras, image_size=p.image_size, horizon=p.horizon,
-            points_per_voxel=p.points_per_voxel, fusion_queries=p.fusion_queries, refine_budget=config.refine_budget,
-            preprocessing=p.preprocessing, pytorch=str(torch.__version__), fuser=networks[0], refiner=networks[1],
-            checkpoint_sha256=weights, trained_on=metadata["trained_on"], accuracy=metadata["accuracy"])
+            model_id=metadata["model_id"],
+            grid=p.grid,
+            coarse_factor=p.coarse_factor,
+            grid_frame=GRID_FRAME,
+            classes=OPENOCCUPANCY_CLASSES,
+            max_cameras=p.max_cameras,
+            image_size=p.image_size,
+            horizon=p.horizon,
+            points_per_voxel=p.points_per_voxel,
+            fusion_queries=p.fusion_queries,
+            refine_budget=config.refine_budget,
+            preprocessing=p.preprocessing,
+            pytorch=str(torch.__version__),
+            fuser=networks[0],
+            refiner=networks[1],
+            checkpoint_sha256=weights,
+            trained_on=metadata["trained_on"],
+            accuracy=metadata["accuracy"],
+        )
     except KeyError as error:
-        raise ContractError(f"expected {error} in the checkpoint's metadata, "
-                            f"got {sorted(metadata)}") from error
+        raise ContractError(f"expected {error} in the checkpoint's metadata, got {sorted(metadata)}") from error
 
 
 def write_contract(contract: ModelContract, folder: Path) -> None:

@@ -17,8 +17,9 @@ def write_half(source: Path, target: Path) -> None:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     model = onnx.load(source)
-    half = convert_float_to_float16(model, keep_io_types=True, op_block_list=list(EXACT_OPERATORS),
-                                    node_block_list=list(positions(model)))
+    half = convert_float_to_float16(
+        model, keep_io_types=True, op_block_list=list(EXACT_OPERATORS), node_block_list=list(positions(model))
+    )
     skip_detours(half, {node.name for node in model.graph.node})
     onnx.save(half, target)
 
@@ -30,9 +31,10 @@ def skip_detours(model: Any, before: set[str]) -> None:  # onnx.ModelProto
         before: names of the nodes that were there before the conversion, whose casts do more than round.
     """
     makers = {name: node for node in model.graph.node for name in node.output}
-    half, single = ([n for n in model.graph.node
-                     if n.op_type == "Cast" and n.attribute[0].i == kind and n.name not in before]
-                    for kind in (FLOAT16, FLOAT))
+    half, single = (
+        [n for n in model.graph.node if n.op_type == "Cast" and n.attribute[0].i == kind and n.name not in before]
+        for kind in (FLOAT16, FLOAT)
+    )
     rounded = {node.output[0] for node in half}
     origins = {node.output[0]: makers[node.input[0]].input[0] for node in single if node.input[0] in rounded}
     doors = {output.name for output in model.graph.output}

@@ -55,9 +55,13 @@ class Limit:
     occupied: float
 
 
-LIMITS = {"fp32": Limit(1e-3, 0.9999, 0.9999), "fp16": Limit(None, 0.999, 0.995), "bf16": Limit(None, 0.98, 0.9),
-          # What INT8 may lose is said by MIOU_LOSS; the classes of coarse voxels that are empty count in these, too.
-          "int8": Limit(None, 0.85, 0.8)}
+LIMITS = {
+    "fp32": Limit(1e-3, 0.9999, 0.9999),
+    "fp16": Limit(None, 0.999, 0.995),
+    "bf16": Limit(None, 0.98, 0.9),
+    # What INT8 may lose is said by MIOU_LOSS; the classes of coarse voxels that are empty count in these, too.
+    "int8": Limit(None, 0.85, 0.8),
+}
 
 
 class EagerBackend:
@@ -129,16 +133,21 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """For JSON: what applies, and whether it passed; without times, which hang on what else the machine does."""
         values = {key: value for key, value in asdict(self).items() if key != "frame_ms"}
-        return {**values, "passed": not self.failures,
-                "comparisons": [{key: value for key, value in asdict(c).items() if value is not None}
-                                for c in self.comparisons]}
+        return {
+            **values,
+            "passed": not self.failures,
+            "comparisons": [
+                {key: value for key, value in asdict(c).items() if value is not None} for c in self.comparisons
+            ],
+        }
 
 
 def compare(frame: str, quantity: str, got: torch.Tensor, reference: torch.Tensor) -> Comparison:
     """Compare two tensors of one shape and dtype."""
     if got.shape != reference.shape or got.dtype != reference.dtype:
-        raise ValueError(f"{quantity}: expected {reference.dtype} {tuple(reference.shape)}, got {got.dtype} "
-                         f"{tuple(got.shape)}")
+        raise ValueError(
+            f"{quantity}: expected {reference.dtype} {tuple(reference.shape)}, got {got.dtype} {tuple(got.shape)}"
+        )
     if not reference.is_floating_point():
         equal, occupied = got == reference, (got != 0) | (reference != 0)
         shares = (values.double().mean().item() if values.numel() else 1.0 for values in (equal, equal[occupied]))
@@ -185,11 +194,13 @@ class Reference:
         pipeline: runs on the CPU. frames: by name. labeled: frames with their occupancy truth, for accuracy.
     """
 
-    def __init__(self, pipeline: Pipeline, frames: dict[str, SensorFrame],
-                 labeled: list[tuple[SensorFrame, np.ndarray]]) -> None:
+    def __init__(
+        self, pipeline: Pipeline, frames: dict[str, SensorFrame], labeled: list[tuple[SensorFrame, np.ndarray]]
+    ) -> None:
         self.frames, self.labeled = frames, labeled
-        self.expected = {name: self._expect(pipeline, frame)
-                         for name, frame in tqdm(frames.items(), "reference", unit="frame")}
+        self.expected = {
+            name: self._expect(pipeline, frame) for name, frame in tqdm(frames.items(), "reference", unit="frame")
+        }
         self.matrix = accuracy(pipeline, labeled) if labeled else None
 
     @staticmethod
@@ -207,8 +218,9 @@ def examine(folder: Path, backend: str, precision: str, reference: Reference) ->
     for name, frame in tqdm(reference.frames.items(), f"{backend} {precision}", unit="frame"):
         expected = reference.expected[name]
         got = answers_of(pipeline, expected.images, expected.voxels, expected.fused, expected.parents)
-        report.comparisons += [compare(name, quantity, got[quantity], value)
-                               for quantity, value in expected.answers.items()]
+        report.comparisons += [
+            compare(name, quantity, got[quantity], value) for quantity, value in expected.answers.items()
+        ]
         times += [pipeline(frame).stage_ms["total"] for _ in range(3)]
     report.frame_ms = median(times)
     if reference.matrix:
@@ -217,8 +229,9 @@ def examine(folder: Path, backend: str, precision: str, reference: Reference) ->
     return report
 
 
-def answers_of(pipeline: Pipeline, images: torch.Tensor, voxels: FusedVoxels, fed: Tensors,
-               parents: torch.Tensor) -> Tensors:
+def answers_of(
+    pipeline: Pipeline, images: torch.Tensor, voxels: FusedVoxels, fed: Tensors, parents: torch.Tensor
+) -> Tensors:
     """All that a pipeline says of a frame, on the CPU.
 
     The refiner is fed with `fed`, and `parents` are refined, whatever pipeline it is: which of many equally uncertain
@@ -260,35 +273,52 @@ def labeled_examples(root: Path | None, count: int) -> list[tuple[SensorFrame, n
 
 def table(reports: list[Report]) -> str:
     """For people: the worst figures of every backend."""
-    lines = [f"{'backend':12s} {'precision':9s} {'tensors':>9s} {'labels':>10s} {'occupied':>10s} {'grid':>10s} "
-             f"{'IoU':>15s} {'mIoU':>15s} {'frame, ms':>9s}"]
+    lines = [
+        f"{'backend':12s} {'precision':9s} {'tensors':>9s} {'labels':>10s} {'occupied':>10s} {'grid':>10s} "
+        f"{'IoU':>15s} {'mIoU':>15s} {'frame, ms':>9s}"
+    ]
     for r in reports:
         labels = [c for c in r.comparisons if c.agreement is not None]
-        worst = [min((c.agreement for c in labels), default=1), min((c.occupied for c in labels), default=1),
-                 min((c.occupied for c in labels if c.quantity.startswith("grid")), default=1)]
+        worst = [
+            min((c.agreement for c in labels), default=1),
+            min((c.occupied for c in labels), default=1),
+            min((c.occupied for c in labels if c.quantity.startswith("grid")), default=1),
+        ]
         errors = [c.relative for c in r.comparisons if c.relative is not None]
         changes = [f"{pair[0]:.4f} {pair[1] - pair[0]:+.4f}" if pair else "-" for pair in (r.iou, r.miou)]
-        lines.append(f"{r.backend:12s} {r.precision:9s} {max(errors, default=0):9.1e} "
-                     f"{' '.join(f'{share:10.4%}' for share in worst)} {changes[0]:>15s} {changes[1]:>15s} "
-                     f"{r.frame_ms:9.0f}  {'ok' if not r.failures else 'FAILED'}")
-    return "\n".join([*lines,
-                      "tensors: worst relative error of float outputs; labels: least share of equal ones in any output",
-                      "and frame; occupied: among the voxels that either side calls occupied; grid: the same of the",
-                      "pipeline's grids; IoU and mIoU of the reference and their change"])
+        lines.append(
+            f"{r.backend:12s} {r.precision:9s} {max(errors, default=0):9.1e} "
+            f"{' '.join(f'{share:10.4%}' for share in worst)} {changes[0]:>15s} {changes[1]:>15s} "
+            f"{r.frame_ms:9.0f}  {'ok' if not r.failures else 'FAILED'}"
+        )
+    return "\n".join(
+        [
+            *lines,
+            "tensors: worst relative error of float outputs; labels: least share of equal ones in any output",
+            "and frame; occupied: among the voxels that either side calls occupied; grid: the same of the",
+            "pipeline's grids; IoU and mIoU of the reference and their change",
+        ]
+    )
 
 
 def as_json(model_id: str, reference: str, reports: list[Report]) -> str:
     """For machines, with the processor, on which low precisions depend."""
     processor = this_processor()
-    report = {"model": model_id, "reference": reference, "processor": [processor.name, *processor.notable],
-              "passed": not any(r.failures for r in reports), "backends": [r.to_dict() for r in reports]}
+    report = {
+        "model": model_id,
+        "reference": reference,
+        "processor": [processor.name, *processor.notable],
+        "passed": not any(r.failures for r in reports),
+        "backends": [r.to_dict() for r in reports],
+    }
     return json.dumps(report, indent=1) + "\n"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status: 1 where a backend misses its limits."""
-    parser = argparse.ArgumentParser(prog="python -m export.parity", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m export.parity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("artifact", type=Path, help="folder of an exported model")
     parser.add_argument("--data", type=Path, help="nuScenes data root (default: synthetic frames)")
     parser.add_argument("--frames", type=int, default=4, help="frames to compare on (%(default)s)")
@@ -298,10 +328,15 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     with one_sentence(parser, "parity"):
         pipeline = Pipeline.load(options.artifact, "torch", settings=BackendSettings(precision="fp32"))
-        reference = Reference(pipeline, parity_frames(options.data, options.frames, pipeline.contract.max_cameras),
-                              labeled_examples(options.data, options.labeled))
-        reports = [examine(options.artifact, name, precision, reference)
-                   for name, precision in runnable(options.artifact, options.backend)]
+        reference = Reference(
+            pipeline,
+            parity_frames(options.data, options.frames, pipeline.contract.max_cameras),
+            labeled_examples(options.data, options.labeled),
+        )
+        reports = [
+            examine(options.artifact, name, precision, reference)
+            for name, precision in runnable(options.artifact, options.backend)
+        ]
         print(table(reports))
         if options.json:
             write_text(options.json, as_json(pipeline.contract.model_id, "the artifact's PyTorch program", reports))

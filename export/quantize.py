@@ -85,21 +85,39 @@ def quantize(source: Path, target: Path, inputs: list[dict[str, np.ndarray]], sy
             self.left -= 1
             return next(self.frames, None) if self.left >= 0 else None
 
-    options = {"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": not symmetric,
-               "CalibPercentile": PERCENTILE, "CalibStridedMinMax": 1}
+    options = {
+        "ActivationSymmetric": symmetric,
+        "WeightSymmetric": True,
+        "QuantizeBias": not symmetric,
+        "CalibPercentile": PERCENTILE,
+        "CalibStridedMinMax": 1,
+    }
     with _quiet():
-        quantize_static(source, target, Reader(), QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True,
-                        nodes_to_exclude=exact_nodes(source), calibrate_method=CalibrationMethod.Percentile,
-                        activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-                        weight_type=QuantType.QInt8, reduce_range=True, extra_options=options)
+        quantize_static(
+            source,
+            target,
+            Reader(),
+            QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            nodes_to_exclude=exact_nodes(source),
+            calibrate_method=CalibrationMethod.Percentile,
+            activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            reduce_range=True,
+            extra_options=options,
+        )
 
 
 def exact_nodes(source: Path) -> list[str]:
     """Names of the convolutions that stay in float32."""
     import onnx
 
-    return [node.name for node in onnx.load(source).graph.node
-            if node.op_type == "Conv" and any(part in node.input[1] for part in EXACT_PARTS)]
+    return [
+        node.name
+        for node in onnx.load(source).graph.node
+        if node.op_type == "Conv" and any(part in node.input[1] for part in EXACT_PARTS)
+    ]
 
 
 @contextlib.contextmanager
@@ -144,16 +162,24 @@ def add_int8(artifact: Artifact, frames: list[SensorFrame], data: Path | None, c
     """
     pipeline = Pipeline.load(artifact.folder, "torch", settings=BackendSettings(precision="fp32"))
     presampler = pipeline.presampler
-    inputs = [{"images": presampler.prepare_images(frame).numpy(),
-               **{name: tensor.numpy() for name, tensor in presampler(frame).network_inputs().items()}}
-              for frame in frames]
-    reference = Reference(pipeline, parity_frames(data, compared, artifact.contract.max_cameras),
-                          labeled_examples(data, compared))
+    inputs = [
+        {
+            "images": presampler.prepare_images(frame).numpy(),
+            **{name: tensor.numpy() for name, tensor in presampler(frame).network_inputs().items()},
+        }
+        for frame in frames
+    ]
+    reference = Reference(
+        pipeline, parity_frames(data, compared, artifact.contract.max_cameras), labeled_examples(data, compared)
+    )
     with tempfile.TemporaryDirectory(prefix=".quantize-", dir=artifact.folder) as partial:
         folder = Path(partial)
         quantized_copy(artifact, folder, inputs)
-        reports = [examine(folder, backend, precision, reference)
-                   for backend, precision in runnable(folder) if precision in ("fp32", "int8")]
+        reports = [
+            examine(folder, backend, precision, reference)
+            for backend, precision in runnable(folder)
+            if precision in ("fp32", "int8")
+        ]
         print(table(reports))
         if failures := [failure for report in reports for failure in report.failures]:
             raise ContractError(f"INT8 loses too much, nothing was written: {'; '.join(failures)}")
@@ -163,11 +189,16 @@ def add_int8(artifact: Artifact, frames: list[SensorFrame], data: Path | None, c
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m export.quantize", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m export.quantize", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("artifact", type=Path, help="folder of an exported model; the files are added to it")
-    parser.add_argument("--calibrate", type=Path, metavar="ROOT",
-                        help="nuScenes data root to find ranges on (default: synthetic drives)")
+    parser.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="ROOT",
+        help="nuScenes data root to find ranges on (default: synthetic drives)",
+    )
     parser.add_argument("--count", type=int, default=16, help="calibration frames (%(default)s)")
     parser.add_argument("--data", type=Path, help="nuScenes data root to compare on (default: synthetic frames)")
     parser.add_argument("--frames", type=int, default=4, help="frames to compare on (%(default)s)")

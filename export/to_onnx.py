@@ -39,8 +39,12 @@ LABELED = 8  # frames with an occupancy truth that accuracy is compared on
 
 def engine_files(network: str) -> dict[str, str]:
     """Names of the files of a network that an export writes, by variant."""
-    return {"fp32": f"{network}.onnx", "fp16": f"{network}.fp16.onnx", "program": f"{network}.pt2",
-            "weights": WEIGHTS_FILE}
+    return {
+        "fp32": f"{network}.onnx",
+        "fp16": f"{network}.fp16.onnx",
+        "program": f"{network}.pt2",
+        "weights": WEIGHTS_FILE,
+    }
 
 
 def export_engines(model: OccFusion, folder: Path) -> tuple[NetworkSpec, NetworkSpec]:
@@ -53,14 +57,18 @@ def export_engines(model: OccFusion, folder: Path) -> tuple[NetworkSpec, Network
     with torch.no_grad():
         fused = dict(zip(fuser.OUTPUTS, fuser(*inputs.values())))
     parents = Dim("parents", min=1, max=model.config.coarse.num_voxels)
-    shapes = {"grid_features": None, "image_map": {2: refiner.feature_rows * cameras},
-              **{name: {0: parents} for name in children}}
+    shapes = {
+        "grid_features": None,
+        "image_map": {2: refiner.feature_rows * cameras},
+        **{name: {0: parents} for name in children},
+    }
     inputs = {"grid_features": fused["grid_features"], "image_map": fused["image_map"], **children}
     return specs[0], export_engine(refiner, inputs, shapes, folder, "refiner")
 
 
-def export_engine(network: torch.nn.Module, inputs: dict[str, torch.Tensor], shapes: dict[str, Any], folder: Path,
-                  name: str) -> NetworkSpec:
+def export_engine(
+    network: torch.nn.Module, inputs: dict[str, torch.Tensor], shapes: dict[str, Any], folder: Path, name: str
+) -> NetworkSpec:
     """Trace one wrapper once and write it as a program, as ONNX in float32 and as ONNX in float16."""
     names = engine_files(name)
     print(f"exporting {', '.join(names.values())} ...", flush=True)
@@ -68,9 +76,15 @@ def export_engine(network: torch.nn.Module, inputs: dict[str, torch.Tensor], sha
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside torch; what matters is checked by the comparison
         program = torch.export.export(network, tuple(inputs.values()), dynamic_shapes=tuple(shapes.values()))
-        onnx = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False,
-                                 dynamic_shapes=tuple(shapes.values()), input_names=list(network.INPUTS),
-                                 output_names=list(network.OUTPUTS))
+        onnx = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            verbose=False,
+            dynamic_shapes=tuple(shapes.values()),
+            input_names=list(network.INPUTS),
+            output_names=list(network.OUTPUTS),
+        )
         onnx.save(folder / names["fp32"], external_data=False)
         save_program(program, folder / names["program"])
     forget_origin(folder / names["fp32"])
@@ -92,8 +106,16 @@ def forget_origin(path: Path) -> None:
     import onnx
 
     model = onnx.load(path)
-    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input,
-                 *model.graph.output, *model.graph.initializer, *model.functions):
+    for part in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+        *model.graph.initializer,
+        *model.functions,
+    ):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
     onnx.save(model, path)
@@ -150,8 +172,11 @@ def export(checkpoint: Path, out: Path, data: Path | None, frames: int) -> list[
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as partial:
         folder = Path(partial)
         contract = write_artifact(model, metadata, folder)
-        reference = Reference(eager_pipeline(model, contract), parity_frames(data, frames, contract.max_cameras),
-                              labeled_examples(data, LABELED))
+        reference = Reference(
+            eager_pipeline(model, contract),
+            parity_frames(data, frames, contract.max_cameras),
+            labeled_examples(data, LABELED),
+        )
         reports = [examine(folder, backend, precision, reference) for backend, precision in runnable(folder)]
         write_text(folder / PARITY_FILE, as_json(contract.model_id, "PyTorch", reports))
         print(table(reports))

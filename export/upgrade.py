@@ -34,8 +34,9 @@ def programs_version(artifact: Artifact) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m export.upgrade", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m export.upgrade", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("artifact", type=Path, help="folder of an exported model; its contract.yaml is replaced")
     options = parser.parse_args(argv)
     with one_sentence(parser, "upgrade"):

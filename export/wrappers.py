@@ -26,9 +26,15 @@ class FuserNetwork(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, images: torch.Tensor, voxel_index: torch.Tensor, voxel_features: torch.Tensor,
-                point_features: torch.Tensor, point_uv: torch.Tensor,
-                point_camera: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(
+        self,
+        images: torch.Tensor,
+        voxel_index: torch.Tensor,
+        voxel_features: torch.Tensor,
+        point_features: torch.Tensor,
+        point_uv: torch.Tensor,
+        point_camera: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
         """See `FusedVoxels` for the inputs.
 
         Returns:
@@ -57,13 +63,21 @@ class RefinerNetwork(nn.Module):
         self.register_buffer("refined_shift", model.refined_shift)
         self.feature_rows = model.config.presample.image_size[0] // self.IMAGE_STRIDE
 
-    def forward(self, grid_features: torch.Tensor, image_map: torch.Tensor, parent: torch.Tensor,
-                child_uv: torch.Tensor, parent_camera: torch.Tensor, child_seen: torch.Tensor,
-                child_return: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        grid_features: torch.Tensor,
+        image_map: torch.Tensor,
+        parent: torch.Tensor,
+        child_uv: torch.Tensor,
+        parent_camera: torch.Tensor,
+        child_seen: torch.Tensor,
+        child_return: torch.Tensor,
+    ) -> torch.Tensor:
         """The fuser's outputs and `ChildInputs` to labels (K, J) uint8."""
         children = (parent, child_uv, parent_camera, child_seen, child_return)
-        logits = self.refiner(grid_features, image_map, *(tensor[None] for tensor in children),
-                              image_map.shape[2] // self.feature_rows).squeeze(0)
+        logits = self.refiner(
+            grid_features, image_map, *(tensor[None] for tensor in children), image_map.shape[2] // self.feature_rows
+        ).squeeze(0)
         label = best_class(logits)
         # The logit of being occupied plus the shift is positive where the probability of empty is below this.
         occupied = logits.softmax(-1)[..., 0] < torch.sigmoid(self.refined_shift)[label]

@@ -22,8 +22,9 @@ def generate_launch_description() -> LaunchDescription:
 
 def _declare(argument) -> DeclareLaunchArgument:
     choices = list(dict.fromkeys([*argument.choices, argument.default])) if argument.choices else None
-    return DeclareLaunchArgument(argument.name, default_value=argument.default, description=argument.description,
-                                 choices=choices)
+    return DeclareLaunchArgument(
+        argument.name, default_value=argument.default, description=argument.description, choices=choices
+    )
 
 
 def _actions(context) -> list:
@@ -55,8 +56,16 @@ def _node(process: Process) -> Node:
             raise RuntimeError(ended)  # launch shuts down and fails; its Shutdown would be a success
         return Shutdown(reason=ended)
 
-    return Node(package=process.package, executable=process.executable,
-                namespace=process.namespace or None, arguments=list(process.arguments),
-                parameters=list(process.parameters), remappings=list(process.remappings),
-                ros_arguments=["--log-level", process.log_level], output="screen", on_exit=on_exit,
-                respawn=process.respawn, respawn_delay=RESPAWN_DELAY_S)
+    return Node(
+        package=process.package,
+        executable=process.executable,
+        namespace=process.namespace or None,
+        arguments=list(process.arguments),
+        parameters=list(process.parameters),
+        remappings=list(process.remappings),
+        ros_arguments=["--log-level", process.log_level],
+        output="screen",
+        on_exit=on_exit,
+        respawn=process.respawn,
+        respawn_delay=RESPAWN_DELAY_S,
+    )

@@ -70,12 +70,14 @@ def evaluate(pipeline: Pipeline, reader: NuScenesReader, scenes: list[str] | Non
             f"no sample with an occupancy truth among {count} samples of {reader.root}; looked below "
             f"{reader.occupancy_root} for occupancy/<LiDAR token>.npz and OpenOccupancy's "
             "scene_<scene token>/occupancy/<LiDAR token>.npy; "
-            + (explain(reader.occupancy_root) or "nor are there labels of another project"))
+            + (explain(reader.occupancy_root) or "nor are there labels of another project")
+        )
     return result
 
 
-def labeled_frames(reader: NuScenesReader,
-                    scenes: list[str] | None = None) -> Iterator[tuple[str, str, SensorFrame, np.ndarray]]:
+def labeled_frames(
+    reader: NuScenesReader, scenes: list[str] | None = None
+) -> Iterator[tuple[str, str, SensorFrame, np.ndarray]]:
     """(scene, sample token, frame, truth) of every sample that has an occupancy truth; with a progress bar."""
     recorded = RecordedFrames(reader)
     samples = [(scene, token) for scene in scenes or reader.scenes() for token in reader.samples(scene)]
@@ -87,8 +89,9 @@ def labeled_frames(reader: NuScenesReader,
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m models.evaluate", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m models.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="data root in the nuScenes format")
     parser.add_argument("--artifact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
     parser.add_argument("--scene", action="append", help="only this scene; may be given again")
@@ -99,8 +102,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--picture", type=Path, help="draw the figures and the first frame to this PNG file")
     options = parser.parse_args(argv)
     with one_sentence(parser, "evaluate"):
-        pipeline = Pipeline.load(options.artifact, options.backend, options.refine,
-                                 BackendSettings(precision=options.precision))
+        pipeline = Pipeline.load(
+            options.artifact, options.backend, options.refine, BackendSettings(precision=options.precision)
+        )
         result = evaluate(pipeline, NuScenesReader(options.data), options.scene)
         figures = report(result.bands, result.rays, result.frames)
         print(table(figures))

@@ -78,7 +78,7 @@ class Trainer:
             getattr(model, part).requires_grad_(False)
         self.model = model.to(self.device, memory_format=torch.channels_last)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
-        some = [PreparedFrame.load(path) for path in paths[::max(1, len(paths) // WEIGHED)]]
+        some = [PreparedFrame.load(path) for path in paths[:: max(1, len(paths) // WEIGHED)]]
         self.objective = Objective(self.model, class_weights(some), config.refined, config.precision).to(self.device)
         if self.world > 1:
             self.objective = DistributedDataParallel(self.objective, find_unused_parameters=True)
@@ -88,7 +88,7 @@ class Trainer:
         groups = [{"params": [p for name, p in self.model.named_parameters() if not name.startswith("backbone.")]}]
         if config.train_backbone:
             groups.append({"params": list(self.model.backbone.parameters())})
-        rates = [config.learning_rate, config.learning_rate * BACKBONE_RATE][:len(groups)]
+        rates = [config.learning_rate, config.learning_rate * BACKBONE_RATE][: len(groups)]
         self.optimizer = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, rates, self.total_steps, pct_start=0.1)
         self.progress = Progress()
@@ -123,7 +123,7 @@ class Trainer:
         if PASSES[progress.passing] == "all":
             self.train_pass(order, bar)
         if self.done < self.total_steps:
-            hardest = order[np.argsort(-np.array(progress.losses), kind="stable")[:self.hard_count]]
+            hardest = order[np.argsort(-np.array(progress.losses), kind="stable")[: self.hard_count]]
             self.train_pass(hardest[shuffle], bar)
         if self.done < self.total_steps or not self.config.steps:
             progress.epoch, progress.losses = progress.epoch + 1, []
@@ -141,7 +141,7 @@ class Trainer:
             terms = self.step(batch)
             progress.step += 1
             if name == "all":
-                progress.losses = (progress.losses + terms.sum(1).tolist())[:len(order)]
+                progress.losses = (progress.losses + terms.sum(1).tolist())[: len(order)]
             means = terms.mean(0).tolist()
             if self.log:
                 self.log.write(progress.epoch, name, self.done, means, rate)
@@ -173,15 +173,18 @@ class Trainer:
         save_checkpoint(self.out / "weights.safetensors", self.average.module, self.metadata(), self.model_config)
         if self.config.pictures:
             presampler = Presampler(self.model.config.presample, self.device)
-            chosen = self.paths[:self.config.pictures]
+            chosen = self.paths[: self.config.pictures]
             frames = [crop(PreparedFrame.load(path), presampler.config.grid) for path in chosen]
             save_pictures(self.out / "pictures", self.progress.epoch, self.average.module, frames, presampler)
 
     def save(self) -> None:
         """Write the training state, atomically."""
         if self.rank == 0:
-            save_torch(self.out / "state.pt", {"settings": self.settings(), "progress": asdict(self.progress)} | {
-                name: getattr(self, name).state_dict() for name in ("model", "average", "optimizer", "schedule")})
+            save_torch(
+                self.out / "state.pt",
+                {"settings": self.settings(), "progress": asdict(self.progress)}
+                | {name: getattr(self, name).state_dict() for name in ("model", "average", "optimizer", "schedule")},
+            )
 
     def resume(self) -> None:
         """Go on from the last saved state, if there is one."""
@@ -192,8 +195,10 @@ class Trainer:
         before = state["settings"]
         changed = sorted(name for name, value in self.settings().items() if before.get(name, value) != value)
         if changed:
-            raise ContractError(f"{path} is of a run with other settings ({', '.join(changed)}): "
-                                "give --fresh to start again, or another folder")
+            raise ContractError(
+                f"{path} is of a run with other settings ({', '.join(changed)}): "
+                "give --fresh to start again, or another folder"
+            )
         for name in ("model", "average", "optimizer", "schedule"):
             getattr(self, name).load_state_dict(state[name])
         self.progress = Progress(**state["progress"])
@@ -209,12 +214,19 @@ class Trainer:
         """What the contract and the model card say of the training."""
         source = f"of {self.config.data}" if self.config.data else f"of {self.config.drives} synthetic drives"
         backbone = "trained on" if self.config.train_backbone else "frozen"
-        trained_on = (f"{len(self.paths)} frames {source}, {self.progress.epoch} epochs, {self.done} steps; "
-                      f"image backbone: ImageNet weights, {backbone}")
+        trained_on = (
+            f"{len(self.paths)} frames {source}, {self.progress.epoch} epochs, {self.done} steps; "
+            f"image backbone: ImageNet weights, {backbone}"
+        )
         if self.config.frozen:
             trained_on += f"; {', '.join(self.config.frozen)} frozen"
-        return {"model_id": self.config.name, "train": asdict(self.config), "epoch": self.progress.epoch,
-                "accuracy": {}, "trained_on": f"{self.before}; then {trained_on}" if self.before else trained_on}
+        return {
+            "model_id": self.config.name,
+            "train": asdict(self.config),
+            "epoch": self.progress.epoch,
+            "accuracy": {},
+            "trained_on": f"{self.before}; then {trained_on}" if self.before else trained_on,
+        }
 
 
 def start_from(model: OccFusion, path: Path) -> str:
@@ -231,20 +243,26 @@ def check_fit(config: TrainConfig, model: OccFusion) -> None:
     """Raise ContractError where the settings do not fit the network, which has the size of a window."""
     unknown = set(config.frozen) - {name for name, _ in model.named_children()}
     if unknown:
-        raise ContractError(f"frozen: expected some of {', '.join(name for name, _ in model.named_children())}, got "
-                            f"{', '.join(sorted(unknown))}")
+        raise ContractError(
+            f"frozen: expected some of {', '.join(name for name, _ in model.named_children())}, got "
+            f"{', '.join(sorted(unknown))}"
+        )
     strides, size = 2 ** (len(model.config.bev) - 1), model.config.coarse.size
     if any(edge % strides for edge in size[:2]):
         raise ContractError(f"window: expected a multiple of {strides} coarse voxels, got {size[0]} x {size[1]}")
     if config.refined > model.config.coarse.num_voxels:
-        raise ContractError(f"refined: expected at most {model.config.coarse.num_voxels}, the voxels of a window, got "
-                            f"{config.refined}")
+        raise ContractError(
+            f"refined: expected at most {model.config.coarse.num_voxels}, the voxels of a window, got {config.refined}"
+        )
     if model.config.fusion == "lift_splat" and config.window:
-        raise ContractError("window: lift_splat is tied to one place of its grid and needs window 0, got "
-                            f"{config.window}")
+        raise ContractError(
+            f"window: lift_splat is tied to one place of its grid and needs window 0, got {config.window}"
+        )
     if model.config.backbone != "efficientnet_lite0" and not config.train_backbone:
-        raise ContractError("train_backbone: the features that are kept are those of efficientnet_lite0; "
-                            f"{model.config.backbone} must be trained")
+        raise ContractError(
+            "train_backbone: the features that are kept are those of efficientnet_lite0; "
+            f"{model.config.backbone} must be trained"
+        )
 
 
 def prepare(config: TrainConfig, out: Path, model_config: ModelConfig, fresh: bool = False) -> list[Path]:
@@ -254,13 +272,28 @@ def prepare(config: TrainConfig, out: Path, model_config: ModelConfig, fresh: bo
         fresh = False
         dist.barrier()
     if config.data:
-        paths = prepare_root(folder, Path(config.data), model_config.presample, config.augment,
-                             Path(config.occupancy) if config.occupancy else None, list(config.scenes),
-                             config.train_backbone, fresh)
+        paths = prepare_root(
+            folder,
+            Path(config.data),
+            model_config.presample,
+            config.augment,
+            Path(config.occupancy) if config.occupancy else None,
+            list(config.scenes),
+            config.train_backbone,
+            fresh,
+        )
     else:
         seeds = range(config.first_seed, config.first_seed + config.drives)
-        paths = prepare_all(folder, seeds, model_config.presample, config.workers, config.augment, config.rig,
-                            config.train_backbone, fresh)
+        paths = prepare_all(
+            folder,
+            seeds,
+            model_config.presample,
+            config.workers,
+            config.augment,
+            config.rig,
+            config.train_backbone,
+            fresh,
+        )
     if dist.is_initialized() and dist.get_rank() == 0:
         dist.barrier()
     return paths
@@ -270,13 +303,26 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="YAML file of settings; models/training/config.py explains each")
-    parser.add_argument("--out", type=Path, default=Path("out/run"),
-                        help="folder for weights.safetensors, state.pt, log.csv and pictures (%(default)s)")
-    parser.add_argument("--fresh", action="store_true",
-                        help="start again instead of going on from OUT's saved state, and make frames again that were "
-                             "prepared otherwise")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
-                        help="another value for a setting, for example batch=4 or augment.flip=0; may be given again")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/run"),
+        help="folder for weights.safetensors, state.pt, log.csv and pictures (%(default)s)",
+    )
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="start again instead of going on from OUT's saved state, and make frames again that were "
+        "prepared otherwise",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="changes",
+        help="another value for a setting, for example batch=4 or augment.flip=0; may be given again",
+    )
     options = parser.parse_args(argv)
     with one_sentence(parser, "train"):
         config, model_config = load_config(options.config, options.changes)

@@ -154,8 +154,7 @@ class SyntheticDrive:
         lidar, origin = self.rig.lidar, scene.window.origin
         own = Body(self._own.moved(scene.base), origin)
         local_from_lidar = _shifted(scene.base @ lidar.base_from_lidar, -origin)
-        seen = sweep(lidar, (*scene.bodies, own), local_from_lidar, rng, self.style.grass, self.weather,
-                     self._infrared)
+        seen = sweep(lidar, (*scene.bodies, own), local_from_lidar, rng, self.style.grass, self.weather, self._infrared)
         return seen if self.rig.base_from_grid is None else seen.moved(self.rig.grid_from_lidar())
 
     def _semantics(self, window: Window, mesh: Mesh, map_from_grid: np.ndarray, seen: Sweep) -> np.ndarray:

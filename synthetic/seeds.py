@@ -8,5 +8,12 @@ QUANTIZATION = range(800_000, 900_000)  # ranges of INT8
 VALIDATION = range(900_000, 901_000)  # thresholds are fitted and variants measured on them; frames of them are timed
 GALLERY = range(910_000, 920_000)  # pictures of pages
 
-ALL = {"tests": TESTS, "training": TRAINING, "demo": DEMO, "generation": GENERATION, "quantization": QUANTIZATION,
-       "validation": VALIDATION, "gallery": GALLERY}
+ALL = {
+    "tests": TESTS,
+    "training": TRAINING,
+    "demo": DEMO,
+    "generation": GENERATION,
+    "quantization": QUANTIZATION,
+    "validation": VALIDATION,
+    "gallery": GALLERY,
+}

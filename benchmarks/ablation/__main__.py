@@ -109,8 +109,9 @@ def alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return {**one, "modes": None} == {**json.loads(json.dumps(other)), "modes": None}
 
 
-def run_rows(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Path,
-             minutes: float) -> dict[str, dict[str, Any]]:
+def run_rows(
+    names: list[str], seeds: int, budget: Budget, frames: Frames, out: Path, minutes: float
+) -> dict[str, dict[str, Any]]:
     """Results by row and seed; begins no row after so many minutes."""
     results: dict[str, dict[str, Any]] = {name: {} for name in names}
     jobs = [(seed, name) for seed in range(seeds) for name in names]
@@ -120,8 +121,12 @@ def run_rows(names: list[str], seeds: int, budget: Budget, frames: Frames, out: 
         row, path = VARIANTS[name], out / "rows" / f"{name}-{seed}.json"
         bar.set_postfix_str(f"{name}, seed {seed}")
         config = train_config(row, seed, budget.steps, budget.train)
-        settings = {"model": asdict(row.model), "train": asdict(config), "modes": row.modes,
-                    "budget": asdict(replace(budget, repeats=0))}
+        settings = {
+            "model": asdict(row.model),
+            "train": asdict(config),
+            "modes": row.modes,
+            "budget": asdict(replace(budget, repeats=0)),
+        }
         if time.monotonic() > end and not path.exists():
             continue
         make = partial(train_and_measure, row, config, frames, path, settings)
@@ -141,8 +146,11 @@ def measure_costs(names: list[str], refined: int, budget: Budget, out: Path) -> 
         config = VARIANTS[name].model
 
         def make(name: str = name, config: ModelConfig = config) -> dict[str, Any]:
-            return {"gmacs": cost.count(config, refined), "memory": peak_memory(name, refined),
-                    "seconds": cost.compare_times(reference, cost.Forward(config, refined), budget.repeats)}
+            return {
+                "gmacs": cost.count(config, refined),
+                "memory": peak_memory(name, refined),
+                "seconds": cost.compare_times(reference, cost.Forward(config, refined), budget.repeats),
+            }
 
         settings = {"model": asdict(config), "refined": refined, "repeats": budget.repeats}
         costs[name] = kept(out / "costs" / f"{name}.json", settings, make)
@@ -154,8 +162,11 @@ def measure_refinement(config: ModelConfig, modes: dict[str, Any], budget: Budge
     costs, for_one = {}, cost.count(config, 1)["refiner"]
     for mode, figures in tqdm(modes.items(), "refinements", unit="mode"):
         count = round(figures["refined"])
-        costs[mode] = {"refined": count, "gmacs": count * for_one,
-                       "seconds": cost.refiner_time(config, count, budget.repeats) if count else 0.0}
+        costs[mode] = {
+            "refined": count,
+            "gmacs": count * for_one,
+            "seconds": cost.refiner_time(config, count, budget.repeats) if count else 0.0,
+        }
     return costs
 
 
@@ -170,16 +181,25 @@ def measure_shipped(weights: Path, validation: Path, budget: Budget, out: Path, 
     model, metadata = load_checkpoint(weights)
 
     def make() -> dict[str, Any]:
-        fit, test = ([PreparedFrame.load(path) for path in prepare_all(validation, budget.seeds()[use],
-                                                                       model.config.presample, workers)]
-                     for use in ("fit", "test"))
+        fit, test = (
+            [
+                PreparedFrame.load(path)
+                for path in prepare_all(validation, budget.seeds()[use], model.config.presample, workers)
+            ]
+            for use in ("fit", "test")
+        )
         modes = measure(model, fit, test, EVERY_MODE)
         return {"modes": modes, "costs": measure_refinement(model.config, modes, budget)}
 
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     found = kept(out / "shipped.json", {"weights": digest, "budget": asdict(budget), "modes": EVERY_MODE}, make)
-    return {"row": {"title": f"{metadata['model_id']}: {metadata['trained_on']}", "seeds": {"0": {
-        "modes": found["modes"]}}}, "costs": found["costs"]}
+    return {
+        "row": {
+            "title": f"{metadata['model_id']}: {metadata['trained_on']}",
+            "seeds": {"0": {"modes": found["modes"]}},
+        },
+        "costs": found["costs"],
+    }
 
 
 def study(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Path, minutes: float) -> dict[str, Any]:
@@ -189,25 +209,37 @@ def study(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Pat
         raise StudyError(f"the {REFERENCE} row failed: without it there is nothing to compare with")
     modes = {name: averages(by_seed) for name, by_seed in rows.items()}
     return {
-        "budget": asdict(budget), "drives": {use: [seeds.start, seeds.stop - 1] for use, seeds in
-                                             budget.seeds().items()},
-        "frames_per_drive": FRAMES_PER_DRIVE, "train": json.loads(json.dumps(asdict(TRAIN))),
-        "machine": processor(), "threads": TRAIN.threads, "load": round(os.getloadavg()[0], 1),
+        "budget": asdict(budget),
+        "drives": {use: [seeds.start, seeds.stop - 1] for use, seeds in budget.seeds().items()},
+        "frames_per_drive": FRAMES_PER_DRIVE,
+        "train": json.loads(json.dumps(asdict(TRAIN))),
+        "machine": processor(),
+        "threads": TRAIN.threads,
+        "load": round(os.getloadavg()[0], 1),
         "versions": versions("torch", "numpy"),
         "rows": {name: {"title": VARIANTS[name].title, "seeds": by_seed} for name, by_seed in rows.items()},
         "costs": measure_costs(names, round(modes[REFERENCE][STANDARD]["refined"]), budget, out),
-        "refinement": {name: measure_refinement(VARIANTS[name].model, figures, budget)
-                       for name, figures in modes.items() if set(EVERY_MODE) <= set(figures)},
-        "sizes": {name: {"refined": size.refine_budget, **cost.count(size, size.refine_budget)}
-                  for name, size in NETWORKS.items()},
+        "refinement": {
+            name: measure_refinement(VARIANTS[name].model, figures, budget)
+            for name, figures in modes.items()
+            if set(EVERY_MODE) <= set(figures)
+        },
+        "sizes": {
+            name: {"refined": size.refine_budget, **cost.count(size, size.refine_budget)}
+            for name, size in NETWORKS.items()
+        },
     }
 
 
 def prepare(budget: Budget, frames: Path, validation: Path, out: Path, workers: int) -> Frames:
     """The frames of the study."""
     folders = {"train": (frames, AugmentConfig()), "fit": (validation, None), "test": (validation, None)}
-    return Frames(**{use: window_frames(folder, out / "window" / use, budget.seeds()[use], workers, augmentation)
-                     for use, (folder, augmentation) in folders.items()})
+    return Frames(
+        **{
+            use: window_frames(folder, out / "window" / use, budget.seeds()[use], workers, augmentation)
+            for use, (folder, augmentation) in folders.items()
+        }
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -221,8 +253,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3, help="repetitions of every row (%(default)s)")
     parser.add_argument("--steps", type=int, default=Budget.steps, help="optimizer steps of a row (%(default)s)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no row after so many minutes")
-    parser.add_argument("--rows", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="ROW",
-                        help=f"only these, besides the reference: {', '.join(VARIANTS)}")
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        choices=VARIANTS,
+        default=list(VARIANTS),
+        metavar="ROW",
+        help=f"only these, besides the reference: {', '.join(VARIANTS)}",
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes that prepare frames (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="two steps on one drive: to try the program, not to prove")
     parser.add_argument("--render", action="store_true", help="only write the page again from its .json")
@@ -233,13 +271,23 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if not options.render:
             budget = QUICK if options.quick else replace(Budget(), steps=options.steps)
-            frames = prepare(budget, options.frames or options.out / "frames",
-                             options.validation or options.out / "validation", options.out, options.workers)
+            frames = prepare(
+                budget,
+                options.frames or options.out / "frames",
+                options.validation or options.out / "validation",
+                options.out,
+                options.workers,
+            )
             names = [name for name in VARIANTS if name == REFERENCE or name in options.rows]
             found = study(names, options.seeds, budget, frames, options.out, options.minutes)
             if options.weights:
-                shipped = measure_shipped(options.weights, options.validation or options.out / "validation", budget,
-                                          options.out, options.workers)
+                shipped = measure_shipped(
+                    options.weights,
+                    options.validation or options.out / "validation",
+                    budget,
+                    options.out,
+                    options.workers,
+                )
                 found["rows"][SHIPPED], found["refinement"][SHIPPED] = shipped["row"], shipped["costs"]
             results.parent.mkdir(parents=True, exist_ok=True)
             write_json(results, found)

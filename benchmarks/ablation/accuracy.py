@@ -60,13 +60,17 @@ def refine(model: OccFusion, scene: Scene, mode: str, presampler: Presampler) ->
     inputs, refined = scene.sample.inputs, []
     for part in parent.split(CHUNK):
         children = describe_children(part, presampler, inputs.image_from_grid, inputs.returns).network_inputs()
-        refined.append(model.refine(scene.fuser, **{k: v[None] for k, v in children.items()},
-                                    count=len(scene.sample.features[0]))[0])
+        refined.append(
+            model.refine(scene.fuser, **{k: v[None] for k, v in children.items()}, count=len(scene.sample.features[0]))[
+                0
+            ]
+        )
     return Prediction(scene.fuser, torch.cat(refined), parent, scene.returned, scene.sample.targets.children)
 
 
-def measure(model: OccFusion, fit_on: list[PreparedFrame], test_on: list[PreparedFrame],
-            modes: tuple[str, ...]) -> dict[str, dict[str, float]]:
+def measure(
+    model: OccFusion, fit_on: list[PreparedFrame], test_on: list[PreparedFrame], modes: tuple[str, ...]
+) -> dict[str, dict[str, float]]:
     """By refinement: `iou`, `miou`, `refined` (coarse voxels of a frame, mean); thresholds are fitted for each."""
     model.eval()
     presampler = Presampler(model.config.presample)
@@ -84,5 +88,7 @@ def measure(model: OccFusion, fit_on: list[PreparedFrame], test_on: list[Prepare
             result = refine(model, scene, mode, presampler)
             matrices[mode].add(labels_of(model, result).numpy(), result.truth.numpy())
             refined[mode] += len(result.parent)
-    return {mode: {"iou": matrix.iou(), "miou": matrix.miou(), "refined": refined[mode] / len(test_on)}
-            for mode, matrix in matrices.items()}
+    return {
+        mode: {"iou": matrix.iou(), "miou": matrix.miou(), "refined": refined[mode] / len(test_on)}
+        for mode, matrix in matrices.items()
+    }

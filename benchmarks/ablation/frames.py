@@ -23,8 +23,9 @@ def cut(path: Path, folder: Path) -> Path:
     return target
 
 
-def window_frames(prepared: Path, cut_to: Path, seeds: range, workers: int,
-                  augmentation: AugmentConfig | None) -> list[Path]:
+def window_frames(
+    prepared: Path, cut_to: Path, seeds: range, workers: int, augmentation: AugmentConfig | None
+) -> list[Path]:
     """Frames of the synthetic drives `seeds`, cut; `prepared` holds them whole and is filled where needed.
 
     Args:

@@ -14,11 +14,25 @@ KEPT_GOAL, COST_GOAL = 0.98, 0.5  # of refining all: the mIoU that active refine
 FUSION = (REFERENCE, "lift_splat", "lidar", "camera")
 SAMPLING = ("sampling_none", "sampling_fps", "sampling_synthetic", REFERENCE)
 THETA = {2: "theta2", 4: REFERENCE, 8: "theta8"}
-ACTIVE = {0.0: "active_off", 0.5: "active50", 0.6: "active60", 0.7: REFERENCE, 0.8: "active80", 0.9: "active90",
-          1.0: "active100"}
-MODES = {NONE: "none", "active10": "active, 10 %", "active25": "active, 25 %", "active50": "active, 50 %",
-         "anywhere10": "anywhere, 10 %", "anywhere25": "anywhere, 25 %", "anywhere50": "anywhere, 50 %",
-         ALL: "all occupied (M-CONet)"}
+ACTIVE = {
+    0.0: "active_off",
+    0.5: "active50",
+    0.6: "active60",
+    0.7: REFERENCE,
+    0.8: "active80",
+    0.9: "active90",
+    1.0: "active100",
+}
+MODES = {
+    NONE: "none",
+    "active10": "active, 10 %",
+    "active25": "active, 25 %",
+    "active50": "active, 50 %",
+    "anywhere10": "anywhere, 10 %",
+    "anywhere25": "anywhere, 25 %",
+    "anywhere50": "anywhere, 50 %",
+    ALL: "all occupied (M-CONet)",
+}
 
 ACCURACY = ("IoU %", "mIoU %", "mIoU % without refinement")
 
@@ -49,9 +63,12 @@ class Results:
 
     def compare(self, row: str, other: str, figure: str = "miou") -> str:
         """How `row` does against `other`, seed by seed."""
-        pairs = [a - b for (seed, _), a in zip(sorted(self.rows[row]["seeds"].items()), self.values(row, figure))
-                 for (theirs, _), b in zip(sorted(self.rows[other]["seeds"].items()), self.values(other, figure))
-                 if seed == theirs]
+        pairs = [
+            a - b
+            for (seed, _), a in zip(sorted(self.rows[row]["seeds"].items()), self.values(row, figure))
+            for (theirs, _), b in zip(sorted(self.rows[other]["seeds"].items()), self.values(other, figure))
+            if seed == theirs
+        ]
         mean = sum(pairs) / len(pairs)
         name = {"miou": "mIoU", "iou": "IoU"}[figure]
         amount = f"{name} {mean:+.1f} points on average, {min(pairs):+.1f} to {max(pairs):+.1f} by seed"
@@ -67,21 +84,47 @@ def fusion_section(results: Results) -> list[str]:
     for name in there:
         price = costs[name]
         gmacs, memory, seconds = price["gmacs"], price["memory"], price["seconds"]
-        rows.append([results.rows[name]["title"], *results.cells(name),
-                     *(f"{gmacs[part]:.2f}" for part in ("image branch", "fusion", "decoder", "refiner", "total")),
-                     f"{gmacs['parameters']:.2f}", f"{memory['fusion']:.0f}", f"{memory['total']:.0f}",
-                     f"{1e3 * seconds['fuser']:.0f}", f"{1e3 * seconds['total']:.0f}", f"{seconds['relative']:.2f}"])
-    head = ["fusion", *ACCURACY, "image branch, GMACs", "fusion", "decoder", "refiner", "total",
-            "parameters, M", "peak memory of fusion, MiB", "of everything", "time of the fuser, ms", "of everything",
-            "relative"]
-    found = [f"- OccFusion against {results.rows[name]['title']}: {results.compare(REFERENCE, name)}; "
-             f"{results.compare(REFERENCE, name, 'iou')}." for name in there[1:]]
+        rows.append(
+            [
+                results.rows[name]["title"],
+                *results.cells(name),
+                *(f"{gmacs[part]:.2f}" for part in ("image branch", "fusion", "decoder", "refiner", "total")),
+                f"{gmacs['parameters']:.2f}",
+                f"{memory['fusion']:.0f}",
+                f"{memory['total']:.0f}",
+                f"{1e3 * seconds['fuser']:.0f}",
+                f"{1e3 * seconds['total']:.0f}",
+                f"{seconds['relative']:.2f}",
+            ]
+        )
+    head = [
+        "fusion",
+        *ACCURACY,
+        "image branch, GMACs",
+        "fusion",
+        "decoder",
+        "refiner",
+        "total",
+        "parameters, M",
+        "peak memory of fusion, MiB",
+        "of everything",
+        "time of the fuser, ms",
+        "of everything",
+        "relative",
+    ]
+    found = [
+        f"- OccFusion against {results.rows[name]['title']}: {results.compare(REFERENCE, name)}; "
+        f"{results.compare(REFERENCE, name, 'iou')}."
+        for name in there[1:]
+    ]
     if "lift_splat" in costs:
         ours, theirs = costs[REFERENCE], costs["lift_splat"]
-        found.append(f"- Fusion without depth takes {ours['gmacs']['fusion']:.2f} GMACs against "
-                     f"{theirs['gmacs']['fusion']:.2f} of lift-splat, and {ours['memory']['fusion']:.0f} MiB "
-                     f"against {theirs['memory']['fusion']:.0f} MiB; the whole frame takes lift-splat "
-                     f"{theirs['seconds']['relative']:.2f} times as long.")
+        found.append(
+            f"- Fusion without depth takes {ours['gmacs']['fusion']:.2f} GMACs against "
+            f"{theirs['gmacs']['fusion']:.2f} of lift-splat, and {ours['memory']['fusion']:.0f} MiB "
+            f"against {theirs['memory']['fusion']:.0f} MiB; the whole frame takes lift-splat "
+            f"{theirs['seconds']['relative']:.2f} times as long."
+        )
     return ["## Fusion", "", *table(head, rows), "", *found, ""]
 
 
@@ -89,37 +132,62 @@ def sampling_section(results: Results) -> list[str]:
     """Pre-sampling and theta."""
     there = [name for name in SAMPLING if name in results.rows]
     titles = {REFERENCE: "both"}
-    rows = [[titles.get(name, results.rows[name]["title"]), *results.cells(name)]
-            for name in there]
-    found = [f"- Both against {results.rows[name]['title']}: {results.compare(REFERENCE, name)}."
-             for name in there if name != REFERENCE]
+    rows = [[titles.get(name, results.rows[name]["title"]), *results.cells(name)] for name in there]
+    found = [
+        f"- Both against {results.rows[name]['title']}: {results.compare(REFERENCE, name)}."
+        for name in there
+        if name != REFERENCE
+    ]
     thetas = {theta: name for theta, name in THETA.items() if name in results.rows}
     costs = results.data["costs"]
-    numbers = [[str(theta), *results.cells(name),
-                f"{costs[name]['gmacs']['fusion']:.3f}", f"{1e3 * costs[name]['seconds']['fuser']:.0f}"]
-               for theta, name in thetas.items()]
-    found_theta = [f"- Theta 4 against {theta}: {results.compare(REFERENCE, name)}."
-                   for theta, name in thetas.items() if name != REFERENCE]
-    return ["## Pre-sampling", "",
-            "Farthest point sampling only: voxels with fewer than theta returns have fewer points, those without a",
-            "return none. Synthetic points only: theta synthetic points in every fused voxel, whatever the returns.",
-            "Neither: the first theta returns in sorted order, and nothing where there are fewer.", "",
-            *table(["points", *ACCURACY], rows), "", *found, "",
-            *table(["theta", *ACCURACY, "fusion, GMACs", "time of the fuser, ms"], numbers), "",
-            *found_theta, ""]
+    numbers = [
+        [
+            str(theta),
+            *results.cells(name),
+            f"{costs[name]['gmacs']['fusion']:.3f}",
+            f"{1e3 * costs[name]['seconds']['fuser']:.0f}",
+        ]
+        for theta, name in thetas.items()
+    ]
+    found_theta = [
+        f"- Theta 4 against {theta}: {results.compare(REFERENCE, name)}."
+        for theta, name in thetas.items()
+        if name != REFERENCE
+    ]
+    return [
+        "## Pre-sampling",
+        "",
+        "Farthest point sampling only: voxels with fewer than theta returns have fewer points, those without a",
+        "return none. Synthetic points only: theta synthetic points in every fused voxel, whatever the returns.",
+        "Neither: the first theta returns in sorted order, and nothing where there are fewer.",
+        "",
+        *table(["points", *ACCURACY], rows),
+        "",
+        *found,
+        "",
+        *table(["theta", *ACCURACY, "fusion, GMACs", "time of the fuser, ms"], numbers),
+        "",
+        *found_theta,
+        "",
+    ]
 
 
 def refinement_section(results: Results) -> list[str]:
     """Refinement modes of every network that was measured with all of them."""
-    lines = ["## Refinement", "",
-             "Thresholds are fitted for each refinement. *All* refines every coarse voxel of which a part is predicted",
-             "occupied. The percentages are of the number of voxels that *all* refines: *active* takes those of them",
-             "that have the highest entropy, as the robot does; *anywhere* takes as many of the highest entropy",
-             "wherever they lie.",
-             f"In training, {results.data['train']['refined']} occupied voxels of each frame are refined: half are the",
-             "most uncertain ones, half are random, as M-CONet draws them. The refiner learns late, so one row is",
-             f"trained {VARIANTS[LONGER].longer} times as long as the others.", "",
-             "![Accuracy against the cost of refinement](images/results_refinement.png)", ""]
+    lines = [
+        "## Refinement",
+        "",
+        "Thresholds are fitted for each refinement. *All* refines every coarse voxel of which a part is predicted",
+        "occupied. The percentages are of the number of voxels that *all* refines: *active* takes those of them",
+        "that have the highest entropy, as the robot does; *anywhere* takes as many of the highest entropy",
+        "wherever they lie.",
+        f"In training, {results.data['train']['refined']} occupied voxels of each frame are refined: half are the",
+        "most uncertain ones, half are random, as M-CONet draws them. The refiner learns late, so one row is",
+        f"trained {VARIANTS[LONGER].longer} times as long as the others.",
+        "",
+        "![Accuracy against the cost of refinement](images/results_refinement.png)",
+        "",
+    ]
     return lines + [line for row in refined_rows(results) for line in refinement_table(results, row)]
 
 
@@ -133,22 +201,45 @@ def refinement_table(results: Results, row: str) -> list[str]:
     """Accuracy and cost of the refinements of one network."""
     prices = results.data["refinement"][row]
     full, active = prices[ALL], prices[STANDARD]
-    rows = [[title, str(prices[mode]["refined"]), results.cell(row, "iou", mode), results.cell(row, "miou", mode),
-             f"{kept(results, row, mode):.1f}", f"{prices[mode]['gmacs']:.2f}",
-             f"{percent(prices[mode]['gmacs'], full['gmacs']):.0f}", f"{1e3 * prices[mode]['seconds']:.0f}"]
-            for mode, title in MODES.items()]
-    head = ["refinement", "voxels refined, mean", "IoU %", "mIoU %", "of the mIoU of all, %", "refiner, GMACs",
-            "of the GMACs of all, %", "time of the refiner, ms"]
+    rows = [
+        [
+            title,
+            str(prices[mode]["refined"]),
+            results.cell(row, "iou", mode),
+            results.cell(row, "miou", mode),
+            f"{kept(results, row, mode):.1f}",
+            f"{prices[mode]['gmacs']:.2f}",
+            f"{percent(prices[mode]['gmacs'], full['gmacs']):.0f}",
+            f"{1e3 * prices[mode]['seconds']:.0f}",
+        ]
+        for mode, title in MODES.items()
+    ]
+    head = [
+        "refinement",
+        "voxels refined, mean",
+        "IoU %",
+        "mIoU %",
+        "of the mIoU of all, %",
+        "refiner, GMACs",
+        "of the GMACs of all, %",
+        "time of the refiner, ms",
+    ]
     met = kept(results, row, STANDARD) >= 100 * KEPT_GOAL and active["gmacs"] < COST_GOAL * full["gmacs"]
     gain = results.mean(row, "miou", ALL) - results.mean(row, "miou", NONE)
     own = results.mean(row, "miou", STANDARD) - results.mean(row, "miou", NONE)
-    return [f"### {results.rows[row]['title']}", "", *table(head, rows), "",
-            f"- Active at 25 % has {kept(results, row, STANDARD):.1f} % of the mIoU of refining all, at "
-            f"{percent(active['gmacs'], full['gmacs']):.0f} % of the refiner's multiply-adds and "
-            f"{percent(active['seconds'], full['seconds']):.0f} % of its time: the goal is "
-            f"{'met' if met else 'missed'}. Taken anywhere, 25 % have {kept(results, row, 'anywhere25'):.1f} %.",
-            f"- Against no refinement, refining all changes mIoU by {gain:+.1f} points, active at 25 % by {own:+.1f}."
-            + (" Refining all lowers accuracy here, so keeping up with it proves little." if gain < 0 else ""), ""]
+    return [
+        f"### {results.rows[row]['title']}",
+        "",
+        *table(head, rows),
+        "",
+        f"- Active at 25 % has {kept(results, row, STANDARD):.1f} % of the mIoU of refining all, at "
+        f"{percent(active['gmacs'], full['gmacs']):.0f} % of the refiner's multiply-adds and "
+        f"{percent(active['seconds'], full['seconds']):.0f} % of its time: the goal is "
+        f"{'met' if met else 'missed'}. Taken anywhere, 25 % have {kept(results, row, 'anywhere25'):.1f} %.",
+        f"- Against no refinement, refining all changes mIoU by {gain:+.1f} points, active at 25 % by {own:+.1f}."
+        + (" Refining all lowers accuracy here, so keeping up with it proves little." if gain < 0 else ""),
+        "",
+    ]
 
 
 def kept(results: Results, row: str, mode: str) -> float:
@@ -164,18 +255,31 @@ def percent(part: float, whole: float) -> float:
 def active_section(results: Results) -> list[str]:
     """Shares of active training."""
     there = {share: name for share, name in ACTIVE.items() if name in results.rows}
-    rows = [[f"{share:.1f}" if share else "off", *results.cells(name)]
-            for share, name in there.items()]
+    rows = [[f"{share:.1f}" if share else "off", *results.cells(name)] for share, name in there.items()]
     best = max(there, key=lambda share: results.mean(there[share], "miou"))
-    found = [f"- Share 0.7 against {share or 'off'}: {results.compare(REFERENCE, name)}."
-             for share, name in there.items() if name != REFERENCE]
+    found = [
+        f"- Share 0.7 against {share or 'off'}: {results.compare(REFERENCE, name)}."
+        for share, name in there.items()
+        if name != REFERENCE
+    ]
     if len(there) > 1:
-        found.append(f"- The best mean mIoU is that of {f'share {best}' if best else 'no active training'}; the paper "
-                     "reports its peak at 0.7.")
-    return ["## Active training", "",
-            "Share of each epoch's samples, hardest first, that is trained a second time. Optimizer steps are equal,",
-            "so a larger share means fewer epochs.", "", *table(["share", *ACCURACY], rows), "",
-            "![Accuracy by share of active training](images/results_active.png)", "", *found, ""]
+        found.append(
+            f"- The best mean mIoU is that of {f'share {best}' if best else 'no active training'}; the paper "
+            "reports its peak at 0.7."
+        )
+    return [
+        "## Active training",
+        "",
+        "Share of each epoch's samples, hardest first, that is trained a second time. Optimizer steps are equal,",
+        "so a larger share means fewer epochs.",
+        "",
+        *table(["share", *ACCURACY], rows),
+        "",
+        "![Accuracy by share of active training](images/results_active.png)",
+        "",
+        *found,
+        "",
+    ]
 
 
 def sizes_section(results: Results) -> list[str]:
@@ -183,12 +287,19 @@ def sizes_section(results: Results) -> list[str]:
     sizes = results.data["sizes"]
     parts = ("image branch", "fusion", "decoder", "refiner", "total")
     head = ["configuration", *(f"{part}, GMACs" for part in parts), "parameters, M", "voxels refined"]
-    rows = [[name, *(f"{size[part]:.1f}" for part in parts), f"{size['parameters']:.1f}", str(size["refined"])]
-            for name, size in sizes.items()]
-    return ["## Full-size configurations", "",
-            "The whole 512 x 512 x 40 grid, six cameras. `nano` is the shipped model. `base` (ResNet-50, 896 x 1600",
-            "pixels, wider) is for a GPU and was **not trained**: only its cost is given, counted without running it.",
-            "", *table(head, rows), ""]
+    rows = [
+        [name, *(f"{size[part]:.1f}" for part in parts), f"{size['parameters']:.1f}", str(size["refined"])]
+        for name, size in sizes.items()
+    ]
+    return [
+        "## Full-size configurations",
+        "",
+        "The whole 512 x 512 x 40 grid, six cameras. `nano` is the shipped model. `base` (ResNet-50, 896 x 1600",
+        "pixels, wider) is for a GPU and was **not trained**: only its cost is given, counted without running it.",
+        "",
+        *table(head, rows),
+        "",
+    ]
 
 
 def method_section(results: Results) -> list[str]:
@@ -200,31 +311,37 @@ def method_section(results: Results) -> list[str]:
     number = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
     frames = {use: budget[use] * data["frames_per_drive"] for use in drives}
     seeds = {use: f"{first} to {last}" for use, (first, last) in drives.items()}
-    return ["## How this was measured", "",
-            f"Made by `python -m benchmarks.ablation --seeds {number} --weights models/zoo/nano/weights.safetensors`;",
-            "`python -m benchmarks.ablation --render` writes this page again from [results.json](results.json)."
-            + f" Not run: {', '.join(left_out)}." * bool(left_out), "",
-            f"- Every row is trained from scratch, {number} times with seeds 0, 1, ... of weights, order and "
-            "augmentation; cells give the mean and, in brackets, the range.",
-            f"- The same for every row: {budget['steps']} optimizer steps of {train['batch']} frames (AdamW, one-cycle "
-            f"schedule, peak {train['learning_rate']:g}), on {frames['train']} frames of synthetic drives "
-            f"{seeds['train']}. The image backbone is frozen.",
-            "- This is a small budget on a small network: 51.2 m x 51.2 m around the vehicle (256 x 256 x 40 voxels of "
-            "0.2 m), a narrower decoder. Absolute figures are far below those of a full training; only differences "
-            "between rows mean something, and only where they hold in every seed.",
-            f"- Accuracy: OpenOccupancy's IoU and mIoU (over the classes present) on {frames['test']} frames of "
-            f"held-out drives {seeds['test']}, over the voxels that their sweeps observe, with thresholds fitted for "
-            f"each row on {frames['fit']} frames of other held-out drives {seeds['fit']}. Where nothing else is said, "
-            "active refinement of 25 %.",
-            "- Cameras only: no return enters anywhere; every coarse voxel is a query, with one point.",
-            "- GMACs: multiply-adds (half of the FLOPs that `torch.utils.flop_counter` counts) of convolutions and "
-            "matrix products for one frame with six cameras; bilinear sampling, softmax and scatter are not counted.",
-            "- Peak memory: rise of resident memory during fusion, and during a whole first forward pass, in a fresh "
-            "process, weights aside.",
-            f"- Time: median of {budget['repeats']} forward passes in float32 on {data['threads']} threads; *relative* "
-            "is the median ratio to the reference, the two taking turns.",
-            f"- Machine: {data['machine']}, no GPU, load average {data['load']} before the times were taken. "
-            + ", ".join(f"{name} {number}" for name, number in data["versions"].items()) + ".", ""]
+    return [
+        "## How this was measured",
+        "",
+        f"Made by `python -m benchmarks.ablation --seeds {number} --weights models/zoo/nano/weights.safetensors`;",
+        "`python -m benchmarks.ablation --render` writes this page again from [results.json](results.json)."
+        + f" Not run: {', '.join(left_out)}." * bool(left_out),
+        "",
+        f"- Every row is trained from scratch, {number} times with seeds 0, 1, ... of weights, order and "
+        "augmentation; cells give the mean and, in brackets, the range.",
+        f"- The same for every row: {budget['steps']} optimizer steps of {train['batch']} frames (AdamW, one-cycle "
+        f"schedule, peak {train['learning_rate']:g}), on {frames['train']} frames of synthetic drives "
+        f"{seeds['train']}. The image backbone is frozen.",
+        "- This is a small budget on a small network: 51.2 m x 51.2 m around the vehicle (256 x 256 x 40 voxels of "
+        "0.2 m), a narrower decoder. Absolute figures are far below those of a full training; only differences "
+        "between rows mean something, and only where they hold in every seed.",
+        f"- Accuracy: OpenOccupancy's IoU and mIoU (over the classes present) on {frames['test']} frames of "
+        f"held-out drives {seeds['test']}, over the voxels that their sweeps observe, with thresholds fitted for "
+        f"each row on {frames['fit']} frames of other held-out drives {seeds['fit']}. Where nothing else is said, "
+        "active refinement of 25 %.",
+        "- Cameras only: no return enters anywhere; every coarse voxel is a query, with one point.",
+        "- GMACs: multiply-adds (half of the FLOPs that `torch.utils.flop_counter` counts) of convolutions and "
+        "matrix products for one frame with six cameras; bilinear sampling, softmax and scatter are not counted.",
+        "- Peak memory: rise of resident memory during fusion, and during a whole first forward pass, in a fresh "
+        "process, weights aside.",
+        f"- Time: median of {budget['repeats']} forward passes in float32 on {data['threads']} threads; *relative* "
+        "is the median ratio to the reference, the two taking turns.",
+        f"- Machine: {data['machine']}, no GPU, load average {data['load']} before the times were taken. "
+        + ", ".join(f"{name} {number}" for name, number in data["versions"].items())
+        + ".",
+        "",
+    ]
 
 
 def plot_refinement(results: Results, path: Path) -> None:
@@ -238,12 +355,16 @@ def plot_refinement(results: Results, path: Path) -> None:
         prices = results.data["refinement"][row]
         for label, modes in lines.items():
             draw_range(axes, results, [prices[mode]["gmacs"] for mode in modes], [(row, mode) for mode in modes], label)
-        axes.axhline(KEPT_GOAL * results.mean(row, "miou", ALL), color="gray", linestyle=":",
-                     label=f"{100 * KEPT_GOAL:.0f} % of refining all")
+        axes.axhline(
+            KEPT_GOAL * results.mean(row, "miou", ALL),
+            color="gray",
+            linestyle=":",
+            label=f"{100 * KEPT_GOAL:.0f} % of refining all",
+        )
         title = results.rows[row]["title"].split(":")[0]
         axes.set(title=title, xlabel="refiner, GMACs a frame (0: none, last: all)", ylabel="mIoU, %")
     figure.axes[0].legend()
-    for axes in figure.axes[len(there):]:
+    for axes in figure.axes[len(there) :]:
         axes.remove()
     with replacing(path) as partial:
         figure.savefig(partial, format="png", dpi=100)
@@ -279,7 +400,12 @@ def write_page(data: dict[str, Any], path: Path) -> None:
     plot_refinement(results, images / "results_refinement.png")
     plot_active(results, images / "results_active.png")
     sections = (fusion_section, sampling_section, refinement_section, active_section, sizes_section, method_section)
-    lines = ["# Results", "", "What the parts of the method bring, measured on synthetic drives with one small budget",
-             "for every row. See the end of the page for how.", ""]
+    lines = [
+        "# Results",
+        "",
+        "What the parts of the method bring, measured on synthetic drives with one small budget",
+        "for every row. See the end of the page for how.",
+        "",
+    ]
     lines += [line for section in sections for line in section(results)]
     write_text(path, "\n".join(lines).rstrip() + "\n")

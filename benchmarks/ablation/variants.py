@@ -17,14 +17,26 @@ WINDOW = GridSpec((-25.6, -25.6, -5.0), 0.2, (256, 256, 40))
 
 MODEL = ModelConfig(PresampleConfig(grid=WINDOW, fusion_queries=4096), bev=(48, 80, 128))
 # Cameras alone: no return says which voxels matter, so every coarse voxel is a query, with one point.
-CAMERA = replace(MODEL, presample=replace(MODEL.presample, use_lidar=False, points_per_voxel=1,
-                                          fusion_queries=WINDOW.coarse(4).num_voxels))
+CAMERA = replace(
+    MODEL,
+    presample=replace(MODEL.presample, use_lidar=False, points_per_voxel=1, fusion_queries=WINDOW.coarse(4).num_voxels),
+)
 # Every frame keeps its cameras, because variants are compared with them; few steps need a fast average of the weights.
-TRAIN = TrainConfig(window=0, batch=2, refined=512, learning_rate=3e-3, ema=0.97, pictures=0, threads=2,
-                    augment=AugmentConfig(all_cameras=0.0, some_cameras=0.2, beams=0.1, sector=0.05))
+TRAIN = TrainConfig(
+    window=0,
+    batch=2,
+    refined=512,
+    learning_rate=3e-3,
+    ema=0.97,
+    pictures=0,
+    threads=2,
+    augment=AugmentConfig(all_cameras=0.0, some_cameras=0.2, beams=0.1, sector=0.05),
+)
 
-NETWORKS = {name: load_config(Path(__file__).resolve().parents[2] / f"models/configs/{name}.yaml")[1]
-            for name in ("nano", "base")}
+NETWORKS = {
+    name: load_config(Path(__file__).resolve().parents[2] / f"models/configs/{name}.yaml")[1]
+    for name in ("nano", "base")
+}
 """Networks at their real size."""
 
 NONE, ALL = "none", "all"
@@ -66,8 +78,10 @@ VARIANTS = {
     "theta2": Variant("both, theta 2", _presampled(points_per_voxel=2)),
     "theta8": Variant("both, theta 8", _presampled(points_per_voxel=8)),
     "active_off": Variant("off", train={"active_share": 0.0}),
-    **{f"active{round(share * 100)}": Variant(f"{share:.1f}", train={"active_share": share})
-       for share in (0.5, 0.6, 0.8, 0.9, 1.0)},
+    **{
+        f"active{round(share * 100)}": Variant(f"{share:.1f}", train={"active_share": share})
+        for share in (0.5, 0.6, 0.8, 0.9, 1.0)
+    },
     # Refinement is learned late, so it is looked at after a longer training too.
     LONGER: Variant("the same, trained three times as long", modes=EVERY_MODE, longer=3),
 }

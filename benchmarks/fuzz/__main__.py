@@ -109,8 +109,12 @@ def _transforms(malformed: MalformedMessages) -> None:
 
 
 KINDS: dict[str, Callable[[MalformedMessages], None]] = {
-    "PointCloud2": _cloud, "Image": _image, "CompressedImage": _compressed, "CameraInfo": _camera_info,
-    "TF": _transforms}
+    "PointCloud2": _cloud,
+    "Image": _image,
+    "CompressedImage": _compressed,
+    "CameraInfo": _camera_info,
+    "TF": _transforms,
+}
 
 
 def expect(holds: bool, otherwise: str) -> None:
@@ -161,8 +165,11 @@ def fuzz_conversions(count: int, processes: int = 2, seed: int = 0) -> dict[str,
     """At least `count` messages of all kinds, in processes whose end is noticed."""
     found = {kind: Findings() for kind in KINDS}
     with ProcessPoolExecutor(processes, initializer=_quiet) as pool:
-        jobs = [(kind, number, pool.submit(fuzz_chunk, kind, number))
-                for kind, share in SHARES.items() for number in range(seed, seed + -int(-count * share // CHUNK))]
+        jobs = [
+            (kind, number, pool.submit(fuzz_chunk, kind, number))
+            for kind, share in SHARES.items()
+            for number in range(seed, seed + -int(-count * share // CHUNK))
+        ]
         for kind, number, job in jobs:
             try:
                 found[kind].add(job.result())
@@ -178,9 +185,16 @@ def _quiet() -> None:
 
 def report(found: dict[str, Findings]) -> dict[str, Any]:
     """Findings by kind, as JSON."""
-    return {kind: {"messages": sum(findings.causes.values()), "causes": dict(findings.causes.most_common()),
-                   "slowest_ms": round(1e3 * findings.slowest_s, 1), "peak_mb": round(findings.peak_mb),
-                   "failures": findings.failures} for kind, findings in found.items()}
+    return {
+        kind: {
+            "messages": sum(findings.causes.values()),
+            "causes": dict(findings.causes.most_common()),
+            "slowest_ms": round(1e3 * findings.slowest_s, 1),
+            "peak_mb": round(findings.peak_mb),
+            "failures": findings.failures,
+        }
+        for kind, findings in found.items()
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -196,13 +210,23 @@ def main(argv: list[str] | None = None) -> int:
     start = time.monotonic()
     found = report(fuzz_conversions(options.messages, seed=options.seed))
     node = fuzz_node(options.node_messages, options.seed)
-    result = {"machine": processor(), "versions": versions("numpy", "opencv-python-headless", "pillow", "ros-rclpy"),
-              "seed": options.seed, "seconds": round(time.monotonic() - start), "conversions": found, "node": node}
+    result = {
+        "machine": processor(),
+        "versions": versions("numpy", "opencv-python-headless", "pillow", "ros-rclpy"),
+        "seed": options.seed,
+        "seconds": round(time.monotonic() - start),
+        "conversions": found,
+        "node": node,
+    }
     write_json(options.out, result)
     failures = [text for kind in found.values() for text in kind["failures"]] + node["failures"]
     total = sum(kind["messages"] for kind in found.values())
-    print(f"{total} messages through the conversions, {node['malformed']} through the node, {len(failures)} failures, "
-          f"{result['seconds']} s: {options.out}", *failures[:20], sep="\n")
+    print(
+        f"{total} messages through the conversions, {node['malformed']} through the node, {len(failures)} failures, "
+        f"{result['seconds']} s: {options.out}",
+        *failures[:20],
+        sep="\n",
+    )
     return 1 if failures else 0
 
 

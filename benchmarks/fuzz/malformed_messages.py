@@ -14,8 +14,24 @@ NOW_NS = 1_700_000_000 * 10**9
 SIZE = (48, 64)  # height, width of images that are as they should be
 _INTEGERS = (0, 1, 3, 7, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1)
 _NUMBERS = (0.0, -0.0, 1.0, -1.0, 1e-300, 1e9, -1e30, 3.4e38, 1e308, float("inf"), float("-inf"), float("nan"))
-_TEXTS = ("", "/", "rgb8", "mono16", "bayer_rggb8", "8UC7", "jpeg", "png", "bayer_rggb8; jpeg", "\0", "\n", "ä" * 9,
-          "x" * 5000, "nowhere", "%s%n", "../../etc/passwd")
+_TEXTS = (
+    "",
+    "/",
+    "rgb8",
+    "mono16",
+    "bayer_rggb8",
+    "8UC7",
+    "jpeg",
+    "png",
+    "bayer_rggb8; jpeg",
+    "\0",
+    "\n",
+    "ä" * 9,
+    "x" * 5000,
+    "nowhere",
+    "%s%n",
+    "../../etc/passwd",
+)
 
 
 class MalformedMessages:
@@ -31,17 +47,24 @@ class MalformedMessages:
         rng, columns, rows = self.rng, int(rng_size(self.rng, 40)), int(self.rng.integers(1, 4))
         kind, code = (("f4", PointField.FLOAT32), ("f8", PointField.FLOAT64), ("i2", PointField.INT16))[rng.integers(3)]
         width, padding = np.dtype(kind).itemsize, int(rng.integers(0, 5))
-        names = ("x", "y", "z", "intensity")[:4 if rng.random() < 0.8 else 3]
+        names = ("x", "y", "z", "intensity")[: 4 if rng.random() < 0.8 else 3]
         step = width * len(names) + padding
         points = (rng.normal(size=(rows * columns, len(names))) * 20).astype(kind)
         if kind != "i2" and rng.random() < 0.3 and points.size:
             with np.errstate(over="ignore"):
                 points.ravel()[rng.integers(points.size, size=3)] = [self.number() for _ in range(3)]
         data = np.zeros((rows * columns, step), np.uint8)
-        data[:, :step - padding] = np.ascontiguousarray(points).view(np.uint8)
+        data[:, : step - padding] = np.ascontiguousarray(points).view(np.uint8)
         fields = [PointField(name=name, offset=width * i, datatype=code, count=1) for i, name in enumerate(names)]
-        message = PointCloud2(header=self.header(stamp_ns, "lidar_top"), height=rows, width=columns, fields=fields,
-                              point_step=step, row_step=step * columns, data=data.tobytes())
+        message = PointCloud2(
+            header=self.header(stamp_ns, "lidar_top"),
+            height=rows,
+            width=columns,
+            fields=fields,
+            point_step=step,
+            row_step=step * columns,
+            data=data.tobytes(),
+        )
         self.spoil(message, {"fields": lambda: self._fields(message.fields)})
         return message
 
@@ -53,8 +76,14 @@ class MalformedMessages:
         pixel = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono16": 2}.get(encoding, 1)
         height, width = self.size()
         step = width * pixel + int(self.rng.integers(0, 4))
-        message = Image(header=self.header(stamp_ns, "cam_front"), height=height, width=width, encoding=encoding,
-                        step=step, data=self.rng.bytes(height * step))
+        message = Image(
+            header=self.header(stamp_ns, "cam_front"),
+            height=height,
+            width=width,
+            encoding=encoding,
+            step=step,
+            data=self.rng.bytes(height * step),
+        )
         self.spoil(message)
         return message
 
@@ -67,7 +96,7 @@ class MalformedMessages:
         data = bytearray(files[name])
         for _ in range(int(self.rng.choice([0, 0, 1, 4]))):
             start, new = int(self.rng.integers(len(data))), self.rng.bytes(int(self.rng.integers(1, 5)))
-            data[start:start + len(new)] = new
+            data[start : start + len(new)] = new
         message = CompressedImage(header=self.header(stamp_ns, "cam_front"), format=name.split()[0], data=bytes(data))
         self.spoil(message)
         return message
@@ -78,12 +107,25 @@ class MalformedMessages:
 
         height, width = SIZE
         focal, column, row = self.rng.uniform(20, 90), width / 2, height / 2
-        message = CameraInfo(header=self.header(NOW_NS, "cam_front"), height=height, width=width, d=[0.0] * 5,
-                             k=[focal, 0.0, column, 0.0, focal, row, 0.0, 0.0, 1.0], r=np.eye(3).ravel(),
-                             p=[focal, 0.0, column, 0.0, 0.0, focal, row, 0.0, 0.0, 0.0, 1.0, 0.0])
-        self.spoil(message, {"d": lambda: [self.number()] * int(self.rng.choice([1, 14, 10_000])),
-                             "k": lambda: self._spoilt(message.k), "r": lambda: self._spoilt(message.r),
-                             "p": lambda: self._spoilt(message.p), "roi": lambda: self._region(message.roi)})
+        message = CameraInfo(
+            header=self.header(NOW_NS, "cam_front"),
+            height=height,
+            width=width,
+            d=[0.0] * 5,
+            k=[focal, 0.0, column, 0.0, focal, row, 0.0, 0.0, 1.0],
+            r=np.eye(3).ravel(),
+            p=[focal, 0.0, column, 0.0, 0.0, focal, row, 0.0, 0.0, 0.0, 1.0, 0.0],
+        )
+        self.spoil(
+            message,
+            {
+                "d": lambda: [self.number()] * int(self.rng.choice([1, 14, 10_000])),
+                "k": lambda: self._spoilt(message.k),
+                "r": lambda: self._spoilt(message.r),
+                "p": lambda: self._spoilt(message.p),
+                "roi": lambda: self._region(message.roi),
+            },
+        )
         return message
 
     def transforms(self, stamp_ns: int = NOW_NS) -> Any:
@@ -101,10 +143,16 @@ class MalformedMessages:
             if self.rng.random() < 0.1:
                 turn[self.rng.integers(4)] = self.number()
             child = self.text() if self.rng.random() < 0.2 else child
-            message.transforms.append(TransformStamped(
-                header=self.header(stamp_ns, parent), child_frame_id=child,
-                transform=Transform(translation=Vector3(x=shift[0], y=shift[1], z=shift[2]),
-                                    rotation=Quaternion(x=turn[0], y=turn[1], z=turn[2], w=turn[3]))))
+            message.transforms.append(
+                TransformStamped(
+                    header=self.header(stamp_ns, parent),
+                    child_frame_id=child,
+                    transform=Transform(
+                        translation=Vector3(x=shift[0], y=shift[1], z=shift[2]),
+                        rotation=Quaternion(x=turn[0], y=turn[1], z=turn[2], w=turn[3]),
+                    ),
+                )
+            )
         return message
 
     def header(self, stamp_ns: int, frame: str) -> Any:
@@ -114,7 +162,7 @@ class MalformedMessages:
 
         seconds, nanoseconds = divmod(stamp_ns, 10**9)
         if self.rng.random() < 0.1:
-            seconds = int(self.rng.choice([0, -1, -2**31, 2**31 - 1, seconds - 100]))
+            seconds = int(self.rng.choice([0, -1, -(2**31), 2**31 - 1, seconds - 100]))
         if self.rng.random() < 0.05:
             nanoseconds = int(self.rng.choice([0, 10**9, 2**32 - 1]))
         frame = self.text() if self.rng.random() < 0.1 else frame
@@ -136,7 +184,7 @@ class MalformedMessages:
                 setattr(message, name, self.text())
             else:
                 data = bytes(value)
-                setattr(message, name, data[:int(self.rng.integers(len(data) + 1))] + self.rng.bytes(3))
+                setattr(message, name, data[: int(self.rng.integers(len(data) + 1))] + self.rng.bytes(3))
 
     def size(self) -> tuple[int, int]:
         """Height and width of an image."""
@@ -196,14 +244,22 @@ def encoded_files() -> dict[str, bytes]:
     frame = jpeg.index(b"\xff\xc0")
     scan = progressive.rindex(b"\xff\xda")
     return {
-        "jpeg": jpeg, "png": encode(SIZE, "PNG"), "jpeg progressive": progressive,
-        "jpeg of another size": encode((30, 20), "JPEG"), "png of another size": encode((30, 20), "PNG"),
-        "jpeg that claims 65535 x 65535": jpeg[:frame + 5] + b"\xff" * 4 + jpeg[frame + 9:],
+        "jpeg": jpeg,
+        "png": encode(SIZE, "PNG"),
+        "jpeg progressive": progressive,
+        "jpeg of another size": encode((30, 20), "JPEG"),
+        "png of another size": encode((30, 20), "PNG"),
+        "jpeg that claims 65535 x 65535": jpeg[: frame + 5] + b"\xff" * 4 + jpeg[frame + 9 :],
         "jpeg of a thousand scans": progressive[:scan] + progressive[scan:-2] * 1000 + b"\xff\xd9",
-        "png of 81 megapixels": png(9000, 9000), "png of 16 megapixels": png(4000, 4000),
+        "png of 81 megapixels": png(9000, 9000),
+        "png of 16 megapixels": png(4000, 4000),
         "png of two headers": png(*SIZE[::-1], before=png_header(9, 9)),
-        "bmp": encode(SIZE, "BMP"), "gif": encode(SIZE, "GIF"), "tiff": encode(SIZE, "TIFF"),
-        "webp": encode(SIZE, "WEBP"), "text": b"not an image at all", "zeros": bytes(1000),
+        "bmp": encode(SIZE, "BMP"),
+        "gif": encode(SIZE, "GIF"),
+        "tiff": encode(SIZE, "TIFF"),
+        "webp": encode(SIZE, "WEBP"),
+        "text": b"not an image at all",
+        "zeros": bytes(1000),
     }
 
 

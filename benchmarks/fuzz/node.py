@@ -24,8 +24,12 @@ from .malformed_messages import NOW_NS, MalformedMessages
 
 MS, S = 1_000_000, 1_000_000_000
 TOPICS = {"front": "/front/image_rect_compressed", "back": "/back/image_rect"}
-PARAMETERS = {"cameras": "[front,back]", "image_topics": f"[{','.join(TOPICS.values())}]", "max_wait_s": "0.02",
-              "intensity_max": "1.0"}
+PARAMETERS = {
+    "cameras": "[front,back]",
+    "image_topics": f"[{','.join(TOPICS.values())}]",
+    "max_wait_s": "0.02",
+    "intensity_max": "1.0",
+}
 TRUE_FRAMES = {"front": "cam", "back": "cam", "cloud": "lidar_good"}
 START_S, ANSWER_S, QUIET_S = 120.0, 60.0, 2.5
 ROUND_S = 0.03  # between two rounds of messages
@@ -46,8 +50,15 @@ class PresampledPipeline:
         inputs = self.presample(frame)
         labels = np.zeros(self.contract.grid.size, np.uint8)
         labels.ravel()[inputs.returns.numpy()] = 1
-        return OccupancyGrid(self.contract.grid, labels, frame.stamp_ns, frame.frame_id,
-                             tuple(camera.name for camera in frame.cameras), "fuzz", {"presample": 0.0})
+        return OccupancyGrid(
+            self.contract.grid,
+            labels,
+            frame.stamp_ns,
+            frame.frame_id,
+            tuple(camera.name for camera in frame.cameras),
+            "fuzz",
+            {"presample": 0.0},
+        )
 
 
 def run_node() -> int:
@@ -85,12 +96,14 @@ class Attack:
             "front info": node.create_publisher(CameraInfo, "/front/camera_info", 100),
             "back info": node.create_publisher(CameraInfo, "/back/camera_info", 100),
             "tf": node.create_publisher(TFMessage, "/tf", 100),
-            "static tf": node.create_publisher(TFMessage, "/tf_static", latched)}
+            "static tf": node.create_publisher(TFMessage, "/tf_static", latched),
+        }
         node.create_subscription(OccupancyGrid3D, "/occfusion/occupancy", self._answer, 100)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._report, 10)
 
     def _answer(self, message: Any) -> None:
         from occfusion_ros.ros.conversions.stamps import stamp_ns
+
         self.answers.append((stamp_ns(message.header), message.header.frame_id, len(message.cameras)))
 
     def _report(self, message: Any) -> None:
@@ -108,9 +121,14 @@ class Attack:
         from rclpy.serialization import serialize_message
 
         stamp, malformed = NOW_NS + 100 * number * MS, self.malformed
-        messages = {"front info": malformed.camera_info(), "back info": malformed.camera_info(),
-                    "front": malformed.compressed(stamp), "back": malformed.image(stamp),
-                    "tf": malformed.transforms(stamp), "cloud": malformed.cloud(stamp)}
+        messages = {
+            "front info": malformed.camera_info(),
+            "back info": malformed.camera_info(),
+            "front": malformed.compressed(stamp),
+            "back": malformed.image(stamp),
+            "tf": malformed.transforms(stamp),
+            "cloud": malformed.cloud(stamp),
+        }
         self.sent_malformed += len(messages)
         if self.chance.random() < 0.6:
             self.sent_malformed -= len(messages) - 1
@@ -128,7 +146,7 @@ class Attack:
             self.send(name, message)
 
     def _broken(self, data: bytes) -> bytes:
-        data = bytearray(data[:self.chance.randrange(len(data) + 1)] if self.chance.random() < 0.3 else data)
+        data = bytearray(data[: self.chance.randrange(len(data) + 1)] if self.chance.random() < 0.3 else data)
         for _ in range(self.chance.choice([1, 2, 8])):
             if data:
                 data[self.chance.randrange(len(data))] = self.chance.choice([0, 1, 127, 128, 255])
@@ -162,18 +180,39 @@ def good_messages(stamp: int) -> dict[str, Any]:
     from .malformed_messages import SIZE, encoded_files
 
     height, width = SIZE
-    info = CameraInfo(header=header_from(stamp, "cam"), height=height, width=width,
-                      p=[50.0, 0.0, 32.0, 0.0, 0.0, 50.0, 24.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+    info = CameraInfo(
+        header=header_from(stamp, "cam"),
+        height=height,
+        width=width,
+        p=[50.0, 0.0, 32.0, 0.0, 0.0, 50.0, 24.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
     fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, name in enumerate("xyz")]
     optical = Transform(rotation=Quaternion(x=-0.5, y=0.5, z=-0.5, w=0.5))
     lens = TransformStamped(header=header_from(0, "sensors"), child_frame_id="cam", transform=optical)
     lidar = TransformStamped(header=header_from(0, "sensors"), child_frame_id="lidar_good")
-    return {"static tf": TFMessage(transforms=[lens, lidar]), "front info": info, "back info": info,
-            "front": CompressedImage(header=header_from(stamp, "cam"), format="jpeg", data=encoded_files()["jpeg"]),
-            "back": Image(header=header_from(stamp, "cam"), height=height, width=width, encoding="mono8", step=width,
-                          data=bytes(height * width)),
-            "cloud": PointCloud2(header=header_from(stamp, "lidar_good"), height=1, width=1, fields=fields,
-                                 point_step=12, row_step=12, data=np.array([1, 1, 0.5], np.float32).tobytes())}
+    return {
+        "static tf": TFMessage(transforms=[lens, lidar]),
+        "front info": info,
+        "back info": info,
+        "front": CompressedImage(header=header_from(stamp, "cam"), format="jpeg", data=encoded_files()["jpeg"]),
+        "back": Image(
+            header=header_from(stamp, "cam"),
+            height=height,
+            width=width,
+            encoding="mono8",
+            step=width,
+            data=bytes(height * width),
+        ),
+        "cloud": PointCloud2(
+            header=header_from(stamp, "lidar_good"),
+            height=1,
+            width=1,
+            fields=fields,
+            point_step=12,
+            row_step=12,
+            data=np.array([1, 1, 0.5], np.float32).tobytes(),
+        ),
+    }
 
 
 def fuzz_node(count: int, seed: int = 0) -> dict[str, Any]:
@@ -202,8 +241,14 @@ def fuzz_node(count: int, seed: int = 0) -> dict[str, Any]:
         text = log.read().decode(errors="replace")
     failures += result.pop("failures") + ([f"exit status {code}"] if code else [])
     failures += [f"log: {line[:200]}" for line in text.splitlines() if "Traceback" in line or "internal" in line]
-    return {"sent": sum(attack.sent.values()), "malformed": attack.sent_malformed, "sent_by_kind": dict(attack.sent),
-            "peak_mb": peak_mb, **result, "failures": failures}
+    return {
+        "sent": sum(attack.sent.values()),
+        "malformed": attack.sent_malformed,
+        "sent_by_kind": dict(attack.sent),
+        "peak_mb": peak_mb,
+        **result,
+        "failures": failures,
+    }
 
 
 def _attack(attack: Attack, process: subprocess.Popen, rounds: int) -> Any:
@@ -221,8 +266,7 @@ def _attack(attack: Attack, process: subprocess.Popen, rounds: int) -> Any:
         if not _wait_for_answer(attack, process, stamp):
             yield f"{phase} the malformed messages: no answer with both cameras to a good sweep; exit {process.poll()}"
     time.sleep(QUIET_S)  # for the last report
-    yield from (f"answered what it must not: {answer}" for answer in attack.answers
-                if answer[:2] not in attack.good)
+    yield from (f"answered what it must not: {answer}" for answer in attack.answers if answer[:2] not in attack.good)
 
 
 def _wait_for_answer(attack: Attack, process: subprocess.Popen, stamp: int) -> bool:
@@ -253,8 +297,13 @@ def _accounts(attack: Attack) -> dict[str, Any]:
     told = numbers.get("published", 0) + sum(dropped.values()) + sum(faults.get(cause, 0) for cause in WHOLE_SWEEP)
     failures = [f"{received} sweeps received, {told} accounted for"] if received != told else []
     failures += [f"{faults['internal']} internal errors"] if faults.get("internal") else []
-    return {"sweeps_received": received, "published": numbers.get("published", 0), "dropped": dropped,
-            "faults": faults, "failures": failures}
+    return {
+        "sweeps_received": received,
+        "published": numbers.get("published", 0),
+        "dropped": dropped,
+        "faults": faults,
+        "failures": failures,
+    }
 
 
 def _peak_mb(process: subprocess.Popen) -> float:

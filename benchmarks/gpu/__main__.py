@@ -49,8 +49,13 @@ class Run:
         self.device, self.out, self.repeats = device, out, repeats
         self.deadline, self.frame = time.monotonic() + 60 * minutes, street.frame()
         self.figures: dict[str, Any] = {
-            "device": device.name, "cuda": torch.version.cuda, "machine": processor(),
-            "versions": versions(*PACKAGES), "repeats": repeats, "parts": {}}
+            "device": device.name,
+            "cuda": torch.version.cuda,
+            "machine": processor(),
+            "versions": versions(*PACKAGES),
+            "repeats": repeats,
+            "parts": {},
+        }
 
     def part(self, name: str, call: Callable[[], Any]) -> Any:
         """What `call` gives, None where it fails or there is no time left for it."""
@@ -84,8 +89,10 @@ class Run:
     def presampling(self, name: str, config: ModelConfig) -> None:
         """Bits and times of pre-sampling."""
         frames = cases(self.frame, street.frame(points=100_000, cameras=1))
-        self.part(f"{name}: pre-sampling", lambda: {
-            **compare(self.device, config, frames), "ms": times(self.device, config, frames, self.repeats)})
+        self.part(
+            f"{name}: pre-sampling",
+            lambda: {**compare(self.device, config, frames), "ms": times(self.device, config, frames, self.repeats)},
+        )
 
     def engines(self, name: str, config: ModelConfig) -> None:
         """The network on everything that runs here."""
@@ -98,8 +105,11 @@ class Run:
             return
         for precision, graphs in WAYS:
             how = "CUDA graphs" if graphs else "no graphs"
-            self.engine(f"{name}: torch {precision}, {how}", reference,
-                        partial(torch_pair, subject, self.device.torch, precision, graphs))
+            self.engine(
+                f"{name}: torch {precision}, {how}",
+                reference,
+                partial(torch_pair, subject, self.device.torch, precision, graphs),
+            )
         self.engine(f"{name}: onnxruntime", reference, partial(check_onnxruntime, subject))
         for precision in ("fp16", "int8", "fp32"):
             self.engine(f"{name}: tensorrt {precision}", reference, partial(check_tensorrt, subject, precision))
@@ -117,8 +127,9 @@ class Run:
     def training(self, name: str, config: ModelConfig, steps: int) -> None:
         """Some steps of its training."""
         with tempfile.TemporaryDirectory() as folder:
-            self.part(f"{name}: training",
-                      lambda: measure_training(self.device, config, TRAIN[name], Path(folder), steps))
+            self.part(
+                f"{name}: training", lambda: measure_training(self.device, config, TRAIN[name], Path(folder), steps)
+            )
 
 
 def check_onnxruntime(subject: Subject) -> Any:
@@ -151,11 +162,15 @@ def check_shipped(subject: Subject) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; 1 where a part failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", type=Path, default=FIGURES, help="where the figures go (%(default)s)")
-    parser.add_argument("--page", type=Path, help="page whose section on GPUs is written (default: performance.md "
-                        "beside the figures, where it is)")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        help="page whose section on GPUs is written (default: performance.md beside the figures, where it is)",
+    )
     parser.add_argument("--networks", nargs="+", choices=CONFIGS, default=list(CONFIGS), help="only these")
     parser.add_argument("--minutes", type=float, default=7.5, help="no part is begun after these (%(default)s)")
     parser.add_argument("--repeats", type=int, default=100, help="frames that are timed (%(default)s)")

@@ -73,7 +73,8 @@ class Device:
         source, target = (torch.empty(size, dtype=torch.uint8, device=self.torch) for _ in range(2))
         copied = 2 * size / self.seconds(lambda: target.copy_(source), 10)
         host = torch.zeros(min(size, 64 * MIB), dtype=torch.uint8)
-        there = target[:len(host)]
-        upload, download = (len(host) / self.seconds(call, 5)
-                            for call in (lambda: there.copy_(host), lambda: host.copy_(there)))
+        there = target[: len(host)]
+        upload, download = (
+            len(host) / self.seconds(call, 5) for call in (lambda: there.copy_(host), lambda: host.copy_(there))
+        )
         return Ceilings(flops, copied, upload, download)

@@ -42,8 +42,10 @@ def torch_pair(subject: Subject, device: torch.device, precision: str, graphs: b
     """
     specs = (subject.contract.fuser, subject.contract.refiner)
     model = deepcopy(subject.model).to(device)
-    pair = tuple(TorchBackend(wrapper(model).eval().to(device), name, spec, precision, device)
-                 for name, wrapper, spec in zip(NETWORKS, (FuserNetwork, RefinerNetwork), specs))
+    pair = tuple(
+        TorchBackend(wrapper(model).eval().to(device), name, spec, precision, device)
+        for name, wrapper, spec in zip(NETWORKS, (FuserNetwork, RefinerNetwork), specs)
+    )
     if not graphs:
         for backend in pair:
             backend.graphs = None
@@ -54,19 +56,25 @@ def onnxruntime_pair(subject: Subject) -> Pair:
     """The shipped ONNX files on ONNX Runtime, which takes its CUDA provider where it has one."""
     from occfusion_ros.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 
-    return tuple(OnnxRuntimeBackend(content, name, spec, "fp32")
-                 for content, name, spec in _onnx_files(subject.contract.model_id, ""))
+    return tuple(
+        OnnxRuntimeBackend(content, name, spec, "fp32")
+        for content, name, spec in _onnx_files(subject.contract.model_id, "")
+    )
 
 
 def tensorrt_pair(subject: Subject, precision: str) -> Pair:
     """The shipped ONNX files as engines that TensorRT builds now."""
     from occfusion_ros.runtime.backends import tensorrt_backend
 
-    trt, limits = tensorrt_backend.flavor(), {"cameras": subject.contract.max_cameras,
-                                       "parents": subject.contract.refine_budget}
+    trt, limits = (
+        tensorrt_backend.flavor(),
+        {"cameras": subject.contract.max_cameras, "parents": subject.contract.refine_budget},
+    )
     infix = "" if precision == "fp32" else f".{precision}"
-    built = ((tensorrt_backend.build_engine(trt, content, name, spec, limits), name, spec)
-             for content, name, spec in _onnx_files(subject.contract.model_id, infix))
+    built = (
+        (tensorrt_backend.build_engine(trt, content, name, spec, limits), name, spec)
+        for content, name, spec in _onnx_files(subject.contract.model_id, infix)
+    )
     return tuple(tensorrt_backend.TensorRTBackend(trt, *engine, precision) for engine in built)
 
 
@@ -103,13 +111,18 @@ class Reference:
         equal, occupied = labels == self.labels, (labels > 0) | (self.labels > 0)
         features = pipeline.fuser.run(self._inputs(pipeline.fuser.device))["grid_features"].cpu()
         expected = self.fused["grid_features"]
-        return {"agreement": float(equal.mean()), "occupied": float(equal[occupied].mean()),
-                "features": float((features - expected).abs().max() / expected.abs().max())}
+        return {
+            "agreement": float(equal.mean()),
+            "occupied": float(equal[occupied].mean()),
+            "features": float((features - expected).abs().max() / expected.abs().max()),
+        }
 
     def _inputs(self, device: torch.device | str) -> dict[str, torch.Tensor]:
         presampler, frame = self.pipeline.presampler, self.subject.frame
-        return {"images": presampler.prepare_images(frame).to(device),
-                **presampler(frame).to(torch.device(device)).network_inputs()}
+        return {
+            "images": presampler.prepare_images(frame).to(device),
+            **presampler(frame).to(torch.device(device)).network_inputs(),
+        }
 
 
 def measure(device: Device, reference: Reference, build: Callable[[], Pair], repeats: int) -> dict[str, Any]:
@@ -131,7 +144,8 @@ def measure(device: Device, reference: Reference, build: Callable[[], Pair], rep
         stages = pipeline(reference.subject.frame).stage_ms
         device.wait()
         runs.append({**stages, "wall": 1e3 * (time.perf_counter() - start)})
-    stages = {stage: {f"p{p}": float(np.percentile([run[stage] for run in runs[WARM_UP:]], p)) for p in PERCENTILES}
-              for stage in runs[0]}
-    return {**near, "backend": pipeline.backend_name, "stages": stages, "load_s": loaded,
-            "peak_mib": device.peak_mib()}
+    stages = {
+        stage: {f"p{p}": float(np.percentile([run[stage] for run in runs[WARM_UP:]], p)) for p in PERCENTILES}
+        for stage in runs[0]
+    }
+    return {**near, "backend": pipeline.backend_name, "stages": stages, "load_s": loaded, "peak_mib": device.peak_mib()}

@@ -33,8 +33,9 @@ def network_floor(config: ModelConfig, ceilings: Ceilings) -> list[dict[str, Any
 
 
 @torch.inference_mode()
-def stage_floor(pipeline: Pipeline, frame: SensorFrame, network: list[dict[str, Any]],
-                ceilings: Ceilings) -> dict[str, float]:
+def stage_floor(
+    pipeline: Pipeline, frame: SensorFrame, network: list[dict[str, Any]], ceilings: Ceilings
+) -> dict[str, float]:
     """Milliseconds that each stage of a frame takes at least; `pipeline` runs on the CPU, where it is counted.
 
     Around the networks every result is counted once over the memory; sweep, grid and images of the network's size cross
@@ -56,8 +57,12 @@ def stage_floor(pipeline: Pipeline, frame: SensorFrame, network: list[dict[str, 
     def over_memory(moved: int) -> float:
         return 1e3 * moved / ceilings.bytes
 
-    return {"presample": over_memory(points.bytes) + 1e3 * frame.points.nbytes / ceilings.upload,
-            "images": over_memory(images.nbytes) + 1e3 * images.nbytes / ceilings.upload, "upload": 0.0,
-            "fuser": sum(parts.get(part, 0.0) for part in FUSER), "select": over_memory(select.bytes),
-            "refiner": parts["refiner"],
-            "grid": over_memory(grid.bytes) + 1e3 * labels.nbytes / ceilings.download}
+    return {
+        "presample": over_memory(points.bytes) + 1e3 * frame.points.nbytes / ceilings.upload,
+        "images": over_memory(images.nbytes) + 1e3 * images.nbytes / ceilings.upload,
+        "upload": 0.0,
+        "fuser": sum(parts.get(part, 0.0) for part in FUSER),
+        "select": over_memory(select.bytes),
+        "refiner": parts["refiner"],
+        "grid": over_memory(grid.bytes) + 1e3 * labels.nbytes / ceilings.download,
+    }

@@ -10,9 +10,17 @@ from occfusion_ros.core.contract import ModelContract, NetworkFile, NetworkSpec,
 from occfusion_ros.presample.presampler import PresampleConfig
 
 ZOO = Path(__file__).resolve().parents[2] / "models" / "zoo"
-CONFIGS = {"nano": ModelConfig(), "base": ModelConfig(
-    PresampleConfig(points_per_voxel=8, fusion_queries=16384, image_size=(896, 1600)), width=64, decoded=64,
-    bev=(192, 320, 512), refine_budget=4096, backbone="resnet50")}
+CONFIGS = {
+    "nano": ModelConfig(),
+    "base": ModelConfig(
+        PresampleConfig(points_per_voxel=8, fusion_queries=16384, image_size=(896, 1600)),
+        width=64,
+        decoded=64,
+        bev=(192, 320, 512),
+        refine_budget=4096,
+        backbone="resnet50",
+    ),
+}
 """models/configs/*.yaml, whose reader is not needed here."""
 DECIDED = 20.0
 
@@ -46,18 +54,27 @@ def specs(model: OccFusion) -> tuple[NetworkSpec, NetworkSpec]:
     from export.wrappers import RefinerNetwork
 
     config = model.config
-    inputs, children = ({name: (str(tensor.dtype)[6:], tuple(tensor.shape)) for name, tensor in tensors.items()}
-                        for tensors in example_inputs(config))
+    inputs, children = (
+        {name: (str(tensor.dtype)[6:], tuple(tensor.shape)) for name, tensor in tensors.items()}
+        for tensors in example_inputs(config)
+    )
     inputs["images"] = ("uint8", ("cameras", *inputs["images"][1][1:]))
     children = {name: (dtype, ("parents", *shape[1:])) for name, (dtype, shape) in children.items()}
     rows, columns = (length // RefinerNetwork.IMAGE_STRIDE for length in config.presample.image_size)
     total, children_each = config.coarse.num_voxels, config.presample.coarse_factor**3
-    features = {"grid_features": ("float32", (1, total, config.width + config.decoded)),
-                "image_map": ("float32", (1, config.width, f"{rows}*cameras", columns))}
-    answer = {"occupied": ("uint8", (total, children_each)), "semantic": ("uint8", (total,)),
-              "uncertainty": ("float32", (total,))}
-    return (_spec(inputs, {**answer, **features}),
-            _spec({**features, **children}, {"labels": ("uint8", ("parents", children_each))}))
+    features = {
+        "grid_features": ("float32", (1, total, config.width + config.decoded)),
+        "image_map": ("float32", (1, config.width, f"{rows}*cameras", columns)),
+    }
+    answer = {
+        "occupied": ("uint8", (total, children_each)),
+        "semantic": ("uint8", (total,)),
+        "uncertainty": ("float32", (total,)),
+    }
+    return (
+        _spec(inputs, {**answer, **features}),
+        _spec({**features, **children}, {"labels": ("uint8", ("parents", children_each))}),
+    )
 
 
 def _spec(inputs: dict[str, tuple], outputs: dict[str, tuple]) -> NetworkSpec:

@@ -16,9 +16,13 @@ from .device import Device
 
 def cases(frame: SensorFrame, dense: SensorFrame) -> dict[str, SensorFrame]:
     """Frames to compare on: all cameras, one, none, a sweep with three times the returns, one without any."""
-    return {"all cameras": frame, "one camera": replace(frame, cameras=frame.cameras[:1]),
-            "no camera": replace(frame, cameras=()), "dense sweep": replace(dense, cameras=frame.cameras),
-            "no return": replace(frame, points=frame.points[:0])}
+    return {
+        "all cameras": frame,
+        "one camera": replace(frame, cameras=frame.cameras[:1]),
+        "no camera": replace(frame, cameras=()),
+        "dense sweep": replace(dense, cameras=frame.cameras),
+        "no return": replace(frame, points=frame.points[:0]),
+    }
 
 
 def compare(device: Device, config: ModelConfig, frames: dict[str, SensorFrame]) -> dict[str, Any]:
@@ -38,10 +42,11 @@ def compare(device: Device, config: ModelConfig, frames: dict[str, SensorFrame])
     return {"different": {name: keys for name, keys in different.items() if keys}, "frames": list(frames)}
 
 
-def _children(here: Presampler, there: Presampler, config: ModelConfig,
-              inputs: FusedVoxels) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+def _children(
+    here: Presampler, there: Presampler, config: ModelConfig, inputs: FusedVoxels
+) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """What the refiner is told, by both; the same parents on both devices."""
-    parents = inputs.voxel_index[inputs.voxel_index < here.coarse.num_voxels][:config.refine_budget]
+    parents = inputs.voxel_index[inputs.voxel_index < here.coarse.num_voxels][: config.refine_budget]
     moved = inputs.to(there.device)
     one = describe_children(parents, here, inputs.image_from_grid, inputs.returns).network_inputs()
     other = describe_children(parents.to(there.device), there, moved.image_from_grid, moved.returns).network_inputs()

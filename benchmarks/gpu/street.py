@@ -12,9 +12,23 @@ from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import Label
 
 ROAD, SIDEWALK, MANMADE, CAR, TRUCK, PEDESTRIAN, VEGETATION = (
-    Label.DRIVEABLE_SURFACE, Label.SIDEWALK, Label.MANMADE, Label.CAR, Label.TRUCK, Label.PEDESTRIAN, Label.VEGETATION)
-COLORS = {ROAD: (90, 90, 95), SIDEWALK: (150, 145, 140), MANMADE: (190, 170, 150), CAR: (40, 70, 160),
-           TRUCK: (170, 60, 40), PEDESTRIAN: (200, 180, 60), VEGETATION: (50, 110, 50)}
+    Label.DRIVEABLE_SURFACE,
+    Label.SIDEWALK,
+    Label.MANMADE,
+    Label.CAR,
+    Label.TRUCK,
+    Label.PEDESTRIAN,
+    Label.VEGETATION,
+)
+COLORS = {
+    ROAD: (90, 90, 95),
+    SIDEWALK: (150, 145, 140),
+    MANMADE: (190, 170, 150),
+    CAR: (40, 70, 160),
+    TRUCK: (170, 60, 40),
+    PEDESTRIAN: (200, 180, 60),
+    VEGETATION: (50, 110, 50),
+}
 SKY = (170, 200, 230)
 GROUND, CURB = -1.84, 7.0  # metres: height of the road, and half its width
 REACH = 90.0  # metres
@@ -97,7 +111,7 @@ def truth(spec: GridSpec, seed: int = 0) -> np.ndarray:
     for low, high, kind in zip(boxes.low, boxes.high, boxes.label):
         first, last = (np.floor((corner - spec.low) / spec.voxel_size).astype(int) for corner in (low, high))
         first, last = np.clip(first, 0, spec.size), np.clip(last + 1, 0, spec.size)
-        labels[first[0]:last[0], first[1]:last[1], first[2]:last[2]] = kind
+        labels[first[0] : last[0], first[1] : last[1], first[2] : last[2]] = kind
     return labels
 
 
@@ -113,7 +127,7 @@ def _camera(boxes: Boxes, yaw: float, size: tuple[int, int], index: int, rng: np
     camera_from_grid[:3, :3] = [[c, -s, 0], [0, 0, -1], [s, c, 0]]  # yaw 0 looks along y
     place = np.array([0.3 * s, 0.3 * c, -0.24])
     camera_from_grid[:3, 3] = -camera_from_grid[:3, :3] @ place
-    rows, columns = np.mgrid[COARSE // 2:height:COARSE, COARSE // 2:width:COARSE]
+    rows, columns = np.mgrid[COARSE // 2 : height : COARSE, COARSE // 2 : width : COARSE]
     rays = np.stack([columns, rows, np.ones_like(rows)], -1).reshape(-1, 3) @ np.linalg.inv(intrinsics).T
     rays = (rays / np.linalg.norm(rays, axis=1, keepdims=True)) @ camera_from_grid[:3, :3]
     distance, label = cast(boxes, place, rays)

@@ -20,8 +20,12 @@ from .device import Device
 
 FRAMES = 4
 WARM_UP = 3
-TRAIN = {"nano": TrainConfig(train_backbone=True, pictures=0), "base": TrainConfig(
-    name="base", batch=1, window=0, unobserved_keep=0.0, train_backbone=True, refined=4096, pictures=0)}
+TRAIN = {
+    "nano": TrainConfig(train_backbone=True, pictures=0),
+    "base": TrainConfig(
+        name="base", batch=1, window=0, unobserved_keep=0.0, train_backbone=True, refined=4096, pictures=0
+    ),
+}
 """As models/configs/*.yaml, apart from the image backbone of nano, which is frozen there."""
 
 
@@ -32,8 +36,14 @@ def prepared(config: ModelConfig, folder: Path) -> list[Path]:
         frame, labels = street.frame(seed=seed), street.truth(config.presample.grid, seed)
         images, matrices = presampler.prepare_images(frame), presampler.projections(frame)
         paths.append(folder / f"{seed}.npz")
-        PreparedFrame(frame.points, matrices.numpy(), (images.numpy(),), labels, np.ones(labels.shape, bool),
-                      config.presample.grid).save(paths[-1])
+        PreparedFrame(
+            frame.points,
+            matrices.numpy(),
+            (images.numpy(),),
+            labels,
+            np.ones(labels.shape, bool),
+            config.presample.grid,
+        ).save(paths[-1])
     return paths
 
 
@@ -69,8 +79,14 @@ def measure(device: Device, config: ModelConfig, train: TrainConfig, folder: Pat
         starts.append(time.perf_counter())
         losses.append(step(batch))
     drawn = (time.perf_counter() - starts[WARM_UP]) / steps
-    batch = maker.make((1, 0), 0, order[:train.batch])
+    batch = maker.make((1, 0), 0, order[: train.batch])
     at_hand = device.seconds(lambda: step(batch), steps)
-    return {"step_ms": 1e3 * at_hand, "drawn_step_ms": 1e3 * drawn, "frames_per_s": train.batch / drawn,
-            "batch": train.batch, "peak_mib": device.peak_mib(), "loss": [losses[0], losses[-1]],
-            "parameters": sum(p.numel() for p in model.parameters()) / 1e6}
+    return {
+        "step_ms": 1e3 * at_hand,
+        "drawn_step_ms": 1e3 * drawn,
+        "frames_per_s": train.batch / drawn,
+        "batch": train.batch,
+        "peak_mib": device.peak_mib(),
+        "loss": [losses[0], losses[-1]],
+        "parameters": sum(p.numel() for p in model.parameters()) / 1e6,
+    }

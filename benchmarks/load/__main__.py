@@ -56,8 +56,9 @@ def prepared() -> Iterator[Ground]:
         path = Path(folder)
         save_frame(example_frame(None), path / "frame.npz")
         null = write_null_model(path / "null", load_artifact("nano").contract)
-        yield Ground(path / "frame.npz", {"null": {"model": str(null), "backend": "onnxruntime"},
-                                          "nano": {"model": "nano"}})
+        yield Ground(
+            path / "frame.npz", {"null": {"model": str(null), "backend": "onnxruntime"}, "nano": {"model": "nano"}}
+        )
 
 
 def isolate() -> None:
@@ -73,15 +74,17 @@ def soak(ground: Ground, backend: str, minutes: float, sensors: Sensors = Sensor
     return {"minutes": minutes, **described(run), "growth": figures.growth(run), "curves": figures.curves(run)}
 
 
-def load(ground: Ground, seconds: float, cases: tuple[tuple[int, str], ...] = CASES,
-         steps: int = STEPS) -> dict[str, Any]:
+def load(
+    ground: Ground, seconds: float, cases: tuple[tuple[int, str], ...] = CASES, steps: int = STEPS
+) -> dict[str, Any]:
     """The highest rate of every case."""
     rows = []
     for cameras, transport in cases:
         sensors = Sensors(cameras, transport)
         with Harness(ground.frame, sensors, **ground.models["null"], **PATIENT) as harness:
-            rows.append({"cameras": cameras, "transport": transport,
-                         **highest_rate(harness.run, sensors, seconds, steps)})
+            rows.append(
+                {"cameras": cameras, "transport": transport, **highest_rate(harness.run, sensors, seconds, steps)}
+            )
         print(f"{cameras} cameras {transport}: {rows[-1]['lidar_hz']:.1f} Hz", file=sys.stderr)
     return {"seconds": seconds, "resolution": round((FASTEST_HZ / SLOWEST_HZ) ** (0.5**steps), 3), "rows": rows}
 
@@ -104,16 +107,27 @@ def highest_rate(play: Callable[[Sensors, float], Run], sensors: Sensors, second
         else:
             high = rate
     found = described(best) if best else {}
-    return {"lidar_hz": best.sensors.lidar_hz if best else 0.0, "camera_hz": best.sensors.camera_hz if best else 0.0,
-            "tried": tried, **found}
+    return {
+        "lidar_hz": best.sensors.lidar_hz if best else 0.0,
+        "camera_hz": best.sensors.camera_hz if best else 0.0,
+        "tried": tried,
+        **found,
+    }
 
 
 def described(run: Run) -> dict[str, Any]:
     """What all parts tell of a run."""
-    return {"sensors": asdict(run.sensors), "sent": figures.sent(run), "late_p99_ms": round(run.late_p99_ms, 1),
-            "lost": figures.lost(run), "rate": figures.rate(run), "latency_ms": figures.latency_by_stage(run),
-            "cpu_percent": figures.cpu_percent(run), "diagnostics_jitter_ms": figures.diagnostics_jitter_ms(run),
-            "verdicts": figures.verdicts(run)}
+    return {
+        "sensors": asdict(run.sensors),
+        "sent": figures.sent(run),
+        "late_p99_ms": round(run.late_p99_ms, 1),
+        "lost": figures.lost(run),
+        "rate": figures.rate(run),
+        "latency_ms": figures.latency_by_stage(run),
+        "cpu_percent": figures.cpu_percent(run),
+        "diagnostics_jitter_ms": figures.diagnostics_jitter_ms(run),
+        "verdicts": figures.verdicts(run),
+    }
 
 
 def measure(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
@@ -132,14 +146,20 @@ def measure(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.load", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("part", nargs="?", choices=("soak", "load"), help="what to measure")
     parser.add_argument("--minutes", type=float, default=30.0, help="of a soak (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=7.0,
-                        help="that sensors play at each rate of load (%(default)s)")
-    parser.add_argument("--backend", choices=("null", "nano"), default="null",
-                        help="model of a soak: one that costs nothing, or the shipped one (%(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=7.0, help="that sensors play at each rate of load (%(default)s)"
+    )
+    parser.add_argument(
+        "--backend",
+        choices=("null", "nano"),
+        default="null",
+        help="model of a soak: one that costs nothing, or the shipped one (%(default)s)",
+    )
     parser.add_argument("--page", type=Path, default=PAGE, help="page to write (%(default)s), with its .json beside it")
     parser.add_argument("--render", action="store_true", help="only write the page again from its .json")
     options = parser.parse_args(argv)

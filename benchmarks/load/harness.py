@@ -87,10 +87,17 @@ class Harness:
     def __init__(self, frame: Path, sensors: Sensors, **parameters: Any) -> None:
         self.frame = frame
         images = image_topic("{camera}", sensors.transport)
-        values = {"cameras": list(RING[:sensors.cameras]) or [""], "image_topics": [images], "intensity_max": 1.0,
-                  **parameters}
-        self._command = [*NODE, "--ros-args", *(word for name, value in values.items()
-                                                   for word in ("-p", f"{name}:={json.dumps(value)}"))]
+        values = {
+            "cameras": list(RING[: sensors.cameras]) or [""],
+            "image_topics": [images],
+            "intensity_max": 1.0,
+            **parameters,
+        }
+        self._command = [
+            *NODE,
+            "--ros-args",
+            *(word for name, value in values.items() for word in ("-p", f"{name}:={json.dumps(value)}")),
+        ]
         self._closing = ExitStack()
         self._run = Run(sensors, 0.0)  # takes what comes while no sensor plays
 
@@ -113,8 +120,19 @@ class Harness:
         with tempfile.TemporaryDirectory() as folder, ExitStack() as closing:
             log = Path(folder) / "log.json"
             options = [f"--{f.name}={getattr(sensors, f.name)}" for f in fields(Sensors)]
-            playing = self._start([sys.executable, "-m", "benchmarks.load.sensors", str(self.frame), str(log),
-                                   f"--seconds={seconds}", *options], None, closing)
+            playing = self._start(
+                [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.load.sensors",
+                    str(self.frame),
+                    str(log),
+                    f"--seconds={seconds}",
+                    *options,
+                ],
+                None,
+                closing,
+            )
             self._run = run
             while playing.poll() is None:
                 run.samples.append(sample(self.process.pid))
@@ -134,8 +152,12 @@ class Harness:
 
     def _start(self, command: list[str], output: Any, closing: ExitStack | None = None) -> subprocess.Popen:
         """Start a process that ends with the harness."""
-        process = subprocess.Popen(command, stdout=output, stderr=output and subprocess.STDOUT,
-                                   env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=output and subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
         (closing or self._closing).callback(_end, process)
         return process
 
@@ -182,8 +204,14 @@ def sample(pid: int) -> Sample:
     status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
     mib = {key: int(status[key].split()[0]) / 1024 for key in ("VmRSS", "RssAnon")}
     times = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
-    return Sample(time.monotonic(), mib["VmRSS"], mib["RssAnon"], int(status["Threads"]),
-                  len(os.listdir(folder / "fd")), sum(map(int, times)) / TICKS)
+    return Sample(
+        time.monotonic(),
+        mib["VmRSS"],
+        mib["RssAnon"],
+        int(status["Threads"]),
+        len(os.listdir(folder / "fd")),
+        sum(map(int, times)) / TICKS,
+    )
 
 
 def _wait(process: subprocess.Popen, seconds: float) -> None:

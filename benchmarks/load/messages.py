@@ -27,11 +27,19 @@ def messages_of(frame: SensorFrame) -> Messages:
     """A frame as a cloud and JPEG images, as cameras and LiDARs send them."""
     from sensor_msgs.msg import PointCloud2, PointField
 
-    fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-              for i, name in enumerate(("x", "y", "z", "intensity"))]
+    fields = [
+        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+        for i, name in enumerate(("x", "y", "z", "intensity"))
+    ]
     points = np.ascontiguousarray(frame.points, np.float32)
-    cloud = PointCloud2(height=1, width=len(points), fields=fields, point_step=16, row_step=points.nbytes,
-                        data=array.array("B", points.tobytes()))
+    cloud = PointCloud2(
+        height=1,
+        width=len(points),
+        fields=fields,
+        point_step=16,
+        row_step=points.nbytes,
+        data=array.array("B", points.tobytes()),
+    )
     return Messages(cloud, [jpeg_image(camera.image) for camera in frame.cameras], frame)
 
 
@@ -59,8 +67,15 @@ def camera_info(camera: CameraImage) -> Any:
 
     height, width, _ = camera.image.shape
     projection = np.c_[camera.intrinsics, np.zeros(3)]
-    return CameraInfo(height=height, width=width, distortion_model="plumb_bob", d=[0.0] * 5,
-                      k=camera.intrinsics.ravel(), r=np.eye(3).ravel(), p=projection.ravel())
+    return CameraInfo(
+        height=height,
+        width=width,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=camera.intrinsics.ravel(),
+        r=np.eye(3).ravel(),
+        p=projection.ravel(),
+    )
 
 
 def transform(parent: str, child: str, parent_from_child: np.ndarray, stamp_ns: int = 0) -> Any:
@@ -71,16 +86,23 @@ def transform(parent: str, child: str, parent_from_child: np.ndarray, stamp_ns: 
     from synthetic.recording.tables import quaternion
 
     (x, y, z), (qw, qx, qy, qz) = parent_from_child[:3, 3].tolist(), quaternion(parent_from_child)
-    return TransformStamped(header=header_from(stamp_ns, parent), child_frame_id=child,
-                            transform=Transform(translation=Vector3(x=x, y=y, z=z),
-                                                rotation=Quaternion(x=qx, y=qy, z=qz, w=qw)))
+    return TransformStamped(
+        header=header_from(stamp_ns, parent),
+        child_frame_id=child,
+        transform=Transform(translation=Vector3(x=x, y=y, z=z), rotation=Quaternion(x=qx, y=qy, z=qz, w=qw)),
+    )
 
 
 def save_frame(frame: SensorFrame, path: Path) -> None:
     """Write a frame for another process; cameras of one size."""
-    np.savez(path, points=frame.points, names=[c.name for c in frame.cameras],
-             images=np.stack([c.image for c in frame.cameras]), intrinsics=[c.intrinsics for c in frame.cameras],
-             camera_from_grid=[c.camera_from_grid for c in frame.cameras])
+    np.savez(
+        path,
+        points=frame.points,
+        names=[c.name for c in frame.cameras],
+        images=np.stack([c.image for c in frame.cameras]),
+        intrinsics=[c.intrinsics for c in frame.cameras],
+        camera_from_grid=[c.camera_from_grid for c in frame.cameras],
+    )
 
 
 def load_frame(path: Path) -> SensorFrame:

@@ -23,8 +23,13 @@ def write_null_model(folder: Path, like: ModelContract) -> Path:
     """Write an artifact with the doors of `like`, for ONNX Runtime."""
     folder.mkdir(parents=True, exist_ok=True)
     engines = {"fuser": _fuser(like), "refiner": _refiner(like)}
-    contract = replace(like, model_id="null", trained_on="nothing", accuracy={},
-                       **{name: _write(model, folder / f"{name}.onnx") for name, model in engines.items()})
+    contract = replace(
+        like,
+        model_id="null",
+        trained_on="nothing",
+        accuracy={},
+        **{name: _write(model, folder / f"{name}.onnx") for name, model in engines.items()},
+    )
     write_contract(contract, folder)
     return folder
 
@@ -36,10 +41,19 @@ def _fuser(like: ModelContract) -> Any:
     total, children = like.coarse_grid.num_voxels, like.coarse_factor**3
     height = np.arange(total) % like.coarse_grid.size[2]
     constants = {
-        "last": np.array([total - 1]), "children": np.array([children]), "zero": np.array([0]), "one": np.array([1]),
-        "column": np.array([1]), "corner": np.zeros(3, np.int64), "pixel": np.ones(3, np.int64),
-        "image_axes": np.array([1, 2, 3]), "all": np.array([total, children]), "voxels": np.array([total]),
-        "features": np.array([1, total, 1]), "classes": (1 + height % len(like.classes)).astype(np.uint8)}
+        "last": np.array([total - 1]),
+        "children": np.array([children]),
+        "zero": np.array([0]),
+        "one": np.array([1]),
+        "column": np.array([1]),
+        "corner": np.zeros(3, np.int64),
+        "pixel": np.ones(3, np.int64),
+        "image_axes": np.array([1, 2, 3]),
+        "all": np.array([total, children]),
+        "voxels": np.array([total]),
+        "features": np.array([1, total, 1]),
+        "classes": (1 + height % len(like.classes)).astype(np.uint8),
+    }
     nothing = helper.make_tensor("value", TensorProto.UINT8, [1], [0])
     nodes = [
         helper.make_node("Slice", ["voxel_features", "zero", "children", "column"], ["returned"]),
@@ -53,10 +67,15 @@ def _fuser(like: ModelContract) -> Any:
         helper.make_node("ConstantOfShape", ["features"], ["grid_features"]),
         helper.make_node("Slice", ["images", "corner", "pixel", "image_axes"], ["pixels"]),
         helper.make_node("Cast", ["pixels"], ["shades"], to=TensorProto.FLOAT),
-        helper.make_node("Transpose", ["shades"], ["image_map"], perm=[1, 2, 0, 3])]
-    outputs = (TensorSpec("occupied", "uint8", (total, children)), TensorSpec("semantic", "uint8", (total,)),
-               TensorSpec("uncertainty", "float32", (total,)), TensorSpec("grid_features", "float32", (1, total, 1)),
-               TensorSpec("image_map", "float32", (1, 1, "cameras", 1)))
+        helper.make_node("Transpose", ["shades"], ["image_map"], perm=[1, 2, 0, 3]),
+    ]
+    outputs = (
+        TensorSpec("occupied", "uint8", (total, children)),
+        TensorSpec("semantic", "uint8", (total,)),
+        TensorSpec("uncertainty", "float32", (total,)),
+        TensorSpec("grid_features", "float32", (1, total, 1)),
+        TensorSpec("image_map", "float32", (1, 1, "cameras", 1)),
+    )
     return _model("fuser", nodes, like.fuser.inputs, outputs, constants)
 
 
@@ -65,24 +84,36 @@ def _refiner(like: ModelContract) -> Any:
     from onnx import TensorProto, helper
 
     total, children = like.coarse_grid.num_voxels, like.coarse_factor**3
-    nodes = [helper.make_node("Cast", ["child_return"], ["flags"], to=TensorProto.UINT8),
-             helper.make_node("Mul", ["flags", "class"], ["labels"])]
+    nodes = [
+        helper.make_node("Cast", ["child_return"], ["flags"], to=TensorProto.UINT8),
+        helper.make_node("Mul", ["flags", "class"], ["labels"]),
+    ]
     doors = {"grid_features": (1, total, 1), "image_map": (1, 1, "cameras", 1)}
     inputs = tuple(replace(spec, shape=doors.get(spec.name, spec.shape)) for spec in like.refiner.inputs)
     outputs = (TensorSpec("labels", "uint8", ("parents", children)),)
     return _model("refiner", nodes, inputs, outputs, {"class": np.array([CLASS], np.uint8)})
 
 
-def _model(name: str, nodes: list, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...],
-           constants: dict[str, np.ndarray]) -> Any:
+def _model(
+    name: str,
+    nodes: list,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    constants: dict[str, np.ndarray],
+) -> Any:
     from onnx import checker, helper, numpy_helper
 
     def door(spec: TensorSpec) -> Any:
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
         return helper.make_tensor_value_info(spec.name, kind, list(spec.shape))
 
-    graph = helper.make_graph(nodes, name, [door(i) for i in inputs], [door(o) for o in outputs],
-                              [numpy_helper.from_array(array, key) for key, array in constants.items()])
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [door(i) for i in inputs],
+        [door(o) for o in outputs],
+        [numpy_helper.from_array(array, key) for key, array in constants.items()],
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     checker.check_model(model)
     return model
@@ -92,5 +123,6 @@ def _write(model: Any, path: Path) -> NetworkSpec:
     content = model.SerializeToString()
     path.write_bytes(content)
     file = NetworkFile(path.name, hashlib.sha256(content).hexdigest())
-    return NetworkSpec({"fp32": file}, tuple(map(tensor_spec, model.graph.input)),
-                      tuple(map(tensor_spec, model.graph.output)))
+    return NetworkSpec(
+        {"fp32": file}, tuple(map(tensor_spec, model.graph.input)), tuple(map(tensor_spec, model.graph.output))
+    )

@@ -12,49 +12,107 @@ from .run_figures import WHOLE
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 FUZZ = PAGE.with_name("fuzz.json")  # what `python -m benchmarks.fuzz --out docs/fuzz.json` wrote
 SOAKS = {"soak null": ("with a model that costs nothing", 30), "soak nano": ("with the shipped model", 10)}
-COMMANDS = {f"soak {name}": f"python -m benchmarks.load soak --minutes {minutes} --backend {name}"
-            for name, minutes in (("null", 30), ("nano", 10))}
+COMMANDS = {
+    f"soak {name}": f"python -m benchmarks.load soak --minutes {minutes} --backend {name}"
+    for name, minutes in (("null", 30), ("nano", 10))
+}
 COMMANDS |= {"load": "python -m benchmarks.load load"}
-GROWTH = {"anonymous_mib": "memory of its own, MiB", "resident_mib": "resident memory with shared pages, MiB",
-          "threads": "threads", "files": "open files"}
-STAGES = (WHOLE, "pairing and transport", "convert", "presample", "images", "upload", "fuser", "select", "refiner",
-          "grid", "publish", "total")
+GROWTH = {
+    "anonymous_mib": "memory of its own, MiB",
+    "resident_mib": "resident memory with shared pages, MiB",
+    "threads": "threads",
+    "files": "open files",
+}
+STAGES = (
+    WHOLE,
+    "pairing and transport",
+    "convert",
+    "presample",
+    "images",
+    "upload",
+    "fuser",
+    "select",
+    "refiner",
+    "grid",
+    "publish",
+    "total",
+)
 
-FAULTS = ["## Faults", "",
-          "Each is a test (`make test`) that expects the diagnostics to say what happened, and all to be well after",
-          "it.", "",
-          *table(["fault", "what the node does", "test"], [
-              ["a camera is lost and comes back", "masks it, says which topic is silent, uses it again",
-               "`test_camera_lost_and_back`"],
-              ["the LiDAR is lost and comes back", "reports an error state, goes on with the next sweep",
-               "`test_lidar_lost_and_back`"],
-              ["transforms are lost or stale", "places nothing by them, names the frames",
-               "`test_transforms_lost_and_back`"],
-              ["time jumps an hour ahead or back, a bag loops", "forgets what came before, starts over",
-               "`test_clock_jumps`, `test_synchronizer_drives.py`"],
-              ["the backend fails or hangs",
-               "falls back to another one once, then stops; or stops at once, by parameter",
-               "`test_another_backend_takes_over_once`, `test_it_stops_where_that_is_wanted`"],
-              ["a model never ends loading", "gives it up, says so and stays usable",
-               "`test_a_model_that_hangs_is_given_up_and_the_node_stays_usable`"],
-              ["the model's files are removed",
-               "refuses to be configured in one sentence, works again when they are back",
-               "`test_a_model_that_is_removed_is_missed_and_found_again`"],
-              ["more sweeps come than can be computed", "drops the oldest and says so", "`test_overload_says_so`"],
-              ["a camera is slower than the LiDAR, down to half its rate",
-               "answers every sweep; what pairing drops is no overload",
-               "`test_sweeps_that_waited_for_one_image_are_all_answered`"],
-              ["a parameter is mistyped", "names it and the one that may be meant, or refuses the value",
-               "`test_a_mistyped_parameter_is_named_with_the_one_that_may_be_meant`, "
-               "`test_what_cannot_start_says_why`"],
-              ["a subscriber is slow", "does not wait for it",
-               "`test_a_slow_reliable_subscriber_does_not_hold_the_node_up`"],
-              ["a publisher's quality of service does not match", "names topic and policy",
-               "`test_a_publisher_that_offers_too_little_is_reported`"],
-              ["`kill -9`", "is started again by the launch", "`test_a_node_that_is_killed_is_started_again`"],
-              ["200 ms of delay and 5 % of loss between two network namespaces",
-               "answers the sweeps that come whole, accounts for the others, recovers",
-               "`test_delay_and_loss_cost_sweeps_but_never_a_wrong_answer_and_all_recovers`"]])]
+FAULTS = [
+    "## Faults",
+    "",
+    "Each is a test (`make test`) that expects the diagnostics to say what happened, and all to be well after",
+    "it.",
+    "",
+    *table(
+        ["fault", "what the node does", "test"],
+        [
+            [
+                "a camera is lost and comes back",
+                "masks it, says which topic is silent, uses it again",
+                "`test_camera_lost_and_back`",
+            ],
+            [
+                "the LiDAR is lost and comes back",
+                "reports an error state, goes on with the next sweep",
+                "`test_lidar_lost_and_back`",
+            ],
+            [
+                "transforms are lost or stale",
+                "places nothing by them, names the frames",
+                "`test_transforms_lost_and_back`",
+            ],
+            [
+                "time jumps an hour ahead or back, a bag loops",
+                "forgets what came before, starts over",
+                "`test_clock_jumps`, `test_synchronizer_drives.py`",
+            ],
+            [
+                "the backend fails or hangs",
+                "falls back to another one once, then stops; or stops at once, by parameter",
+                "`test_another_backend_takes_over_once`, `test_it_stops_where_that_is_wanted`",
+            ],
+            [
+                "a model never ends loading",
+                "gives it up, says so and stays usable",
+                "`test_a_model_that_hangs_is_given_up_and_the_node_stays_usable`",
+            ],
+            [
+                "the model's files are removed",
+                "refuses to be configured in one sentence, works again when they are back",
+                "`test_a_model_that_is_removed_is_missed_and_found_again`",
+            ],
+            ["more sweeps come than can be computed", "drops the oldest and says so", "`test_overload_says_so`"],
+            [
+                "a camera is slower than the LiDAR, down to half its rate",
+                "answers every sweep; what pairing drops is no overload",
+                "`test_sweeps_that_waited_for_one_image_are_all_answered`",
+            ],
+            [
+                "a parameter is mistyped",
+                "names it and the one that may be meant, or refuses the value",
+                "`test_a_mistyped_parameter_is_named_with_the_one_that_may_be_meant`, "
+                "`test_what_cannot_start_says_why`",
+            ],
+            [
+                "a subscriber is slow",
+                "does not wait for it",
+                "`test_a_slow_reliable_subscriber_does_not_hold_the_node_up`",
+            ],
+            [
+                "a publisher's quality of service does not match",
+                "names topic and policy",
+                "`test_a_publisher_that_offers_too_little_is_reported`",
+            ],
+            ["`kill -9`", "is started again by the launch", "`test_a_node_that_is_killed_is_started_again`"],
+            [
+                "200 ms of delay and 5 % of loss between two network namespaces",
+                "answers the sweeps that come whole, accounts for the others, recovers",
+                "`test_delay_and_loss_cost_sweeps_but_never_a_wrong_answer_and_all_recovers`",
+            ],
+        ],
+    ),
+]
 
 
 def soak_section(data: dict[str, Any]) -> list[str]:
@@ -68,24 +126,34 @@ def soak_section(data: dict[str, Any]) -> list[str]:
 
 def soak_figures(name: str, part: dict[str, Any]) -> list[str]:
     """One soak."""
-    rows = [[GROWTH[key], f"{row['first']:g}", f"{row['last']:g}", f"{row['largest']:g}", f"{row['per_hour']:+.1f}"]
-            for key, row in part["growth"].items()]
+    rows = [
+        [GROWTH[key], f"{row['first']:g}", f"{row['last']:g}", f"{row['largest']:g}", f"{row['per_hour']:+.1f}"]
+        for key, row in part["growth"].items()
+    ]
     whole, rate, lost = part["latency_ms"][WHOLE], part["rate"], part["lost"]
-    stretches = (f"; the worst ten seconds had {rate['least_hz']:.1f} Hz, the best {rate['most_hz']:.1f} Hz"
-                 if "least_hz" in rate else "")
-    return [*facts(part), "",
-            *table(["of the node's process", "after a tenth of the time", "at the end", "largest", "growth an hour"],
-                   rows), "",
-            f"- In the second half of the time, memory of its own grew by {second_half(part['curves']):.1f} MiB.",
-            f"- {part['minutes']:g} minutes; {lost['sweeps']} sweeps, {lost['sweeps'] - lost['unanswered']} answered, "
-            f"{lost['without a camera']} of these without a camera.",
-            f"- Answers: {rate['mean_hz']:.2f} Hz{stretches}. The longest gap: {rate.get('longest_gap_ms', 0):.0f} ms.",
-            f"- From the newest input's stamp to the published message: {times(whole)} ms (median / 99th percentile / "
-            "largest).",
-            f"- CPU time: {part['cpu_percent']:.0f} % of a core. The diagnostics, one a second, were off by "
-            f"{times(part['diagnostics_jitter_ms'])} ms.",
-            f"- What they said (good / warning / error): {verdicts(part['verdicts'])}.", "",
-            f"![Memory and output rate](images/reliability_{name.replace(' ', '_')}.png)", ""]
+    stretches = (
+        f"; the worst ten seconds had {rate['least_hz']:.1f} Hz, the best {rate['most_hz']:.1f} Hz"
+        if "least_hz" in rate
+        else ""
+    )
+    return [
+        *facts(part),
+        "",
+        *table(["of the node's process", "after a tenth of the time", "at the end", "largest", "growth an hour"], rows),
+        "",
+        f"- In the second half of the time, memory of its own grew by {second_half(part['curves']):.1f} MiB.",
+        f"- {part['minutes']:g} minutes; {lost['sweeps']} sweeps, {lost['sweeps'] - lost['unanswered']} answered, "
+        f"{lost['without a camera']} of these without a camera.",
+        f"- Answers: {rate['mean_hz']:.2f} Hz{stretches}. The longest gap: {rate.get('longest_gap_ms', 0):.0f} ms.",
+        f"- From the newest input's stamp to the published message: {times(whole)} ms (median / 99th percentile / "
+        "largest).",
+        f"- CPU time: {part['cpu_percent']:.0f} % of a core. The diagnostics, one a second, were off by "
+        f"{times(part['diagnostics_jitter_ms'])} ms.",
+        f"- What they said (good / warning / error): {verdicts(part['verdicts'])}.",
+        "",
+        f"![Memory and output rate](images/reliability_{name.replace(' ', '_')}.png)",
+        "",
+    ]
 
 
 def second_half(curves: dict[str, Any]) -> float:
@@ -96,29 +164,63 @@ def second_half(curves: dict[str, Any]) -> float:
 
 def load_section(data: dict[str, Any]) -> list[str]:
     """Highest rates, and the latency at them."""
-    lines = ["## Load", "",
-             "The highest sensor rate at which nothing is lost: every sweep is answered, with all cameras. The model",
-             "costs nothing; each camera has 0.6 of the LiDAR's rate.", ""]
+    lines = [
+        "## Load",
+        "",
+        "The highest sensor rate at which nothing is lost: every sweep is answered, with all cameras. The model",
+        "costs nothing; each camera has 0.6 of the LiDAR's rate.",
+        "",
+    ]
     if "load" not in data:
         return lines + not_run("load")
     part = data["load"]
-    rows = [[str(r["cameras"]), r["transport"] if r["cameras"] else "-", hertz(r["lidar_hz"]), hertz(r["camera_hz"]),
-             times(r.get("latency_ms", {}).get(WHOLE, {})), f"{r.get('cpu_percent', 0):.0f}",
-             times(r.get("diagnostics_jitter_ms", {})), f"{r.get('late_p99_ms', 0):.0f}"] for r in part["rows"]]
-    head = ["cameras", "transport", "LiDAR, Hz", "each camera, Hz", "newest input to answer, ms", "CPU, % of a core",
-            "diagnostics off by, ms", "sensors late, p99 ms"]
-    return [*lines, *facts(part), "", *table(head, rows), "",
-            *(["- *none*: something was lost at every rate."] if not all(r["lidar_hz"] for r in part["rows"]) else []),
-            f"- Times: median / 99th percentile / largest, at the highest rate. Each rate was played for "
-            f"{part['seconds']:g} s; rates are found to within a factor of {part['resolution']:.2f}.", "",
-            *stage_table(part["rows"]), "", "![Where the time goes](images/reliability_load.png)", ""]
+    rows = [
+        [
+            str(r["cameras"]),
+            r["transport"] if r["cameras"] else "-",
+            hertz(r["lidar_hz"]),
+            hertz(r["camera_hz"]),
+            times(r.get("latency_ms", {}).get(WHOLE, {})),
+            f"{r.get('cpu_percent', 0):.0f}",
+            times(r.get("diagnostics_jitter_ms", {})),
+            f"{r.get('late_p99_ms', 0):.0f}",
+        ]
+        for r in part["rows"]
+    ]
+    head = [
+        "cameras",
+        "transport",
+        "LiDAR, Hz",
+        "each camera, Hz",
+        "newest input to answer, ms",
+        "CPU, % of a core",
+        "diagnostics off by, ms",
+        "sensors late, p99 ms",
+    ]
+    return [
+        *lines,
+        *facts(part),
+        "",
+        *table(head, rows),
+        "",
+        *(["- *none*: something was lost at every rate."] if not all(r["lidar_hz"] for r in part["rows"]) else []),
+        f"- Times: median / 99th percentile / largest, at the highest rate. Each rate was played for "
+        f"{part['seconds']:g} s; rates are found to within a factor of {part['resolution']:.2f}.",
+        "",
+        *stage_table(part["rows"]),
+        "",
+        "![Where the time goes](images/reliability_load.png)",
+        "",
+    ]
 
 
 def stage_table(rows: list[dict[str, Any]]) -> list[str]:
     """Median milliseconds of every stage at the highest rate."""
     there = [row for row in rows if "latency_ms" in row]
-    body = [[stage, *(f"{row['latency_ms'][stage]['p50']:.1f}" if row["latency_ms"].get(stage) else "-"
-                      for row in there)] for stage in STAGES]
+    body = [
+        [stage, *(f"{row['latency_ms'][stage]['p50']:.1f}" if row["latency_ms"].get(stage) else "-" for row in there)]
+        for stage in STAGES
+    ]
     return table(["stage, median ms", *map(case_name, there)], body)
 
 
@@ -130,21 +232,36 @@ def case_name(row: dict[str, Any]) -> str:
 def fuzz_section(data: dict[str, Any]) -> list[str]:
     """Tell what became of malformed messages."""
     conversions, node = data["conversions"], data["node"]
-    rows = [[kind, f"{found['messages']:,}", f"{found['messages'] - found['causes'].get('taken', 0):,}",
-             f"{len(found['causes'].keys() - {'taken'})}", f"{found['slowest_ms']:.0f}", str(len(found["failures"]))]
-            for kind, found in conversions.items()]
+    rows = [
+        [
+            kind,
+            f"{found['messages']:,}",
+            f"{found['messages'] - found['causes'].get('taken', 0):,}",
+            f"{len(found['causes'].keys() - {'taken'})}",
+            f"{found['slowest_ms']:.0f}",
+            str(len(found["failures"])),
+        ]
+        for kind, found in conversions.items()
+    ]
     sent, refused = (sum(int(row[column].replace(",", "")) for row in rows) for column in (1, 2))
     numbers = ", ".join(f"{name} {number}" for name, number in data["versions"].items())
-    return ["## Fuzzing", "",
-            f"`python -m benchmarks.fuzz --out docs/fuzz.json` on {data['machine']}, seed {data['seed']}. {numbers}.",
-            "Messages with no, one or several defects, through everything that reads messages:", "",
-            *table(["message", "sent", "refused", "causes", "slowest, ms", "crashes, hangs, wrong answers"], rows), "",
-            f"- {sent:,} messages, {refused:,} of them refused by cause; the others are usable in spite of what they "
-            "are, and were taken.",
-            f"- Through the running node: {node['sent']:,} messages, {node['malformed']:,} of them malformed; of "
-            f"{node['sweeps_received']} sweeps {node['published']} were answered and every other one counted by cause. "
-            f"Failures: {len(node['failures'])}.", "",
-            "[security.md](security.md) lists the limits; [fuzz.json](fuzz.json) has every cause.", ""]
+    return [
+        "## Fuzzing",
+        "",
+        f"`python -m benchmarks.fuzz --out docs/fuzz.json` on {data['machine']}, seed {data['seed']}. {numbers}.",
+        "Messages with no, one or several defects, through everything that reads messages:",
+        "",
+        *table(["message", "sent", "refused", "causes", "slowest, ms", "crashes, hangs, wrong answers"], rows),
+        "",
+        f"- {sent:,} messages, {refused:,} of them refused by cause; the others are usable in spite of what they "
+        "are, and were taken.",
+        f"- Through the running node: {node['sent']:,} messages, {node['malformed']:,} of them malformed; of "
+        f"{node['sweeps_received']} sweeps {node['published']} were answered and every other one counted by cause. "
+        f"Failures: {len(node['failures'])}.",
+        "",
+        "[security.md](security.md) lists the limits; [fuzz.json](fuzz.json) has every cause.",
+        "",
+    ]
 
 
 def facts(part: dict[str, Any]) -> list[str]:
@@ -216,9 +333,15 @@ def write_page(data: dict[str, Any], path: Path) -> None:
             plot_soak(data[name], images / f"reliability_{name.replace(' ', '_')}.png")
     if "load" in data:
         plot_load(data["load"], images / "reliability_load.png")
-    lines = ["# Reliability", "",
-             "The real node process under the load of a sensor process, watched from outside and through what it",
-             "publishes. `python -m benchmarks.load --render` writes this page again from reliability.json.", "",
-             *soak_section(data), *load_section(data),
-             *fuzz_section(json.loads(FUZZ.read_text())), *FAULTS]
+    lines = [
+        "# Reliability",
+        "",
+        "The real node process under the load of a sensor process, watched from outside and through what it",
+        "publishes. `python -m benchmarks.load --render` writes this page again from reliability.json.",
+        "",
+        *soak_section(data),
+        *load_section(data),
+        *fuzz_section(json.loads(FUZZ.read_text())),
+        *FAULTS,
+    ]
     write_text(path, "\n".join(lines).rstrip() + "\n")

@@ -36,14 +36,13 @@ def lost(run: Run) -> dict[str, int]:
 
 def newest_input(run: Run, sweep_ns: int) -> int:
     """Stamp of the newest of a sweep and the images nearest to it."""
-    nearest = [_nearest(run.stamps[camera], sweep_ns) for camera in RING[:run.sensors.cameras]]
+    nearest = [_nearest(run.stamps[camera], sweep_ns) for camera in RING[: run.sensors.cameras]]
     return max([sweep_ns, *nearest])
 
 
 def latency_ms(run: Run) -> np.ndarray:
     """Milliseconds from the newest input's stamp to the arrival of each answer that counts."""
-    return np.array([(answer.arrival_ns - newest_input(run, answer.stamp_ns)) / 1e6
-                     for answer in counted_answers(run)])
+    return np.array([(answer.arrival_ns - newest_input(run, answer.stamp_ns)) / 1e6 for answer in counted_answers(run)])
 
 
 def spread(values: Any) -> dict[str, float]:
@@ -70,10 +69,12 @@ def rate(run: Run) -> dict[str, float]:
     edges = np.arange(arrivals[0], arrivals[-1], 10.0)
     stretches = np.histogram(arrivals, edges)[0] / 10 if len(edges) > 1 else np.array([])
     gaps = np.diff(arrivals)
-    return {"mean_hz": round(float((len(arrivals) - 1) / (arrivals[-1] - arrivals[0])), 2),
-            **({"least_hz": float(stretches.min()), "most_hz": float(stretches.max())} if len(stretches) else {}),
-            "gap_p99_ms": round(1e3 * float(np.percentile(gaps, 99)), 1),
-            "longest_gap_ms": round(1e3 * float(gaps.max()), 1)}
+    return {
+        "mean_hz": round(float((len(arrivals) - 1) / (arrivals[-1] - arrivals[0])), 2),
+        **({"least_hz": float(stretches.min()), "most_hz": float(stretches.max())} if len(stretches) else {}),
+        "gap_p99_ms": round(1e3 * float(np.percentile(gaps, 99)), 1),
+        "longest_gap_ms": round(1e3 * float(gaps.max()), 1),
+    }
 
 
 def cpu_percent(run: Run) -> float:
@@ -84,7 +85,7 @@ def cpu_percent(run: Run) -> float:
 
 def slope_per_hour(run: Run, name: str) -> float:
     """Growth of a figure of the samples by least squares, an hour, the first tenth of the time left out."""
-    samples = run.samples[int(SLOPE_AFTER * len(run.samples)):]
+    samples = run.samples[int(SLOPE_AFTER * len(run.samples)) :]
     if len(samples) < 3:
         return 0.0
     times = np.array([sample.time_s for sample in samples]) / 3600
@@ -93,10 +94,16 @@ def slope_per_hour(run: Run, name: str) -> float:
 
 def growth(run: Run) -> dict[str, dict[str, float]]:
     """First (after a tenth of the time), last and largest value and slope of memory, threads and open files."""
-    settled = run.samples[int(SLOPE_AFTER * len(run.samples)):]
-    return {name: {"first": round(getattr(settled[0], name), 1), "last": round(getattr(settled[-1], name), 1),
-                   "largest": round(max(getattr(s, name) for s in settled), 1), "per_hour": slope_per_hour(run, name)}
-            for name in ("resident_mib", "anonymous_mib", "threads", "files")}
+    settled = run.samples[int(SLOPE_AFTER * len(run.samples)) :]
+    return {
+        name: {
+            "first": round(getattr(settled[0], name), 1),
+            "last": round(getattr(settled[-1], name), 1),
+            "largest": round(max(getattr(s, name) for s in settled), 1),
+            "per_hour": slope_per_hour(run, name),
+        }
+        for name in ("resident_mib", "anonymous_mib", "threads", "files")
+    }
 
 
 def diagnostics_jitter_ms(run: Run) -> dict[str, float]:
@@ -121,11 +128,13 @@ def curves(run: Run) -> dict[str, list[float]]:
     arrivals = np.array([answer.arrival_ns for answer in counted_answers(run)]) / 1e9
     width = max(run.seconds / PLOTTED, 1.0)
     edges = np.arange(arrivals[0], arrivals[-1], width) if len(arrivals) > 1 else np.zeros(2)
-    return {"minutes": [round((s.time_s - start) / 60, 3) for s in samples],
-            "anonymous_mib": [round(s.anonymous_mib, 1) for s in samples],
-            "resident_mib": [round(s.resident_mib, 1) for s in samples],
-            "rate_minutes": [round(float(e - edges[0]) / 60, 3) for e in edges[:-1]],
-            "rate_hz": [round(float(n) / width, 2) for n in np.histogram(arrivals, edges)[0]]}
+    return {
+        "minutes": [round((s.time_s - start) / 60, 3) for s in samples],
+        "anonymous_mib": [round(s.anonymous_mib, 1) for s in samples],
+        "resident_mib": [round(s.resident_mib, 1) for s in samples],
+        "rate_minutes": [round(float(e - edges[0]) / 60, 3) for e in edges[:-1]],
+        "rate_hz": [round(float(n) / width, 2) for n in np.histogram(arrivals, edges)[0]],
+    }
 
 
 def sent(run: Run) -> dict[str, int]:
@@ -135,4 +144,4 @@ def sent(run: Run) -> dict[str, int]:
 
 def _nearest(stamps: list[int], stamp_ns: int) -> int:
     at = bisect_left(stamps, stamp_ns)
-    return min(stamps[max(at - 1, 0):at + 1], key=lambda stamp: abs(stamp - stamp_ns))
+    return min(stamps[max(at - 1, 0) : at + 1], key=lambda stamp: abs(stamp - stamp_ns))

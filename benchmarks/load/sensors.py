@@ -87,7 +87,7 @@ class Vehicle:
         self.tasks: list[_Task] = []
         self._listened: list[Any] = []  # publishers of the LiDAR and of images
         frame, latched = load_frame(frame_file), QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        cameras = frame.cameras[:sensors.cameras]
+        cameras = frame.cameras[: sensors.cameras]
         self._add(LIDAR, f"/{LIDAR}", messages_of(frame).cloud, sensors.lidar_hz, 0.0)
         for index, camera in enumerate(cameras):
             self._add_camera(camera, index / max(len(cameras), 1) / sensors.camera_hz)
@@ -111,11 +111,24 @@ class Vehicle:
         info = camera_info(camera)
         infos = self._publisher(f"/{name}/camera_info", info)
         info.header.frame_id = name
-        self._add(name, image_topic(name, self.sensors.transport), image, self.sensors.camera_hz, phase_s,
-                  lambda stamp: infos.publish(_stamped(info, stamp)))
+        self._add(
+            name,
+            image_topic(name, self.sensors.transport),
+            image,
+            self.sensors.camera_hz,
+            phase_s,
+            lambda stamp: infos.publish(_stamped(info, stamp)),
+        )
 
-    def _add(self, name: str, topic: str, message: Any, rate_hz: float, phase_s: float,
-             before: Callable[[int], None] = lambda stamp: None) -> None:
+    def _add(
+        self,
+        name: str,
+        topic: str,
+        message: Any,
+        rate_hz: float,
+        phase_s: float,
+        before: Callable[[int], None] = lambda stamp: None,
+    ) -> None:
         publisher = self._publisher(topic, message)
         self._listened.append(publisher)
         message.header.frame_id = name
@@ -158,8 +171,11 @@ def main(argv: list[str] | None = None) -> int:
 
     from occfusion_ros.ros.startup.dds import use_shared_memory_profile
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.load.sensors", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.load.sensors",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("frame", type=Path, help="frame that benchmarks.load.messages.save_frame wrote")
     parser.add_argument("log", type=Path, help="JSON file to write: stamps by sensor, lateness in milliseconds")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long (%(default)s)")

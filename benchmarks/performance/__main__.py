@@ -34,14 +34,23 @@ AXES = ("points", "cameras", "refined voxels", "grid columns")
 def measure(artifact: Path, data: Path | None, threads: int, repeats: int) -> dict[str, Any]:
     """Everything that the page shows."""
     frame = latency.example_frame(data)
-    return {"machine": processor(), "load": round(os.getloadavg()[0], 1), "versions": versions(*PACKAGES),
-            "threads": threads, "repeats": repeats, "points": len(frame.points),
-            "source": "a real nuScenes frame" if data else "a synthetic frame", "cuda": torch.cuda.is_available(),
-            "latency": latency.measure(artifact, latency.messages_of(frame), threads, repeats,
-                                       ["openvino", "onnxruntime", "torch", "tensorrt"]),
-            "lenses": lenses.measure(artifact, repeats),
-            "growth": scaling.measure(artifact, frame, threads),
-            "floor": network_floor(NETWORKS["base"], PUBLISHED["ceilings"]), "cost": cost.network_costs()}
+    return {
+        "machine": processor(),
+        "load": round(os.getloadavg()[0], 1),
+        "versions": versions(*PACKAGES),
+        "threads": threads,
+        "repeats": repeats,
+        "points": len(frame.points),
+        "source": "a real nuScenes frame" if data else "a synthetic frame",
+        "cuda": torch.cuda.is_available(),
+        "latency": latency.measure(
+            artifact, latency.messages_of(frame), threads, repeats, ["openvino", "onnxruntime", "torch", "tensorrt"]
+        ),
+        "lenses": lenses.measure(artifact, repeats),
+        "growth": scaling.measure(artifact, frame, threads),
+        "floor": network_floor(NETWORKS["base"], PUBLISHED["ceilings"]),
+        "cost": cost.network_costs(),
+    }
 
 
 def cost_section(rows: list[dict[str, Any]]) -> list[str]:
@@ -51,16 +60,22 @@ def cost_section(rows: list[dict[str, Any]]) -> list[str]:
     base, theirs = total["base"], total["mconet"]
     shares = {key: base[key] / theirs[key] for key in ("gmacs", "peak_mib")}
     met = all(share <= 0.5 for share in shares.values())
-    return ["## Cost", "",
-            "One frame with six cameras. `nano` is the shipped model (256 x 704 pixels); `base` and the network like",
-            "M-CONet see 896 x 1600 pixels. Peak memory: rise of resident memory during a forward pass in float32 on",
-            "the CPU, weights aside; by part over what was there before it.", "",
-            *table(["model", "part", "GMACs", "parameters, M", "peak memory, MiB"], body), "",
-            f"- `base` takes {shares['gmacs']:.2f} of the GMACs and {shares['peak_mib']:.2f} of the memory of the "
-            f"network like M-CONet: the goal of at most half is {'met' if met else 'missed'}. Whether it is as "
-            "accurate is **not known**: `base` was never trained.",
-            "- The network like M-CONet is OpenOccupancy's published configuration, built for this count. Published "
-            "for M-CONet itself (Table 7 of REO): 3066 G and 125.3 M parameters.", ""]
+    return [
+        "## Cost",
+        "",
+        "One frame with six cameras. `nano` is the shipped model (256 x 704 pixels); `base` and the network like",
+        "M-CONet see 896 x 1600 pixels. Peak memory: rise of resident memory during a forward pass in float32 on",
+        "the CPU, weights aside; by part over what was there before it.",
+        "",
+        *table(["model", "part", "GMACs", "parameters, M", "peak memory, MiB"], body),
+        "",
+        f"- `base` takes {shares['gmacs']:.2f} of the GMACs and {shares['peak_mib']:.2f} of the memory of the "
+        f"network like M-CONet: the goal of at most half is {'met' if met else 'missed'}. Whether it is as "
+        "accurate is **not known**: `base` was never trained.",
+        "- The network like M-CONet is OpenOccupancy's published configuration, built for this count. Published "
+        "for M-CONet itself (Table 7 of REO): 3066 G and 125.3 M parameters.",
+        "",
+    ]
 
 
 def latency_section(data: dict[str, Any]) -> list[str]:
@@ -69,13 +84,21 @@ def latency_section(data: dict[str, Any]) -> list[str]:
     stages = list(dict.fromkeys(r["stage"] for r in rows))
     cells = {(full_name(r), r["stage"]): f"{r['p50_ms']:.1f} / {r['p90_ms']:.1f} / {r['p99_ms']:.1f}" for r in rows}
     body = [[stage, *(cells.get((backend, stage), "-") for backend in backends)] for stage in stages]
-    return ["## Latency on the CPU", "",
-            f"`nano`, six JPEG cameras of 1600 x 900 and a sweep of {data['points']:,} points ({data['source']}),",
-            "grid of 512 x 512 x 40, 1024 voxels refined: messages in, serialized `~/occupancy` out. Milliseconds,",
-            f"p50 / p90 / p99 of {data['repeats']} frames after a warm-up, {data['threads']} threads; decoding runs on",
-            "all cores.",
-            "", *table(["stage", *backends], body), "", *(f"- {line}" for line in verdicts(rows)), "",
-            "![Stages of a frame by backend](images/performance_latency.png)", ""]
+    return [
+        "## Latency on the CPU",
+        "",
+        f"`nano`, six JPEG cameras of 1600 x 900 and a sweep of {data['points']:,} points ({data['source']}),",
+        "grid of 512 x 512 x 40, 1024 voxels refined: messages in, serialized `~/occupancy` out. Milliseconds,",
+        f"p50 / p90 / p99 of {data['repeats']} frames after a warm-up, {data['threads']} threads; decoding runs on",
+        "all cores.",
+        "",
+        *table(["stage", *backends], body),
+        "",
+        *(f"- {line}" for line in verdicts(rows)),
+        "",
+        "![Stages of a frame by backend](images/performance_latency.png)",
+        "",
+    ]
 
 
 def full_name(row: dict[str, Any]) -> str:
@@ -91,57 +114,92 @@ def verdicts(rows: list[dict[str, Any]]) -> Iterable[str]:
         times = {backend: ms for backend, ms in frames.items() if backend.split()[0] == name}
         if times:
             best = min(times, key=times.get)
-            yield (f"{best}: {times[best]:.0f} ms a frame; the goal of {goal:.0f} ms is "
-                   f"{'met' if times[best] <= goal else 'missed'}.")
+            yield (
+                f"{best}: {times[best]:.0f} ms a frame; the goal of {goal:.0f} ms is "
+                f"{'met' if times[best] <= goal else 'missed'}."
+            )
     for backend, ms in alone.items():
         rest = (frames[backend] - ms) / ms
-        yield (f"{backend}: everything but the image backbone takes {rest:.1f} times as long as the backbone alone; "
-               f"the goal of at most 2 is {'met' if rest <= 2 else 'missed'}.")
+        yield (
+            f"{backend}: everything but the image backbone takes {rest:.1f} times as long as the backbone alone; "
+            f"the goal of at most 2 is {'met' if rest <= 2 else 'missed'}."
+        )
 
 
 def lens_section(data: dict[str, Any] | None) -> list[str]:
     """What distorted images cost and change; nothing where that was not measured."""
     if not data:
         return []
-    cost = [[r["lens"], f"{r['rectified']:.1f}", f"{r['undistorted']:.1f}", f"{r['undistorted'] / r['rectified']:.2f}",
-             f"{r['map']:.0f}"] for r in data["cost"]]
+    cost = [
+        [
+            r["lens"],
+            f"{r['rectified']:.1f}",
+            f"{r['undistorted']:.1f}",
+            f"{r['undistorted'] / r['rectified']:.2f}",
+            f"{r['map']:.0f}",
+        ]
+        for r in data["cost"]
+    ]
     same = [[r["images"], f"{r['all']:.4f}", f"{r['occupied']:.3f}"] for r in data["agreement"]]
     height, width = data["size"]
-    return ["## Distorted images", "",
-            f"Bringing one image of {width} x {height} to the network's size on one thread, rectified and undistorted",
-            f"in turns: median processor time of {data['repeats']} runs. The map is made once for a calibration. The",
-            "machine was shared with other work, so the ratio counts, not the milliseconds.", "",
-            *table(["lens", "rectified, ms", "undistorted, ms", "ratio", "map, ms"], cost), "",
-            "One moment of a synthetic drive, rendered by rectified cameras and through lenses, each with sensor noise",
-            "of its own; share of equal labels with the answer to the rectified images (`nano`, "
-            f"{data['backend']}), of all voxels and of those that either answer calls occupied:", "",
-            *table(["images", "all", "occupied"], same), ""]
+    return [
+        "## Distorted images",
+        "",
+        f"Bringing one image of {width} x {height} to the network's size on one thread, rectified and undistorted",
+        f"in turns: median processor time of {data['repeats']} runs. The map is made once for a calibration. The",
+        "machine was shared with other work, so the ratio counts, not the milliseconds.",
+        "",
+        *table(["lens", "rectified, ms", "undistorted, ms", "ratio", "map, ms"], cost),
+        "",
+        "One moment of a synthetic drive, rendered by rectified cameras and through lenses, each with sensor noise",
+        "of its own; share of equal labels with the answer to the rectified images (`nano`, "
+        f"{data['backend']}), of all voxels and of those that either answer calls occupied:",
+        "",
+        *table(["images", "all", "occupied"], same),
+        "",
+    ]
 
 
 def growth_section(rows: list[dict[str, Any]]) -> list[str]:
     """How time grows."""
-    lines = ["## Growth", "",
-             "One thing changes at a time (ONNX Runtime, float32, the same frame). The exponent tells by which power",
-             "the time of a frame grows over the last step: 1 is linear.", ""]
+    lines = [
+        "## Growth",
+        "",
+        "One thing changes at a time (ONNX Runtime, float32, the same frame). The exponent tells by which power",
+        "the time of a frame grows over the last step: 1 is linear.",
+        "",
+    ]
     body = []
     for axis in AXES:
         points = sorted((r["value"], r["p50_ms"]) for r in rows if (r["axis"], r["stage"]) == (axis, "total"))
-        body.append([axis, ", ".join(f"{value:,}: {ms:.0f}" for value, ms in points),
-                     f"{scaling.exponent(rows, axis):.2f}"])
-    return [*lines, *table(["what", "milliseconds of a frame", "exponent"], body), "",
-            "![Growth of the time of a frame](images/performance_growth.png)", ""]
+        body.append(
+            [axis, ", ".join(f"{value:,}: {ms:.0f}" for value, ms in points), f"{scaling.exponent(rows, axis):.2f}"]
+        )
+    return [
+        *lines,
+        *table(["what", "milliseconds of a frame", "exponent"], body),
+        "",
+        "![Growth of the time of a frame](images/performance_growth.png)",
+        "",
+    ]
 
 
 def method_section(data: dict[str, Any]) -> list[str]:
     """What it was measured on."""
     lacking = [name for name in ("tensorrt",) if not any(r["backend"] == name for r in data["latency"])]
-    return ["## How this was measured", "",
-            "Made by `python -m benchmarks.performance --data ROOT`; `--render` writes this page again from",
-            f"[performance.json](performance.json). Not run here: {', '.join(lacking) or 'nothing'}.", "",
-            f"- Machine: {data['machine']}, load average {data['load']} at the start. "
-            + ", ".join(f"{name} {number}" for name, number in data["versions"].items()) + ".",
-            "- GMACs: multiply-adds of convolutions and matrix products, as `torch.utils.flop_counter` counts them.",
-            "- A backbone alone takes turns with the frames, in the same process and run.", ""]
+    return [
+        "## How this was measured",
+        "",
+        "Made by `python -m benchmarks.performance --data ROOT`; `--render` writes this page again from",
+        f"[performance.json](performance.json). Not run here: {', '.join(lacking) or 'nothing'}.",
+        "",
+        f"- Machine: {data['machine']}, load average {data['load']} at the start. "
+        + ", ".join(f"{name} {number}" for name, number in data["versions"].items())
+        + ".",
+        "- GMACs: multiply-adds of convolutions and matrix products, as `torch.utils.flop_counter` counts them.",
+        "- A backbone alone takes turns with the frames, in the same process and run.",
+        "",
+    ]
 
 
 def plot_latency(data: dict[str, Any], path: Path) -> None:
@@ -183,11 +241,18 @@ def write_page(data: dict[str, Any], path: Path) -> None:
     images = path.parent / "images"
     plot_latency(data, images / "performance_latency.png")
     plot_growth(data["growth"], images / "performance_growth.png")
-    lines = ["# Performance", "", "What the networks cost, where the time of a frame goes, and how it grows.", "",
-             *cost_section(data["cost"]), *latency_section(data),
-             *lens_section(data.get("lenses")), *growth_section(data["growth"]),
-             *section_of(figures_beside(path), data["floor"]),
-             *method_section(data)]
+    lines = [
+        "# Performance",
+        "",
+        "What the networks cost, where the time of a frame goes, and how it grows.",
+        "",
+        *cost_section(data["cost"]),
+        *latency_section(data),
+        *lens_section(data.get("lenses")),
+        *growth_section(data["growth"]),
+        *section_of(figures_beside(path), data["floor"]),
+        *method_section(data),
+    ]
     write_text(path, "\n".join(lines).rstrip() + "\n")
 
 
@@ -195,8 +260,11 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     from occfusion_ros.runtime.artifact import find_artifact
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.performance",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--artifact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
     parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engines (%(default)s)")

@@ -50,11 +50,16 @@ def network_costs(memory: bool = True) -> list[dict[str, Any]]:
     rows = []
     for name in tqdm([*NETWORKS, MCONET], "counting", unit="model"):
         refined = ALL_OCCUPIED if name == MCONET else NETWORKS[name].refine_budget
-        network = (MCONetParts(NETWORKS["base"].presample.image_size, refined, "meta") if name == MCONET
-                   else OccFusionParts(NETWORKS[name], refined, "meta"))
+        network = (
+            MCONetParts(NETWORKS["base"].presample.image_size, refined, "meta")
+            if name == MCONET
+            else OccFusionParts(NETWORKS[name], refined, "meta")
+        )
         peak = peak_memory(name, refined) if memory else {}
-        rows += [{"model": name, "part": part, **figures, "peak_mib": peak.get(part)}
-                 for part, figures in count_parts(network).items()]
+        rows += [
+            {"model": name, "part": part, **figures, "peak_mib": peak.get(part)}
+            for part, figures in count_parts(network).items()
+        ]
     return rows
 
 
@@ -121,11 +126,17 @@ def refiner_time(config: ModelConfig, refined: int, repeats: int = REPEATS) -> f
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.cost", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.performance.cost",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--no-memory", action="store_true",
-                        help="do not run the networks: no peak memory, but seconds instead of minutes")
+    parser.add_argument(
+        "--no-memory",
+        action="store_true",
+        help="do not run the networks: no peak memory, but seconds instead of minutes",
+    )
     options = parser.parse_args(argv)
     with one_sentence(parser, "cost"):
         rows = network_costs(not options.no_memory)

@@ -37,8 +37,11 @@ def frame_seconds(rig: str, image_size: tuple[int, int] | None, drives: int, fra
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.generation", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.performance.generation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--drives", type=int, default=6, help="drives of each rig (%(default)s)")
     parser.add_argument("--frames", type=int, default=4, help="frames of each drive (%(default)s)")
     options = parser.parse_args(argv)
@@ -49,8 +52,10 @@ def main(argv: list[str] | None = None) -> int:
     for rig in RIGS:
         for name, size in (("training's", MODEL.presample.image_size), ("its own", None)):
             seconds = frame_seconds(rig, size, options.drives, options.frames)
-            lines.append(f"{rig} rig, images at {name} size: median {statistics.median(seconds):.2f} s a frame, "
-                         f"mean {statistics.fmean(seconds):.2f} s, largest {max(seconds):.2f} s")
+            lines.append(
+                f"{rig} rig, images at {name} size: median {statistics.median(seconds):.2f} s a frame, "
+                f"mean {statistics.fmean(seconds):.2f} s, largest {max(seconds):.2f} s"
+            )
     print("\n".join([*lines, f"processor time, one core; {processor()}"]))
     return 0
 

@@ -39,6 +39,7 @@ def example_frame(root: Path | None) -> SensorFrame:
     """The first frame with six cameras of a nuScenes data root; of a synthetic drive without one."""
     if root is None:
         from synthetic import SyntheticDrive
+
         return SyntheticDrive(DRIVE).frame(4).frame
     from models.evaluation.nuscenes_frames import RecordedFrames
     from occfusion_ros.datasets.nuscenes import NuScenesReader
@@ -70,8 +71,9 @@ class Robot:
         images = list(self.decoders.map(rgb_from_compressed, self.messages.images))
         watch.lap("decode")
         points = points_from_cloud(self.messages.cloud)
-        cameras = tuple(CameraImage(c.name, image, c.intrinsics, c.camera_from_grid)
-                        for c, image in zip(given.cameras, images))
+        cameras = tuple(
+            CameraImage(c.name, image, c.intrinsics, c.camera_from_grid) for c, image in zip(given.cameras, images)
+        )
         frame = SensorFrame(given.stamp_ns, points, cameras, (), given.frame_id)
         watch.lap("convert")
         grid = self.pipeline(frame)
@@ -96,16 +98,22 @@ def backbone_alone(artifact: Artifact, backend: str, settings: BackendSettings) 
         return None
     model = load_from_string(artifact.read(artifact.contract.fuser.files["fp32"]))
     part = utils.Extractor(model).extract_model(["images"], level_names(model))
-    spec = NetworkSpec(artifact.contract.fuser.files, tuple(map(tensor_spec, part.graph.input)),
-                      tuple(map(tensor_spec, part.graph.output)))
+    spec = NetworkSpec(
+        artifact.contract.fuser.files,
+        tuple(map(tensor_spec, part.graph.input)),
+        tuple(map(tensor_spec, part.graph.output)),
+    )
     return kinds[backend](part.SerializeToString(), "backbone.onnx", spec, settings.precision, settings.threads)
 
 
 def level_names(model: Any) -> list[str]:  # onnx.ModelProto
     """Names of the backbone's feature maps in a fuser: what is standardized for the pyramid's first convolutions."""
     makers = {name: node for node in model.graph.node for name in node.output}
-    laterals = [node for node in model.graph.node
-                if node.op_type == "Conv" and ".pyramid.lateral." in node.input[1] and node.input[1].endswith("weight")]
+    laterals = [
+        node
+        for node in model.graph.node
+        if node.op_type == "Conv" and ".pyramid.lateral." in node.input[1] and node.input[1].endswith("weight")
+    ]
     return [makers[makers[node.input[0]].input[0]].input[0] for node in laterals]  # Conv <- Div <- Sub <- the map
 
 
@@ -136,8 +144,10 @@ def measure(folder: Path, messages: Messages, threads: int, repeats: int, backen
                 start = time.perf_counter()
                 alone.run({"images": images})
                 runs[-1]["backbone alone"] = 1e3 * (time.perf_counter() - start)
-        rows += [{"model": artifact.contract.model_id, "backend": backend, "precision": precision, "threads": threads,
-                  **row} for row in percentiles(runs[WARM_UP:])]
+        rows += [
+            {"model": artifact.contract.model_id, "backend": backend, "precision": precision, "threads": threads, **row}
+            for row in percentiles(runs[WARM_UP:])
+        ]
     return rows
 
 
@@ -155,8 +165,11 @@ def main(argv: list[str] | None = None) -> int:
     from occfusion_ros.runtime.artifact import find_artifact
     from occfusion_ros.runtime.backends.registry import BACKENDS
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.latency", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.performance.latency",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--artifact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
     parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engines (%(default)s)")

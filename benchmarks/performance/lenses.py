@@ -28,9 +28,11 @@ from synthetic.sensors.rig import Camera, nuscenes_rig
 
 DRIVE, FRAME = seeds.VALIDATION[3], 4
 RECTIFIED, NO_CAMERAS = "rectified", "no cameras"
-LENSES = {"plumb_bob": (BROWN, (-0.32, 0.11, 0.0008, -0.0005, -0.015)),
-          "rational_polynomial": (BROWN, (0.9, 0.15, 0.0004, -0.0006, 0.006, 1.25, 0.4, 0.03)),
-          "fisheye": (FISHEYE, (0.02, -0.008, 0.002, -0.0006))}
+LENSES = {
+    "plumb_bob": (BROWN, (-0.32, 0.11, 0.0008, -0.0005, -0.015)),
+    "rational_polynomial": (BROWN, (0.9, 0.15, 0.0004, -0.0006, 0.006, 1.25, 0.4, 0.03)),
+    "fisheye": (FISHEYE, (0.02, -0.008, 0.002, -0.0006)),
+}
 """By the name that CameraInfo has for them, with coefficients as wide cameras of vehicles have them."""
 
 
@@ -40,8 +42,9 @@ def through(camera: Camera, lens: str) -> Camera:
     return replace(camera, lens=Lens(model, tuple(camera.intrinsics.ravel().tolist()), coefficients))
 
 
-def twins(seed: int, index: int, image_size: tuple[int, int] | None = None,
-          lenses: Iterable[str] = LENSES) -> dict[str, SensorFrame]:
+def twins(
+    seed: int, index: int, image_size: tuple[int, int] | None = None, lenses: Iterable[str] = LENSES
+) -> dict[str, SensorFrame]:
     """One moment of a synthetic drive by lens: rectified, and through some of `LENSES`."""
     rig, frames = nuscenes_rig(), {}
     for lens in tqdm((RECTIFIED, *lenses), "rendering", unit="lens"):
@@ -62,9 +65,15 @@ def undistorted_by_opencv(camera: CameraImage) -> CameraImage:
 
     matrix, lens = np.reshape(camera.lens.matrix, (3, 3)), camera.lens
     library, least = (cv2, 5) if lens.model == BROWN else (cv2.fisheye, 4)
-    coefficients = np.array((*lens.coefficients, *(0,) * least)[:max(least, len(lens.coefficients))])
-    maps = library.initUndistortRectifyMap(matrix, coefficients, np.reshape(lens.rotation, (3, 3)), camera.intrinsics,
-                                           camera.image.shape[1::-1], cv2.CV_32F)
+    coefficients = np.array((*lens.coefficients, *(0,) * least)[: max(least, len(lens.coefficients))])
+    maps = library.initUndistortRectifyMap(
+        matrix,
+        coefficients,
+        np.reshape(lens.rotation, (3, 3)),
+        camera.intrinsics,
+        camera.image.shape[1::-1],
+        cv2.CV_32F,
+    )
     return replace(camera, image=cv2.remap(camera.image, *maps, cv2.INTER_LINEAR), lens=None)
 
 
@@ -73,10 +82,16 @@ def answers(pipeline: Pipeline, frames: dict[str, SensorFrame]) -> list[dict[str
 
     Beside the lenses stand what would be if OpenCV had undistorted the images, if nobody had, and without cameras.
     """
-    first = {f"{lens}, by OpenCV": replace(frame, cameras=tuple(map(undistorted_by_opencv, frame.cameras)))
-             for lens, frame in frames.items() if lens != RECTIFIED}
-    raw = {f"{lens}, taken as rectified": replace(frame, cameras=tuple(replace(c, lens=None) for c in frame.cameras))
-           for lens, frame in frames.items() if lens != RECTIFIED}
+    first = {
+        f"{lens}, by OpenCV": replace(frame, cameras=tuple(map(undistorted_by_opencv, frame.cameras)))
+        for lens, frame in frames.items()
+        if lens != RECTIFIED
+    }
+    raw = {
+        f"{lens}, taken as rectified": replace(frame, cameras=tuple(replace(c, lens=None) for c in frame.cameras))
+        for lens, frame in frames.items()
+        if lens != RECTIFIED
+    }
     others = {**frames, **first, **raw, NO_CAMERAS: replace(frames[RECTIFIED], cameras=())}
     labels = {name: pipeline(frame).labels for name, frame in others.items()}
     return [{"images": name, **agreement(labels[RECTIFIED], labels[name])} for name in others if name != RECTIFIED]
@@ -95,9 +110,11 @@ def costs(size: tuple[int, int], horizon: float, repeats: int) -> list[dict[str,
         lens = through(front, name).lens
         rectified = CameraImage(name, image, front.intrinsics, np.eye(4))
         make_map = partial(network_map.__wrapped__, lens, tuple(front.intrinsics.ravel()), front.size, size, horizon)
-        tasks = {"rectified": partial(fit_pixels, rectified, size, horizon),
-                 "undistorted": partial(fit_pixels, replace(rectified, lens=lens), size, horizon),
-                 "map": make_map}
+        tasks = {
+            "rectified": partial(fit_pixels, rectified, size, horizon),
+            "undistorted": partial(fit_pixels, replace(rectified, lens=lens), size, horizon),
+            "map": make_map,
+        }
         rows.append({"lens": name, **_milliseconds(tasks, repeats)})
     return rows
 
@@ -116,17 +133,24 @@ def _milliseconds(tasks: dict[str, Callable[[], Any]], repeats: int) -> dict[str
 def measure(artifact: Path, repeats: int) -> dict[str, Any]:
     """`agreement` by images and `cost` by lens."""
     pipeline, frames = Pipeline.load(artifact), twins(DRIVE, FRAME)
-    return {"backend": pipeline.backend_name, "size": frames[RECTIFIED].cameras[0].image.shape[:2], "repeats": repeats,
-            "agreement": answers(pipeline, frames),
-            "cost": costs(pipeline.contract.image_size, pipeline.contract.horizon, repeats)}
+    return {
+        "backend": pipeline.backend_name,
+        "size": frames[RECTIFIED].cameras[0].image.shape[:2],
+        "repeats": repeats,
+        "agreement": answers(pipeline, frames),
+        "cost": costs(pipeline.contract.image_size, pipeline.contract.horizon, repeats),
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     from occfusion_ros.runtime.artifact import find_artifact
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.lenses", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.performance.lenses",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--artifact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
     parser.add_argument("--repeats", type=int, default=30, help="images that are timed (%(default)s)")
     options = parser.parse_args(argv)

@@ -31,8 +31,14 @@ def frame() -> SensorFrame:
     for number in range(6):
         c, s = np.cos(number * np.pi / 3), np.sin(number * np.pi / 3)
         camera_from_grid = np.array([[c, s, 0, 0], [0, 0, -1, 0], [-s, c, 0, 0], [0, 0, 0, 1]])
-        cameras.append(CameraImage(str(number), rng.integers(0, 255, (256, 704, 3), np.uint8),
-                                   np.array([[350.0, 0, 352], [0, 350, 70], [0, 0, 1]]), camera_from_grid))
+        cameras.append(
+            CameraImage(
+                str(number),
+                rng.integers(0, 255, (256, 704, 3), np.uint8),
+                np.array([[350.0, 0, 352], [0, 350, 70], [0, 0, 1]]),
+                camera_from_grid,
+            )
+        )
     points = rng.uniform((-40, -40, -2, 0), (40, 40, 2, 1), (30_000, 4)).astype(np.float32)
     return SensorFrame(0, points, tuple(cameras))
 

@@ -20,14 +20,20 @@ BINS, WIDTH, LABELS, GRID = 112, 80, 17, (128, 128, 10)
 def conv2d(inputs: int, outputs: int, kernel: int = 3, dilation: int = 1) -> nn.Sequential:
     """Convolution, batch norm, ReLU."""
     padding = dilation * (kernel // 2)
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False),
-                         nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
 
 
 def conv3d(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution, batch norm, ReLU."""
-    return nn.Sequential(nn.Conv3d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm3d(outputs),
-                         nn.ReLU(inplace=True))
+    return nn.Sequential(
+        nn.Conv3d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm3d(outputs),
+        nn.ReLU(inplace=True),
+    )
 
 
 class FullResNet50(ResNet50):
@@ -47,8 +53,12 @@ class SecondNeck(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        levels = [nn.Conv2d(256, 128, 4, 4, bias=False), nn.Conv2d(512, 128, 2, 2, bias=False),
-                  nn.ConvTranspose2d(1024, 128, 1, bias=False), nn.ConvTranspose2d(2048, 128, 2, 2, bias=False)]
+        levels = [
+            nn.Conv2d(256, 128, 4, 4, bias=False),
+            nn.Conv2d(512, 128, 2, 2, bias=False),
+            nn.ConvTranspose2d(1024, 128, 1, bias=False),
+            nn.ConvTranspose2d(2048, 128, 2, 2, bias=False),
+        ]
         self.levels = nn.ModuleList(nn.Sequential(x, nn.BatchNorm2d(128), nn.ReLU(inplace=True)) for x in levels)
 
     def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
@@ -60,8 +70,9 @@ class BasicBlock2d(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(conv2d(width, width), nn.Conv2d(width, width, 3, 1, 1, bias=False),
-                                  nn.BatchNorm2d(width))
+        self.body = nn.Sequential(
+            conv2d(width, width), nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.relu(x + self.body(x))
@@ -87,8 +98,9 @@ class DepthNet(nn.Module):
     def __init__(self, width: int = 512) -> None:
         super().__init__()
         self.reduce, self.context = conv2d(width, width), nn.Conv2d(width, WIDTH, 1)
-        self.depth = nn.Sequential(*(BasicBlock2d(width) for _ in range(3)), Aspp(width), conv2d(width, width),
-                                   nn.Conv2d(width, BINS, 1))
+        self.depth = nn.Sequential(
+            *(BasicBlock2d(width) for _ in range(3)), Aspp(width), conv2d(width, width), nn.Conv2d(width, BINS, 1)
+        )
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x = self.reduce(x)
@@ -100,8 +112,11 @@ class BasicBlock3d(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(conv3d(inputs, outputs, 3, stride), nn.Conv3d(outputs, outputs, 3, 1, 1, bias=False),
-                                  nn.BatchNorm3d(outputs))
+        self.body = nn.Sequential(
+            conv3d(inputs, outputs, 3, stride),
+            nn.Conv3d(outputs, outputs, 3, 1, 1, bias=False),
+            nn.BatchNorm3d(outputs),
+        )
         self.skip = None
         if stride > 1 or inputs != outputs:
             self.skip = nn.Sequential(nn.Conv3d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm3d(outputs))
@@ -164,14 +179,17 @@ class MCONetLike(nn.Module):
         levels = [lateral(level) for lateral, level in zip(self.lateral, levels)]
         for index in (2, 1, 0):
             levels[index] = levels[index] + F.interpolate(levels[index + 1], levels[index].shape[2:])
-        heads = [F.interpolate(head(smooth(level)), GRID, mode="trilinear")
-                 for head, smooth, level in zip(self.heads, self.smooth, levels)]
+        heads = [
+            F.interpolate(head(smooth(level)), GRID, mode="trilinear")
+            for head, smooth, level in zip(self.heads, self.smooth, levels)
+        ]
         weights = self.weights(sum(heads)).softmax(1)
-        features = sum(weights[:, i:i + 1] * head for i, head in enumerate(heads))
+        features = sum(weights[:, i : i + 1] * head for i, head in enumerate(heads))
         return features, self.classify(features)
 
-    def refiner(self, voxels: torch.Tensor, features: torch.Tensor, place: torch.Tensor,
-                pixel: torch.Tensor) -> torch.Tensor:
+    def refiner(
+        self, voxels: torch.Tensor, features: torch.Tensor, place: torch.Tensor, pixel: torch.Tensor
+    ) -> torch.Tensor:
         """Children (P,) classified from voxel and image features, (P, 17) logits.
 
         Args:
@@ -179,6 +197,8 @@ class MCONetLike(nn.Module):
         """
         own = F.grid_sample(voxels, place[None, :, None, None], align_corners=False)[0, :, :, 0, 0].T  # (P, 128)
         maps = self.see(features)
-        seen = sum(F.grid_sample(one[None], where[None, :, None], align_corners=False)[0, :, :, 0].T
-                   for one, where in zip(maps, pixel))
+        seen = sum(
+            F.grid_sample(one[None], where[None, :, None], align_corners=False)[0, :, :, 0].T
+            for one, where in zip(maps, pixel)
+        )
         return self.refine_mlp(torch.cat([own, self.see_mlp(seen)], 1))

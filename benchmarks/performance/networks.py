@@ -71,8 +71,12 @@ class OccFusionParts:
         """What has the weights of each part."""
         model = self.model
         first = {"image branch": [model.backbone, model.pyramid]} if model.config.uses_images else {}
-        return {**first, "fusion": [model.voxel_encoder, model.fusion],
-                "decoder": [model.decoder, model.coarse_head, model.occupancy_head], "refiner": [model.refiner]}
+        return {
+            **first,
+            "fusion": [model.voxel_encoder, model.fusion],
+            "decoder": [model.decoder, model.coarse_head, model.occupancy_head],
+            "refiner": [model.refiner],
+        }
 
     def image_branch(self) -> None:
         """Images to feature maps."""
@@ -118,17 +122,26 @@ class MCONetParts:
 
     def calls(self) -> dict[str, Callable[[], Any]]:
         """What a frame takes, by part; each call needs the ones before it."""
-        return {"image branch": self.image_branch, "view transform": self.view_transform,
-                "LiDAR branch": self.lidar_branch, "fusion": self.fusion, "decoder": self.decoder,
-                "refiner": self.refiner}
+        return {
+            "image branch": self.image_branch,
+            "view transform": self.view_transform,
+            "LiDAR branch": self.lidar_branch,
+            "fusion": self.fusion,
+            "decoder": self.decoder,
+            "refiner": self.refiner,
+        }
 
     def modules(self) -> dict[str, list[nn.Module]]:
         """What has the weights of each part."""
         m = self.model
-        return {"image branch": [m.backbone, m.neck], "view transform": [m.depth_net], "LiDAR branch": [m.lidar],
-                "fusion": [m.fuse_image, m.fuse_lidar, m.gate],
-                "decoder": [m.stages, m.lateral, m.smooth, m.heads, m.weights, m.classify],
-                "refiner": [m.see, m.see_mlp, m.refine_mlp]}
+        return {
+            "image branch": [m.backbone, m.neck],
+            "view transform": [m.depth_net],
+            "LiDAR branch": [m.lidar],
+            "fusion": [m.fuse_image, m.fuse_lidar, m.gate],
+            "decoder": [m.stages, m.lateral, m.smooth, m.heads, m.weights, m.classify],
+            "refiner": [m.see, m.see_mlp, m.refine_mlp],
+        }
 
     def image_branch(self) -> None:
         """Images to features at stride 16."""

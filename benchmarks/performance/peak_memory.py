@@ -51,8 +51,11 @@ def peak_memory(name: str, refined: int) -> dict[str, float]:
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     configs = {**NETWORKS, **{name: row.model for name, row in VARIANTS.items()}}
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.peak_memory", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.performance.peak_memory",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("name", choices=[*configs, MCONET], help="a network, or a variant of the study")
     parser.add_argument("--refined", type=int, default=1024, help="coarse voxels that are refined (%(default)s)")
     options = parser.parse_args(argv)

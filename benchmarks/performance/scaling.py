@@ -79,7 +79,8 @@ def measure(folder: Path, frame: SensorFrame, threads: int) -> list[dict[str, An
     jobs: list[tuple[str, int, Callable[[], dict[str, float]]]] = [
         *(("points", n, lambda n=n: time_frame(pipeline, with_points(frame, n))) for n in POINTS),
         *(("cameras", n, lambda n=n: time_frame(pipeline, with_cameras(frame, n))) for n in CAMERAS),
-        *(("refined voxels", n, lambda n=n: time_frame(with_budget(pipeline, n), frame)) for n in REFINED)]
+        *(("refined voxels", n, lambda n=n: time_frame(with_budget(pipeline, n), frame)) for n in REFINED),
+    ]
     rows = []
     for axis, value, job in tqdm(jobs, "growth", unit="point"):
         rows += list(_rows(axis, value, job()))
@@ -105,8 +106,11 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     from occfusion_ros.runtime.artifact import find_artifact
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.scaling", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.performance.scaling",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--artifact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
     parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engines (%(default)s)")

@@ -91,8 +91,10 @@ class SparseEncoder(nn.Module):
     def __init__(self, outputs: int = 80) -> None:
         super().__init__()
         self.stem = SparseConv3d(4, self.WIDTHS[0])
-        self.stages = nn.ModuleList(nn.Sequential(SparseConv3d(a, b, 2), SparseBlock(b), SparseBlock(b))
-                                    for a, b in zip(self.WIDTHS, self.WIDTHS[1:]))
+        self.stages = nn.ModuleList(
+            nn.Sequential(SparseConv3d(a, b, 2), SparseBlock(b), SparseBlock(b))
+            for a, b in zip(self.WIDTHS, self.WIDTHS[1:])
+        )
         self.output = SparseConv3d(self.WIDTHS[-1], outputs)
 
     def forward(self, x: SparseTensor) -> torch.Tensor:
@@ -109,5 +111,4 @@ def voxel_means(points: torch.Tensor, low: tuple[float, ...], voxel: float, size
     inside = ((places >= 0) & (places < places.new_tensor(size))).all(1)
     flat, owner, count = flat_index(places[inside], size).unique(return_inverse=True, return_counts=True)
     features = points.new_zeros(len(flat), 4).index_add(0, owner, points[inside]) / count[:, None]
-    return SparseTensor(torch.stack(unflatten(flat, size), 1),
-                        features, size)
+    return SparseTensor(torch.stack(unflatten(flat, size), 1), features, size)

@@ -24,13 +24,15 @@ class ConfusionMatrix:
         size = len(self.counts)
         predicted, true = prediction[known], truth[known].astype(np.int64)
         if max(predicted.max(initial=0), true.max(initial=0)) >= size:
-            raise ValueError(f"expected labels below {size} in voxels that count, got prediction up to "
-                             f"{predicted.max(initial=0)} and truth up to {true.max(initial=0)}")
+            raise ValueError(
+                f"expected labels below {size} in voxels that count, got prediction up to "
+                f"{predicted.max(initial=0)} and truth up to {true.max(initial=0)}"
+            )
         self.counts += np.bincount(true * size + predicted, minlength=size * size).reshape(size, size)
 
     def iou(self) -> float:
         """Geometric IoU: occupied against empty, whatever the class; NaN where neither side has anything occupied."""
-        hit = self.counts[EMPTY + 1:, EMPTY + 1:].sum()
+        hit = self.counts[EMPTY + 1 :, EMPTY + 1 :].sum()
         union = self.counts.sum() - self.counts[EMPTY, EMPTY]
         return float(hit / union) if union else float("nan")
 
@@ -39,11 +41,11 @@ class ConfusionMatrix:
         hit = np.diag(self.counts)
         union = self.counts.sum(0) + self.counts.sum(1) - hit
         with np.errstate(invalid="ignore"):
-            return (hit / union)[EMPTY + 1:]
+            return (hit / union)[EMPTY + 1 :]
 
     def present(self) -> np.ndarray:
         """(16,) bool: the classes that the truth contains."""
-        return self.counts.sum(1)[EMPTY + 1:] > 0
+        return self.counts.sum(1)[EMPTY + 1 :] > 0
 
     def miou(self) -> float:
         """Mean IoU of the classes that the truth contains; NaN for an empty truth."""
@@ -79,8 +81,10 @@ class RangeBands:
     def add(self, prediction: np.ndarray, truth: np.ndarray) -> None:
         """Add a frame; two (X, Y, Z) uint8 arrays, truth 255 ignored."""
         if prediction.shape != truth.shape or prediction.shape[:2] != self.band.shape:
-            raise ValueError(f"expected prediction and truth over {self.band.shape} columns, "
-                             f"got {prediction.shape} and {truth.shape}")
+            raise ValueError(
+                f"expected prediction and truth over {self.band.shape} columns, "
+                f"got {prediction.shape} and {truth.shape}"
+            )
         for index, matrix in enumerate(self.matrices):
             inside = self.band == index
             matrix.add(prediction[inside], truth[inside])  # (columns, Z)

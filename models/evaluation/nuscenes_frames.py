@@ -28,8 +28,9 @@ class RecordedFrames:
         sweep = self._sweeps_of_scene(scene)[sample_token]
         matrix = grid_from_lidar(sweep.base_from_sensor.matrix)
         normalized = read_sweep(sweep.path)[:, 3].max() <= 1
-        return self.reader.frame(sample_token, None if (matrix == np.eye(4)).all() else matrix,
-                                 1.0 if normalized else INTENSITY_MAX)
+        return self.reader.frame(
+            sample_token, None if (matrix == np.eye(4)).all() else matrix, 1.0 if normalized else INTENSITY_MAX
+        )
 
     def grid_from_lidar(self, scene: str, sample_token: str) -> np.ndarray:
         """(4, 4) float64 of a key frame."""
@@ -45,16 +46,19 @@ class RecordedFrames:
         sweeps = self._sweeps_of_scene(scene)
         matrix = self.grid_from_lidar(scene, sample_token)
         grid_from_map = matrix @ np.linalg.inv(sweeps[sample_token].map_from_sensor)
-        return np.array([(grid_from_map @ sweep.map_from_sensor @ np.append(ray_origin(sweep), 1))[:3]
-                         for sweep in sweeps.values()])
+        return np.array(
+            [(grid_from_map @ sweep.map_from_sensor @ np.append(ray_origin(sweep), 1))[:3] for sweep in sweeps.values()]
+        )
 
     def _find_sweeps(self, scene: str) -> dict[str, SensorRecord]:
         """The LiDAR's key frames of a scene by sample token, in time order."""
         samples = list(self.reader.samples(scene))
         sweeps = [record for record in self.reader.records(scene) if record.channel == self.reader.lidar]
         if len(samples) != len(sweeps):
-            raise DatasetError(f"scene {scene}: expected a {self.reader.lidar} key frame for each of "
-                               f"{len(samples)} samples, got {len(sweeps)}")
+            raise DatasetError(
+                f"scene {scene}: expected a {self.reader.lidar} key frame for each of "
+                f"{len(samples)} samples, got {len(sweeps)}"
+            )
         return dict(zip(samples, sweeps))
 
 

@@ -54,8 +54,9 @@ def choose_origins(grid: GridSpec, sensors: np.ndarray) -> np.ndarray:
     return candidates
 
 
-def first_hits(labels: np.ndarray, grid: GridSpec, origins: np.ndarray,
-               directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def first_hits(
+    labels: np.ndarray, grid: GridSpec, origins: np.ndarray, directions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """What rays meet first, by the exact traversal of Amanatides and Woo (Eurographics 1987).
 
     Args:
@@ -69,8 +70,10 @@ def first_hits(labels: np.ndarray, grid: GridSpec, origins: np.ndarray,
     """
     start, inside = grid.indices(origins)
     if labels.shape != grid.size or not inside.all():
-        raise InvalidFrameError(f"expected labels {grid.size} and ray origins inside the grid, "
-                                f"got {labels.shape} and {np.count_nonzero(~inside)} origins outside")
+        raise InvalidFrameError(
+            f"expected labels {grid.size} and ray origins inside the grid, "
+            f"got {labels.shape} and {np.count_nonzero(~inside)} origins outside"
+        )
     walled = np.pad(labels, 1, constant_values=OUTSIDE)
     strides = np.array([walled.shape[1] * walled.shape[2], walled.shape[2], 1], np.int32)
     cells = walled.reshape(-1)  # (X + 2) * (Y + 2) * (Z + 2)
@@ -78,15 +81,19 @@ def first_hits(labels: np.ndarray, grid: GridSpec, origins: np.ndarray,
     step = (np.where(directions < 0, -1, 1) * strides).astype(np.int32)
     along = directions != 0
     inverse = 1 / np.where(along, np.abs(directions), 1)
-    face = np.where(directions < 0, origins - grid.low - start * grid.voxel_size,
-                    (start + 1) * grid.voxel_size - (origins - grid.low))
+    face = np.where(
+        directions < 0,
+        origins - grid.low - start * grid.voxel_size,
+        (start + 1) * grid.voxel_size - (origins - grid.low),
+    )
     crossing = np.where(along, face * inverse, np.inf)
     between = np.where(along, grid.voxel_size * inverse, 0)  # a ray along a face never crosses it
     return _traverse(cells, cell, step.T.copy(), crossing.T.astype(np.float32), between.T.astype(np.float32))
 
 
-def _traverse(cells: np.ndarray, cell: np.ndarray, step: np.ndarray, crossing: np.ndarray,
-              between: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _traverse(
+    cells: np.ndarray, cell: np.ndarray, step: np.ndarray, crossing: np.ndarray, between: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Follow rays until a cell is not EMPTY; rays that have stopped are sorted out every STRIDE cells.
 
     Args:
@@ -113,8 +120,9 @@ def _traverse(cells: np.ndarray, cell: np.ndarray, step: np.ndarray, crossing: n
     return label, distance
 
 
-def _advance(cell: np.ndarray, step: np.ndarray, crossing: np.ndarray,
-             between: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _advance(
+    cell: np.ndarray, step: np.ndarray, crossing: np.ndarray, between: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The next cell of each ray and the metres at which it is entered; `crossing` is moved on in place."""
     traveled = np.minimum(np.minimum(crossing[0], crossing[1]), crossing[2])
     along_x = crossing[0] == traveled
@@ -151,8 +159,9 @@ class RayIoU:
         self.add_rays(met, met_at, label[counts], distance[counts])
         self.cast += len(counts)
 
-    def add_rays(self, predicted: np.ndarray, predicted_at: np.ndarray, truth: np.ndarray,
-                 truth_at: np.ndarray) -> None:
+    def add_rays(
+        self, predicted: np.ndarray, predicted_at: np.ndarray, truth: np.ndarray, truth_at: np.ndarray
+    ) -> None:
         """Count rays: labels (N,) uint8 and distances (N,) metres of what they meet in prediction and truth."""
         self.truth += np.bincount(truth, minlength=NUM_LABELS)
         self.predicted += np.bincount(predicted, minlength=NUM_LABELS)
@@ -163,15 +172,21 @@ class RayIoU:
     def class_iou(self) -> np.ndarray:
         """(3, 16) float64 by threshold and class; NaN where no ray meets the class on either side."""
         with np.errstate(invalid="ignore"):
-            return (self.true_positive / (self.truth + self.predicted - self.true_positive))[:, EMPTY + 1:]
+            return (self.true_positive / (self.truth + self.predicted - self.true_positive))[:, EMPTY + 1 :]
 
     def report(self) -> dict[str, float | int | dict[str, float | None]]:
         """RayIoU by threshold (`1`, `2`, `4`), their `mean`, `per_class` means, `rays` that count, all `rays_cast`."""
         iou = self.class_iou()
         known = ~np.isnan(iou[0])
         means = iou[:, known].mean(axis=1) if known.any() else np.full(len(THRESHOLDS), np.nan)
-        per_class = {c.name: float(value) if there else None
-                     for c, value, there in zip(OPENOCCUPANCY_CLASSES, iou.mean(axis=0), known)}
-        return {**{f"{threshold:g}": float(mean) for threshold, mean in zip(THRESHOLDS, means)},
-                "mean": float(means.mean()), "per_class": per_class,
-                "rays": int(self.truth.sum()), "rays_cast": self.cast}
+        per_class = {
+            c.name: float(value) if there else None
+            for c, value, there in zip(OPENOCCUPANCY_CLASSES, iou.mean(axis=0), known)
+        }
+        return {
+            **{f"{threshold:g}": float(mean) for threshold, mean in zip(THRESHOLDS, means)},
+            "mean": float(means.mean()),
+            "per_class": per_class,
+            "rays": int(self.truth.sum()),
+            "rays_cast": self.cast,
+        }

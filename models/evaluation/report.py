@@ -26,19 +26,31 @@ def report(bands: RangeBands, rays: RayIoU, frames: int) -> dict[str, Any]:
     """
     matrix = bands.total()
     present = matrix.present()
-    per_class = {c.name: float(value) if there else None
-                 for c, value, there in zip(OPENOCCUPANCY_CLASSES, matrix.class_iou(), present)}
-    return {"iou": _number(matrix.iou()), "miou": _number(matrix.miou()), "miou_all": matrix.miou_all(),
-            "per_class": per_class, "classes_present": int(present.sum()), "frames": frames,
-            "ray_iou": {key: _number(value) if isinstance(value, float) else value
-                        for key, value in rays.report().items()},
-            "bands": {name: _band(matrix) for name, matrix in zip(bands.names, bands.matrices)}}
+    per_class = {
+        c.name: float(value) if there else None
+        for c, value, there in zip(OPENOCCUPANCY_CLASSES, matrix.class_iou(), present)
+    }
+    return {
+        "iou": _number(matrix.iou()),
+        "miou": _number(matrix.miou()),
+        "miou_all": matrix.miou_all(),
+        "per_class": per_class,
+        "classes_present": int(present.sum()),
+        "frames": frames,
+        "ray_iou": {key: _number(value) if isinstance(value, float) else value for key, value in rays.report().items()},
+        "bands": {name: _band(matrix) for name, matrix in zip(bands.names, bands.matrices)},
+    }
 
 
 def _band(matrix: ConfusionMatrix) -> dict[str, Any]:
     """Figures of one band of range."""
-    return {"iou": _number(matrix.iou()), "miou": _number(matrix.miou()), "miou_all": matrix.miou_all(),
-            "classes_present": int(matrix.present().sum()), "voxels": int(matrix.counts.sum())}
+    return {
+        "iou": _number(matrix.iou()),
+        "miou": _number(matrix.miou()),
+        "miou_all": matrix.miou_all(),
+        "classes_present": int(matrix.present().sum()),
+        "voxels": int(matrix.counts.sum()),
+    }
 
 
 def _number(value: float) -> float | None:
@@ -49,17 +61,25 @@ def table(figures: dict[str, Any]) -> str:
     """The figures of `report` for people."""
     rays = figures["ray_iou"]
     lines = [f"{'class':22s}    IoU  RayIoU"]
-    lines += [f"{name:22s} {_text(value)}  {_text(rays['per_class'][name])}"
-              for name, value in figures["per_class"].items()]
+    lines += [
+        f"{name:22s} {_text(value)}  {_text(rays['per_class'][name])}" for name, value in figures["per_class"].items()
+    ]
     lines += ["", f"{'range':22s}    IoU    mIoU      voxels"]
-    lines += [f"{name:22s} {_text(band['iou'])}  {_text(band['miou'])}  {band['voxels']:10,d}"
-              for name, band in figures["bands"].items()]
+    lines += [
+        f"{name:22s} {_text(band['iou'])}  {_text(band['miou'])}  {band['voxels']:10,d}"
+        for name, band in figures["bands"].items()
+    ]
     at = ", ".join(f"{_text(rays[key]).strip()} at {key} m" for key in ("1", "2", "4"))
-    return "\n".join([
-        *lines, "", f"IoU {_text(figures['iou']).strip()}   mIoU {_text(figures['miou']).strip()} over "
-        f"{figures['classes_present']} classes present, {figures['miou_all']:.3f} over all {len(rays['per_class'])}",
-        f"RayIoU {_text(rays['mean']).strip()} ({at}), {rays['rays']:,} of {rays['rays_cast']:,} rays count",
-        f"{figures['frames']} frames, observed voxels only"])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"IoU {_text(figures['iou']).strip()}   mIoU {_text(figures['miou']).strip()} over "
+            f"{figures['classes_present']} classes present, {figures['miou_all']:.3f} over all {len(rays['per_class'])}",
+            f"RayIoU {_text(rays['mean']).strip()} ({at}), {rays['rays']:,} of {rays['rays_cast']:,} rays count",
+            f"{figures['frames']} frames, observed voxels only",
+        ]
+    )
 
 
 def _text(value: float | None) -> str:
@@ -89,17 +109,30 @@ def save_picture(path: Path, figures: dict[str, Any], prediction: np.ndarray, tr
 def _draw_bars(axes, figures: dict[str, Any]) -> None:  # matplotlib.axes.Axes
     """IoU and RayIoU of each class."""
     rows = np.arange(len(OPENOCCUPANCY_CLASSES))
-    for offset, values, alpha in ((-0.2, figures["per_class"], 1.0),
-                                  (0.2, figures["ray_iou"]["per_class"], 0.4)):
+    for offset, values, alpha in ((-0.2, figures["per_class"], 1.0), (0.2, figures["ray_iou"]["per_class"], 0.4)):
         for row, c in zip(rows, OPENOCCUPANCY_CLASSES):
-            axes.barh(row + offset, values[c.name] or 0, 0.38, color=np.divide(c.rgb, 255), alpha=alpha,
-                      edgecolor="black", linewidth=0.4)
-    axes.set_yticks(rows, [c.name.replace("_", " ") + (" (absent)" if figures["per_class"][c.name] is None else "")
-                           for c in OPENOCCUPANCY_CLASSES])
+            axes.barh(
+                row + offset,
+                values[c.name] or 0,
+                0.38,
+                color=np.divide(c.rgb, 255),
+                alpha=alpha,
+                edgecolor="black",
+                linewidth=0.4,
+            )
+    axes.set_yticks(
+        rows,
+        [
+            c.name.replace("_", " ") + (" (absent)" if figures["per_class"][c.name] is None else "")
+            for c in OPENOCCUPANCY_CLASSES
+        ],
+    )
     axes.invert_yaxis()
     axes.set_xlabel("IoU (solid) and RayIoU (pale)")
-    axes.set_title(f"IoU {_text(figures['iou']).strip()}, mIoU {_text(figures['miou']).strip()}, "
-                   f"RayIoU {_text(figures['ray_iou']['mean']).strip()}, {figures['frames']} frames")
+    axes.set_title(
+        f"IoU {_text(figures['iou']).strip()}, mIoU {_text(figures['miou']).strip()}, "
+        f"RayIoU {_text(figures['ray_iou']['mean']).strip()}, {figures['frames']} frames"
+    )
 
 
 def _draw_map(axes, labels: np.ndarray, title: str) -> None:

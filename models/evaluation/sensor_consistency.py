@@ -75,8 +75,9 @@ class Agreement:
     passed: Share = field(default_factory=Share)
     with_cameras: dict[str, Share] = field(default_factory=_box_shares)
     without_cameras: dict[str, Share] = field(default_factory=_box_shares)
-    labels: dict[str, np.ndarray] = field(default_factory=lambda: {
-        name: np.zeros(NUM_LABELS, np.int64) for name in BOX_CLASSES.values()})
+    labels: dict[str, np.ndarray] = field(
+        default_factory=lambda: {name: np.zeros(NUM_LABELS, np.int64) for name in BOX_CLASSES.values()}
+    )
 
 
 def points_in_box(points: np.ndarray, box: Any, grid_from_lidar: np.ndarray) -> np.ndarray:
@@ -153,28 +154,45 @@ def total(shares: dict[str, Share]) -> Share:
 
 def boxes_of_all(results: Iterable[Agreement]) -> str:
     """One line: the points in boxes of all scenes together."""
-    seen, unseen = (total({str(i): total(shares) for i, shares in enumerate(several)}) for several in
-                    zip(*((result.with_cameras, result.without_cameras) for result in results), strict=True))
-    return (f"all scenes: points in boxes that get the box's class {_percent(seen).strip()} with cameras, "
-            f"{_percent(unseen).strip()} without, of {seen.whole:,d} points: {_verdict(seen, seen.part > unseen.part)}")
+    seen, unseen = (
+        total({str(i): total(shares) for i, shares in enumerate(several)})
+        for several in zip(*((result.with_cameras, result.without_cameras) for result in results), strict=True)
+    )
+    return (
+        f"all scenes: points in boxes that get the box's class {_percent(seen).strip()} with cameras, "
+        f"{_percent(unseen).strip()} without, of {seen.whole:,d} points: {_verdict(seen, seen.part > unseen.part)}"
+    )
 
 
 def lines(scene: str, result: Agreement) -> Iterator[str]:
     """The figures of a scene beside their targets, for people."""
     yield f"{scene}: {result.frames} frames, {result.cameras} cameras"
     for name, share, good, target in (
-            ("returns in or next to an occupied voxel", result.returns, result.returns.value >= LEAST_RETURNS,
-             f"at least {LEAST_RETURNS:.0%}"),
-            ("passed voxels predicted occupied", result.passed, result.passed.value <= MOST_PASSED,
-             f"at most {MOST_PASSED:.0%}")):
+        (
+            "returns in or next to an occupied voxel",
+            result.returns,
+            result.returns.value >= LEAST_RETURNS,
+            f"at least {LEAST_RETURNS:.0%}",
+        ),
+        (
+            "passed voxels predicted occupied",
+            result.passed,
+            result.passed.value <= MOST_PASSED,
+            f"at most {MOST_PASSED:.0%}",
+        ),
+    ):
         verdict = _verdict(share, good)
         yield f"  {name:40s} {_percent(share)} of {share.whole:9,d}   target {target}: {verdict}"
     yield "  points in boxes that get the box's class, with cameras and without; target more with than without"
-    rows = {**{name: (result.with_cameras[name], result.without_cameras[name]) for name in result.with_cameras},
-            "total": (total(result.with_cameras), total(result.without_cameras))}
+    rows = {
+        **{name: (result.with_cameras[name], result.without_cameras[name]) for name in result.with_cameras},
+        "total": (total(result.with_cameras), total(result.without_cameras)),
+    }
     for name, (seen, unseen) in rows.items():
-        yield (f"    {name:10s} {_percent(seen)} with, {_percent(unseen)} without, of {seen.whole:6,d} points: "
-               f"{_verdict(seen, seen.part > unseen.part)}{_runner_up(result, name)}")
+        yield (
+            f"    {name:10s} {_percent(seen)} with, {_percent(unseen)} without, of {seen.whole:6,d} points: "
+            f"{_verdict(seen, seen.part > unseen.part)}{_runner_up(result, name)}"
+        )
 
 
 def _runner_up(result: Agreement, name: str) -> str:
@@ -198,19 +216,30 @@ def _verdict(share: Share, good: bool) -> str:
 
 def as_json(result: Agreement) -> dict[str, Any]:
     """The figures for machines: shares 0..1 (None of nothing) with their counts."""
+
     def entry(share: Share) -> dict[str, Any]:
         return {"share": share.value if share.whole else None, "part": share.part, "whole": share.whole}
-    boxes = {name: {**shares, "total": total(shares)} for name, shares in
-             (("with_cameras", result.with_cameras), ("without_cameras", result.without_cameras))}
-    return {"frames": result.frames, "cameras": result.cameras, "returns": entry(result.returns),
-            "passed": entry(result.passed),
-            "boxes": {name: {key: entry(share) for key, share in shares.items()} for name, shares in boxes.items()}}
+
+    boxes = {
+        name: {**shares, "total": total(shares)}
+        for name, shares in (("with_cameras", result.with_cameras), ("without_cameras", result.without_cameras))
+    }
+    return {
+        "frames": result.frames,
+        "cameras": result.cameras,
+        "returns": entry(result.returns),
+        "passed": entry(result.passed),
+        "boxes": {name: {key: entry(share) for key, share in shares.items()} for name, shares in boxes.items()},
+    }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m models.evaluation.sensor_consistency", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m models.evaluation.sensor_consistency",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--data", type=Path, required=True, help="data root in the nuScenes format")
     parser.add_argument("--artifact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
@@ -226,8 +255,13 @@ def main(argv: list[str] | None = None) -> int:
         if len(results) > 1:
             print(boxes_of_all(results.values()))
         if options.json:
-            write_json(options.json, {"model": pipeline.contract.model_id,
-                                      "scenes": {scene: as_json(result) for scene, result in results.items()}})
+            write_json(
+                options.json,
+                {
+                    "model": pipeline.contract.model_id,
+                    "scenes": {scene: as_json(result) for scene, result in results.items()},
+                },
+            )
     return 0
 
 

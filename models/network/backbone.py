@@ -9,8 +9,15 @@ import torch.nn.functional as F
 from torch import nn
 
 # (expansion, channels, repeats, stride, kernel) of the seven stages
-STAGES = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5),
-          (6, 192, 4, 2, 5), (6, 320, 1, 1, 3))
+STAGES = (
+    (1, 16, 1, 1, 3),
+    (6, 24, 2, 2, 3),
+    (6, 40, 2, 2, 5),
+    (6, 80, 3, 2, 3),
+    (6, 112, 3, 1, 5),
+    (6, 192, 4, 2, 5),
+    (6, 320, 1, 1, 3),
+)
 TAPS = {4: 40, 10: 112, 15: 320}  # block index -> channels of the features at stride 8, 16 and 32
 MEAN, STD = 127.0, 128.0  # the image normalization of the published weights
 

@@ -85,8 +85,9 @@ class PointFusion(nn.Module):
         self.output = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
         self.register_buffer("reach", torch.tensor(self.REACH), persistent=False)
 
-    def forward(self, query: torch.Tensor, points: FusedPoints, maps: list[torch.Tensor],
-                count: int) -> tuple[torch.Tensor, None]:
+    def forward(
+        self, query: torch.Tensor, points: FusedPoints, maps: list[torch.Tensor], count: int
+    ) -> tuple[torch.Tensor, None]:
         """Dense voxels (B, total, C) and no loss of its own.
 
         Args:
@@ -95,8 +96,15 @@ class PointFusion(nn.Module):
         fused = self.attend(query, points.features, points.uv, points.camera, maps, count)
         return to_grid(fused, points.voxel_index, self.total), None
 
-    def attend(self, query: torch.Tensor, point_features: torch.Tensor, uv: torch.Tensor, camera: torch.Tensor,
-               maps: list[torch.Tensor], count: int) -> torch.Tensor:
+    def attend(
+        self,
+        query: torch.Tensor,
+        point_features: torch.Tensor,
+        uv: torch.Tensor,
+        camera: torch.Tensor,
+        maps: list[torch.Tensor],
+        count: int,
+    ) -> torch.Tensor:
         """(B, Q, C): queries plus what the cameras say; a query that no camera sees comes out unchanged."""
         batch, queries, theta, _ = point_features.shape
         point = query[:, :, None] + self.embed_point(point_features)  # (B, Q, theta, C)
@@ -109,8 +117,12 @@ class PointFusion(nn.Module):
         weight = weight.masked_fill(~seen[..., None, None], -1e4).flatten(2, 3).softmax(2)  # (B, Q, P * L, heads)
         weight = weight.unflatten(2, (-1, self.LEVELS)).permute(0, 4, 1, 2, 3)[:, :, None]  # (B, heads, 1, Q, P, L)
         attended = sum(
-            (sample_stacked(tall, uv + offset, place, count).to(query.dtype).unflatten(1, (self.heads, -1))
-             * weight[..., level]).sum(-1) for level, tall in enumerate(maps))  # (B, heads, C / heads, Q)
+            (
+                sample_stacked(tall, uv + offset, place, count).to(query.dtype).unflatten(1, (self.heads, -1))
+                * weight[..., level]
+            ).sum(-1)
+            for level, tall in enumerate(maps)
+        )  # (B, heads, C / heads, Q)
         attended = attended.permute(0, 3, 1, 2).reshape(batch, queries, -1)  # (B, Q, C)
         return query + self.output(attended) * seen.any(2, keepdim=True).to(query.dtype)
 
@@ -122,7 +134,8 @@ class LidarOnly(nn.Module):
         super().__init__()
         self.total = total
 
-    def forward(self, query: torch.Tensor, points: FusedPoints, maps: list[torch.Tensor],
-                count: int) -> tuple[torch.Tensor, None]:
+    def forward(
+        self, query: torch.Tensor, points: FusedPoints, maps: list[torch.Tensor], count: int
+    ) -> tuple[torch.Tensor, None]:
         """The interface of `PointFusion`; `maps` is empty."""
         return to_grid(query, points.voxel_index, self.total), None

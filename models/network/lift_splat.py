@@ -30,12 +30,15 @@ class LiftSplatFusion(nn.Module):
         self.register_buffer("depths", depths, persistent=False)
         self.register_buffer("low", torch.tensor(coarse.low), persistent=False)
 
-    def forward(self, query: torch.Tensor, points: FusedPoints,
-                maps: list[torch.Tensor], count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, query: torch.Tensor, points: FusedPoints, maps: list[torch.Tensor], count: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `PointFusion`; the loss is the cross-entropy of the depth that the sweep measures."""
         if points.image_from_grid is None or points.image_from_grid.shape[1] != count:
-            raise ValueError(f"lift-splat needs image_from_grid of {count} cameras, got "
-                             f"{None if points.image_from_grid is None else tuple(points.image_from_grid.shape)}")
+            raise ValueError(
+                f"lift-splat needs image_from_grid of {count} cameras, got "
+                f"{None if points.image_from_grid is None else tuple(points.image_from_grid.shape)}"
+            )
         batch, channels, rows, columns = maps[1].shape
         cells = maps[1].view(batch, channels, count, rows // count, columns).transpose(1, 2).flatten(0, 1)
         depth, context = self.lift(cells).split([DEPTH_BINS, channels], 1)  # (B * N, bins, h, w), (B * N, C, h, w)

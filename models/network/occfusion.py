@@ -91,21 +91,30 @@ class OccFusion(nn.Module):
         voxel_width = config.width + config.decoded
         self.backbone = BACKBONES[config.backbone]()
         self.pyramid = FeaturePyramid(self.backbone.channels, config.width) if config.uses_images else None
-        self.voxel_encoder = nn.Sequential(nn.Linear(config.presample.num_features, 64), nn.ReLU(),
-                                           nn.Linear(64, config.width))
+        self.voxel_encoder = nn.Sequential(
+            nn.Linear(config.presample.num_features, 64), nn.ReLU(), nn.Linear(64, config.width)
+        )
         self.fusion = FUSIONS[config.fusion](config)
         self.decoder = BevDecoder(height * config.width, height * config.decoded, config.bev)
         self.coarse_head = nn.Linear(voxel_width, NUM_LABELS)
         self.occupancy_head = nn.Linear(voxel_width, factor**3)
-        self.refiner = Refiner(config.coarse.size, factor, voxel_width,
-                               config.width if config.uses_images else 0, NUM_LABELS)
+        self.refiner = Refiner(
+            config.coarse.size, factor, voxel_width, config.width if config.uses_images else 0, NUM_LABELS
+        )
         # By label, added to the logit of being occupied at inference; fitted on validation data after training.
         self.register_buffer("occupancy_shift", torch.zeros(NUM_LABELS))
         self.register_buffer("refined_shift", torch.zeros(NUM_LABELS))
 
-    def fuse(self, features: list[torch.Tensor], voxel_index: torch.Tensor, voxel_features: torch.Tensor,
-             point_features: torch.Tensor, point_uv: torch.Tensor, point_camera: torch.Tensor,
-             image_from_grid: torch.Tensor | None = None) -> FuserOutput:
+    def fuse(
+        self,
+        features: list[torch.Tensor],
+        voxel_index: torch.Tensor,
+        voxel_features: torch.Tensor,
+        point_features: torch.Tensor,
+        point_uv: torch.Tensor,
+        point_camera: torch.Tensor,
+        image_from_grid: torch.Tensor | None = None,
+    ) -> FuserOutput:
         """From backbone features (B * N, C, h, w) and pre-sampled points (see `FusedVoxels`, with a batch axis).
 
         Only a fusion that places pixels in space ("lift_splat") reads `image_from_grid` (B, N, 4, 4).
@@ -128,11 +137,20 @@ class OccFusion(nn.Module):
         decoded = self.decoder(folded).permute(0, 2, 3, 1).reshape(batch, total, self.config.decoded)
         return torch.cat([decoded, dense.to(decoded.dtype)], 2)
 
-    def refine(self, fuser: FuserOutput, parent: torch.Tensor, child_uv: torch.Tensor, parent_camera: torch.Tensor,
-               child_seen: torch.Tensor, child_return: torch.Tensor, count: int) -> torch.Tensor:
+    def refine(
+        self,
+        fuser: FuserOutput,
+        parent: torch.Tensor,
+        child_uv: torch.Tensor,
+        parent_camera: torch.Tensor,
+        child_seen: torch.Tensor,
+        child_return: torch.Tensor,
+        count: int,
+    ) -> torch.Tensor:
         """(B, K, 64, 17) logits of the children of the chosen parents; see `Refiner`."""
-        return self.refiner(fuser.voxel_features, fuser.image_map, parent, child_uv, parent_camera, child_seen,
-                            child_return, count)
+        return self.refiner(
+            fuser.voxel_features, fuser.image_map, parent, child_uv, parent_camera, child_seen, child_return, count
+        )
 
 
 def entropy(logits: torch.Tensor) -> torch.Tensor:

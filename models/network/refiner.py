@@ -32,8 +32,9 @@ class Refiner(nn.Module):
     Output: (B, K, J, 1 + classes) logits.
     """
 
-    def __init__(self, size: tuple[int, int, int], factor: int, voxel_width: int, image_width: int, labels: int,
-                 hidden: int = 64) -> None:
+    def __init__(
+        self, size: tuple[int, int, int], factor: int, voxel_width: int, image_width: int, labels: int, hidden: int = 64
+    ) -> None:
         super().__init__()
         self.size = size
         self.reduce = nn.Linear(voxel_width, hidden)
@@ -52,9 +53,17 @@ class Refiner(nn.Module):
         index = torch.minimum(index.clamp(min=0), self.limit)
         return flatten(index[..., 0], index[..., 1], index[..., 2], self.size)
 
-    def forward(self, voxel_features: torch.Tensor, image_map: torch.Tensor, parent: torch.Tensor,
-                child_uv: torch.Tensor, parent_camera: torch.Tensor, child_seen: torch.Tensor,
-                child_return: torch.Tensor, count: int) -> torch.Tensor:
+    def forward(
+        self,
+        voxel_features: torch.Tensor,
+        image_map: torch.Tensor,
+        parent: torch.Tensor,
+        child_uv: torch.Tensor,
+        parent_camera: torch.Tensor,
+        child_seen: torch.Tensor,
+        child_return: torch.Tensor,
+        count: int,
+    ) -> torch.Tensor:
         batch, parents, children, _ = child_uv.shape
         width = voxel_features.shape[2]
         block = self.neighbors(parent).view(batch, parents * 27, 1).expand(-1, -1, width)
@@ -65,8 +74,14 @@ class Refiner(nn.Module):
             feature = feature + self.see(image_map, child_uv, parent_camera, child_seen, count)
         return self.head(feature + child_return.to(feature.dtype)[..., None] * self.returned)
 
-    def see(self, image_map: torch.Tensor, child_uv: torch.Tensor, parent_camera: torch.Tensor,
-            child_seen: torch.Tensor, count: int) -> torch.Tensor:
+    def see(
+        self,
+        image_map: torch.Tensor,
+        child_uv: torch.Tensor,
+        parent_camera: torch.Tensor,
+        child_seen: torch.Tensor,
+        count: int,
+    ) -> torch.Tensor:
         """(B, K, J, hidden): what the camera of each parent shows of its children, zero where it does not see them."""
         camera = parent_camera.clamp(min=0).to(child_uv.dtype)[:, :, None].expand(-1, -1, child_uv.shape[2])
         image = sample_stacked(image_map, child_uv, camera, count).permute(0, 2, 3, 1)  # (B, K, J, C)

@@ -58,8 +58,10 @@ class ResNet50(nn.Module):
         report = self.load_state_dict(weights, strict=False)
         surplus = set(report.unexpected_keys) - {"fc.weight", "fc.bias"}
         if report.missing_keys or surplus:
-            raise ValueError(f"expected weights of torchvision's resnet50: missing {report.missing_keys[:3]}, "
-                             f"unknown {sorted(surplus)[:3]}")
+            raise ValueError(
+                f"expected weights of torchvision's resnet50: missing {report.missing_keys[:3]}, "
+                f"unknown {sorted(surplus)[:3]}"
+            )
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         x = (images.to(self.conv1.weight.dtype) - self.mean) / self.std

@@ -59,15 +59,27 @@ class AugmentConfig:
     mirror: float = 0.25
 
     def __post_init__(self) -> None:
-        shares = ("flip", "turn", "thin", "beams", "sector", "no_intensity", "all_cameras", "some_cameras", "images",
-                  "mirror")
+        shares = (
+            "flip",
+            "turn",
+            "thin",
+            "beams",
+            "sector",
+            "no_intensity",
+            "all_cameras",
+            "some_cameras",
+            "images",
+            "mirror",
+        )
         for field in fields(self):
             value = getattr(self, field.name)
             if value < 0 or (field.name in shares and value > 1):
                 raise ValueError(f"{field.name} must lie in 0..{'1' if field.name in shares else ''}, got {value}")
         if self.all_cameras + self.some_cameras > 1:
-            raise ValueError("all_cameras and some_cameras must not exceed 1 together, got "
-                             f"{self.all_cameras} and {self.some_cameras}")
+            raise ValueError(
+                "all_cameras and some_cameras must not exceed 1 together, got "
+                f"{self.all_cameras} and {self.some_cameras}"
+            )
         if self.stretch >= 1:
             raise ValueError(f"stretch must be less than 1, got {self.stretch}")
 
@@ -117,8 +129,9 @@ def transform(frame: PreparedFrame, window: GridSpec, plane: np.ndarray) -> Prep
     new = tuple(axis[occupied] for axis in new)
     semantics[new] = label[occupied]
     observed[new] |= frame.observed[old][occupied]
-    return replace(frame, points=points, image_from_grid=image_from_grid, semantics=semantics, observed=observed,
-                   grid=window)
+    return replace(
+        frame, points=points, image_from_grid=image_from_grid, semantics=semantics, observed=observed, grid=window
+    )
 
 
 def _gather(frame: PreparedFrame, window: GridSpec, source_from_target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -184,8 +197,9 @@ def jitter(image_from_grid: np.ndarray, config: AugmentConfig, rng: np.random.Ge
     return (image_from_grid @ wrong).astype(np.float32)
 
 
-def augment_images(images: torch.Tensor, image_from_grid: torch.Tensor, config: AugmentConfig,
-                   rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def augment_images(
+    images: torch.Tensor, image_from_grid: torch.Tensor, config: AugmentConfig, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Scale, shift, mirror and relight images (N, 3, h, w) uint8; adjusts image_from_grid (N, 4, 4) float32 exactly.
 
     What lies outside the source image is black.
@@ -207,8 +221,9 @@ def augment_kept_images(frame: PreparedFrame, config: AugmentConfig, rng: np.ran
     """`augment_images` of a frame that holds its images."""
     if not len(frame.image_from_grid):
         return frame
-    images, image_from_grid = augment_images(torch.from_numpy(frame.features[0]),
-                                             torch.from_numpy(frame.image_from_grid), config, rng)
+    images, image_from_grid = augment_images(
+        torch.from_numpy(frame.features[0]), torch.from_numpy(frame.image_from_grid), config, rng
+    )
     return replace(frame, features=(images.numpy(),), image_from_grid=image_from_grid.numpy())
 
 
@@ -225,8 +240,9 @@ def _draw_zoom(size: tuple[int, int], config: AugmentConfig, rng: np.random.Gene
 def warp_image(image: torch.Tensor, pixel_from_pixel: np.ndarray) -> torch.Tensor:
     """Resample (3, h, w) uint8 so that what was at a pixel moves to where the (4, 4) map takes it; bilinear."""
     height, width = image.shape[1:]
-    v, u = torch.meshgrid(torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64),
-                          indexing="ij")
+    v, u = torch.meshgrid(
+        torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij"
+    )
     source_from_target = torch.from_numpy(np.linalg.inv(pixel_from_pixel[:3, :3]))
     source = torch.stack([u, v, torch.ones_like(u)], -1) @ source_from_target.T  # (h, w, 3)
     place = (source[..., :2] + 0.5) / torch.tensor([width, height]) * 2 - 1

@@ -36,8 +36,11 @@ def windowed(config: PresampleConfig, train: TrainConfig) -> PresampleConfig:
     coarse = config.grid.coarse(config.coarse_factor)
     if not edge or edge >= max(coarse.size[:2]):
         return config
-    return replace(config, grid=window_at(config, edge, tuple((size - edge) // 2 for size in coarse.size[:2])),
-                   fusion_queries=train.window_queries)
+    return replace(
+        config,
+        grid=window_at(config, edge, tuple((size - edge) // 2 for size in coarse.size[:2])),
+        fusion_queries=train.window_queries,
+    )
 
 
 def window_at(config: PresampleConfig, edge: int, start: tuple[int, int]) -> GridSpec:
@@ -67,8 +70,15 @@ class BatchMaker:
         rank, world: this process among all.
     """
 
-    def __init__(self, train: TrainConfig, config: PresampleConfig, paths: list[Path], device: torch.device,
-                 rank: int, world: int) -> None:
+    def __init__(
+        self,
+        train: TrainConfig,
+        config: PresampleConfig,
+        paths: list[Path],
+        device: torch.device,
+        rank: int,
+        world: int,
+    ) -> None:
         self.train, self.config, self.paths, self.device = train, config, paths, device
         self.rank, self.world = rank, world
 
@@ -89,8 +99,11 @@ class BatchMaker:
             following = None
             for step in range(first, total):
                 batch = following or background.submit(self.make, key, step, filled[step, self.rank])
-                following = (background.submit(self.make, key, step + 1, filled[step + 1, self.rank])
-                             if step + 1 < total else None)
+                following = (
+                    background.submit(self.make, key, step + 1, filled[step + 1, self.rank])
+                    if step + 1 < total
+                    else None
+                )
                 yield batch.result()
 
     def make(self, key: tuple[int, int], step: int, chosen: np.ndarray) -> Batch:
@@ -105,8 +118,10 @@ class BatchMaker:
         frame = PreparedFrame.load(self.paths[index])
         if frame.holds_images != self.train.train_backbone:
             held = "images" if frame.holds_images else "features of images"
-            raise DatasetError(f"{self.paths[index]} holds {held}, which does not fit train_backbone: "
-                               f"{self.train.train_backbone}; remove the file to have it made again")
+            raise DatasetError(
+                f"{self.paths[index]} holds {held}, which does not fit train_backbone: "
+                f"{self.train.train_backbone}; remove the file to have it made again"
+            )
         if frame.holds_images:
             frame = augment_kept_images(frame, self.train.augment, rng)
         frame = augment(frame, presampler.config.grid, self.train.augment, rng)

@@ -53,8 +53,10 @@ class LogitCounts:
         weighed against their own best IoU instead, where that is lower.
         """
         shifts = np.zeros(NUM_LABELS)
-        for kind, weigh in ((slice(0, max(THINGS) + 1), lambda *counts: min(iou, _best_iou(*counts))),
-                            (slice(max(THINGS) + 1, None), lambda *counts: iou)):
+        for kind, weigh in (
+            (slice(0, max(THINGS) + 1), lambda *counts: min(iou, _best_iou(*counts))),
+            (slice(max(THINGS) + 1, None), lambda *counts: iou),
+        ):
             common = self.occupied[kind].sum(0), self.free[kind].sum(0)
             own = zip(self.occupied[kind], self.free[kind])
             chosen = [counts if counts[0].sum() >= ENOUGH else common for counts in own]
@@ -143,9 +145,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--frames", type=Path, required=True, help="folder of validation frames, filled where needed")
     parser.add_argument("--drives", type=int, default=6, help="held-out drives, 4 frames each (%(default)s)")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--priors", type=Path, metavar="FRAMES",
-                        help="folder of the training frames, whose class frequencies are brought part of the way to "
-                             "those of real traffic first (see models/training/logit_adjustment.py)")
+    parser.add_argument(
+        "--priors",
+        type=Path,
+        metavar="FRAMES",
+        help="folder of the training frames, whose class frequencies are brought part of the way to "
+        "those of real traffic first (see models/training/logit_adjustment.py)",
+    )
     options = parser.parse_args(argv)
     if options.drives < 1 or options.workers < 1:
         parser.error(f"--drives and --workers: expected 1 or more, got {options.drives} and {options.workers}")
@@ -164,12 +170,17 @@ def run(options: argparse.Namespace) -> None:
             raise DatasetError(f"--priors: expected prepared frames of synthetic drives in {options.priors}, got none")
         adjust(model, returns_by_class(first))
         metadata["trained_on"] += "; objects brought half way to their frequencies in nuScenes"
-    seeds = VALIDATION[:options.drives]
+    seeds = VALIDATION[: options.drives]
     paths = prepare_all(options.frames, seeds, model.config.presample, options.workers)
     frames = [crop(PreparedFrame.load(path), model.config.presample.grid) for path in paths]
     matrix = calibrate(model, frames)
-    metadata["accuracy"] = {"synthetic validation (thresholds fitted on it)":
-                            {"iou": round(matrix.iou(), 4), "miou": round(matrix.miou(), 4), "frames": len(paths)}}
+    metadata["accuracy"] = {
+        "synthetic validation (thresholds fitted on it)": {
+            "iou": round(matrix.iou(), 4),
+            "miou": round(matrix.miou(), 4),
+            "frames": len(paths),
+        }
+    }
     print(metadata["accuracy"])
     save_checkpoint(options.out, model, metadata)
 

@@ -96,8 +96,11 @@ class TrainConfig:
         for name in ("learning_rate", "clip"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be greater than 0, got {getattr(self, name)}")
-        for name, allowed in (("precision", ("bf16", "fp32")), ("device", ("auto", "cpu", "cuda")),
-                              ("rig", ("nuscenes", "van", "mixed"))):
+        for name, allowed in (
+            ("precision", ("bf16", "fp32")),
+            ("device", ("auto", "cpu", "cuda")),
+            ("rig", ("nuscenes", "van", "mixed")),
+        ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         if not self.data and (self.occupancy or self.scenes):

@@ -33,7 +33,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "openoccupancy": (
         (r"img_backbone\.(?=(conv1|bn1|layer[1-4])\.)", "backbone."),
         (r"img_neck\.lateral_convs\.(\d+)\.conv\.", r"pyramid.lateral.\1."),
-        (r"img_neck\.fpn_convs\.([01])\.conv\.", r"pyramid.smooth.\1.")),
+        (r"img_neck\.fpn_convs\.([01])\.conv\.", r"pyramid.smooth.\1."),
+    ),
 }
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys under which training programs keep the state dict
 
@@ -53,10 +54,14 @@ class Adoption:
     missing: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        lines = [f"{len(self.placed)} tensors placed, {len(self.misfits)} do not fit, {len(self.unplaced)} found no "
-                 f"place, {len(self.missing)} of the network's got nothing"]
-        lines += [f"  does not fit: {name}: expected {list(expected)}, got {list(got)}"
-                  for name, got, expected in self.misfits]
+        lines = [
+            f"{len(self.placed)} tensors placed, {len(self.misfits)} do not fit, {len(self.unplaced)} found no "
+            f"place, {len(self.missing)} of the network's got nothing"
+        ]
+        lines += [
+            f"  does not fit: {name}: expected {list(expected)}, got {list(got)}"
+            for name, got, expected in self.misfits
+        ]
         lines += [f"  no place: {name}" for name in self.unplaced]
         return "\n".join(lines + [f"  got nothing: {part}" for part in parts(self.missing)])
 
@@ -79,13 +84,18 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        raise ContractError(f"{path}: expected a state dict (.safetensors, .pt or .pth) that holds tensors alone, got: "
-                            f"{one_line(error)}") from error
+        raise ContractError(
+            f"{path}: expected a state dict (.safetensors, .pt or .pth) that holds tensors alone, got: "
+            f"{one_line(error)}"
+        ) from error
     for key in WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
-    tensors = {str(name).removeprefix("module."): value for name, value in state.items()
-               if isinstance(value, torch.Tensor)} if isinstance(state, Mapping) else {}
+    tensors = (
+        {str(name).removeprefix("module."): value for name, value in state.items() if isinstance(value, torch.Tensor)}
+        if isinstance(state, Mapping)
+        else {}
+    )
     if not tensors:
         raise ContractError(f"{path}: expected tensors by name, got {type(state).__name__} without any")
     return tensors
@@ -131,14 +141,23 @@ def parse_rule(text: str) -> Rule:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m models.training.convert_weights", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m models.training.convert_weights",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("source", type=Path, help="weights of others")
     parser.add_argument("out", type=Path, help="checkpoint to write (.safetensors)")
     parser.add_argument("--config", type=Path, required=True, help="settings of the network, as for models.train")
     parser.add_argument("--rules", choices=RULES, help="rules that come with this program")
-    parser.add_argument("--rule", type=parse_rule, action="append", default=[], metavar="PATTERN=REPLACEMENT",
-                        help="one more, tried before those; a regular expression for the beginning of a name")
+    parser.add_argument(
+        "--rule",
+        type=parse_rule,
+        action="append",
+        default=[],
+        metavar="PATTERN=REPLACEMENT",
+        help="one more, tried before those; a regular expression for the beginning of a name",
+    )
     options = parser.parse_args(argv)
     rules = (*options.rule, *RULES.get(options.rules, ()))
     if not rules:
@@ -151,8 +170,15 @@ def main(argv: list[str] | None = None) -> int:
         print(result)
         if not result.placed:
             raise ContractError(f"{options.source}: nothing in it fits the network, nothing was written")
-        save_checkpoint(options.out, model, {"model_id": config.name, "accuracy": {},
-                                             "trained_on": f"{len(result.placed)} tensors of {options.source.name}"})
+        save_checkpoint(
+            options.out,
+            model,
+            {
+                "model_id": config.name,
+                "accuracy": {},
+                "trained_on": f"{len(result.placed)} tensors of {options.source.name}",
+            },
+        )
     return 0
 
 

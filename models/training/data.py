@@ -47,9 +47,18 @@ class PreparedFrame:
         voxels = np.flatnonzero(self.semantics).astype(np.uint32)
         levels = {f"features{level}": values for level, values in enumerate(self.features)}
         with replacing(path) as partial, partial.open("wb") as file:
-            np.savez(file, points=self.points, image_from_grid=self.image_from_grid, voxels=voxels,
-                     labels=self.semantics.reshape(-1)[voxels], observed=np.packbits(self.observed), low=self.grid.low,
-                     voxel_size=self.grid.voxel_size, size=self.grid.size, **levels)
+            np.savez(
+                file,
+                points=self.points,
+                image_from_grid=self.image_from_grid,
+                voxels=voxels,
+                labels=self.semantics.reshape(-1)[voxels],
+                observed=np.packbits(self.observed),
+                low=self.grid.low,
+                voxel_size=self.grid.voxel_size,
+                size=self.grid.size,
+                **levels,
+            )
 
     @property
     def holds_images(self) -> bool:
@@ -67,11 +76,19 @@ class PreparedFrame:
                 observed = np.unpackbits(file["observed"], count=grid.num_voxels).view(bool)
                 levels = sorted(name for name in file.files if name.startswith("features"))
                 features = tuple(file[name] for name in levels)
-                return PreparedFrame(file["points"], file["image_from_grid"], features, semantics.reshape(grid.size),
-                                     observed.reshape(grid.size), grid)
+                return PreparedFrame(
+                    file["points"],
+                    file["image_from_grid"],
+                    features,
+                    semantics.reshape(grid.size),
+                    observed.reshape(grid.size),
+                    grid,
+                )
         except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
-            raise DatasetError(f"{path}: expected a frame that this version of models.training.prepare made, got "
-                               f"{error!r}; remove the file to have it made again") from error
+            raise DatasetError(
+                f"{path}: expected a frame that this version of models.training.prepare made, got "
+                f"{error!r}; remove the file to have it made again"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -92,8 +109,9 @@ def majority(children: torch.Tensor) -> torch.Tensor:
     return torch.where(children.amin(1) == IGNORE, IGNORE, coarse)
 
 
-def make_targets(children: torch.Tensor, observed: torch.Tensor, keep: float = 0.0,
-                 rng: np.random.Generator | None = None) -> Targets:
+def make_targets(
+    children: torch.Tensor, observed: torch.Tensor, keep: float = 0.0, rng: np.random.Generator | None = None
+) -> Targets:
     """Truth where it is observed, and a random share of the rest.
 
     Args:
@@ -124,15 +142,18 @@ class Sample:
     targets: Targets
 
 
-def make_sample(frame: PreparedFrame, presampler: Presampler, keep: float = 0.0,
-                rng: np.random.Generator | None = None) -> Sample:
+def make_sample(
+    frame: PreparedFrame, presampler: Presampler, keep: float = 0.0, rng: np.random.Generator | None = None
+) -> Sample:
     """From arrays to tensors through the same pre-sampling that the robot runs; the rest as in `make_targets`."""
+
     def put(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(presampler.device)
 
     inputs = presampler.prepare_points(frame.points, put(frame.image_from_grid))
-    children, observed = (to_children(put(dense), presampler.config.coarse_factor)
-                          for dense in (frame.semantics, frame.observed))
+    children, observed = (
+        to_children(put(dense), presampler.config.coarse_factor) for dense in (frame.semantics, frame.observed)
+    )
     features = [put(level) if frame.holds_images else put(level).float() for level in frame.features]
     return Sample(inputs, features, make_targets(children, observed, keep, rng))
 
@@ -145,8 +166,9 @@ def stack(samples: list[Sample]) -> tuple[dict[str, torch.Tensor], list[torch.Te
     count = max(len(sample.features[0]) for sample in samples)
     batch = {name: torch.stack([getattr(s.inputs, name) for s in samples]) for name in FusedVoxels.NETWORK_INPUTS}
     batch["image_from_grid"] = torch.stack([_filled(s.inputs.image_from_grid, count, UNSEEN) for s in samples])
-    levels = [torch.cat([_filled(values, count, 0) for values in level])
-              for level in zip(*(s.features for s in samples))]
+    levels = [
+        torch.cat([_filled(values, count, 0) for values in level]) for level in zip(*(s.features for s in samples))
+    ]
     return batch, [level.contiguous(memory_format=torch.channels_last) for level in levels]
 
 

@@ -40,8 +40,9 @@ class TrainingLog:
     def write(self, epoch: int, name: str, step: int, terms: Sequence[float], learning_rate: float) -> None:
         """One optimizer step with its mean loss terms."""
         with open(self.path, "a", newline="") as file:
-            csv.writer(file).writerow([epoch, name, step, *(f"{term:.6g}" for term in terms), f"{learning_rate:.6g}",
-                                       f"{time.time():.0f}"])
+            csv.writer(file).writerow(
+                [epoch, name, step, *(f"{term:.6g}" for term in terms), f"{learning_rate:.6g}", f"{time.time():.0f}"]
+            )
         if self.board:
             for term, value in zip(TERMS, terms):
                 self.board.add_scalar(f"loss/{term}", value, step)
@@ -65,18 +66,22 @@ def draw_picture(model: OccFusion, frame: PreparedFrame, presampler: Presampler)
     """Truth as it is observed, complete truth and prediction side by side from above; (Y, 3 * X, 3) uint8 RGB."""
     config = presampler.config
     result = predict(model, frame, presampler)
-    dense = [from_children(rows.cpu(), config.grid, config.coarse_factor).numpy()
-             for rows in (result.truth, labels_of(model, result))]
-    return np.concatenate([_seen_from_above(labels, config.grid) for labels in (dense[0], frame.semantics, dense[1])],
-                          axis=1)
+    dense = [
+        from_children(rows.cpu(), config.grid, config.coarse_factor).numpy()
+        for rows in (result.truth, labels_of(model, result))
+    ]
+    return np.concatenate(
+        [_seen_from_above(labels, config.grid) for labels in (dense[0], frame.semantics, dense[1])], axis=1
+    )
 
 
 def _seen_from_above(labels: np.ndarray, grid: GridSpec) -> np.ndarray:
     return birds_eye_view(OccupancyGrid(grid, labels, 0, "grid"), OPENOCCUPANCY_CLASSES)
 
 
-def save_pictures(folder: Path, epoch: int, model: OccFusion, frames: list[PreparedFrame],
-                  presampler: Presampler) -> None:
+def save_pictures(
+    folder: Path, epoch: int, model: OccFusion, frames: list[PreparedFrame], presampler: Presampler
+) -> None:
     """Write one picture (see `draw_picture`) for each frame."""
     from PIL import Image
 

@@ -19,8 +19,17 @@ from .data import PreparedFrame
 
 # LiDAR returns by class in nuScenes-lidarseg's trainval set, as its documentation lists them: bicycle, bus (rigid and
 # bendy), car, construction vehicle, motorcycle, adult pedestrian, traffic cone, trailer, truck.
-ROAD = {2: 141_351, 3: 4_604_760, 4: 38_104_219, 5: 1_514_414, 6: 427_391, 7: 2_156_470, 8: 736_239, 9: 4_907_511,
-        10: 15_841_384}
+ROAD = {
+    2: 141_351,
+    3: 4_604_760,
+    4: 38_104_219,
+    5: 1_514_414,
+    6: 427_391,
+    7: 2_156_470,
+    8: 736_239,
+    9: 4_907_511,
+    10: 15_841_384,
+}
 OBJECTS = np.array(sorted(ROAD))
 STRENGTH = 0.5  # 1 would be right for the share of correct voxels; mIoU weighs rare classes like frequent ones
 

@@ -56,8 +56,11 @@ def semantic_loss(logits: torch.Tensor, target: torch.Tensor, class_weights: tor
     if not len(target):
         return logits.sum() * 0
     probability = logits.softmax(1)
-    return (F.cross_entropy(logits, target, class_weights) + lovasz_softmax(probability, target)
-            + scene_class_affinity(probability, target))
+    return (
+        F.cross_entropy(logits, target, class_weights)
+        + lovasz_softmax(probability, target)
+        + scene_class_affinity(probability, target)
+    )
 
 
 def occupancy_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,9 @@ MANIFEST = "prepared.json"
 FRAMES = "*.npz"
 
 
-def making(config: PresampleConfig, augmentation: AugmentConfig | None, keep_images: bool,
-           **source: Any) -> dict[str, Any]:
+def making(
+    config: PresampleConfig, augmentation: AugmentConfig | None, keep_images: bool, **source: Any
+) -> dict[str, Any]:
     """Everything that prepared frames depend on, besides the seed or sample in their names.
 
     Args:
@@ -23,9 +24,15 @@ def making(config: PresampleConfig, augmentation: AugmentConfig | None, keep_ima
     """
     kept = augmentation is None or keep_images  # what is changed then is changed when a frame is drawn
     changes = None if kept else {name: getattr(augmentation, name) for name in ("images", "zoom", "mirror")}
-    return {**source, "image_size": list(config.image_size), "horizon": config.horizon,
-            "preprocessing_version": config.preprocessing.version, "holds": "images" if keep_images else "features",
-            "for_training": augmentation is not None, "augment": changes}
+    return {
+        **source,
+        "image_size": list(config.image_size),
+        "horizon": config.horizon,
+        "preprocessing_version": config.preprocessing.version,
+        "holds": "images" if keep_images else "features",
+        "for_training": augmentation is not None,
+        "augment": changes,
+    }
 
 
 def claim(folder: Path, made_by: dict[str, Any], fresh: bool = False) -> None:
@@ -40,8 +47,10 @@ def claim(folder: Path, made_by: dict[str, Any], fresh: bool = False) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     different = _different(folder, made_by)
     if different and not fresh:
-        raise DatasetError(f"{folder}: these frames were prepared otherwise ({different}): name another folder, or "
-                           "remove them (models.train --fresh does) to have them made again")
+        raise DatasetError(
+            f"{folder}: these frames were prepared otherwise ({different}): name another folder, or "
+            "remove them (models.train --fresh does) to have them made again"
+        )
     if different:
         for path in folder.glob(FRAMES):
             path.unlink()

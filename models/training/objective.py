@@ -47,19 +47,27 @@ class Objective(nn.Module):
             some = slice(int(torch.randint(3, ())), None, 3)
             children = sample.targets.children[some]
             occupied = torch.where(children == IGNORE, IGNORE, (children > 0).byte())
-            rows.append(torch.stack([
-                semantic_loss(output.coarse[index, some], sample.targets.coarse[some], self.class_weights),
-                occupancy_loss(output.occupancy[index, some], occupied),
-                semantic_loss(refined[index].flatten(0, 1), truth[index].flatten(), None),
-                output.coarse.new_zeros((), dtype=torch.float32) if auxiliary is None else auxiliary[index]]))
+            rows.append(
+                torch.stack(
+                    [
+                        semantic_loss(output.coarse[index, some], sample.targets.coarse[some], self.class_weights),
+                        occupancy_loss(output.occupancy[index, some], occupied),
+                        semantic_loss(refined[index].flatten(0, 1), truth[index].flatten(), None),
+                        output.coarse.new_zeros((), dtype=torch.float32) if auxiliary is None else auxiliary[index],
+                    ]
+                )
+            )
         return torch.stack(rows)
 
-    def refine_some(self, output: FuserOutput, samples: list[Sample], presampler: Presampler,
-                       count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def refine_some(
+        self, output: FuserOutput, samples: list[Sample], presampler: Presampler, count: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (B, K, 64, 17) and truth (B, K, 64) of the children of the chosen voxels; `count` cameras."""
         parents = self.chosen(output)
-        children = [describe_children(p, presampler, s.inputs.image_from_grid, s.inputs.returns).network_inputs()
-                    for p, s in zip(parents, samples)]
+        children = [
+            describe_children(p, presampler, s.inputs.image_from_grid, s.inputs.returns).network_inputs()
+            for p, s in zip(parents, samples)
+        ]
         batch = {name: torch.stack([c[name] for c in children]) for name in children[0]}
         logits = self.model.refine(output, **batch, count=count)
         return logits, torch.stack([s.targets.children[p] for p, s in zip(parents, samples)])

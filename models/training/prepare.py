@@ -53,8 +53,9 @@ class Preparer:
         self.backbone = EfficientNetLite0().eval()
         self.backbone.load_imagenet()
 
-    def __call__(self, frame: SensorFrame, semantics: np.ndarray, observed: np.ndarray,
-                 rng: np.random.Generator) -> PreparedFrame:
+    def __call__(
+        self, frame: SensorFrame, semantics: np.ndarray, observed: np.ndarray, rng: np.random.Generator
+    ) -> PreparedFrame:
         """From a frame, its complete truth and where that is observed, both (X, Y, Z)."""
         images, image_from_grid = self.presampler.prepare_images(frame), self.presampler.projections(frame)
         points = frame.points[np.isfinite(frame.points).all(axis=1)]
@@ -78,8 +79,13 @@ def as_network_sees(camera: Camera, config: PresampleConfig) -> Camera:
     return replace(camera, size=config.image_size, intrinsics=intrinsics, lens=None)
 
 
-def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmentation: AugmentConfig | None,
-                  rig: str, keep_images: bool = False) -> int:
+def prepare_drive(
+    job: tuple[int, list[Path]],
+    config: PresampleConfig,
+    augmentation: AugmentConfig | None,
+    rig: str,
+    keep_images: bool = False,
+) -> int:
     """Generate the missing frames of a synthetic drive; returns how many.
 
     Args:
@@ -112,16 +118,28 @@ def prepare_drive(job: tuple[int, list[Path]], config: PresampleConfig, augmenta
 def check_grid(config: PresampleConfig) -> None:
     """Raise ContractError where no frame can be cut to the network's grid: their truth is on OpenOccupancy's."""
     truth, wanted = GridSpec(), config.grid
-    for name, here, got in (("voxel_size", truth.voxel_size, wanted.voxel_size), ("low z", truth.low[2], wanted.low[2]),
-                            ("layers", truth.size[2], wanted.size[2])):
+    for name, here, got in (
+        ("voxel_size", truth.voxel_size, wanted.voxel_size),
+        ("low z", truth.low[2], wanted.low[2]),
+        ("layers", truth.size[2], wanted.size[2]),
+    ):
         if here != got:
-            raise ContractError(f"model.presample.grid: {name} must be {here}, as in the truth that frames hold, got "
-                                f"{got}; its extent in x and y may be any")
+            raise ContractError(
+                f"model.presample.grid: {name} must be {here}, as in the truth that frames hold, got "
+                f"{got}; its extent in x and y may be any"
+            )
 
 
-def prepare_all(folder: Path, seeds: range, config: PresampleConfig, workers: int,
-                augmentation: AugmentConfig | None = None, rig: str = "nuscenes",
-                keep_images: bool = False, fresh: bool = False) -> list[Path]:
+def prepare_all(
+    folder: Path,
+    seeds: range,
+    config: PresampleConfig,
+    workers: int,
+    augmentation: AugmentConfig | None = None,
+    rig: str = "nuscenes",
+    keep_images: bool = False,
+    fresh: bool = False,
+) -> list[Path]:
     """Prepare every frame of the synthetic drives that is not there yet; with a progress bar.
 
     Args:
@@ -133,8 +151,11 @@ def prepare_all(folder: Path, seeds: range, config: PresampleConfig, workers: in
             otherwise.
     """
     check_grid(config)
-    claim(folder, making(config, augmentation, keep_images, generator_version=GENERATOR_VERSION, rig=rig,
-                         spacing=SPACING), fresh)
+    claim(
+        folder,
+        making(config, augmentation, keep_images, generator_version=GENERATOR_VERSION, rig=rig, spacing=SPACING),
+        fresh,
+    )
     jobs = [(seed, [folder / f"{seed:06d}_{number}.npz" for number in range(FRAMES_PER_DRIVE)]) for seed in seeds]
     missing = [job for job in jobs if not all(path.exists() for path in job[1])]
     if missing:
@@ -152,13 +173,23 @@ def named_scenes(there: list[str], wanted: list[str] | None) -> list[str]:
     from nuscenes.utils.splits import create_splits_scenes
 
     splits = create_splits_scenes()
-    return [scene for name in wanted or there
-            for scene in ([scene for scene in splits[name] if scene in there] if name in splits else [name])]
+    return [
+        scene
+        for name in wanted or there
+        for scene in ([scene for scene in splits[name] if scene in there] if name in splits else [name])
+    ]
 
 
-def prepare_root(folder: Path, root: Path, config: PresampleConfig, augmentation: AugmentConfig | None = None,
-                 occupancy: Path | None = None, scenes: list[str] | None = None,
-                 keep_images: bool = False, fresh: bool = False) -> list[Path]:
+def prepare_root(
+    folder: Path,
+    root: Path,
+    config: PresampleConfig,
+    augmentation: AugmentConfig | None = None,
+    occupancy: Path | None = None,
+    scenes: list[str] | None = None,
+    keep_images: bool = False,
+    fresh: bool = False,
+) -> list[Path]:
     """Prepare every sample of a data root that has an occupancy truth and is not there yet; with a progress bar.
 
     Args:
@@ -173,8 +204,13 @@ def prepare_root(folder: Path, root: Path, config: PresampleConfig, augmentation
 
     check_grid(config)
     reader = NuScenesReader(root, occupancy_root=occupancy)
-    claim(folder, making(config, augmentation, keep_images, data=str(root.resolve()),
-                         occupancy=str((occupancy or root).resolve())), fresh)
+    claim(
+        folder,
+        making(
+            config, augmentation, keep_images, data=str(root.resolve()), occupancy=str((occupancy or root).resolve())
+        ),
+        fresh,
+    )
     tokens = [token for scene in named_scenes(reader.scenes(), scenes) for token in reader.samples(scene)]
     prepare, paths = Preparer(config, augmentation, keep_images), []
     for number, token in enumerate(tqdm(tokens, "preparing samples", unit="sample")):

@@ -64,8 +64,10 @@ class NetworkSpec:
         if not isinstance(self.files, dict) or "fp32" not in self.files or set(self.files) - set(VARIANTS):
             got = sorted(map(str, self.files)) if isinstance(self.files, dict) else self.files
             raise ContractError(f"network files must be fp32 and any others of {', '.join(VARIANTS)}, got {got}")
-        files = {variant: file if isinstance(file, NetworkFile) else _build(NetworkFile, file, variant)
-                 for variant, file in self.files.items()}
+        files = {
+            variant: file if isinstance(file, NetworkFile) else _build(NetworkFile, file, variant)
+            for variant, file in self.files.items()
+        }
         object.__setattr__(self, "files", files)
         for side in ("inputs", "outputs"):
             specs = tuple(s if isinstance(s, TensorSpec) else _build(TensorSpec, s, side) for s in getattr(self, side))
@@ -151,8 +153,9 @@ class ModelContract:
         """
         got = data.get("format") if isinstance(data, dict) else type(data).__name__
         if type(got) is not int or got not in FORMATS:
-            raise ContractError(f"contract format must be {' or '.join(map(str, FORMATS))}, got {got!r}: export the "
-                                "model again")
+            raise ContractError(
+                f"contract format must be {' or '.join(map(str, FORMATS))}, got {got!r}: export the model again"
+            )
         values = {key: value for key, value in data.items() if key != "format"}
         if got == 2:
             values |= {"preprocessing": asdict(UNRECORDED), "pytorch": ""}

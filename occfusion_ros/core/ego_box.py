@@ -22,8 +22,9 @@ class EgoBox:
 
     def __post_init__(self) -> None:
         if not all(low < high for low, high in zip(self.low, self.high)):  # so that NaN is refused
-            raise InvalidFrameError(f"ego box: expected each minimum below its maximum, got {list(self.low)} and "
-                                    f"{list(self.high)}")
+            raise InvalidFrameError(
+                f"ego box: expected each minimum below its maximum, got {list(self.low)} and {list(self.high)}"
+            )
 
     @classmethod
     def of_extents(cls, extents: tuple[float, ...], box_from_grid: np.ndarray | None = None) -> "EgoBox":
@@ -33,13 +34,15 @@ class EgoBox:
             InvalidFrameError: not six of them, or a minimum that is no minimum.
         """
         if len(extents) != 6:
-            raise InvalidFrameError("ego box: expected x min, x max, y min, y max, z min and z max in metres, got "
-                                    f"{list(extents)}")
+            raise InvalidFrameError(
+                f"ego box: expected x min, x max, y min, y max, z min and z max in metres, got {list(extents)}"
+            )
         x_min, x_max, y_min, y_max, z_min, z_max = extents
         return cls((x_min, y_min, z_min), (x_max, y_max, z_max), np.eye(4) if box_from_grid is None else box_from_grid)
 
     def contains(self, xyz: np.ndarray) -> np.ndarray:
         """Which of (N, 3) float points in the grid frame lie inside: (N,) bool, False for NaN."""
         moved = xyz @ self.box_from_grid[:3, :3].T + self.box_from_grid[:3, 3]
-        return np.logical_and.reduce([(low <= axis) & (axis <= high)
-                                      for low, axis, high in zip(self.low, moved.T, self.high)])
+        return np.logical_and.reduce(
+            [(low <= axis) & (axis <= high) for low, axis, high in zip(self.low, moved.T, self.high)]
+        )

@@ -22,10 +22,19 @@ _SIZES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # headers of frames of any
 
 _OTHERS = (  # how files and streams begin that are published in place of images, or are met in their place
     (rb"\x00\x00\x01[\x00-\xff]|\x00\x00\x00\x01[\x00-\xff]", "video (h264, hevc or mpeg)"),
-    (rb"RIFF....WEBP", "webp"), (rb"II\*\x00|MM\x00\*", "tiff"), (rb"BM....\x00\x00\x00\x00", "bmp"), (rb"GIF8", "gif"),
-    (rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "jpeg 2000"), (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", "jpeg xl"),
-    (rb"\x12\x00\x0a", "av1"), (rb"....ftyp", "avif, heic or mp4"), (rb"OggS|[\x80-\x82]theora", "theora"),
-    (rb"DKIF", "video (ivf)"), (rb"\x1a\x45\xdf\xa3", "video (matroska)"), (rb".{12}\x89PNG", "compressedDepth"))
+    (rb"RIFF....WEBP", "webp"),
+    (rb"II\*\x00|MM\x00\*", "tiff"),
+    (rb"BM....\x00\x00\x00\x00", "bmp"),
+    (rb"GIF8", "gif"),
+    (rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "jpeg 2000"),
+    (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", "jpeg xl"),
+    (rb"\x12\x00\x0a", "av1"),
+    (rb"....ftyp", "avif, heic or mp4"),
+    (rb"OggS|[\x80-\x82]theora", "theora"),
+    (rb"DKIF", "video (ivf)"),
+    (rb"\x1a\x45\xdf\xa3", "video (matroska)"),
+    (rb".{12}\x89PNG", "compressedDepth"),
+)
 
 
 @dataclass(frozen=True)
@@ -75,9 +84,9 @@ def _inspect_jpeg(data: bytes) -> EncodedImage:
         if marker in _SIZES:
             if size is not None:
                 raise InvalidFrameError("image: expected a JPEG with one header, got several")
-            size = struct.unpack(">HH", data[place + 3:place + 7].ljust(4, b"\0"))
+            size = struct.unpack(">HH", data[place + 3 : place + 7].ljust(4, b"\0"))
         scans += marker == _SCAN
-        place += 0 if marker == _TEMPORARY else max(2, int.from_bytes(data[place:place + 2], "big"))
+        place += 0 if marker == _TEMPORARY else max(2, int.from_bytes(data[place : place + 2], "big"))
     raise InvalidFrameError(f"image: JPEG of {len(data)} bytes is cut short: its end marker is missing")
 
 

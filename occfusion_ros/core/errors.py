@@ -1,6 +1,5 @@
 """Errors a caller can act on; every message says what was expected and what was got."""
 
-
 MOST_CHARACTERS = 2000  # what a message quotes may come from outside and be of any length
 
 

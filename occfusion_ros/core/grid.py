@@ -96,5 +96,6 @@ class GridSpec:
     def unflatten_x_fastest(self, flat: np.ndarray) -> np.ndarray:
         """Inverse of `flat_x_fastest`: (N,) to (N, 3) int64."""
         flat = np.asarray(flat, np.int64)
-        return np.stack([flat % self.size[0], flat // self.size[0] % self.size[1],
-                         flat // (self.size[0] * self.size[1])], axis=1)
+        return np.stack(
+            [flat % self.size[0], flat // self.size[0] % self.size[1], flat // (self.size[0] * self.size[1])], axis=1
+        )

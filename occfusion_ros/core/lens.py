@@ -33,8 +33,10 @@ class Lens:
 
     def __post_init__(self) -> None:
         if self.model not in MOST_COEFFICIENTS or len(self.coefficients) > MOST_COEFFICIENTS[self.model]:
-            raise ValueError(f"expected up to 14 coefficients of {BROWN} or 4 of {FISHEYE}, got "
-                             f"{len(self.coefficients)} of {self.model!r}")
+            raise ValueError(
+                f"expected up to 14 coefficients of {BROWN} or 4 of {FISHEYE}, got "
+                f"{len(self.coefficients)} of {self.model!r}"
+            )
 
     def pixels(self, rays: np.ndarray) -> np.ndarray:
         """Where the ideal camera's directions (..., 3) lie in the distorted image: (..., 2) float64 pixels (u, v).
@@ -56,9 +58,13 @@ class Lens:
         x, y = plane[..., 0], plane[..., 1]
         square = x * x + y * y
         radial = self._radial(np.sqrt(square))
-        bent = np.stack([
-            x * radial + 2 * p1 * x * y + p2 * (square + 2 * x * x) + s1 * square + s2 * square**2,
-            y * radial + p1 * (square + 2 * y * y) + 2 * p2 * x * y + s3 * square + s4 * square**2], -1)
+        bent = np.stack(
+            [
+                x * radial + 2 * p1 * x * y + p2 * (square + 2 * x * x) + s1 * square + s2 * square**2,
+                y * radial + p1 * (square + 2 * y * y) + 2 * p2 * x * y + s3 * square + s4 * square**2,
+            ],
+            -1,
+        )
         return _tilted(bent, tau_x, tau_y) if tau_x or tau_y else bent
 
     def _radial(self, radius: np.ndarray) -> np.ndarray:

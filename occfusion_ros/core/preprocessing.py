@@ -33,17 +33,23 @@ class Preprocessing:
     range_scale: float = 50.0
 
     def __post_init__(self) -> None:
-        for name, here in (("version", VERSION), ("position_steps", 1 << LOCAL_BITS),
-                           ("intensity_steps", INTENSITY_STEPS)):
+        for name, here in (
+            ("version", VERSION),
+            ("position_steps", 1 << LOCAL_BITS),
+            ("intensity_steps", INTENSITY_STEPS),
+        ):
             if getattr(self, name) != here:
-                raise ContractError(f"preprocessing: the model was trained with {name} {getattr(self, name)!r}, this "
-                                    f"software has {here}: take the software that exported it, or train anew")
+                raise ContractError(
+                    f"preprocessing: the model was trained with {name} {getattr(self, name)!r}, this "
+                    f"software has {here}: take the software that exported it, or train anew"
+                )
         for name, least in (("ego_radius", 0.0), ("near", 1e-3), ("range_scale", 1e-3)):
             value = getattr(self, name)
             if type(value) not in (int, float) or not least <= value <= 1e4:
                 raise ContractError(f"preprocessing: {name} must lie between {least} and 10000 metres, got {value!r}")
 
 
-UNRECORDED = Preprocessing(version=1, position_steps=32768, intensity_steps=65535, ego_radius=1.5, near=0.5,
-                           range_scale=50.0)
+UNRECORDED = Preprocessing(
+    version=1, position_steps=32768, intensity_steps=65535, ego_radius=1.5, near=0.5, range_scale=50.0
+)
 """What everything was trained with that does not say."""

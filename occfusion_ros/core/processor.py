@@ -16,8 +16,19 @@ OWN_CGROUPS = Path("/proc/self/cgroup")
 X86 = ("x86_64", "amd64", "i686", "i386")
 VNNI = ("avx512_vnni", "avx_vnni")
 BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
-NOTABLE = ("avx2", "avx512f", *VNNI, "amx_int8", "avx512_bf16", "amx_bf16", "avx512_fp16", "asimddp", "i8mm", "bf16",
-           "sve")
+NOTABLE = (
+    "avx2",
+    "avx512f",
+    *VNNI,
+    "amx_int8",
+    "avx512_bf16",
+    "amx_bf16",
+    "avx512_fp16",
+    "asimddp",
+    "i8mm",
+    "bf16",
+    "sve",
+)
 
 
 @dataclass(frozen=True)
@@ -58,8 +69,9 @@ def this_processor(cpuinfo: Path = CPUINFO) -> Processor:
     name = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(\S.*)$", text, re.MULTILINE)
     found = [set(line.split()) for line in re.findall(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)]
     instructions = frozenset(set.intersection(*found)) if found else frozenset()  # cores may differ
-    return Processor(name[1].strip() if name else platform.processor() or platform.machine(), platform.machine(),
-                     instructions)
+    return Processor(
+        name[1].strip() if name else platform.processor() or platform.machine(), platform.machine(), instructions
+    )
 
 
 def usable_cores() -> int:

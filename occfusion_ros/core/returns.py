@@ -45,4 +45,4 @@ def _repeated_places(xyz: np.ndarray, returns: np.ndarray) -> np.ndarray:
     sample = xyz[::step][returns[::step]]
     places, counts = np.unique(sample, axis=0, return_counts=True)
     several = counts >= max(3, MARK_SHARE * len(sample) / 3)
-    return places[several][np.argsort(-counts[several], kind="stable")][:round(1 / MARK_SHARE)]
+    return places[several][np.argsort(-counts[several], kind="stable")][: round(1 / MARK_SHARE)]

@@ -83,8 +83,9 @@ def load_sweeps(reader: NuScenesReader, scene: str) -> dict[str, LabeledSweep]:
     labeled = [token for token in records if labels[token] is not None]
     poses = [records[token].map_from_sensor for token in labeled]
     points = [read_sweep(records[token].path)[:, :3].astype(np.float64) for token in labeled]
-    sweeps = [LabeledSweep(p, labels[token], pose, _boxes(reader, token))
-              for token, p, pose in zip(labeled, points, poses)]
+    sweeps = [
+        LabeledSweep(p, labels[token], pose, _boxes(reader, token)) for token, p, pose in zip(labeled, points, poses)
+    ]
     for pose, correction in zip(poses, height_corrections(poses, [sweep.ground for sweep in sweeps])):
         pose[2, 3] += correction
     return dict(zip(labeled, sweeps))
@@ -104,7 +105,7 @@ def aggregate(sweeps: dict[str, LabeledSweep], sample_token: str, window: int) -
         raise DatasetError(f"expected a labeled key frame and a window of 0 or more, got {sample_token} and {window}")
     grid, target = GridSpec(), sweeps[sample_token]
     at = list(sweeps).index(sample_token)
-    near = list(sweeps.values())[max(at - window, 0):at + window + 1]
+    near = list(sweeps.values())[max(at - window, 0) : at + window + 1]
     points, labels = (np.concatenate(parts) for parts in zip(*(_returns(target, sweep) for sweep in near)))
     index, inside = grid.indices(points)
     voxels = grid.flatten(*index[inside].T)
@@ -176,8 +177,14 @@ def _moved(target_from_source: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ target_from_source[:3, :3].T + target_from_source[:3, 3]
 
 
-def write_occupancy(reader: NuScenesReader, out: Path, scenes: list[str] | None = None, window: int = WINDOW,
-                    workers: int = 1, progress: bool = True) -> int:
+def write_occupancy(
+    reader: NuScenesReader,
+    out: Path,
+    scenes: list[str] | None = None,
+    window: int = WINDOW,
+    workers: int = 1,
+    progress: bool = True,
+) -> int:
     """Write ``occupancy/<LiDAR token>.npz`` (``semantics``) for all labeled key frames; files that are there are kept.
 
     `NuScenesReader` reads them with ``occupancy_root=out``.
@@ -209,7 +216,7 @@ def _missing(reader: NuScenesReader, out: Path, scenes: list[str]) -> Iterator[t
         tokens = [token for token in reader.samples(scene) if reader.has_lidarseg(token)]
         labeled += len(tokens)
         tokens = [token for token in tokens if not _file(reader, out, token).exists()]
-        yield from ((scene, tokens[i:i + _CHUNK]) for i in range(0, len(tokens), _CHUNK))
+        yield from ((scene, tokens[i : i + _CHUNK]) for i in range(0, len(tokens), _CHUNK))
     if not labeled:
         raise DatasetError(f"no key frame of {', '.join(scenes)} in {reader.root} has lidarseg labels")
 
@@ -241,8 +248,11 @@ def _write_kept(*arguments) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 on success, 1 when it could not be done."""
-    parser = argparse.ArgumentParser(prog="lidarseg_occupancy", description=__doc__.splitlines()[0],
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="lidarseg_occupancy",
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     parser.add_argument("root", type=Path, help="nuScenes data root with lidarseg")
     parser.add_argument("out", type=Path, help="folder to write occupancy/ into; files that are there are kept")
     parser.add_argument("--version", help="of the tables, where the root has several")
@@ -253,8 +263,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         reader = NuScenesReader(arguments.root, arguments.version)
-        written = write_occupancy(reader, arguments.out, arguments.scenes, arguments.window, arguments.workers,
-                                  not arguments.quiet)
+        written = write_occupancy(
+            reader, arguments.out, arguments.scenes, arguments.window, arguments.workers, not arguments.quiet
+        )
     except (OccFusionError, OSError) as error:
         print(f"lidarseg_occupancy: {error}", file=sys.stderr)
         return 1

@@ -38,6 +38,7 @@ class Pose:
         """(4, 4) float64."""
         from nuscenes.utils.geometry_utils import transform_matrix
         from pyquaternion import Quaternion
+
         return transform_matrix(np.array(self.translation), Quaternion(self.rotation))
 
 
@@ -83,8 +84,13 @@ class NuScenesReader:
         occupancy_root: where occupancy labels lie, if not in `root`.
     """
 
-    def __init__(self, root: Path | str, version: str | None = None, lidar: str | None = None,
-                 occupancy_root: Path | str | None = None) -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        version: str | None = None,
+        lidar: str | None = None,
+        occupancy_root: Path | str | None = None,
+    ) -> None:
         self.root = Path(root)
         self.version = version or _only_version(self.root)
         self.occupancy_root = Path(occupancy_root or root)
@@ -121,8 +127,9 @@ class NuScenesReader:
         """Name of the scene of a key frame."""
         return self.tables.get("scene", self.tables.get("sample", sample_token)["scene_token"])["name"]
 
-    def frame(self, sample_token: str, grid_from_lidar: np.ndarray | None = None,
-              intensity_max: float = INTENSITY_MAX) -> SensorFrame:
+    def frame(
+        self, sample_token: str, grid_from_lidar: np.ndarray | None = None, intensity_max: float = INTENSITY_MAX
+    ) -> SensorFrame:
         """One key frame, every camera placed as it stood at its own stamp relative to the sweep's.
 
         The points are in the order of the file; what is no return is NaN, which is no point to anybody.
@@ -140,8 +147,12 @@ class NuScenesReader:
         points[~are_returns(raw[:, :3]), :3] = np.nan  # as the node leaves them out, with rows as they were
         lidar_from_grid = np.eye(4) if grid_from_lidar is None else np.linalg.inv(grid_from_lidar)
         frame_id = self.lidar.lower() if grid_from_lidar is None else "grid"
-        return SensorFrame(sweep.stamp_ns, points, self._cameras(sample_token, sweep.map_from_sensor @ lidar_from_grid),
-                           frame_id=frame_id)
+        return SensorFrame(
+            sweep.stamp_ns,
+            points,
+            self._cameras(sample_token, sweep.map_from_sensor @ lidar_from_grid),
+            frame_id=frame_id,
+        )
 
     def occupancy(self, sample_token: str) -> np.ndarray | None:
         """Labels of a key frame, (512, 512, 40) uint8 in the grid frame; 255 unobserved; None where there are none.
@@ -193,16 +204,29 @@ class NuScenesReader:
         ego = self.tables.get("ego_pose", data["ego_pose_token"])
         calibration = self.tables.get("calibrated_sensor", data["calibrated_sensor_token"])
         return SensorRecord(
-            token, data["channel"], data["sensor_modality"], data["timestamp"] * 1000, self.root / data["filename"],
+            token,
+            data["channel"],
+            data["sensor_modality"],
+            data["timestamp"] * 1000,
+            self.root / data["filename"],
             Pose(tuple(ego["translation"]), tuple(ego["rotation"])),
             Pose(tuple(calibration["translation"]), tuple(calibration["rotation"])),
-            tuple(map(tuple, calibration["camera_intrinsic"])), (data["height"], data["width"]))
+            tuple(map(tuple, calibration["camera_intrinsic"])),
+            (data["height"], data["width"]),
+        )
 
     def _cameras(self, sample_token: str, map_from_grid: np.ndarray) -> tuple[CameraImage, ...]:
         tokens = self.tables.get("sample", sample_token)["data"].values()
         cameras = [record for record in map(self._record, tokens) if record.modality == "camera"]
-        return tuple(CameraImage(camera.channel.lower(), _read_image(camera), np.array(camera.intrinsics, np.float64),
-                                 np.linalg.inv(camera.map_from_sensor) @ map_from_grid) for camera in cameras)
+        return tuple(
+            CameraImage(
+                camera.channel.lower(),
+                _read_image(camera),
+                np.array(camera.intrinsics, np.float64),
+                np.linalg.inv(camera.map_from_sensor) @ map_from_grid,
+            )
+            for camera in cameras
+        )
 
     @cached_property
     def _data_of_scene(self) -> dict[str, list[dict]]:
@@ -224,10 +248,13 @@ class NuScenesReader:
     def _label_of_category(self) -> np.ndarray:
         """(256,) uint8: nuScenes-lidarseg's 32 categories to our labels."""
         from nuscenes.eval.lidarseg.utils import LidarsegClassMapper
+
         categories = self.tables.category
         if not categories or "index" not in categories[0]:
-            raise DatasetError(f"labels of points need {self.root / self.version / 'category.json'} as it comes with "
-                               f"nuScenes-lidarseg, which is missing")
+            raise DatasetError(
+                f"labels of points need {self.root / self.version / 'category.json'} as it comes with "
+                f"nuScenes-lidarseg, which is missing"
+            )
         self.tables.lidarseg_name2idx_mapping = {category["name"]: category["index"] for category in categories}
         table = np.full(256, IGNORE, np.uint8)
         for category, label in LidarsegClassMapper(self.tables).fine_idx_2_coarse_idx_mapping.items():
@@ -258,11 +285,14 @@ def read_jpeg(path: Path) -> bytes:
 def _read_image(camera: SensorRecord) -> np.ndarray:
     """(H, W, 3) uint8 RGB."""
     import cv2
+
     encoded = np.frombuffer(read_jpeg(camera.path), np.uint8)
     image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None or image.shape[:2] != camera.size:
-        raise DatasetError(f"{camera.path}: expected a JPEG of (height, width) {camera.size}, got "
-                           f"{'no image' if image is None else image.shape[:2]}")
+        raise DatasetError(
+            f"{camera.path}: expected a JPEG of (height, width) {camera.size}, got "
+            f"{'no image' if image is None else image.shape[:2]}"
+        )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 

@@ -31,8 +31,9 @@ def load_tables(root: Path, version: str):  # -> nuscenes.nuscenes.NuScenes
         try:
             tables = NuScenes(version, index, verbose=False)
         except (AssertionError, OSError, KeyError, ValueError, TypeError) as error:  # the devkit checks with assert
-            raise DatasetError(f"cannot load the tables of {version} in {root}: {_damaged(root / version)}"
-                               f"{one_line(error)}") from error
+            raise DatasetError(
+                f"cannot load the tables of {version} in {root}: {_damaged(root / version)}{one_line(error)}"
+            ) from error
     tables.dataroot = str(root)
     return tables
 
@@ -55,8 +56,9 @@ def _gather(folder: Path, index: Path) -> None:
         raise DatasetError(f"expected the tables {', '.join(NEEDED)}; missing: {', '.join(missing)}")
     missing = [folder / f"{name}.json" for name in (*BOXES, *OTHERS) if not (folder / f"{name}.json").is_file()]
     if missing:
-        logger.warning("missing, so that there are no boxes or labels, which bags do not need: %s",
-                       ", ".join(map(str, missing)))
+        logger.warning(
+            "missing, so that there are no boxes or labels, which bags do not need: %s", ", ".join(map(str, missing))
+        )
     boxes = not {path.stem for path in missing} & set(BOXES)
     index.mkdir()
     (index.parent / NO_MAP["filename"]).touch()

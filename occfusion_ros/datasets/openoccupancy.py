@@ -34,8 +34,9 @@ def read_rows(path: Path) -> np.ndarray:
     size = GridSpec().size
     for values, limit in zip((x, y, z, label), (*size, NUM_LABELS)):
         if not ((values >= 0) & (values < limit) & (values == np.floor(values))).all():
-            raise DatasetError(f"{path}: expected whole indices below {size} and classes below {NUM_LABELS}, "
-                               "got others")
+            raise DatasetError(
+                f"{path}: expected whole indices below {size} and classes below {NUM_LABELS}, got others"
+            )
     voxels = np.ravel_multi_index([axis.astype(np.intp) for axis in (x, y, z)], size)
     return vote(voxels, np.where(label == NOISE, IGNORE, label))
 

@@ -15,8 +15,10 @@ def explain(root: Path) -> str:
     ``samples/<LiDAR file>.npy`` and OpenOccupancy's ``scene_<scene token>/occupancy/<LiDAR token>.npy``.
     """
     if next(root.glob("occupancy/*.npy"), None):
-        return (f"{root / 'occupancy'} holds files of OpenOccupancy without their folder scene_<scene token>: they "
-                f"belong in {root}/scene_<scene token>/occupancy")
+        return (
+            f"{root / 'occupancy'} holds files of OpenOccupancy without their folder scene_<scene token>: they "
+            f"belong in {root}/scene_<scene token>/occupancy"
+        )
     for path in _folders(root):
         if next(path.glob("*/*/labels.npz"), None):
             return _other_grid(path, "Occ3D", 0.4)
@@ -28,8 +30,10 @@ def explain(root: Path) -> str:
 
 
 def _other_grid(path: Path, project: str, voxel_size: float) -> str:
-    return (f"{path} holds labels of {project}, whose grid (200 x 200 x 16 voxels of {voxel_size} m) is another, so "
-            "that they cannot be used")
+    return (
+        f"{path} holds labels of {project}, whose grid (200 x 200 x 16 voxels of {voxel_size} m) is another, so "
+        "that they cannot be used"
+    )
 
 
 def _folders(root: Path) -> Iterator[Path]:

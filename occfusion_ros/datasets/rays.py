@@ -50,12 +50,13 @@ def _inside(grid: GridSpec, origin: np.ndarray, points: np.ndarray) -> tuple[np.
     return from_voxels + first[meets, None] * ray, from_voxels + last[meets, None] * ray
 
 
-def _mark_crossings(cells: np.ndarray, size: tuple[int, int, int], axis: int, start: np.ndarray,
-                    end: np.ndarray) -> None:
+def _mark_crossings(
+    cells: np.ndarray, size: tuple[int, int, int], axis: int, start: np.ndarray, end: np.ndarray
+) -> None:
     """Set the cells that rays enter through faces across `axis`."""
     strides = (size[1] * size[2], size[2], 1)
     crossings = np.abs(np.floor(end[:, axis]) - np.floor(start[:, axis])).astype(int)
-    order = np.argsort(-crossings, kind="stable")[:np.count_nonzero(crossings)]
+    order = np.argsort(-crossings, kind="stable")[: np.count_nonzero(crossings)]
     start, end, crossings = start[order], end[order], crossings[order]  # rays that still run are always a prefix
     forward = end[:, axis] > start[:, axis]
     cell = np.floor(start[:, axis])
@@ -64,8 +65,14 @@ def _mark_crossings(cells: np.ndarray, size: tuple[int, int, int], axis: int, st
     step = np.where(forward, 1, -1).astype(np.int32) * np.int32(strides[axis])
     entered = cell.astype(np.int32) * np.int32(strides[axis]) + step
     others = [other for other in range(3) if other != axis]
-    tracks = [(np.ascontiguousarray(at[:, other], np.float32), np.ascontiguousarray(slope[:, other], np.float32),
-               np.int32(strides[other])) for other in others]
+    tracks = [
+        (
+            np.ascontiguousarray(at[:, other], np.float32),
+            np.ascontiguousarray(slope[:, other], np.float32),
+            np.int32(strides[other]),
+        )
+        for other in others
+    ]
     running = np.searchsorted(-crossings, -np.arange(crossings.max(initial=0)), side="left")  # crossings > k
     for k, count in enumerate(running):
         index = entered[:count] + step[:count] * np.int32(k)

@@ -39,8 +39,13 @@ class ChildInputs:
         return {name: getattr(self, name) for name in self.NETWORK_INPUTS}
 
 
-def describe_children(parent: torch.Tensor, presampler: Presampler, image_from_grid: torch.Tensor,
-                      returns: torch.Tensor, seen: torch.Tensor | None = None) -> ChildInputs:
+def describe_children(
+    parent: torch.Tensor,
+    presampler: Presampler,
+    image_from_grid: torch.Tensor,
+    returns: torch.Tensor,
+    seen: torch.Tensor | None = None,
+) -> ChildInputs:
     """Project the children of `parent` (K,) int64; `seen` by `Presampler.seen_pixels`, the rest as in `FusedVoxels`."""
     factor, size = presampler.config.coarse_factor, presampler.config.image_size
     near = presampler.config.preprocessing.near

@@ -134,8 +134,9 @@ class Presampler:
         if not frame.cameras:
             gray = torch.full((1, 3, *config.image_size), 127, dtype=torch.uint8, device=self.device)
             return lambda: gray
-        pending = [_RESAMPLERS.submit(fit_pixels, camera, config.image_size, config.horizon)
-                   for camera in frame.cameras]
+        pending = [
+            _RESAMPLERS.submit(fit_pixels, camera, config.image_size, config.horizon) for camera in frame.cameras
+        ]
         return lambda: torch.stack([image.result() for image in pending]).to(self.device)
 
     def seen_pixels(self, frame: SensorFrame) -> torch.Tensor | None:
@@ -147,8 +148,13 @@ class Presampler:
         every = torch.ones(config.image_size, dtype=torch.bool)
         return torch.stack([every if one is None else one for one in each]).to(self.device)
 
-    def prepare_points(self, points: np.ndarray, image_from_grid: torch.Tensor,
-                       seen: torch.Tensor | None = None, body_removed: bool = False) -> FusedVoxels:
+    def prepare_points(
+        self,
+        points: np.ndarray,
+        image_from_grid: torch.Tensor,
+        seen: torch.Tensor | None = None,
+        body_removed: bool = False,
+    ) -> FusedVoxels:
         """Everything that depends on the sweep.
 
         Args:
@@ -165,8 +171,9 @@ class Presampler:
             used = used & real
         centers = self.centers(index.clamp(max=self.coarse.num_voxels - 1))
         world = (centers[:, None] + position * self.coarse.voxel_size).float()  # (Q, theta, 3)
-        uv, camera = assign_cameras(world.flatten(0, 1), image_from_grid, self.config.image_size,
-                                    self.config.preprocessing.near, seen)
+        uv, camera = assign_cameras(
+            world.flatten(0, 1), image_from_grid, self.config.image_size, self.config.preprocessing.near, seen
+        )
         camera = camera.view(real.shape).masked_fill(~used, -1)
         point_features = torch.cat([position.float(), real[..., None].float()], -1)
         return FusedVoxels(index, features, point_features, uv.view(*real.shape, 2), camera, image_from_grid, returns)
@@ -205,7 +212,7 @@ class Presampler:
         is_neighbor[occupied] = 0
         order = torch.sort(self.rank[near] + total * is_neighbor[near]).indices[:budget]
         nearest = self.by_range[:budget]  # enough: what is lacking is less than what of these is not near
-        others = nearest[~is_near[nearest]][:budget - len(order)]
+        others = nearest[~is_near[nearest]][: budget - len(order)]
         chosen = torch.cat([near[order], others])
         return F.pad(chosen, (0, budget - len(chosen)), value=total)
 

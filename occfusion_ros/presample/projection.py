@@ -42,7 +42,7 @@ def fit_pixels(camera: CameraImage, size: tuple[int, int], horizon: float) -> to
     fit = fit_image(source, size, camera.intrinsics[1, 2], horizon)
     image = torch.from_numpy(np.ascontiguousarray(camera.image)).permute(2, 0, 1)[None]  # (1, 3, H, W)
     if camera.lens is None:
-        image = _resized(image, fit.resized)[0, :, fit.top:fit.top + size[0], fit.left:fit.left + size[1]]
+        image = _resized(image, fit.resized)[0, :, fit.top : fit.top + size[0], fit.left : fit.left + size[1]]
         return image.contiguous()  # here, on the thread of this image, instead of when all are put together
     # Reduced first, with the filter that rectified images get, because sampling alone would alias.
     low, high, place = _rows_map(camera.lens, tuple(camera.intrinsics.ravel()), source, size, horizon)
@@ -60,8 +60,9 @@ def _resized(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 @lru_cache(maxsize=MOST_MAPS)
-def network_map(lens: Lens | None, intrinsics: tuple[float, ...], source: tuple[int, int], size: tuple[int, int],
-                horizon: float) -> torch.Tensor:
+def network_map(
+    lens: Lens | None, intrinsics: tuple[float, ...], source: tuple[int, int], size: tuple[int, int], horizon: float
+) -> torch.Tensor:
     """(h, w, 2) float32: where in the source image a pixel of the network's lies, x and y from -1 to 1 at its edges.
 
     Args:
@@ -71,7 +72,7 @@ def network_map(lens: Lens | None, intrinsics: tuple[float, ...], source: tuple[
     """
     matrix = np.reshape(intrinsics, (3, 3))
     fitted = fitted_intrinsics(matrix, source, fit_image(source, size, matrix[1, 2], horizon))
-    v, u = np.mgrid[:size[0], :size[1]]
+    v, u = np.mgrid[: size[0], : size[1]]
     rays = np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(fitted).T
     pixels = lens.pixels(rays) if lens else (rays @ matrix.T)[..., :2]
     place = (pixels + 0.5) / source[::-1] * 2 - 1
@@ -79,8 +80,9 @@ def network_map(lens: Lens | None, intrinsics: tuple[float, ...], source: tuple[
 
 
 @lru_cache(maxsize=MOST_MAPS)
-def _rows_map(lens: Lens, intrinsics: tuple[float, ...], source: tuple[int, int], size: tuple[int, int],
-              horizon: float) -> tuple[int, int, torch.Tensor]:
+def _rows_map(
+    lens: Lens, intrinsics: tuple[float, ...], source: tuple[int, int], size: tuple[int, int], horizon: float
+) -> tuple[int, int, torch.Tensor]:
     """The rows of the source image that the network sees something of, first and end, and `network_map` within them."""
     place = network_map(lens, intrinsics, source, size, horizon).clone()
     rows = (place[..., 1].clamp(-1, 1) + 1) / 2 * source[0]
@@ -102,8 +104,14 @@ def seen_pixels(camera: CameraImage, size: tuple[int, int], horizon: float) -> t
 
 
 @lru_cache(maxsize=MOST_MAPS)
-def _seen_pixels(lens: Lens | None, mask: ImageMask | None, intrinsics: tuple[float, ...], source: tuple[int, int],
-                 size: tuple[int, int], horizon: float) -> torch.Tensor | None:
+def _seen_pixels(
+    lens: Lens | None,
+    mask: ImageMask | None,
+    intrinsics: tuple[float, ...],
+    source: tuple[int, int],
+    size: tuple[int, int],
+    horizon: float,
+) -> torch.Tensor | None:
     place = network_map(lens, intrinsics, source, size, horizon)
     seen = (place.abs() <= 1).all(-1)
     if mask is not None:
@@ -112,8 +120,9 @@ def _seen_pixels(lens: Lens | None, mask: ImageMask | None, intrinsics: tuple[fl
     return None if seen.all() else seen
 
 
-def project(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int, int],
-            near: float) -> tuple[torch.Tensor, torch.Tensor]:
+def project(
+    points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int, int], near: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Project points, each block of them into one image.
 
     Args:
@@ -128,8 +137,13 @@ def project(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int
     return torch.stack([u.clamp_(0, 1), v.clamp_(0, 1)], -1), visible
 
 
-def assign_cameras(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int, int], near: float,
-                   seen: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+def assign_cameras(
+    points: torch.Tensor,
+    image_from_grid: torch.Tensor,
+    size: tuple[int, int],
+    near: float,
+    seen: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Give every point to the camera that sees it nearest to its image center.
 
     Args:
@@ -166,8 +180,9 @@ def shows(seen: torch.Tensor, image: torch.Tensor, u: torch.Tensor, v: torch.Ten
     return seen.flatten()[(image * height + row) * width + column]
 
 
-def _to_image(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int, int],
-              near: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _to_image(
+    points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[int, int], near: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Points (P, 3), or a block (N, P, 3) for each image, to u, v across the images and whether they lie in them.
 
     Written out, because a matrix product adds up in another order on every kind of CPU and GPU. Here each operation is
@@ -179,7 +194,8 @@ def _to_image(points: torch.Tensor, image_from_grid: torch.Tensor, size: tuple[i
     x, y, z = points.unbind(-1)
     horizontal, vertical, depth = (
         (row[:, :1] * x).add_(row[:, 1:2] * y).add_(row[:, 2:3] * z).add_(row[:, 3:])  # (N, P)
-        for row in image_from_grid[:, :3].unbind(1))
+        for row in image_from_grid[:, :3].unbind(1)
+    )
     visible, depth = depth > near, depth.clamp(min=near)
     u = divided(horizontal.div_(depth).add_(0.5), size[1])
     v = divided(vertical.div_(depth).add_(0.5), size[0])

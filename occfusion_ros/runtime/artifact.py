@@ -37,9 +37,11 @@ class Artifact:
         content = _read(path, ENGINE_MAX_BYTES)
         digest = hashlib.sha256(content).hexdigest()
         if digest != file.sha256:
-            raise ContractError(f"{path}: expected sha256 {file.sha256}, got {digest} ({len(content)} bytes): the "
-                                "file is damaged or of another export; copy the whole artifact folder again or export "
-                                "anew")
+            raise ContractError(
+                f"{path}: expected sha256 {file.sha256}, got {digest} ({len(content)} bytes): the "
+                "file is damaged or of another export; copy the whole artifact folder again or export "
+                "anew"
+            )
         return content
 
 
@@ -59,8 +61,9 @@ def load_artifact(model: str | Path) -> Artifact:
     try:
         return Artifact(folder, ModelContract.from_dict(yaml.safe_load(_read(path, CONTRACT_MAX_BYTES))))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ContractError(f"{path}: expected YAML that export.to_onnx wrote, got {error!r:.300}: "
-                            "export anew") from error
+        raise ContractError(
+            f"{path}: expected YAML that export.to_onnx wrote, got {error!r:.300}: export anew"
+        ) from error
     except ContractError as error:
         raise ContractError(f"{path}: {error}") from error
 
@@ -87,11 +90,16 @@ def find_artifact(model: str | Path) -> Path:
 
 def _shipped_model(name: str) -> Path:
     """Folder of a shipped model."""
-    found = {path.parent.name: path.parent for place in reversed(shipped_places("models", "models/zoo"))
-             for path in place.glob(f"*/{CONTRACT_FILE}")}
+    found = {
+        path.parent.name: path.parent
+        for place in reversed(shipped_places("models", "models/zoo"))
+        for path in place.glob(f"*/{CONTRACT_FILE}")
+    }
     if name not in found:
-        raise ContractError(f"no model {name!r} ships with this package; those that do: {', '.join(sorted(found))}; a "
-                            f"folder is given with its separator: ./{name}")
+        raise ContractError(
+            f"no model {name!r} ships with this package; those that do: {', '.join(sorted(found))}; a "
+            f"folder is given with its separator: ./{name}"
+        )
     return found[name]
 
 
@@ -102,8 +110,9 @@ def _read(path: Path, limit: int) -> bytes:
         with path.open("rb") as file:
             content = file.read(limit + 1)
     except OSError as error:
-        raise ContractError(f"{path}: cannot be read ({error.strerror}); the artifact is incomplete: export or copy it "
-                            "again") from error
+        raise ContractError(
+            f"{path}: cannot be read ({error.strerror}); the artifact is incomplete: export or copy it again"
+        ) from error
     if len(content) > limit:
         raise ContractError(f"{path}: expected at most {limit} bytes, got more; this is not a file of an artifact")
     return content

@@ -43,13 +43,19 @@ def build_for(artifact: Artifact, capabilities: list[str], precisions: list[str]
     if trt is None:
         raise BackendError("TensorRT-RTX is not installed: pip install tensorrt-rtx-cu13")
     limits, built = tensorrt_backend.axis_limits(artifact), []
-    jobs = [(engine, precision, capability) for engine in NETWORKS for precision in precisions
-            for capability in capabilities if precision in artifact.network(engine).files]
+    jobs = [
+        (engine, precision, capability)
+        for engine in NETWORKS
+        for precision in precisions
+        for capability in capabilities
+        if precision in artifact.network(engine).files
+    ]
     for engine, precision, capability in tqdm(jobs, "building", unit="engine"):
         spec, start = artifact.network(engine), time.perf_counter()
         file = spec.files[precision]
-        content = tensorrt_backend.build_engine(trt, artifact.read(file), file.name, spec, limits,
-                                                capability=capability)
+        content = tensorrt_backend.build_engine(
+            trt, artifact.read(file), file.name, spec, limits, capability=capability
+        )
         built.append(Built(file.name, capability, round(time.perf_counter() - start, 2), round(len(content) / 1e6, 1)))
     return built
 
@@ -68,11 +74,16 @@ def build_here(artifact: Artifact, settings: BackendSettings) -> list[Built]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="build_engines", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="build_engines", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("artifact", help="folder of an exported model, or name of a shipped one")
-    parser.add_argument("--precision", nargs="+", choices=tensorrt_backend.VARIANTS,
-                        help="only these (default: the best one, or all with --capability)")
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        choices=tensorrt_backend.VARIANTS,
+        help="only these (default: the best one, or all with --capability)",
+    )
     parser.add_argument("--capability", nargs="+", choices=CAPABILITIES, help="try to build for these GPUs instead")
     parser.add_argument("--cache", type=Path, help="folder of the engines (default: as the node's)")
     parser.add_argument("--json", type=Path, help="write the report to this file")
@@ -84,8 +95,11 @@ def main(argv: list[str] | None = None) -> int:
             built = build_for(artifact, options.capability, options.precision or list(tensorrt_backend.VARIANTS))
         else:
             places = {"cache": options.cache} if options.cache else {}
-            built = [one for precision in options.precision or ["auto"]
-                     for one in build_here(artifact, BackendSettings(precision=precision, **places))]
+            built = [
+                one
+                for precision in options.precision or ["auto"]
+                for one in build_here(artifact, BackendSettings(precision=precision, **places))
+            ]
         for one in built:
             print(f"{one.file:22s} {one.gpu:30s} {one.seconds:7.1f} s {one.size_mb:7.1f} MB")
         if options.json:

@@ -47,8 +47,10 @@ class Stopwatch:
         if self._on_gpu:
             self._laps[-1][1].synchronize()
         laps = itertools.pairwise(self._laps)
-        return {**{stage: self._between(before, mark) for (_, before), (stage, mark) in laps},
-                "total": self._between(self._laps[0][1], self._laps[-1][1])}
+        return {
+            **{stage: self._between(before, mark) for (_, before), (stage, mark) in laps},
+            "total": self._between(self._laps[0][1], self._laps[-1][1]),
+        }
 
     def _mark(self) -> Any:  # seconds, or torch.cuda.Event
         if not self._on_gpu:
@@ -73,8 +75,13 @@ class Pipeline:
         self.presampler = Presampler(presample_config(contract), "cuda" if usable_gpu() else "cpu")
 
     @classmethod
-    def load(cls, artifact: str | Path, backend: str = "auto", refine: str = "active",
-             settings: BackendSettings = BackendSettings()) -> "Pipeline":
+    def load(
+        cls,
+        artifact: str | Path,
+        backend: str = "auto",
+        refine: str = "active",
+        settings: BackendSettings = BackendSettings(),
+    ) -> "Pipeline":
         """Load an artifact and try it on an empty frame, so that what cannot run fails here.
 
         Where `backend` is "auto" and the best one fails, the next best is taken with a warning.
@@ -97,8 +104,9 @@ class Pipeline:
                 if following is None:
                     raise
                 logger.warning("backend %s failed: %s; taking %s instead", name, error, following)
-        logger.info("model %s from %s on %s, refine %s", loaded.contract.model_id, loaded.folder,
-                    pipeline.backend_name, refine)
+        logger.info(
+            "model %s from %s on %s, refine %s", loaded.contract.model_id, loaded.folder, pipeline.backend_name, refine
+        )
         return pipeline
 
     @classmethod
@@ -112,8 +120,10 @@ class Pipeline:
             raise
         except Exception as error:  # of another version, or on a broken driver
             logger.debug("backend %s", name, exc_info=True)
-            raise BackendError(f"{name} does not run on this machine ({type(error).__name__}: {one_line(error)}): "
-                               "install it again or take another backend") from error
+            raise BackendError(
+                f"{name} does not run on this machine ({type(error).__name__}: {one_line(error)}): "
+                "install it again or take another backend"
+            ) from error
         return pipeline
 
     @property
@@ -138,8 +148,10 @@ class Pipeline:
         images = self.presampler.start_images(frame)
         voxels = self.presampler.prepare_points(frame.points, image_from_grid, seen, frame.body_removed)
         if len(frame.points) and not len(voxels.returns):
-            raise InvalidFrameError(f"sweep: expected returns, got none among {len(frame.points)} points: all lie "
-                                    "outside the grid or on the vehicle itself")
+            raise InvalidFrameError(
+                f"sweep: expected returns, got none among {len(frame.points)} points: all lie "
+                "outside the grid or on the vehicle itself"
+            )
         watch.lap("presample")
         resampled = images()
         watch.lap("images")
@@ -154,8 +166,15 @@ class Pipeline:
         watch.lap("refiner")
         labels = self.compose(fused, parents, refined, voxels.returns)
         watch.lap("grid")
-        return OccupancyGrid(self.contract.grid, labels, frame.stamp_ns, frame.frame_id,
-                             tuple(camera.name for camera in frame.cameras), self.contract.model_id, watch.finish())
+        return OccupancyGrid(
+            self.contract.grid,
+            labels,
+            frame.stamp_ns,
+            frame.frame_id,
+            tuple(camera.name for camera in frame.cameras),
+            self.contract.model_id,
+            watch.finish(),
+        )
 
     def select(self, fused: dict[str, torch.Tensor]) -> torch.Tensor:
         """(K,) int64 flat coarse voxels to refine."""
@@ -166,8 +185,13 @@ class Pipeline:
             return occupied.nonzero()[:, 0]
         return most_uncertain(fused["uncertainty"], occupied, self.contract.refine_budget)
 
-    def classify_children(self, fused: dict[str, torch.Tensor], voxels: FusedVoxels,
-                          parents: torch.Tensor, seen: torch.Tensor | None = None) -> torch.Tensor:
+    def classify_children(
+        self,
+        fused: dict[str, torch.Tensor],
+        voxels: FusedVoxels,
+        parents: torch.Tensor,
+        seen: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """(K, J) uint8 labels of the children of `parents`; the network always gets as many as the budget has.
 
         `seen`: see `Presampler.seen_pixels`.
@@ -179,13 +203,13 @@ class Pipeline:
         for chunk, out in zip(parents.split(budget), labels.split(budget)):
             if len(chunk):
                 filled = F.pad(chunk, (0, budget - len(chunk)))
-                children = describe_children(filled, self.presampler, voxels.image_from_grid, voxels.returns,
-                                             seen)
-                out.copy_(self.refiner.run({**coarse, **children.network_inputs()})["labels"][:len(chunk)])
+                children = describe_children(filled, self.presampler, voxels.image_from_grid, voxels.returns, seen)
+                out.copy_(self.refiner.run({**coarse, **children.network_inputs()})["labels"][: len(chunk)])
         return labels
 
-    def compose(self, fused: dict[str, torch.Tensor], parents: torch.Tensor, refined: torch.Tensor,
-                returns: torch.Tensor) -> np.ndarray:
+    def compose(
+        self, fused: dict[str, torch.Tensor], parents: torch.Tensor, refined: torch.Tensor, returns: torch.Tensor
+    ) -> np.ndarray:
         """Labels (X, Y, Z) uint8 of the fine grid: refined where refined, never empty where the sweep has a return."""
         grid, factor, semantic = self.contract.grid, self.contract.coarse_factor, fused["semantic"]
         labels = fused["occupied"] * semantic[:, None]  # (T, J)
@@ -198,6 +222,13 @@ class Pipeline:
 
 def presample_config(contract: ModelContract) -> PresampleConfig:
     """How frames are pre-sampled for a model."""
-    return PresampleConfig(contract.grid, contract.coarse_factor, contract.points_per_voxel, contract.fusion_queries,
-                           contract.image_size, contract.horizon, contract.max_cameras,
-                          preprocessing=contract.preprocessing)
+    return PresampleConfig(
+        contract.grid,
+        contract.coarse_factor,
+        contract.points_per_voxel,
+        contract.fusion_queries,
+        contract.image_size,
+        contract.horizon,
+        contract.max_cameras,
+        preprocessing=contract.preprocessing,
+    )

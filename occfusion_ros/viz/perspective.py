@@ -44,8 +44,13 @@ def unavailable_reason() -> str:
     return ""
 
 
-def perspective_view(grid: OccupancyGrid, classes: tuple[SemanticClass, ...], size: tuple[int, int] = (720, 1280),
-                     view: View = View(), ego: bool = True) -> np.ndarray:
+def perspective_view(
+    grid: OccupancyGrid,
+    classes: tuple[SemanticClass, ...],
+    size: tuple[int, int] = (720, 1280),
+    view: View = View(),
+    ego: bool = True,
+) -> np.ndarray:
     """Draw the occupied voxels in their class colors.
 
     Args:
@@ -84,6 +89,7 @@ class _Surface:
     def __init__(self, corners: np.ndarray, normals: np.ndarray, colors: np.ndarray) -> None:
         from embreex.mesh_construction import TriangleMesh
         from embreex.rtcore_scene import EmbreeScene
+
         self.corners, self.normals, self.colors = corners, normals, colors
         self._scene = EmbreeScene()
         self._mesh = TriangleMesh(self._scene, triangles(corners))

@@ -18,8 +18,9 @@ CAMERA_COLUMNS = 3
 PAPER, INK, FAINT, MISSING = (255, 255, 255), (28, 32, 40), (110, 118, 130), (238, 240, 243)
 
 
-def frame_picture(grid: OccupancyGrid, classes: tuple[SemanticClass, ...], images: Mapping[str, np.ndarray],
-                  view: View = View()) -> np.ndarray:
+def frame_picture(
+    grid: OccupancyGrid, classes: tuple[SemanticClass, ...], images: Mapping[str, np.ndarray], view: View = View()
+) -> np.ndarray:
     """Draw a frame.
 
     Args:
@@ -64,8 +65,10 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 def _title(draw: ImageDraw.ImageDraw, grid: OccupancyGrid) -> None:
     draw.text((MARGIN, 16), "Semantic occupancy", INK, _font(30))
     cameras = f"{len(grid.cameras)} camera{'s' * (len(grid.cameras) != 1)} + LiDAR" if grid.cameras else "LiDAR only"
-    facts = (f"model {grid.model_id or 'unknown'}    {cameras}    frame {grid.frame_id}    "
-             f"stamp {grid.stamp_ns // 10**9}.{grid.stamp_ns % 10**9:09d} s")
+    facts = (
+        f"model {grid.model_id or 'unknown'}    {cameras}    frame {grid.frame_id}    "
+        f"stamp {grid.stamp_ns // 10**9}.{grid.stamp_ns % 10**9:09d} s"
+    )
     draw.text((MARGIN, 54), facts, FAINT, _font(18))
 
 

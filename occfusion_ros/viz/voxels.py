@@ -9,7 +9,9 @@ from ..core.labels import EMPTY, IGNORE, SemanticClass
 
 UNKNOWN_CLASS_RGB = (128, 128, 128)  # a label without a class
 _UNIT_FACE = {  # the two in-plane axes of a face, ordered so that the corners run counter-clockwise seen from outside
-    0: (1, 2), 1: (2, 0), 2: (0, 1),
+    0: (1, 2),
+    1: (2, 0),
+    2: (0, 1),
 }
 
 

@@ -11,6 +11,8 @@ from .mesh import GLASS, Mesh, Paint, box, cylinder, ellipsoid, join, pose
 from .vehicle_parts import CHROME, DARK, RUBBER, WINDOW, body_color, lettering, tail_lights, wheels
 
 BARRIER, BICYCLE, BUS, CAR, CONSTRUCTION, MOTORCYCLE, PEDESTRIAN, CONE, TRAILER = map(int, THINGS[:9])
+
+
 def car(rng: np.random.Generator) -> Mesh:
     """Saloon, hatchback, estate, SUV or van."""
     kind = rng.choice(["saloon", "hatch", "suv", "van"], p=[0.4, 0.25, 0.25, 0.1])
@@ -39,9 +41,7 @@ def car(rng: np.random.Generator) -> Mesh:
             for y in (-1, 1)
         ]
     mirrors = [box((0.16 * length, y * (width / 2 + 0.08), waist + 0.06), (0.12, 0.2, 0.14), paint) for y in (-1, 1)]
-    return join(
-        parts + mirrors + wheels(CAR, [-0.29 * length, 0.31 * length], width / 2 - 0.1, rng.uniform(0.3, 0.36))
-    )
+    return join(parts + mirrors + wheels(CAR, [-0.29 * length, 0.31 * length], width / 2 - 0.1, rng.uniform(0.3, 0.36)))
 
 
 def bus(rng: np.random.Generator) -> Mesh:
@@ -68,8 +68,11 @@ def _advertising(rng: np.random.Generator, length: float, width: float) -> list[
     if rng.uniform() < 0.5:
         return []
     colors = [Paint(BUS, tuple(rng.uniform(0.03, 0.9, 3))) for _ in range(4)]
-    return [box((x, y * width / 2, 0.9), (length * 0.16, 0.03, rng.uniform(0.4, 0.95)), colors[rng.integers(4)])
-            for y in (-1, 1) for x in np.arange(-0.35, 0.3, 0.16) * length]
+    return [
+        box((x, y * width / 2, 0.9), (length * 0.16, 0.03, rng.uniform(0.4, 0.95)), colors[rng.integers(4)])
+        for y in (-1, 1)
+        for x in np.arange(-0.35, 0.3, 0.16) * length
+    ]
 
 
 def trailer(rng: np.random.Generator) -> Mesh:

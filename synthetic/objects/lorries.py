@@ -53,20 +53,29 @@ def _lorry(rng: np.random.Generator, kind: str) -> Mesh:
 
 
 def _box_body(rng: np.random.Generator, length: float, width: float, height: float, paint: Paint) -> list[Mesh]:
-    return [box((0, 0, height / 2), (length, width, height), paint, solid=True),
-            *lettering(rng, paint.label, length, width, 0.05, height)]
+    return [
+        box((0, 0, height / 2), (length, width, height), paint, solid=True),
+        *lettering(rng, paint.label, length, width, 0.05, height),
+    ]
 
 
 def _curtain_body(rng: np.random.Generator, length: float, width: float, height: float, paint: Paint) -> list[Mesh]:
     """Floor, roof, ends and posts; between them goods, or a curtain that is drawn in part."""
-    parts = [box((0, 0, 0.1), (length, width, 0.2), paint, solid=True),
-             box((0, 0, height - 0.08), (length, width, 0.16), Paint(paint.label, (0.6, 0.6, 0.6)), solid=True)]
+    parts = [
+        box((0, 0, 0.1), (length, width, 0.2), paint, solid=True),
+        box((0, 0, height - 0.08), (length, width, 0.16), Paint(paint.label, (0.6, 0.6, 0.6)), solid=True),
+    ]
     parts += [box((x * (length / 2 - 0.05), 0, height / 2), (0.1, width, height), paint, solid=True) for x in (-1, 1)]
-    parts += [box((x, y * (width / 2 - 0.05), height / 2), (0.08, 0.1, height), paint)
-              for x in np.linspace(-length / 2, length / 2, 5)[1:-1] for y in (-1, 1)]
+    parts += [
+        box((x, y * (width / 2 - 0.05), height / 2), (0.08, 0.1, height), paint)
+        for x in np.linspace(-length / 2, length / 2, 5)[1:-1]
+        for y in (-1, 1)
+    ]
     start, drawn = rng.uniform(-0.5, 0.2, 2) * length, rng.uniform(0.0, 0.7, 2) * length
-    parts += [box((x + reach / 2, y * (width / 2 - 0.02), height / 2), (reach, 0.03, height * 0.95), paint)
-              for y, x, reach in zip((-1, 1), start, np.minimum(drawn, length / 2 - start))]
+    parts += [
+        box((x + reach / 2, y * (width / 2 - 0.02), height / 2), (reach, 0.03, height * 0.95), paint)
+        for y, x, reach in zip((-1, 1), start, np.minimum(drawn, length / 2 - start))
+    ]
     for x in np.arange(-length / 2 + 0.8, length / 2 - 0.6, 1.3):
         high = rng.uniform(0.1, 0.8) * height
         if rng.uniform() < 0.7:
@@ -76,15 +85,24 @@ def _curtain_body(rng: np.random.Generator, length: float, width: float, height:
 
 
 def _flat_body(rng: np.random.Generator, length: float, width: float, height: float, paint: Paint) -> list[Mesh]:
-    return [box((0, 0, 0.08), (length, width, 0.15), paint, solid=True),
-            box((length / 2 - 0.05, 0, 0.5), (0.1, width, 1.0), paint)]
+    return [
+        box((0, 0, 0.08), (length, width, 0.15), paint, solid=True),
+        box((length / 2 - 0.05, 0, 0.5), (0.1, width, 1.0), paint),
+    ]
 
 
 def _tipper_body(rng: np.random.Generator, length: float, width: float, height: float, paint: Paint) -> list[Mesh]:
     load, goods = rng.uniform(0.4, 1.0), Paint(paint.label, tuple(rng.uniform(0.15, 0.6, 3)))
-    return [box((0, 0, 0.45), (length, width, 0.9), paint, taper=(1.0, 1.05), solid=True),
-            box((rng.uniform(-0.1, 0.1) * length, 0, 0.9 + load / 2), (length * 0.7, width * 0.7, load), goods,
-                taper=(0.6, 0.5), solid=True)]
+    return [
+        box((0, 0, 0.45), (length, width, 0.9), paint, taper=(1.0, 1.05), solid=True),
+        box(
+            (rng.uniform(-0.1, 0.1) * length, 0, 0.9 + load / 2),
+            (length * 0.7, width * 0.7, load),
+            goods,
+            taper=(0.6, 0.5),
+            solid=True,
+        ),
+    ]
 
 
 def _tank_body(rng: np.random.Generator, length: float, width: float, height: float, paint: Paint) -> list[Mesh]:

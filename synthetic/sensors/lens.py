@@ -14,7 +14,7 @@ def lens_rays(lens: Lens, size: tuple[int, int]) -> np.ndarray:
     """
     import cv2
 
-    v, u = np.mgrid[:size[0], :size[1]].astype(np.float64)
+    v, u = np.mgrid[: size[0], : size[1]].astype(np.float64)
     pixels, matrix = np.stack([u, v], -1).reshape(-1, 1, 2), np.reshape(lens.matrix, (3, 3))
     turn = np.reshape(lens.rotation, (3, 3))
     if lens.model == FISHEYE:

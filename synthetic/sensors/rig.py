@@ -57,12 +57,14 @@ class Camera:
 
     def resized(self, size: tuple[int, int]) -> "Camera":
         """The same camera delivering images of another (height, width)."""
+
         def scaled(matrix: np.ndarray) -> np.ndarray:
             result = matrix.copy()
             for row, (new, old) in enumerate(((size[1], self.size[1]), (size[0], self.size[0]))):
                 result[row, :2] *= new / old
                 result[row, 2] = (matrix[row, 2] + 0.5) * new / old - 0.5
             return result
+
         lens = self.lens
         if lens:
             lens = replace(lens, matrix=tuple(scaled(np.reshape(lens.matrix, (3, 3))).ravel().tolist()))

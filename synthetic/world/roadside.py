@@ -35,8 +35,12 @@ def median(site: Site) -> None:
     room = style.median / 2 - 0.5
     if room < 0.2:
         return
-    kinds = [(plants.tree, style.median_plants * (room > 0.8)), (plants.bush, 2 * style.median_plants),
-             (scenery.pole, 0.5), (scenery.sign, 0.4)]
+    kinds = [
+        (plants.tree, style.median_plants * (room > 0.8)),
+        (plants.bush, 2 * style.median_plants),
+        (scenery.pole, 0.5),
+        (scenery.sign, 0.4),
+    ]
     for maker, expected in kinds:
         for s in site.scatter(expected):
             d = rng.uniform(-room, room)

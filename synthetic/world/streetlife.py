@@ -8,7 +8,13 @@ from ..objects.mesh import Mesh
 from .site import Site
 
 _PARKED = (
-    (CAR, 0.61), (TRUCK, 0.1), (BUS, 0.05), (TRAILER, 0.05), (MOTORCYCLE, 0.1), (BICYCLE, 0.08), (CONSTRUCTION, 0.01)
+    (CAR, 0.61),
+    (TRUCK, 0.1),
+    (BUS, 0.05),
+    (TRAILER, 0.05),
+    (MOTORCYCLE, 0.1),
+    (BICYCLE, 0.08),
+    (CONSTRUCTION, 0.01),
 )
 
 

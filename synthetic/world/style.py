@@ -8,8 +8,13 @@ from ..objects.plants import VEGETATION
 from ..objects.surfaces import DRIVEABLE, OTHER_FLAT, SIDEWALK, TERRAIN
 from .weather import Weather
 
-_INFRARED = {DRIVEABLE: (0.7, 1.2), OTHER_FLAT: (0.7, 1.7), SIDEWALK: (0.9, 2.0), TERRAIN: (1.2, 3.6),
-             VEGETATION: (0.8, 1.8)}
+_INFRARED = {
+    DRIVEABLE: (0.7, 1.2),
+    OTHER_FLAT: (0.7, 1.7),
+    SIDEWALK: (0.9, 2.0),
+    TERRAIN: (1.2, 3.6),
+    VEGETATION: (0.8, 1.8),
+}
 VISIBLE = np.ones(256, np.float32)
 """Surfaces that are as bright to a LiDAR as to the eye, see `draw_infrared`."""
 

@@ -33,12 +33,14 @@ def write_frames(folder, seeds, *_) -> list:
         semantics = np.zeros(GRID.size, np.uint8)
         semantics[:, :, 15] = 11
         corner = rng.integers(200, 280, 2)
-        semantics[corner[0]:corner[0] + 20, corner[1]:corner[1] + 10, 16:24] = 4
+        semantics[corner[0] : corner[0] + 20, corner[1] : corner[1] + 10, 16:24] = 4
         voxels = np.flatnonzero(semantics)
         seen = np.stack(np.unravel_index(rng.choice(voxels, 8000), GRID.size), 1)
         points = np.c_[GRID.centers(seen), rng.random(8000)].astype(np.float32)
-        features = tuple(rng.normal(size=(6, channels, 256 // stride, 704 // stride)).astype(np.float16)
-                         for channels, stride in ((40, 8), (112, 16), (320, 32)))
+        features = tuple(
+            rng.normal(size=(6, channels, 256 // stride, 704 // stride)).astype(np.float16)
+            for channels, stride in ((40, 8), (112, 16), (320, 32))
+        )
         image_from_grid = example(MODEL)[0]["image_from_grid"][0].numpy()
         paths.append(folder / f"{seed}.npz")
         PreparedFrame(points, image_from_grid, features, semantics, semantics >= 0).save(paths[-1])
@@ -91,8 +93,14 @@ def test_results_of_other_settings_are_not_kept(tmp_path):
     assert study.kept(path, {"steps": 2, "of": (1, 2)}, lambda: "new") == "new"
 
 
-@pytest.mark.parametrize(("miou", "verdict"), [((0.3, 0.31), "better in every seed"), ((0.1, 0.12), "worse in every"),
-                                               ((0.1, 0.31), "no difference that holds in every seed")])
+@pytest.mark.parametrize(
+    ("miou", "verdict"),
+    [
+        ((0.3, 0.31), "better in every seed"),
+        ((0.1, 0.12), "worse in every"),
+        ((0.1, 0.31), "no difference that holds in every seed"),
+    ],
+)
 def test_a_verdict_needs_every_seed(miou, verdict):
     def row(values):
         return {"seeds": {str(seed): {"modes": {"active25": {"miou": value}}} for seed, value in enumerate(values)}}

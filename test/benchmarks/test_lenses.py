@@ -19,7 +19,7 @@ TWINS = ("plumb_bob", "fisheye")
 def test_rendered_directions_come_back_to_their_pixels(name, turn):
     model, coefficients = lenses.LENSES[name]
     lens = Lens(model, (512.0, 0, 319.5, 0, 512, 179.5, 0, 0, 1), coefficients, turn)
-    v, u = np.mgrid[:SIZE[0], :SIZE[1]]
+    v, u = np.mgrid[: SIZE[0], : SIZE[1]]
     back = lens.pixels(lens_rays(lens, SIZE))
     there = np.isfinite(back).all(-1)
     assert there.mean() > 0.9
@@ -45,9 +45,17 @@ def test_occupancy_is_that_of_the_rectified_twins(frames):
 def test_the_page_shows_cost_and_agreement():
     for row in lenses.costs((64, 176), 0.27, 2):
         assert row["lens"] in lenses.LENSES and min(row["rectified"], row["undistorted"], row["map"]) > 0
-    page = "\n".join(lens_section({"backend": "x", "size": SIZE, "repeats": 2,
-                                   "cost": [{"lens": "fisheye", "rectified": 2.0, "undistorted": 3.0, "map": 9.0}],
-                                   "agreement": [{"images": "fisheye", "all": 0.9993, "occupied": 0.95}]}))
+    page = "\n".join(
+        lens_section(
+            {
+                "backend": "x",
+                "size": SIZE,
+                "repeats": 2,
+                "cost": [{"lens": "fisheye", "rectified": 2.0, "undistorted": 3.0, "map": 9.0}],
+                "agreement": [{"images": "fisheye", "all": 0.9993, "occupied": 0.95}],
+            }
+        )
+    )
     assert "| fisheye | 2.0 | 3.0 | 1.50 | 9 |" in page and "| fisheye | 0.9993 | 0.950 |" in page
     assert lens_section(None) == []
 

@@ -43,10 +43,15 @@ def a_run(sensors=Sensors(cameras=2), seconds=4, delay_ms=50) -> Run:
     sweeps = [S + 50 * MS * i for i in range(20 * seconds)]
     images = [stamp + 10 * MS for stamp in sweeps]
     samples = [Sample(float(t), 900.0, 500.0 + t / 60, 30, 26, 0.5 * t) for t in range(60)]
-    return Run(sensors, seconds, {LIDAR: sweeps, "cam_front": images, "cam_front_right": images},
-               answers=[Answer(stamp, stamp + delay_ms * MS, 2) for stamp in sweeps], samples=samples,
-               stage_ms={"total": [30.0] * 9},
-               reports=[(1 * S, {"frames": 2}), (3 * S, {"frames": 0}), (4 * S + 500 * MS, {"frames": 1})])
+    return Run(
+        sensors,
+        seconds,
+        {LIDAR: sweeps, "cam_front": images, "cam_front_right": images},
+        answers=[Answer(stamp, stamp + delay_ms * MS, 2) for stamp in sweeps],
+        samples=samples,
+        stage_ms={"total": [30.0] * 9},
+        reports=[(1 * S, {"frames": 2}), (3 * S, {"frames": 0}), (4 * S + 500 * MS, {"frames": 1})],
+    )
 
 
 def test_latency_counts_from_the_newest_input():
@@ -85,8 +90,12 @@ def test_the_highest_rate_is_found():
     found = reliability.highest_rate(play, Sensors(cameras=2), 4, steps=7)
     assert 30 < found["lidar_hz"] <= 31 and found["camera_hz"] == pytest.approx(0.6 * found["lidar_hz"])
     assert len(found["tried"]) == 7 and found["latency_ms"]
-    assert reliability.highest_rate(lambda *_: a_run(delay_ms=0, sensors=Sensors(cameras=3)), Sensors(), 4,
-                                    steps=2)["lidar_hz"] == 0
+    assert (
+        reliability.highest_rate(lambda *_: a_run(delay_ms=0, sensors=Sensors(cameras=3)), Sensors(), 4, steps=2)[
+            "lidar_hz"
+        ]
+        == 0
+    )
 
 
 def test_the_null_model_keeps_returns(ground):
@@ -155,10 +164,18 @@ def test_the_page_says_what_was_measured_and_what_was_not(tmp_path):
     about = {"command": "a command", "machine": "a machine", "load": 0.1, "versions": {"torch": "1"}}
     run = a_run(Sensors(cameras=2), seconds=30)
     said = {**about, **reliability.described(run)}
-    data = {"soak null": {**said, "minutes": 30, "growth": figures.growth(run), "curves": figures.curves(run)},
-            "load": {**about, "seconds": 9, "resolution": 1.07, "rows": [
+    data = {
+        "soak null": {**said, "minutes": 30, "growth": figures.growth(run), "curves": figures.curves(run)},
+        "load": {
+            **about,
+            "seconds": 9,
+            "resolution": 1.07,
+            "rows": [
                 {"cameras": 2, "transport": "raw", "lidar_hz": 33.3, "camera_hz": 20.0, "tried": [], **said},
-                {"cameras": 6, "transport": "raw", "lidar_hz": 0.0, "camera_hz": 0.0, "tried": []}]}}
+                {"cameras": 6, "transport": "raw", "lidar_hz": 0.0, "camera_hz": 0.0, "tried": []},
+            ],
+        },
+    }
     page = tmp_path / "reliability.md"
     write_page(json.loads(json.dumps(data)), page)
     text = page.read_text()

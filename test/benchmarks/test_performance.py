@@ -79,18 +79,44 @@ def test_the_network_like_m_conet_has_the_published_size():
 
 
 def test_the_page_says_what_was_measured(tmp_path):
-    stages = [{"model": "nano", "backend": backend, "precision": precision, "threads": 2, "stage": stage, "p50_ms": ms,
-               "p90_ms": ms, "p99_ms": ms}
-              for backend, precision, scale in (("onnxruntime", "fp32", 1.0), ("openvino", "bf16", 0.4))
-              for stage, ms in (("fuser", 200 * scale), ("frame", 280 * scale), ("backbone alone", 90 * scale))]
-    grown = [{"axis": axis, "value": value, "stage": stage, "p50_ms": 10.0 * value}
-             for axis in performance.AXES for value in (1, 2) for stage in ("total", "presample", "fuser", "refiner")]
-    costs = [{"model": model, "part": "total", "gmacs": gmacs, "params_m": 1.0, "peak_mib": gmacs}
-             for model, gmacs in (("nano", 20.0), ("base", 700.0), ("mconet", 3000.0))]
-    data = {"machine": "a machine", "load": 0.1, "versions": {"torch": "1"}, "threads": 2, "repeats": 9,
-            "points": 30000, "source": "a synthetic frame", "cuda": False, "latency": stages, "growth": grown,
-            "cost": costs,
-            "floor": performance.network_floor(performance.NETWORKS["base"], performance.PUBLISHED["ceilings"])}
+    stages = [
+        {
+            "model": "nano",
+            "backend": backend,
+            "precision": precision,
+            "threads": 2,
+            "stage": stage,
+            "p50_ms": ms,
+            "p90_ms": ms,
+            "p99_ms": ms,
+        }
+        for backend, precision, scale in (("onnxruntime", "fp32", 1.0), ("openvino", "bf16", 0.4))
+        for stage, ms in (("fuser", 200 * scale), ("frame", 280 * scale), ("backbone alone", 90 * scale))
+    ]
+    grown = [
+        {"axis": axis, "value": value, "stage": stage, "p50_ms": 10.0 * value}
+        for axis in performance.AXES
+        for value in (1, 2)
+        for stage in ("total", "presample", "fuser", "refiner")
+    ]
+    costs = [
+        {"model": model, "part": "total", "gmacs": gmacs, "params_m": 1.0, "peak_mib": gmacs}
+        for model, gmacs in (("nano", 20.0), ("base", 700.0), ("mconet", 3000.0))
+    ]
+    data = {
+        "machine": "a machine",
+        "load": 0.1,
+        "versions": {"torch": "1"},
+        "threads": 2,
+        "repeats": 9,
+        "points": 30000,
+        "source": "a synthetic frame",
+        "cuda": False,
+        "latency": stages,
+        "growth": grown,
+        "cost": costs,
+        "floor": performance.network_floor(performance.NETWORKS["base"], performance.PUBLISHED["ceilings"]),
+    }
     page = tmp_path / "performance.md"
     page.with_suffix(".json").write_text(json.dumps(data))
     assert performance.main(["--render", "--page", str(page)]) == 0

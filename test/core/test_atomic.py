@@ -15,6 +15,7 @@ from occfusion_ros.core.atomic import WriteError, replacing, write_bytes, write_
 def _fails(number):
     def fail(*_args, **_options):
         raise OSError(number, os.strerror(number))
+
     return fail
 
 

@@ -55,8 +55,12 @@ def test_projection_inverts_back_projection(seed):
 
 
 def test_a_camera_that_cannot_be_used_is_refused_by_name():
-    good = {"name": "front", "image": np.zeros((4, 4, 3), np.uint8), "intrinsics": np.eye(3),
-            "camera_from_grid": np.eye(4)}
+    good = {
+        "name": "front",
+        "image": np.zeros((4, 4, 3), np.uint8),
+        "intrinsics": np.eye(3),
+        "camera_from_grid": np.eye(4),
+    }
     CameraImage(**good)
     bad = {"image": np.zeros((4, 4), np.uint8), "intrinsics": np.zeros((3, 3)), "camera_from_grid": 2 * np.eye(4)}
     for name, value in bad.items():

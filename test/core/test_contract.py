@@ -13,13 +13,28 @@ from occfusion_ros.core.preprocessing import UNRECORDED, Preprocessing
 
 def contract() -> ModelContract:
     tensors = (TensorSpec("images", "uint8", ("cameras", 3, 256, 704)),), (TensorSpec("labels", "uint8", (5, 64)),)
-    networks = {name: NetworkSpec({"fp32": NetworkFile(f"{name}.onnx", "ab" * 32)}, *tensors)
-               for name in ("fuser", "refiner")}
+    networks = {
+        name: NetworkSpec({"fp32": NetworkFile(f"{name}.onnx", "ab" * 32)}, *tensors) for name in ("fuser", "refiner")
+    }
     return ModelContract(
-        model_id="m", grid=GridSpec(), coarse_factor=4, grid_frame="somewhere", classes=OPENOCCUPANCY_CLASSES,
-        max_cameras=8, image_size=(256, 704), horizon=0.27, points_per_voxel=4, fusion_queries=8192, refine_budget=1024,
-        preprocessing=Preprocessing(), pytorch="2.13.0",
-        checkpoint_sha256="cd" * 32, trained_on="nothing", accuracy={"iou": 0.5}, **networks)
+        model_id="m",
+        grid=GridSpec(),
+        coarse_factor=4,
+        grid_frame="somewhere",
+        classes=OPENOCCUPANCY_CLASSES,
+        max_cameras=8,
+        image_size=(256, 704),
+        horizon=0.27,
+        points_per_voxel=4,
+        fusion_queries=8192,
+        refine_budget=1024,
+        preprocessing=Preprocessing(),
+        pytorch="2.13.0",
+        checkpoint_sha256="cd" * 32,
+        trained_on="nothing",
+        accuracy={"iou": 0.5},
+        **networks,
+    )
 
 
 def test_yaml_round_trip():
@@ -36,46 +51,53 @@ def test_a_contract_that_says_nothing_of_preprocessing_has_the_values_it_was_tra
     assert (UNRECORDED.version, UNRECORDED.ego_radius, UNRECORDED.near, UNRECORDED.range_scale) == (1, 1.5, 0.5, 50.0)
 
 
-@pytest.mark.parametrize("path, value, message", [
-    (("format",), 1, "format must be 2 or 3, got 1: export"),
-    (("surprise",), 1, r"unknown \['surprise'\]"),
-    ((7,), 1, r"unknown \['7'\]"),
-    (("grid",), None, "grid: expected a mapping"),
-    (("grid", "voxel_size"), "wide", "grid: "),
-    (("grid", "size"), [512, 512, 41], "divide"),
-    (("grid", "low"), [0, 0, float("nan")], "grid needs"),
-    (("coarse_factor",), 4.0, "coarse_factor must be a positive integer, got 4.0"),
-    (("max_cameras",), 0, "max_cameras must be a positive integer, got 0"),
-    (("classes",), [], "labels must be 1..n"),
-    (("classes",), "all", "classes must be a list"),
-    (("classes", 0, "label"), 2, "labels must be 1..n"),
-    (("classes", 0, "rgb"), [0, 0, 256], "color"),
-    (("image_size",), 256, "contract: "),
-    (("image_size",), [256, 7.5], "image_size"),
-    (("horizon",), 1.5, "horizon"),
-    (("format",), [3], "format must be 2 or 3, got"),
-    (("format",), True, "format must be 2 or 3, got"),
-    (("preprocessing",), None, "preprocessing: expected a mapping"),
-    (("preprocessing", "version"), 2, "trained with version 2, this software has 1: take the software"),
-    (("preprocessing", "position_steps"), 65536, "trained with position_steps 65536, this software has 32768"),
-    (("preprocessing", "intensity_steps"), 255, "trained with intensity_steps 255, this software has 65535"),
-    (("preprocessing", "ego_radius"), -1, "ego_radius must lie between 0.0 and 10000 metres, got -1"),
-    (("preprocessing", "near"), 0, "near must lie between"),
-    (("preprocessing", "range_scale"), float("nan"), "range_scale must lie between"),
-    (("preprocessing", "ego_radius"), "1.5", "ego_radius must lie between"),
-    (("preprocessing", "mirrors"), 1, r"preprocessing: missing \[\], unknown \['mirrors'\]"),
-    (("pytorch",), 2.9, "pytorch must be a version"),
-    (("pytorch",), "2.9\nrm", "pytorch must be a version"),
-    (("accuracy",), "good", "accuracy must be a dict"),
-    (("fuser", "files", "fp32", "name"), "../fuser.onnx", "plain file name"),
-    (("fuser", "files", "fp32", "sha256"), "AB" * 32, "sha256 must be 64 lower-case"),
-    (("fuser", "files", "fp32"), "fuser.onnx", "fp32: expected a mapping"),
-    (("fuser", "files", "fp8"), {"name": "fuser.fp8.onnx", "sha256": "ab" * 32}, "fp32 and any others of fp32, fp16"),
-    (("fuser", "files"), {}, "network files must be fp32"),
-    (("fuser", "files"), ["fuser.onnx"], "network files must be fp32"),
-    (("fuser", "inputs", 0, "shape"), 3, "inputs: "),
-    (("refiner", "outputs"), 3, "refiner: "),
-])
+@pytest.mark.parametrize(
+    "path, value, message",
+    [
+        (("format",), 1, "format must be 2 or 3, got 1: export"),
+        (("surprise",), 1, r"unknown \['surprise'\]"),
+        ((7,), 1, r"unknown \['7'\]"),
+        (("grid",), None, "grid: expected a mapping"),
+        (("grid", "voxel_size"), "wide", "grid: "),
+        (("grid", "size"), [512, 512, 41], "divide"),
+        (("grid", "low"), [0, 0, float("nan")], "grid needs"),
+        (("coarse_factor",), 4.0, "coarse_factor must be a positive integer, got 4.0"),
+        (("max_cameras",), 0, "max_cameras must be a positive integer, got 0"),
+        (("classes",), [], "labels must be 1..n"),
+        (("classes",), "all", "classes must be a list"),
+        (("classes", 0, "label"), 2, "labels must be 1..n"),
+        (("classes", 0, "rgb"), [0, 0, 256], "color"),
+        (("image_size",), 256, "contract: "),
+        (("image_size",), [256, 7.5], "image_size"),
+        (("horizon",), 1.5, "horizon"),
+        (("format",), [3], "format must be 2 or 3, got"),
+        (("format",), True, "format must be 2 or 3, got"),
+        (("preprocessing",), None, "preprocessing: expected a mapping"),
+        (("preprocessing", "version"), 2, "trained with version 2, this software has 1: take the software"),
+        (("preprocessing", "position_steps"), 65536, "trained with position_steps 65536, this software has 32768"),
+        (("preprocessing", "intensity_steps"), 255, "trained with intensity_steps 255, this software has 65535"),
+        (("preprocessing", "ego_radius"), -1, "ego_radius must lie between 0.0 and 10000 metres, got -1"),
+        (("preprocessing", "near"), 0, "near must lie between"),
+        (("preprocessing", "range_scale"), float("nan"), "range_scale must lie between"),
+        (("preprocessing", "ego_radius"), "1.5", "ego_radius must lie between"),
+        (("preprocessing", "mirrors"), 1, r"preprocessing: missing \[\], unknown \['mirrors'\]"),
+        (("pytorch",), 2.9, "pytorch must be a version"),
+        (("pytorch",), "2.9\nrm", "pytorch must be a version"),
+        (("accuracy",), "good", "accuracy must be a dict"),
+        (("fuser", "files", "fp32", "name"), "../fuser.onnx", "plain file name"),
+        (("fuser", "files", "fp32", "sha256"), "AB" * 32, "sha256 must be 64 lower-case"),
+        (("fuser", "files", "fp32"), "fuser.onnx", "fp32: expected a mapping"),
+        (
+            ("fuser", "files", "fp8"),
+            {"name": "fuser.fp8.onnx", "sha256": "ab" * 32},
+            "fp32 and any others of fp32, fp16",
+        ),
+        (("fuser", "files"), {}, "network files must be fp32"),
+        (("fuser", "files"), ["fuser.onnx"], "network files must be fp32"),
+        (("fuser", "inputs", 0, "shape"), 3, "inputs: "),
+        (("refiner", "outputs"), 3, "refiner: "),
+    ],
+)
 def test_what_is_wrong_is_named(path, value, message):
     data = copy.deepcopy(contract().to_dict())
     inner = data

@@ -26,8 +26,11 @@ def segment(marker: int, content: bytes) -> bytes:
 JPEG = encoded()
 THUMBNAIL = encoded(pixels=PIXELS[:8, :8])
 WHOLE = {
-    "jpeg": JPEG, "progressive": encoded(progressive=True), "gray": encoded(pixels=PIXELS[..., 0]),
-    "restarts": encoded(restart_marker_blocks=1), "png": encoded("PNG"),
+    "jpeg": JPEG,
+    "progressive": encoded(progressive=True),
+    "gray": encoded(pixels=PIXELS[..., 0]),
+    "restarts": encoded(restart_marker_blocks=1),
+    "png": encoded("PNG"),
     "thumbnail": JPEG[:2] + segment(0xE1, b"Exif\0\0" + THUMBNAIL) + JPEG[2:],
     "comment": JPEG[:2] + segment(0xFE, b"\xff\xd9" * 9) + JPEG[2:],
     "filled": JPEG[:2] + b"\xff" * 5 + JPEG[2:],
@@ -65,21 +68,35 @@ def test_two_images_in_one_file_are_one_image():
     assert inspect_image(file.getvalue()).length < len(file.getvalue())
 
 
-@pytest.mark.parametrize("data, message", [
-    (JPEG[:2] + JPEG[-2:], "no pixels"),
-    (JPEG[:20] + segment(0xC0, bytes((8, 0, 9, 0, 9, 0))) + JPEG[20:], "one header"),
-    (encoded_files()["jpeg of a thousand scans"], "at most 64 scans, got 10"),
-    (JPEG[:2] + segment(0xFE, b"") * 70_000 + JPEG[2:], "cut short"),
-    (encoded_files()["png of two headers"], "one header"),
-    (encoded("PNG")[:8] + encoded("PNG")[-12:], "one header"),
-    (encoded("GIF"), "bytes of gif"), (b"", "got 0 bytes"),
-])
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (JPEG[:2] + JPEG[-2:], "no pixels"),
+        (JPEG[:20] + segment(0xC0, bytes((8, 0, 9, 0, 9, 0))) + JPEG[20:], "one header"),
+        (encoded_files()["jpeg of a thousand scans"], "at most 64 scans, got 10"),
+        (JPEG[:2] + segment(0xFE, b"") * 70_000 + JPEG[2:], "cut short"),
+        (encoded_files()["png of two headers"], "one header"),
+        (encoded("PNG")[:8] + encoded("PNG")[-12:], "one header"),
+        (encoded("GIF"), "bytes of gif"),
+        (b"", "got 0 bytes"),
+    ],
+)
 def test_contradictions_are_refused(data, message):
     with pytest.raises(InvalidFrameError, match=message):
         inspect_image(data)
 
 
-@pytest.mark.parametrize("kind, name", [("WEBP", "webp"), ("TIFF", "tiff"), ("BMP", "bmp"), ("GIF", "gif"),
-                                        ("JPEG2000", "jpeg 2000"), ("JPEG", ""), ("PNG", "")])
+@pytest.mark.parametrize(
+    "kind, name",
+    [
+        ("WEBP", "webp"),
+        ("TIFF", "tiff"),
+        ("BMP", "bmp"),
+        ("GIF", "gif"),
+        ("JPEG2000", "jpeg 2000"),
+        ("JPEG", ""),
+        ("PNG", ""),
+    ],
+)
 def test_other_kinds_are_recognized(kind, name):
     assert recognized(encoded(kind)) == name

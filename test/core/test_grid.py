@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.grid import GridSpec
 
-GRIDS = st.builds(GridSpec, st.tuples(*[st.floats(-100, 100)] * 3), st.floats(0.05, 2),
-                  st.tuples(*[st.integers(1, 40)] * 3))
+GRIDS = st.builds(
+    GridSpec, st.tuples(*[st.floats(-100, 100)] * 3), st.floats(0.05, 2), st.tuples(*[st.integers(1, 40)] * 3)
+)
 
 
 @given(GRIDS)
@@ -40,8 +41,10 @@ def test_points_just_below_the_grid_are_outside_and_not_in_voxel_zero():
     assert grid.indices(np.array(points))[1].tolist() == [False, True, True, False, False, False, False]
 
 
-@pytest.mark.parametrize("arguments", [
-    {"low": (0, 0)}, {"low": (0, 0, np.nan)}, {"voxel_size": 0}, {"voxel_size": np.nan}, {"size": (0, 1, 1)}])
+@pytest.mark.parametrize(
+    "arguments",
+    [{"low": (0, 0)}, {"low": (0, 0, np.nan)}, {"voxel_size": 0}, {"voxel_size": np.nan}, {"size": (0, 1, 1)}],
+)
 def test_impossible_grids_are_refused(arguments):
     with pytest.raises(ContractError):
         GridSpec(**arguments)

@@ -11,10 +11,12 @@ K = np.array([[260.0, 0, 236], [0, 255, 154], [0, 0, 1]])
 IDEAL = np.array([[220.0, 0, 240], [0, 221, 149], [0, 0, 1]])
 TURN = cv2.Rodrigues(np.array([0.02, -0.03, 0.01]))[0]
 BROWNS = {
-    4: (-0.28, 0.07, 0.001, -0.0005), 5: (-0.28, 0.07, 0.001, -0.0005, -0.006),
+    4: (-0.28, 0.07, 0.001, -0.0005),
+    5: (-0.28, 0.07, 0.001, -0.0005, -0.006),
     8: (0.5, -2.5, 0.0005, -0.0003, 1.4, 0.4, -2.3, 1.3),
     12: (-0.2, 0.05, 0.001, -0.002, 0.01, 0.02, 0.01, 0.003, 0.002, -0.001, 0.003, 0.0005),
-    14: (-0.2, 0.05, 0.001, -0.002, 0.01, 0.02, 0.01, 0.003, 0.002, -0.001, 0.003, 0.0005, 0.02, -0.03)}
+    14: (-0.2, 0.05, 0.001, -0.002, 0.01, 0.02, 0.01, 0.003, 0.002, -0.001, 0.003, 0.0005, 0.02, -0.03),
+}
 
 
 def numbers(matrix: np.ndarray) -> tuple[float, ...]:
@@ -22,7 +24,7 @@ def numbers(matrix: np.ndarray) -> tuple[float, ...]:
 
 
 def rays(ideal: np.ndarray = IDEAL) -> np.ndarray:
-    v, u = np.mgrid[:SIZE[0], :SIZE[1]]
+    v, u = np.mgrid[: SIZE[0], : SIZE[1]]
     return np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(ideal).T
 
 
@@ -56,7 +58,7 @@ def test_what_the_model_folds_back_into_the_image_is_not_seen():
 
 
 def test_without_distortion_the_lens_is_a_pinhole():
-    v, u = np.mgrid[:SIZE[0], :SIZE[1]]
+    v, u = np.mgrid[: SIZE[0], : SIZE[1]]
     np.testing.assert_allclose(Lens(BROWN, numbers(K), ()).pixels(rays(K)), np.stack([u, v], -1), atol=1e-9)
 
 

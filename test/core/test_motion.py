@@ -36,8 +36,9 @@ def test_a_scene_that_stands_still_is_put_together_again(seed, velocity, turn, s
     rng = np.random.default_rng(seed)
     scene, seconds = rng.uniform(-50, 50, (300, 3)), start + span * rng.uniform(size=300)
     at = knots(seconds)
-    got = deskewed(skewed(scene, seconds, velocity, turn), seconds, at,
-                   np.stack([motion(velocity, turn, t) for t in at]))
+    got = deskewed(
+        skewed(scene, seconds, velocity, turn), seconds, at, np.stack([motion(velocity, turn, t) for t in at])
+    )
     assert got.dtype == np.float32 and (np.diff(at) <= KNOT_S * (1 + 1e-9)).all()
     order = got[:, 3].astype(int)
     assert sorted(order.tolist()) == list(range(300))

@@ -50,12 +50,20 @@ def test_beams_that_met_nothing_are_no_returns(case, returns):
     np.testing.assert_array_equal(got, order >= len(nothing))
 
 
-@pytest.mark.parametrize("points", [
-    scene(), scene(20), scene(1), scene()[:0], np.tile(scene(1000), (3, 1)),
-    np.round(scene() * 10) / 10,
-    30 * directions(2000) * [1, 1, 0] + [0, 0, -1.8],
-    np.tile(np.float32([5, 0, 0]), (10, 1)),
-], ids=["sweep", "few", "one", "none", "three returns a beam", "whole decimetres", "one ring on level ground", "same"])
+@pytest.mark.parametrize(
+    "points",
+    [
+        scene(),
+        scene(20),
+        scene(1),
+        scene()[:0],
+        np.tile(scene(1000), (3, 1)),
+        np.round(scene() * 10) / 10,
+        30 * directions(2000) * [1, 1, 0] + [0, 0, -1.8],
+        np.tile(np.float32([5, 0, 0]), (10, 1)),
+    ],
+    ids=["sweep", "few", "one", "none", "three returns a beam", "whole decimetres", "one ring on level ground", "same"],
+)
 def test_returns_stay(points):
     assert are_returns(points.astype(np.float32)).all()
 

@@ -44,8 +44,12 @@ def _label(truth: np.ndarray, *points) -> list[int]:
 
 
 def test_static_classes_add_up_over_the_window_and_space_that_rays_passed_is_free():
-    sweeps = {f"s{i}": _sweep(y, [(x, 20.1, 0.1, label)]) for i, (y, x, label) in
-              enumerate([(0.1, 0.1, WALL), (0.1, 4.1, CONE), (0.1, 8.1, PEDESTRIAN), (0.1, -4.1, WALL)])}
+    sweeps = {
+        f"s{i}": _sweep(y, [(x, 20.1, 0.1, label)])
+        for i, (y, x, label) in enumerate(
+            [(0.1, 0.1, WALL), (0.1, 4.1, CONE), (0.1, 8.1, PEDESTRIAN), (0.1, -4.1, WALL)]
+        )
+    }
     seen = (0.1, 20.0, 0.1), (4.1, 20.0, 0.1), (8.1, 20.0, 0.1), (-4.1, 20.0, 0.1)
     assert _label(aggregate(sweeps, "s0", 0), *seen) == [WALL, 255, 255, 255]
     assert _label(aggregate(sweeps, "s0", 1), *seen) == [WALL, CONE, 255, 255]
@@ -152,8 +156,12 @@ def test_command_says_what_is_wrong(tiny, tmp_path, capsys):
 @pytest.fixture(scope="module")
 def climb() -> list[SyntheticFrame]:
     """Two frames of a synthetic drive on a grade: the road climbs or falls by more than 0.2 m between them."""
-    drive, first = next((drive, index) for drive in map(SyntheticDrive, range(100)) for index in range(6)
-                        if abs(drive.map_from_base(index + 1)[2, 3] - drive.map_from_base(index)[2, 3]) > 0.2)
+    drive, first = next(
+        (drive, index)
+        for drive in map(SyntheticDrive, range(100))
+        for index in range(6)
+        if abs(drive.map_from_base(index + 1)[2, 3] - drive.map_from_base(index)[2, 3]) > 0.2
+    )
     return [drive.frame(index, images=False) for index in (first, first + 1)]
 
 
@@ -167,8 +175,12 @@ def test_flattened_synthetic_drive_becomes_hilly_again(climb):
 
 def test_what_sweeps_of_a_synthetic_drive_show_is_true(climb):
     boxes = [{box.identity: _annotated(box, frame) for box in frame.boxes} for frame in climb]
-    sweeps = {str(index): LabeledSweep(frame.frame.points[:, :3].astype(float), frame.point_labels,
-                                        frame.map_from_grid, boxes[index]) for index, frame in enumerate(climb)}
+    sweeps = {
+        str(index): LabeledSweep(
+            frame.frame.points[:, :3].astype(float), frame.point_labels, frame.map_from_grid, boxes[index]
+        )
+        for index, frame in enumerate(climb)
+    }
     seen, true = aggregate(sweeps, "0", 1), climb[0].semantics
     occupied, truly = (seen > 0) & (seen < 255), (true > 0) & (true < 255)
     assert occupied.sum() > 15_000 and (seen == 0).sum() > 500_000
@@ -207,9 +219,11 @@ def test_real_pose_heights_come_back_when_they_are_flattened(nuscenes_sample, tm
     for pose in poses:
         pose["translation"][2] = 0.0
     (tables / "ego_pose.json").write_text(json.dumps(poses))
-    true = np.array([sweep.map_from_lidar[2, 3] for sweep in
-                     load_sweeps(NuScenesReader(nuscenes_sample), REAL_DRIVE).values()])
-    found = np.array([sweep.map_from_lidar[2, 3] for sweep in
-                      load_sweeps(NuScenesReader(tmp_path), REAL_DRIVE).values()])
+    true = np.array(
+        [sweep.map_from_lidar[2, 3] for sweep in load_sweeps(NuScenesReader(nuscenes_sample), REAL_DRIVE).values()]
+    )
+    found = np.array(
+        [sweep.map_from_lidar[2, 3] for sweep in load_sweeps(NuScenesReader(tmp_path), REAL_DRIVE).values()]
+    )
     assert np.ptp(true) > 1.0, "the road falls by a metre"
     assert np.abs((found - found.mean()) - (true - true.mean())).max() < 0.03

@@ -63,6 +63,7 @@ def test_what_is_no_return_is_no_point_wherever_the_sensor_stands(tiny):
 
 def test_images_are_rgb(tiny):
     import cv2
+
     red = np.zeros((*SIZE, 3), np.uint8)
     red[..., 2] = 255  # OpenCV writes BGR
     cv2.imwrite(str(tiny.path("CAM_FRONT")), red)
@@ -103,7 +104,7 @@ def test_records_are_in_time_order_and_sweeps_are_optional(tiny):
 
 def test_boxes_and_point_labels(tiny):
     reader = NuScenesReader(tiny.root)
-    box, = reader.boxes("sample0")
+    (box,) = reader.boxes("sample0")
     np.testing.assert_allclose(box.center, landmark_in_lidar(START_US), atol=1e-9)
     assert box.name == "vehicle.car"
     assert reader.lidarseg("sample0").tolist() == [4, 11, 11, 11, 255]
@@ -137,13 +138,20 @@ def _truncate(path):
     path.write_bytes(path.read_bytes()[:-7])
 
 
-@pytest.mark.parametrize("channel, damage, message", [
-    ("LIDAR_TOP", _truncate, "is truncated: expected rows of 5 float32"),
-    ("CAM_BACK", _truncate, "is not a whole JPEG file"),
-    ("CAM_BACK", lambda path: path.unlink(), "does not exist, but the tables name it"),
-    ("CAM_BACK", lambda path: path.write_bytes(b"\xff\xd8 rubbish \xff\xd9"), "is not a whole JPEG file.*no pixels"),
-    ("CAM_BACK", lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n"), "is not a whole JPEG file"),
-])
+@pytest.mark.parametrize(
+    "channel, damage, message",
+    [
+        ("LIDAR_TOP", _truncate, "is truncated: expected rows of 5 float32"),
+        ("CAM_BACK", _truncate, "is not a whole JPEG file"),
+        ("CAM_BACK", lambda path: path.unlink(), "does not exist, but the tables name it"),
+        (
+            "CAM_BACK",
+            lambda path: path.write_bytes(b"\xff\xd8 rubbish \xff\xd9"),
+            "is not a whole JPEG file.*no pixels",
+        ),
+        ("CAM_BACK", lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n"), "is not a whole JPEG file"),
+    ],
+)
 def test_damaged_files_are_named(tiny, channel, damage, message):
     damage(tiny.path(channel))
     with pytest.raises(DatasetError, match=message) as error:
@@ -153,6 +161,7 @@ def test_damaged_files_are_named(tiny, channel, damage, message):
 
 def test_image_of_another_size_is_refused(tiny):
     import cv2
+
     cv2.imwrite(str(tiny.path("CAM_BACK")), np.zeros((60, 80, 3), np.uint8))
     with pytest.raises(DatasetError, match=r"\(120, 160\), got \(60, 80\)"):
         NuScenesReader(tiny.root).frame("sample0")

@@ -33,12 +33,15 @@ def test_labels_come_back_as_they_were_written(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["rows.npy"], "no partial file is left"
 
 
-@pytest.mark.parametrize(("point", "row", "center"), [
-    ((-51.2, -51.2, -5.0), (0, 0, 0), (-51.1, -51.1, -4.9)),
-    ((-51.0001, 51.1999, 2.9999), (39, 511, 0), (-51.1, 51.1, 2.9)),
-    ((0.0001, -0.0001, -1.84), (15, 255, 256), (0.1, -0.1, -1.9)),
-    ((10.25, 20.05, -0.95), (20, 356, 307), (10.3, 20.1, -0.9)),
-])
+@pytest.mark.parametrize(
+    ("point", "row", "center"),
+    [
+        ((-51.2, -51.2, -5.0), (0, 0, 0), (-51.1, -51.1, -4.9)),
+        ((-51.0001, 51.1999, 2.9999), (39, 511, 0), (-51.1, 51.1, 2.9)),
+        ((0.0001, -0.0001, -1.84), (15, 255, 256), (0.1, -0.1, -1.9)),
+        ((10.25, 20.05, -0.95), (20, 356, 307), (10.3, 20.1, -0.9)),
+    ],
+)
 def test_a_point_has_the_row_whose_center_is_half_a_voxel_from_the_voxels_corner(tmp_path, point, row, center):
     grid = GridSpec()
     (index,), (inside,) = grid.indices(np.array([point]))
@@ -59,8 +62,9 @@ def test_a_point_has_the_row_whose_center_is_half_a_voxel_from_the_voxels_corner
 def test_both_widths_of_rows_and_noise(tmp_path, dtype):
     short = np.array([[39, 511, 0, 16], [1, 2, 3, 0], [4, 5, 6, 11]], dtype)
     speed = np.array([[3, -1, 0], [np.nan, 0, 0], [0, 0, 2]])
-    wide = np.concatenate([short[:, :3], speed if dtype in (np.float32, np.float64) else 0 * short[:, :3],
-                           short[:, 3:]], axis=1).astype(dtype)
+    wide = np.concatenate(
+        [short[:, :3], speed if dtype in (np.float32, np.float64) else 0 * short[:, :3], short[:, 3:]], axis=1
+    ).astype(dtype)
     for rows in (short, wide):
         labels = read_rows(_save(tmp_path / "rows.npy", rows))
         assert labels.shape == SIZE and labels.dtype == np.uint8
@@ -74,8 +78,10 @@ def test_a_voxel_with_several_rows_gets_its_most_frequent_label(tmp_path):
     assert labels[3, 2, 1] == 4 and labels[7, 7, 7] == 5 and np.count_nonzero(labels) == 2
 
 
-@pytest.mark.parametrize("row", [[40, 0, 0, 1], [0, 512, 0, 1], [0, 0, -1, 1], [0, 0, 0, 17], [0, 0, 0, -1],
-                                 [0.5, 0, 0, 1], [np.nan, 0, 0, 1]])
+@pytest.mark.parametrize(
+    "row",
+    [[40, 0, 0, 1], [0, 512, 0, 1], [0, 0, -1, 1], [0, 0, 0, 17], [0, 0, 0, -1], [0.5, 0, 0, 1], [np.nan, 0, 0, 1]],
+)
 def test_rows_that_are_no_voxels_are_refused(tmp_path, row):
     with pytest.raises(DatasetError, match="whole indices below"):
         read_rows(_save(tmp_path / "rows.npy", [[0, 0, 0, 1], row]))

@@ -14,8 +14,26 @@ def report(nuscenes_sample, tmp_path_factory) -> dict:
     """What the command writes of the shipped model on real recordings."""
     path = tmp_path_factory.mktemp("parity") / "report.json"
     folder = shipped("models/nano", "models/zoo/nano")
-    assert main([str(folder), "--data", str(nuscenes_sample), "--frames", "2", "--labeled", "2", "--backend",
-                 "openvino", "onnxruntime", "torch", "--json", str(path)]) == 0
+    assert (
+        main(
+            [
+                str(folder),
+                "--data",
+                str(nuscenes_sample),
+                "--frames",
+                "2",
+                "--labeled",
+                "2",
+                "--backend",
+                "openvino",
+                "onnxruntime",
+                "torch",
+                "--json",
+                str(path),
+            ]
+        )
+        == 0
+    )
     return json.loads(path.read_text())
 
 

@@ -38,8 +38,10 @@ def test_int8_files_are_added_and_run(quantized, frames):
     contract = load_artifact(quantized).contract
     assert set(contract.fuser.files) == {"fp32", "fp16", "program", "int8", "int8_onnxruntime"}
     assert contract.refiner.files["int8"] == contract.refiner.files["fp32"]
-    exact, rough = (Pipeline.load(quantized, "onnxruntime", settings=BackendSettings(1, precision))
-                    for precision in ("fp32", "int8"))
+    exact, rough = (
+        Pipeline.load(quantized, "onnxruntime", settings=BackendSettings(1, precision))
+        for precision in ("fp32", "int8")
+    )
     one, other = exact(frames[0]).labels, rough(frames[0]).labels
     assert (one == other).mean() > 0.7 and not np.array_equal(one, other)
 
@@ -75,8 +77,10 @@ def test_nothing_is_written_where_int8_loses_too_much(small_artifact, frames, tm
 
 
 def test_the_command_says_what_is_wrong(capsys, tmp_path):
-    for arguments, message in (([str(tmp_path)], "contract.yaml: no such file"),
-                               ([str(tmp_path), "--count", "0"], "expected 1 or more")):
+    for arguments, message in (
+        ([str(tmp_path)], "contract.yaml: no such file"),
+        ([str(tmp_path), "--count", "0"], "expected 1 or more"),
+    ):
         with pytest.raises(SystemExit) as stop:
             quantize.main(arguments)
         assert stop.value.code == 2 and message in capsys.readouterr().err

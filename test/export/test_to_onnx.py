@@ -26,7 +26,11 @@ def test_the_artifact_is_complete_and_says_how_well_it_agrees(small_artifact):
     by_backend = {(b["backend"], b["precision"]): b["comparisons"] for b in report["backends"]}
     assert {("onnxruntime", "fp32"), ("onnxruntime", "fp16"), ("torch", "fp32")} <= set(by_backend)
     assert {c["frame"] for c in by_backend["onnxruntime", "fp32"]} == {
-        "synthetic 0", "one camera", "every second camera", "no cameras"}
+        "synthetic 0",
+        "one camera",
+        "every second camera",
+        "no cameras",
+    }
     for (_, precision), comparisons in by_backend.items():
         grids = [c for c in comparisons if c["quantity"] == "grid, refine active"]
         assert len(grids) == 4 and min(c["agreement"] for c in grids) >= LIMITS[precision].agreement
@@ -48,8 +52,9 @@ def test_another_network_than_the_exported_one_is_found_out(small_artifact):
         model.refined_shift += 0.3
         model.coarse_head.bias[0] += 0.1
     points = np.random.default_rng(0).uniform(-6, 6, (3000, 4)).astype(np.float32)
-    reference = Reference(eager_pipeline(model, load_artifact(small_artifact).contract),
-                          {"no cameras": SensorFrame(0, points)}, [])
+    reference = Reference(
+        eager_pipeline(model, load_artifact(small_artifact).contract), {"no cameras": SensorFrame(0, points)}, []
+    )
     report = examine(small_artifact, "onnxruntime", "fp32", reference)
     for quantity in ("fuser occupied", "fuser uncertainty", "refiner labels", "grid, refine none"):
         assert f"onnxruntime fp32: {quantity} on no cameras" in report.failures
@@ -60,8 +65,9 @@ def test_accuracy_is_compared_on_labeled_frames(small_artifact):
     points = np.random.default_rng(0).uniform(-6, 6, (3000, 4)).astype(np.float32)
     pipeline = eager_pipeline(small_model.small_model(), load_artifact(small_artifact).contract)
     frame = SensorFrame(0, points)
-    report = examine(small_artifact, "torch", "fp32",
-                     Reference(pipeline, {"a": frame}, [(frame, pipeline(frame).labels)]))
+    report = examine(
+        small_artifact, "torch", "fp32", Reference(pipeline, {"a": frame}, [(frame, pipeline(frame).labels)])
+    )
     assert report.miou[0] == 1 and report.miou[1] > 0.999 and not report.failures
     report.miou = (1.0, 0.98)
     assert report.failures == ["torch fp32: mIoU 0.9800 against 1.0000"]
@@ -89,6 +95,7 @@ def test_tolerance_of_labels():
 @pytest.fixture
 def quick_export(small_artifact, tmp_path, monkeypatch):
     """`export` with networks that are there already and a comparison that says what the test wants."""
+
     def copy_engines(model, folder):
         networks = {network: exporter.engine_files(network) for network in ("fuser", "refiner")}
         for name in (name for files in networks.values() for name in files.values()):
@@ -122,10 +129,15 @@ def test_an_export_replaces_its_own_files_and_leaves_others(quick_export, tmp_pa
     assert load_artifact(tmp_path / "out").contract.model_id == "small"
 
 
-@pytest.mark.parametrize("config", [
-    replace(small_model.CONFIG, fusion="lidar"), replace(small_model.CONFIG, fusion="lift_splat"),
-    replace(small_model.CONFIG, presample=replace(small_model.CONFIG.presample, sampling="fps")),
-    replace(small_model.CONFIG, presample=replace(small_model.CONFIG.presample, use_lidar=False))])
+@pytest.mark.parametrize(
+    "config",
+    [
+        replace(small_model.CONFIG, fusion="lidar"),
+        replace(small_model.CONFIG, fusion="lift_splat"),
+        replace(small_model.CONFIG, presample=replace(small_model.CONFIG.presample, sampling="fps")),
+        replace(small_model.CONFIG, presample=replace(small_model.CONFIG.presample, use_lidar=False)),
+    ],
+)
 def test_networks_to_compare_with_are_refused(config, tmp_path):
     path = tmp_path / "weights.safetensors"
     save_checkpoint(path, OccFusion(config), {"model_id": "other", "trained_on": "nothing", "accuracy": {}})
@@ -140,9 +152,13 @@ def test_a_checkpoint_without_its_story_is_refused(small_artifact):
         exporter.make_contract(small_model.small_model(), {"model_id": "m"}, "", (networks.fuser, networks.refiner))
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["missing.safetensors", "out"], "missing.safetensors: expected a checkpoint"),
-    (["missing.safetensors", "out", "--frames", "0"], "expected 1 or more")])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["missing.safetensors", "out"], "missing.safetensors: expected a checkpoint"),
+        (["missing.safetensors", "out", "--frames", "0"], "expected 1 or more"),
+    ],
+)
 def test_the_command_says_what_is_wrong(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:

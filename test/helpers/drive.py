@@ -58,5 +58,6 @@ class Drive:
             self.send(without)
             self.rig.wait(lambda: len(self.rig.diagnostics) > seen, "a report")
             return self.rig.status(task).level == level and text in self.rig.status(task).message
+
         self.rig.wait(reported, f"{task}: {level} {text!r}")
         return self.rig.status(task)

@@ -33,8 +33,11 @@ class InvalidArgumentException(TransformException):
     """A name that is none."""
 
 
-KINDS = {tree.UnknownFrameError: LookupException, tree.UnconnectedFramesError: ConnectivityException,
-         tree.ExtrapolationError: ExtrapolationException}
+KINDS = {
+    tree.UnknownFrameError: LookupException,
+    tree.UnconnectedFramesError: ConnectivityException,
+    tree.ExtrapolationError: ExtrapolationException,
+}
 
 
 class Buffer:
@@ -70,7 +73,8 @@ class TransformListener:
         self._node = node
         self._subscriptions = [
             node.create_subscription(TFMessage, "/tf", lambda message: self._add(buffer, message, False), 100),
-            node.create_subscription(TFMessage, "/tf_static", lambda message: self._add(buffer, message, True), 100)]
+            node.create_subscription(TFMessage, "/tf_static", lambda message: self._add(buffer, message, True), 100),
+        ]
 
     def unregister(self) -> None:
         """End the subscriptions."""
@@ -86,8 +90,15 @@ class TransformListener:
 def module() -> ModuleType:
     """What `import tf2_ros` is to give."""
     made = ModuleType("tf2_ros")
-    for thing in (TransformException, LookupException, ConnectivityException, ExtrapolationException,
-                  InvalidArgumentException, Buffer, TransformListener):
+    for thing in (
+        TransformException,
+        LookupException,
+        ConnectivityException,
+        ExtrapolationException,
+        InvalidArgumentException,
+        Buffer,
+        TransformListener,
+    ):
         setattr(made, thing.__name__, thing)
     return made
 

@@ -30,8 +30,7 @@ def main(seconds: float) -> None:
     node.create_subscription(OccupancyGrid3D, "/occfusion/occupancy", answers.append, qos_profile_sensor_data)
     node.create_subscription(DiagnosticArray, "/diagnostics", reports.append, 10)
     lidar = node.create_publisher(PointCloud2, "/lidar_top", qos_profile_sensor_data)
-    camera = node.create_publisher(CompressedImage, "/cam_front/image_rect_compressed",
-                                   qos_profile_sensor_data)
+    camera = node.create_publisher(CompressedImage, "/cam_front/image_rect_compressed", qos_profile_sensor_data)
     calibration = node.create_publisher(CameraInfo, "/cam_front/camera_info", qos_profile_sensor_data)
     transform = TransformStamped(header=header_from(0, "lidar_top"), child_frame_id="cam_front")
     node.create_publisher(TFMessage, "/tf_static", LATCHED).publish(TFMessage(transforms=[transform]))
@@ -48,8 +47,16 @@ def main(seconds: float) -> None:
             lidar.publish(cloud(POINTS, stamp_ns=sent[-1]))
         rclpy.spin_once(node, timeout_sec=0.02)
     reported = {entry.key: entry.value for status in reports[-1].status for entry in status.values}
-    print(json.dumps({"sent": sent, "answered": [stamp_ns(answer.header) for answer in answers],
-                      "cameras": [answer.cameras for answer in answers], "reported": reported}))
+    print(
+        json.dumps(
+            {
+                "sent": sent,
+                "answered": [stamp_ns(answer.header) for answer in answers],
+                "cameras": [answer.cameras for answer in answers],
+                "reported": reported,
+            }
+        )
+    )
     rclpy.shutdown()
 
 

@@ -71,21 +71,38 @@ class VoxelPipeline:
         indices, inside = SPEC.indices(frame.points[:, :3])
         labels = np.zeros(SPEC.size, np.uint8)
         labels[tuple(indices[inside].T)] = 1 + len(frame.cameras)
-        return OccupancyGrid(SPEC, labels, frame.stamp_ns, frame.frame_id, tuple(c.name for c in frame.cameras),
-                             "voxel-test", {"voxelize": 1.5})
+        return OccupancyGrid(
+            SPEC,
+            labels,
+            frame.stamp_ns,
+            frame.frame_id,
+            tuple(c.name for c in frame.cameras),
+            "voxel-test",
+            {"voxelize": 1.5},
+        )
 
 
 class Rig:
     """The node under test and a node that plays the rest of the vehicle, served by one executor in this thread."""
 
-    def __init__(self, pipeline: VoxelPipeline | None = None, real: bool = False, remaps: Sequence[str] = (),
-                 namespace: str = "", **parameters: Any) -> None:
+    def __init__(
+        self,
+        pipeline: VoxelPipeline | None = None,
+        real: bool = False,
+        remaps: Sequence[str] = (),
+        namespace: str = "",
+        **parameters: Any,
+    ) -> None:
         """`real`: the model that the parameters name is used. `remaps`: such as /from:=/to."""
         self.pipeline = pipeline or VoxelPipeline()
         values = {"cameras": [""], "max_wait_s": 0.2, "intensity_max": 1.0, **parameters}
         arguments = ["--ros-args", *(word for remap in remaps for word in ("-r", remap))]
-        self.node = OccFusionNode(None if real else self.pipeline, namespace=namespace, cli_args=arguments,
-                                  parameter_overrides=[Parameter(k, value=v) for k, v in values.items()])
+        self.node = OccFusionNode(
+            None if real else self.pipeline,
+            namespace=namespace,
+            cli_args=arguments,
+            parameter_overrides=[Parameter(k, value=v) for k, v in values.items()],
+        )
         self.vehicle = Node("vehicle")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -128,8 +145,10 @@ class Rig:
 
     def send_transform(self, parent: str, child: str, shift=(0.0, 0.0, 0.0), turn=NO_TURN, stamp_ns: int = 0) -> None:
         """Publish ``parent_from_child``: static unless it has a stamp."""
-        transform = Transform(translation=Vector3(x=shift[0], y=shift[1], z=shift[2]),
-                              rotation=Quaternion(x=turn[0], y=turn[1], z=turn[2], w=turn[3]))
+        transform = Transform(
+            translation=Vector3(x=shift[0], y=shift[1], z=shift[2]),
+            rotation=Quaternion(x=turn[0], y=turn[1], z=turn[2], w=turn[3]),
+        )
         stamped = TransformStamped(header=header_from(stamp_ns, parent), child_frame_id=child, transform=transform)
         topic, qos = ("/tf", 10) if stamp_ns else ("/tf_static", LATCHED)
         self.send(topic, TFMessage(transforms=[stamped]), qos)
@@ -138,8 +157,9 @@ class Rig:
         """Serve callbacks until the condition holds."""
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, \
+            assert time.monotonic() < deadline, (
                 f"waited {seconds:g} s for {what}; faults: {self.faults()}; {self.diagnostics[-1:]}"
+            )
             self._executor.spin_once(timeout_sec=0.02)
 
     def wait_for_occupancy(self, count: int) -> OccupancyGrid3D:
@@ -153,7 +173,6 @@ class Rig:
 
     def wait_for_fault(self, cause: str, count: int = 1) -> None:
         self.wait(lambda: self.faults().get(cause, 0) >= count, f"fault {cause!r}")
-
 
     def dropped(self) -> dict[str, int]:
         """Sweeps that were not released, by cause."""
@@ -170,6 +189,7 @@ class Rig:
         def found() -> list[DiagnosticStatus]:
             states = [s for message in self.diagnostics for s in message.status if s.name == f"occfusion: {task}"]
             return [state for state in states if state.level == level and text in state.message]
+
         self.wait(found, f"{task}: {level} {text!r}")
         return found()[0]
 

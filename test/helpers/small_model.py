@@ -9,9 +9,19 @@ from models.training.checkpoint import save_checkpoint
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.presample.presampler import PresampleConfig
 
-CONFIG = ModelConfig(PresampleConfig(GridSpec((-6.4, -6.4, -5.0), 0.2, (64, 64, 40)), points_per_voxel=3,
-                                     fusion_queries=300, image_size=(64, 96), max_cameras=6),
-                     width=16, decoded=8, bev=(16, 24), refine_budget=40)
+CONFIG = ModelConfig(
+    PresampleConfig(
+        GridSpec((-6.4, -6.4, -5.0), 0.2, (64, 64, 40)),
+        points_per_voxel=3,
+        fusion_queries=300,
+        image_size=(64, 96),
+        max_cameras=6,
+    ),
+    width=16,
+    decoded=8,
+    bev=(16, 24),
+    refine_budget=40,
+)
 
 
 def small_model() -> OccFusion:

@@ -56,16 +56,45 @@ class TinyRoot:
 
     def __init__(self, root: Path, recalibrated: bool = False) -> None:
         self.root, self._recalibrated = root, recalibrated
-        self.tables = {name: [] for name in ("attribute", "visibility", "sample_annotation", "instance", "sample",
-                                             "sample_data", "ego_pose", "calibrated_sensor", "lidarseg")}
+        self.tables = {
+            name: []
+            for name in (
+                "attribute",
+                "visibility",
+                "sample_annotation",
+                "instance",
+                "sample",
+                "sample_data",
+                "ego_pose",
+                "calibrated_sensor",
+                "lidarseg",
+            )
+        }
         self.tables |= {
             "category": [{"token": name, "name": name, "index": i} for i, name in enumerate(CATEGORIES)],
-            "sensor": [{"token": name, "channel": name, "modality": kind} for name, kind in [
-                ("LIDAR_TOP", "lidar"), ("CAM_FRONT", "camera"), ("CAM_BACK", "camera"), ("RADAR_FRONT", "radar")]],
+            "sensor": [
+                {"token": name, "channel": name, "modality": kind}
+                for name, kind in [
+                    ("LIDAR_TOP", "lidar"),
+                    ("CAM_FRONT", "camera"),
+                    ("CAM_BACK", "camera"),
+                    ("RADAR_FRONT", "radar"),
+                ]
+            ],
             "log": [{"token": "log", "logfile": "", "vehicle": "", "date_captured": "", "location": ""}],
             "map": [{"token": "map", "category": "", "filename": "maps/empty.png", "log_tokens": ["log"]}],
-            "scene": [{"token": "scene", "log_token": "log", "nbr_samples": 2, "first_sample_token": "sample0",
-                       "last_sample_token": "sample1", "name": SCENE, "description": ""}]}
+            "scene": [
+                {
+                    "token": "scene",
+                    "log_token": "log",
+                    "nbr_samples": 2,
+                    "first_sample_token": "sample0",
+                    "last_sample_token": "sample1",
+                    "name": SCENE,
+                    "description": "",
+                }
+            ],
+        }
         self._file("maps/empty.png", cv2.imencode(".png", np.zeros((1, 1), np.uint8))[1].tobytes())
         for index in range(2):
             self._sample(index)
@@ -79,36 +108,79 @@ class TinyRoot:
 
     def path(self, channel: str, index: int = 0) -> Path:
         """The channel's file of a key frame."""
-        return self.root / next(data["filename"] for data in self.tables["sample_data"] if data["is_key_frame"] and
-                                data["sample_token"] == f"sample{index}" and data["filename"].split("/")[1] == channel)
+        return self.root / next(
+            data["filename"]
+            for data in self.tables["sample_data"]
+            if data["is_key_frame"]
+            and data["sample_token"] == f"sample{index}"
+            and data["filename"].split("/")[1] == channel
+        )
 
     def _sample(self, index: int) -> None:
         stamp, token = START_US + index * SAMPLE_US, f"sample{index}"
-        self.tables["sample"].append({"token": token, "timestamp": stamp, "scene_token": "scene",
-                                      "prev": "" if index == 0 else "sample0", "next": "sample1" if index == 0 else ""})
+        self.tables["sample"].append(
+            {
+                "token": token,
+                "timestamp": stamp,
+                "scene_token": "scene",
+                "prev": "" if index == 0 else "sample0",
+                "next": "sample1" if index == 0 else "",
+            }
+        )
         for channel, offset in FIRST_SAMPLE.items():
             self._data(channel, token, stamp + offset, key_frame=True)
         lidar = f"LIDAR_TOP{stamp}"
-        self.tables["lidarseg"].append({"token": lidar, "sample_data_token": lidar,
-                                        "filename": f"lidarseg/v1.0-mini/{lidar}_lidarseg.bin"})
+        self.tables["lidarseg"].append(
+            {"token": lidar, "sample_data_token": lidar, "filename": f"lidarseg/v1.0-mini/{lidar}_lidarseg.bin"}
+        )
         self._file(f"lidarseg/v1.0-mini/{lidar}_lidarseg.bin", bytes([CAR, 3, 3, 3, 0]))
         self.tables["instance"].append({"token": f"car{index}", "category_token": "vehicle.car"})
-        self.tables["sample_annotation"].append({
-            "token": f"box{index}", "sample_token": token, "instance_token": f"car{index}", "visibility_token": "",
-            "attribute_tokens": [], "translation": LANDMARK.tolist(), "size": [1.0, 2.0, 3.0], "rotation": [1, 0, 0, 0],
-            "prev": "", "next": "", "num_lidar_pts": 1, "num_radar_pts": 0})
+        self.tables["sample_annotation"].append(
+            {
+                "token": f"box{index}",
+                "sample_token": token,
+                "instance_token": f"car{index}",
+                "visibility_token": "",
+                "attribute_tokens": [],
+                "translation": LANDMARK.tolist(),
+                "size": [1.0, 2.0, 3.0],
+                "rotation": [1, 0, 0, 0],
+                "prev": "",
+                "next": "",
+                "num_lidar_pts": 1,
+                "num_radar_pts": 0,
+            }
+        )
 
     def _data(self, channel: str, sample: str, stamp: int, key_frame: bool) -> None:
         token, kind = f"{channel}{stamp}", channel.split("_")[0]
         suffix = {"LIDAR": "pcd.bin", "CAM": "jpg", "RADAR": "pcd"}[kind]
         filename = f"{'samples' if key_frame else 'sweeps'}/{channel}/tiny__{channel}__{stamp}.{suffix}"
         camera = kind == "CAM"
-        self.tables["ego_pose"].append({"token": token, "timestamp": stamp, "rotation": [1.0, 0.0, 0.0, 0.0],
-                                        "translation": [vehicle_x(stamp), 0.0, 0.0]})
-        self.tables["sample_data"].append({
-            "token": token, "sample_token": sample, "ego_pose_token": token, "timestamp": stamp, "fileformat": suffix,
-            "calibrated_sensor_token": self._calibration(channel, sample), "is_key_frame": key_frame, "prev": "",
-            "next": "", "height": SIZE[0] if camera else 0, "width": SIZE[1] if camera else 0, "filename": filename})
+        self.tables["ego_pose"].append(
+            {
+                "token": token,
+                "timestamp": stamp,
+                "rotation": [1.0, 0.0, 0.0, 0.0],
+                "translation": [vehicle_x(stamp), 0.0, 0.0],
+            }
+        )
+        self.tables["sample_data"].append(
+            {
+                "token": token,
+                "sample_token": sample,
+                "ego_pose_token": token,
+                "timestamp": stamp,
+                "fileformat": suffix,
+                "calibrated_sensor_token": self._calibration(channel, sample),
+                "is_key_frame": key_frame,
+                "prev": "",
+                "next": "",
+                "height": SIZE[0] if camera else 0,
+                "width": SIZE[1] if camera else 0,
+                "filename": filename,
+            }
+        )
         image = np.random.default_rng(stamp).integers(0, 255, (*SIZE, 3), np.uint8)
         self._file(filename, cv2.imencode(".jpg", image)[1].tobytes() if camera else sweep(stamp).tobytes())
 
@@ -118,8 +190,13 @@ class TinyRoot:
         if self._recalibrated and channel == "CAM_FRONT" and sample == "sample1":
             translation = [translation[0] + 0.01, *translation[1:]]
         intrinsics = [[FOCAL, 0.0, CENTER[0]], [0.0, FOCAL, CENTER[1]], [0.0, 0.0, 1.0]]
-        row = {"token": f"{channel}-{sample}", "sensor_token": channel, "translation": translation,
-               "rotation": rotation, "camera_intrinsic": intrinsics if channel in mounts else []}
+        row = {
+            "token": f"{channel}-{sample}",
+            "sensor_token": channel,
+            "translation": translation,
+            "rotation": rotation,
+            "camera_intrinsic": intrinsics if channel in mounts else [],
+        }
         if row not in self.tables["calibrated_sensor"]:
             self.tables["calibrated_sensor"].append(row)
         return row["token"]

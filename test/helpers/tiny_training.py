@@ -16,8 +16,19 @@ from models.training.config import TrainConfig
 from models.training.data import PreparedFrame
 
 GRID = CONFIG.presample.grid
-SETTINGS = {"epochs": 2, "active_share": 0.5, "refined": 20, "threads": 1, "device": "cpu", "window": 8,
-            "window_queries": 100, "window_spread": 1.5, "save_every": 2, "pictures": 1, "batch": 1}
+SETTINGS = {
+    "epochs": 2,
+    "active_share": 0.5,
+    "refined": 20,
+    "threads": 1,
+    "device": "cpu",
+    "window": 8,
+    "window_queries": 100,
+    "window_spread": 1.5,
+    "save_every": 2,
+    "pictures": 1,
+    "batch": 1,
+}
 
 
 def make_frame(seed: int) -> PreparedFrame:
@@ -26,13 +37,15 @@ def make_frame(seed: int) -> PreparedFrame:
     semantics = np.zeros(GRID.size, np.uint8)
     semantics[:, :, 15] = 11
     corner = rng.integers(5, 45, 2)
-    semantics[corner[0]:corner[0] + 10, corner[1]:corner[1] + 10, 16:24] = 4
+    semantics[corner[0] : corner[0] + 10, corner[1] : corner[1] + 10, 16:24] = 4
     voxels = np.flatnonzero(semantics)
     seen = np.stack(np.unravel_index(rng.choice(voxels, 2000), GRID.size), 1)
     points = np.c_[GRID.centers(seen), rng.random(2000)].astype(np.float32)
     height, width = CONFIG.presample.image_size
-    features = tuple(np.zeros((2, channels, height // stride, width // stride), np.float16)
-                     for channels, stride in ((40, 8), (112, 16), (320, 32)))
+    features = tuple(
+        np.zeros((2, channels, height // stride, width // stride), np.float16)
+        for channels, stride in ((40, 8), (112, 16), (320, 32))
+    )
     observed = np.zeros(GRID.size, bool)
     observed[:48] = True
     return PreparedFrame(points, np.tile(np.eye(4, dtype=np.float32), (2, 1, 1)), features, semantics, observed, GRID)

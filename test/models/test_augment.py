@@ -31,8 +31,20 @@ GRID = GridSpec((-8.0, -8.0, -2.0), 0.5, (32, 32, 8))
 WINDOW = GridSpec((-5.0, -2.0, -2.0), 0.5, (16, 16, 8))
 INTRINSICS = np.array([[60.0, 0, 47.5], [0, 60.0, 31.5], [0, 0, 1]])
 CAMERA_FROM_GRID = np.array([[1.0, 0, 0, 0.1], [0, 0, -1, 0.2], [0, 1, 0, 0.3], [0, 0, 0, 1]])  # looks along y
-NONE = AugmentConfig(flip=0, turn=0, stretch=0, thin=0, beams=0, sector=0, intensity=0, no_intensity=0, all_cameras=0,
-                     some_cameras=0, jitter_degrees=0, jitter_meters=0)
+NONE = AugmentConfig(
+    flip=0,
+    turn=0,
+    stretch=0,
+    thin=0,
+    beams=0,
+    sector=0,
+    intensity=0,
+    no_intensity=0,
+    all_cameras=0,
+    some_cameras=0,
+    jitter_degrees=0,
+    jitter_meters=0,
+)
 
 
 def make_frame(seed: int) -> PreparedFrame:
@@ -61,8 +73,9 @@ def pixels(frame: PreparedFrame) -> np.ndarray:
     return np.c_[uv, depth]
 
 
-@pytest.mark.parametrize("plane", [
-    np.diag([-1.0, 1.0]), np.diag([1.0, -1.0]), np.array([[0.0, -1], [1, 0]]), np.array([[0.0, -1], [-1, 0]])])
+@pytest.mark.parametrize(
+    "plane", [np.diag([-1.0, 1.0]), np.diag([1.0, -1.0]), np.array([[0.0, -1], [1, 0]]), np.array([[0.0, -1], [-1, 0]])]
+)
 def test_mirrors_and_quarter_turns_move_points_and_truth_alike(plane):
     frame = make_frame(0)
     changed = transform(frame, GRID, plane)
@@ -125,8 +138,10 @@ def test_without_any_augmentation_a_frame_stays_as_it_is():
 def test_augmented_returns_lie_in_the_truth_and_the_same_seed_gives_the_same_frame():
     sizes = set()
     for seed in range(30):
-        frame, again = (augment(make_frame(seed), WINDOW, AugmentConfig(turn_degrees=180), np.random.default_rng(seed))
-                        for _ in range(2))
+        frame, again = (
+            augment(make_frame(seed), WINDOW, AugmentConfig(turn_degrees=180), np.random.default_rng(seed))
+            for _ in range(2)
+        )
         assert np.array_equal(frame.points, again.points) and np.array_equal(frame.semantics, again.semantics)
         # A corner of the turned window may lie outside the grid, where returns know nothing either.
         assert np.isin(frame.semantics[occupied(frame.points, WINDOW)], (4, IGNORE)).all()
@@ -138,8 +153,19 @@ def test_augmented_returns_lie_in_the_truth_and_the_same_seed_gives_the_same_fra
 def test_beams_are_lost_as_a_whole():
     azimuth, beams = np.meshgrid(np.linspace(0, 2 * np.pi, 90, endpoint=False), np.linspace(-30.67, 10.67, 32))
     elevation = np.radians(beams)
-    points = np.stack([20 * np.cos(elevation) * np.cos(azimuth), 20 * np.cos(elevation) * np.sin(azimuth),
-                       20 * np.sin(elevation), np.ones_like(beams)], -1).reshape(-1, 4).astype(np.float32)
+    points = (
+        np.stack(
+            [
+                20 * np.cos(elevation) * np.cos(azimuth),
+                20 * np.cos(elevation) * np.sin(azimuth),
+                20 * np.sin(elevation),
+                np.ones_like(beams),
+            ],
+            -1,
+        )
+        .reshape(-1, 4)
+        .astype(np.float32)
+    )
     shares = []
     for seed in range(20):
         kept = drop_points(points, replace(NONE, beams=1), np.random.default_rng(seed))
@@ -190,8 +216,12 @@ def test_a_blurred_image_keeps_its_light_and_spreads_it():
 def test_lost_cameras_see_nothing():
     config = AugmentConfig(all_cameras=0.35, some_cameras=0.3)
     cameras = np.tile(make_frame(0).image_from_grid[:1], (6, 1, 1))
-    lost = np.array([(lose_cameras(cameras, config, np.random.default_rng(seed)) == UNSEEN.astype(np.float32))
-                     .all((1, 2)).sum() for seed in range(400)])
+    lost = np.array(
+        [
+            (lose_cameras(cameras, config, np.random.default_rng(seed)) == UNSEEN.astype(np.float32)).all((1, 2)).sum()
+            for seed in range(400)
+        ]
+    )
     assert (lost == 6).mean() == pytest.approx(0.35, abs=0.08)
     assert (lost == 0).mean() == pytest.approx(0.35 + 0.3 * 0.7**6, abs=0.08)
     _, depth = project(make_frame(0).points[:, :3], UNSEEN)
@@ -212,13 +242,13 @@ def test_a_jittered_calibration_is_off_by_a_small_rotation():
 def test_a_painted_point_stays_under_its_projection(seed):
     point = np.array([[0.4, 5.0, 0.3]])
     matrix = projection_matrix(INTRINSICS, CAMERA_FROM_GRID)
-    (u, v), = project(point, matrix)[0]
+    ((u, v),) = project(point, matrix)[0]
     rows, columns = np.mgrid[:64, :96]
     bright = np.exp(-((rows - v) ** 2 + (columns - u) ** 2) / 8) * 200  # its center of mass is the projection
     images = torch.from_numpy(np.stack([bright] * 3)[None].round().astype(np.uint8))
     config = AugmentConfig(images=1, zoom=0.2, mirror=0.5)
     changed, moved = augment_images(images, torch.from_numpy(matrix[None]).float(), config, np.random.default_rng(seed))
-    (u_after, v_after), = project(point, moved[0].double().numpy())[0]
+    ((u_after, v_after),) = project(point, moved[0].double().numpy())[0]
     weight = changed[0].float().sum(0).numpy().astype(np.float64)
     weight = np.where(weight > 0.5 * weight.max(), weight, 0)
     assert abs(u_after - u) + abs(v_after - v) > 0.2

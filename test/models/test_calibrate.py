@@ -28,8 +28,10 @@ def test_shifts_are_the_best_pair_of_thresholds():
     hits, false, total = 500, 20, 500 + occupied.sum()
     shifts, reached = fit_shifts(counts, hits, false, total)
     candidates = np.linspace(-4, 2, 25)
-    best = max(iou(logit, label, occupied, np.array([0] * 11 + [a, b]), hits, false, total)
-               for a, b in itertools.product(candidates, candidates))
+    best = max(
+        iou(logit, label, occupied, np.array([0] * 11 + [a, b]), hits, false, total)
+        for a, b in itertools.product(candidates, candidates)
+    )
     assert reached >= best - 2e-3
     assert iou(logit, label, occupied, shifts, hits, false, total) == pytest.approx(reached, abs=2e-3)
     assert shifts[11] - shifts[12] == pytest.approx(2.0, abs=0.7)
@@ -40,7 +42,7 @@ def test_unknown_voxels_do_not_count_and_rare_classes_take_that_of_their_kind():
     logit = torch.cat([torch.linspace(-3, 3, 4 * ENOUGH), torch.tensor([0.5])])
     label = torch.cat([torch.full((4 * ENOUGH,), 15), torch.tensor([14])])
     known = torch.ones(len(logit), dtype=torch.bool)
-    known[: ENOUGH] = False
+    known[:ENOUGH] = False
     counts.add(logit, label, logit > 1, known)
     shifts = counts.best_shifts(0.5)
     assert counts.free[15].sum() + counts.occupied[15].sum() == 3 * ENOUGH

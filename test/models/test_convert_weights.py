@@ -21,8 +21,10 @@ RESNET = replace(CONFIG, backbone="resnet50")
 def openoccupancy_state() -> dict[str, torch.Tensor]:
     """Names and shapes as in a checkpoint of OpenOccupancy with an FPN of 16 channels; values are random."""
     torch.manual_seed(0)
-    state = {f"img_backbone.{name}": torch.rand_like(value.float()).to(value.dtype)
-             for name, value in ResNet50().state_dict().items()}
+    state = {
+        f"img_backbone.{name}": torch.rand_like(value.float()).to(value.dtype)
+        for name, value in ResNet50().state_dict().items()
+    }
     for index, channels in enumerate((512, 1024, 2048)):
         state[f"img_neck.lateral_convs.{index}.conv.weight"] = torch.rand(16, channels, 1, 1)
         state[f"img_neck.lateral_convs.{index}.conv.bias"] = torch.rand(16)
@@ -63,8 +65,9 @@ def test_a_network_of_others_becomes_a_checkpoint(tmp_path, suffix, capsys):
     else:
         save_file(state, source)
     config = tmp_path / "config.yaml"
-    config.write_text("name: mine\ntrain_backbone: true\n"
-                      "model: {backbone: resnet50, width: 16, decoded: 8, bev: [16]}\n")
+    config.write_text(
+        "name: mine\ntrain_backbone: true\nmodel: {backbone: resnet50, width: 16, decoded: 8, bev: [16]}\n"
+    )
     out = tmp_path / "mine.safetensors"
     assert main([str(source), str(out), "--config", str(config), "--rules", "torchvision"]) == 0
     assert "1 tensors placed" in capsys.readouterr().out

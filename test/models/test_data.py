@@ -63,7 +63,7 @@ def test_a_frame_comes_back_from_disk_as_it_was(tmp_path):
 def test_a_damaged_frame_is_refused(tmp_path):
     make_frame(0).save(tmp_path / "frame.npz")
     whole = (tmp_path / "frame.npz").read_bytes()
-    (tmp_path / "frame.npz").write_bytes(whole[:len(whole) // 2])
+    (tmp_path / "frame.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DatasetError, match="frame.npz"):
         PreparedFrame.load(tmp_path / "frame.npz")
 
@@ -77,6 +77,6 @@ def test_a_sample_with_fewer_cameras_gets_blind_ones():
         batch, features = stack([make_sample(sample, presampler) for sample in samples])
         assert batch["image_from_grid"].shape == (2, count, 4, 4)
         assert [len(level) for level in features] == [2 * count] * 3
-        added = batch["image_from_grid"][1, len(samples[1].image_from_grid):]
+        added = batch["image_from_grid"][1, len(samples[1].image_from_grid) :]
         assert torch.equal(added, torch.from_numpy(UNSEEN).expand(len(added), 4, 4))
     assert (batch["point_camera"][1] == -1).all()

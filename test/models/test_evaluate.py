@@ -95,6 +95,7 @@ def test_without_labels_or_with_another_grid_it_says_so(root, monkeypatch):
 def test_a_set_with_nothing_in_it_still_gives_valid_json():
     from models.evaluation.metrics import RangeBands
     from models.evaluation.ray_iou import RayIoU
+
     figures = report(RangeBands(GRID), RayIoU(GRID), 0)
     assert json.loads(json.dumps(figures, allow_nan=False))["ray_iou"]["mean"] is None
     assert "absent" in table(figures)

@@ -32,16 +32,29 @@ def folder(tmp_path):
     """Frames of `SETTINGS`."""
     folder = tmp_path / "frames"
     folder.mkdir()
-    claim(folder, prepare.making(PRESAMPLE, SETTINGS["augmentation"], False, rig="nuscenes", spacing=prepare.SPACING,
-                                 generator_version=prepare.GENERATOR_VERSION))
+    claim(
+        folder,
+        prepare.making(
+            PRESAMPLE,
+            SETTINGS["augmentation"],
+            False,
+            rig="nuscenes",
+            spacing=prepare.SPACING,
+            generator_version=prepare.GENERATOR_VERSION,
+        ),
+    )
     stand_ins(folder)
     return folder
 
 
-CHANGES = [("rig", {"rig": "van"}), ("zoom", {"augmentation": AugmentConfig(zoom=0.5)}),
-           ("for_training", {"augmentation": None}), ("holds", {"keep_images": True}),
-           ("image_size", {"config": replace(PRESAMPLE, image_size=(128, 192))}),
-           ("horizon", {"config": replace(PRESAMPLE, horizon=0.5)})]
+CHANGES = [
+    ("rig", {"rig": "van"}),
+    ("zoom", {"augmentation": AugmentConfig(zoom=0.5)}),
+    ("for_training", {"augmentation": None}),
+    ("holds", {"keep_images": True}),
+    ("image_size", {"config": replace(PRESAMPLE, image_size=(128, 192))}),
+    ("horizon", {"config": replace(PRESAMPLE, horizon=0.5)}),
+]
 
 
 @pytest.mark.parametrize(("name", "change"), CHANGES)
@@ -81,9 +94,11 @@ def test_fresh_has_frames_of_another_making_made_again_and_keeps_those_of_the_sa
     assert not list(folder.glob("*.npz")) and json.loads((folder / MANIFEST).read_text())["rig"] == "van"
 
 
-OTHER_GRIDS = [("voxel_size", GridSpec((-40.0, -40.0, -5.0), 0.4, (200, 200, 40))),
-               ("low z", GridSpec((-51.2, -51.2, -1.0), 0.2, (512, 512, 40))),
-               ("layers", GridSpec((-51.2, -51.2, -5.0), 0.2, (512, 512, 32)))]
+OTHER_GRIDS = [
+    ("voxel_size", GridSpec((-40.0, -40.0, -5.0), 0.4, (200, 200, 40))),
+    ("low z", GridSpec((-51.2, -51.2, -1.0), 0.2, (512, 512, 40))),
+    ("layers", GridSpec((-51.2, -51.2, -5.0), 0.2, (512, 512, 32))),
+]
 
 
 @pytest.mark.parametrize(("name", "grid"), OTHER_GRIDS)
@@ -97,16 +112,20 @@ def test_a_grid_that_no_frame_has_is_refused_before_anything_is_prepared(tmp_pat
 
 def test_training_and_calibration_say_so_in_one_sentence(tmp_path, capsys, folder):
     settings, out, nowhere = tmp_path / "settings.yaml", str(tmp_path / "out"), str(tmp_path / "nowhere")
-    settings.write_text("device: cpu\ndrives: 1\nmodel:\n  presample:\n    grid: {low: [-40.0, -40.0, -1.0], "
-                        "voxel_size: 0.4, size: [200, 200, 16]}\n")
+    settings.write_text(
+        "device: cpu\ndrives: 1\nmodel:\n  presample:\n    grid: {low: [-40.0, -40.0, -1.0], "
+        "voxel_size: 0.4, size: [200, 200, 16]}\n"
+    )
     weights = str(save_small_checkpoint(tmp_path / "weights.safetensors"))
     ours = [weights, out, "--frames", str(folder)]
-    calls = [(train.main, [str(settings), "--out", out], "train: model.presample.grid: voxel_size must"),
-             (calibrate.main, [nowhere, *ours[1:]], "calibrate: .*nowhere: expected a checkpoint"),
-             (calibrate.main, ours, "calibrate: .*prepared otherwise .*for_training"),
-             (calibrate.main, [*ours, "--priors", nowhere], "calibrate: --priors: expected"),
-             (calibrate.main, [weights, out, "--frames", weights], "calibrate: .*File exists"),
-             (calibrate.main, [*ours, "--drives", "0"], "expected 1 or more, got 0")]
+    calls = [
+        (train.main, [str(settings), "--out", out], "train: model.presample.grid: voxel_size must"),
+        (calibrate.main, [nowhere, *ours[1:]], "calibrate: .*nowhere: expected a checkpoint"),
+        (calibrate.main, ours, "calibrate: .*prepared otherwise .*for_training"),
+        (calibrate.main, [*ours, "--priors", nowhere], "calibrate: --priors: expected"),
+        (calibrate.main, [weights, out, "--frames", weights], "calibrate: .*File exists"),
+        (calibrate.main, [*ours, "--drives", "0"], "expected 1 or more, got 0"),
+    ]
     for main, arguments, message in calls:
         with pytest.raises(SystemExit) as stopped:
             main(arguments)

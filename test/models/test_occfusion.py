@@ -49,21 +49,30 @@ def scene(config: ModelConfig) -> tuple[dict[str, torch.Tensor], Presampler]:
 
 def features() -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn((4, c, SIZE[0] // s, SIZE[1] // s), generator=generator)
-            for c, s in ((40, 8), (112, 16), (320, 32))]
+    return [
+        torch.randn((4, c, SIZE[0] // s, SIZE[1] // s), generator=generator) for c, s in ((40, 8), (112, 16), (320, 32))
+    ]
 
 
-@pytest.mark.parametrize("config", [
-    CONFIG, replace(CONFIG, fusion="lift_splat"), replace(CONFIG, fusion="lidar"),
-    replace(CONFIG, presample=replace(CONFIG.presample, use_lidar=False))], ids=["point", "lift", "lidar", "camera"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        replace(CONFIG, fusion="lift_splat"),
+        replace(CONFIG, fusion="lidar"),
+        replace(CONFIG, presample=replace(CONFIG.presample, use_lidar=False)),
+    ],
+    ids=["point", "lift", "lidar", "camera"],
+)
 def test_every_variant_answers_and_learns(config):
     torch.manual_seed(0)
     model = OccFusion(config)
     batch, presampler = scene(config)
     output = model.fuse(features(), **batch)
     children = describe_children(torch.arange(40), presampler, batch["image_from_grid"][0], torch.arange(0, 999, 7))
-    logits = model.refine(output, **{k: v[None].expand(2, *v.shape) for k, v in children.network_inputs().items()},
-                          count=2)
+    logits = model.refine(
+        output, **{k: v[None].expand(2, *v.shape) for k, v in children.network_inputs().items()}, count=2
+    )
     total = config.coarse.num_voxels
     assert output.coarse.shape == (2, total, 17) and output.occupancy.shape == (2, total, 64)
     assert logits.shape == (2, 40, 64, 17)
@@ -139,8 +148,13 @@ def test_measured_depth_is_that_of_the_nearest_return_in_a_cell():
     point_features = torch.cat([position, torch.tensor([[1.0], [1], [1], [0]])], 1).float()
     uv, visible = project(places[None].float(), camera[None], SIZE, near=0.5)
     assert visible.all()
-    points = FusedPoints(flat[None], point_features[None, :, None], uv[0][None, :, None],
-                         torch.zeros((1, 4, 1), dtype=torch.long), camera[None, None])
+    points = FusedPoints(
+        flat[None],
+        point_features[None, :, None],
+        uv[0][None, :, None],
+        torch.zeros((1, 4, 1), dtype=torch.long),
+        camera[None, None],
+    )
     measured = fusion.measured_bins(points, (4, 6))
     assert (measured >= 0).sum() == 1
     u, v = uv[0, 2].tolist()
@@ -181,16 +195,24 @@ def test_resnet50_has_the_size_and_the_names_of_the_published_one():
     assert sum(p.numel() for p in model.parameters()) == 23_508_032  # 25,557,032 less the classifier's 2,049,000
     names = model.state_dict()
     assert len(names) == 318  # 320 less fc.weight and fc.bias
-    assert {"conv1.weight", "bn1.running_var", "layer1.0.downsample.0.weight", "layer2.3.bn2.num_batches_tracked",
-            "layer4.2.conv3.weight"} <= set(names)
+    assert {
+        "conv1.weight",
+        "bn1.running_var",
+        "layer1.0.downsample.0.weight",
+        "layer2.3.bn2.num_batches_tracked",
+        "layer4.2.conv3.weight",
+    } <= set(names)
     assert names["layer3.0.conv2.weight"].shape == (256, 256, 3, 3)
     assert names["layer4.0.downsample.0.weight"].shape == (2048, 1024, 1, 1)
 
 
 def test_resnet50_takes_the_published_weights_and_refuses_others():
     model = ResNet50().eval()
-    weights = {**{k: v + 0.01 if v.is_floating_point() else v for k, v in model.state_dict().items()},
-               "fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}
+    weights = {
+        **{k: v + 0.01 if v.is_floating_point() else v for k, v in model.state_dict().items()},
+        "fc.weight": torch.zeros(1000, 2048),
+        "fc.bias": torch.zeros(1000),
+    }
     model.load_torchvision(weights)
     assert torch.equal(model.conv1.weight, weights["conv1.weight"])
     levels = model(torch.randint(0, 255, (1, 3, 64, 96), dtype=torch.uint8))

@@ -60,8 +60,9 @@ def labeled(tmp_path_factory):
         truth[200:300, 200:300] = 0
         truth[200:300, 200:300, 15:16] = 11
         truth[tuple(rng.integers(200, 300, (2, 500))), 20] = 4
-        np.savez_compressed(root / "occupancy" / f"{reader.tables.get('sample', token)['data']['LIDAR_TOP']}.npz",
-                            semantics=truth)
+        np.savez_compressed(
+            root / "occupancy" / f"{reader.tables.get('sample', token)['data']['LIDAR_TOP']}.npz", semantics=truth
+        )
     return root, reader, tokens
 
 
@@ -83,7 +84,7 @@ def test_labeled_samples_of_a_data_root_are_prepared_as_they_are(labeled, tmp_pa
 
 def test_images_are_kept_where_the_backbone_is_to_be_trained(labeled, tmp_path):
     root, reader, tokens = labeled
-    path, = prepare_root(tmp_path, root, CONFIG, AugmentConfig(images=1), keep_images=True)
+    (path,) = prepare_root(tmp_path, root, CONFIG, AugmentConfig(images=1), keep_images=True)
     frame = PreparedFrame.load(path)
     presampler, second = Presampler(CONFIG), reader.frame(tokens[1])
     images, image_from_grid = presampler.prepare_images(second), presampler.projections(second)
@@ -110,7 +111,8 @@ def test_the_command_trains_on_a_data_root(labeled, tmp_path):
         f"data: {labeled[0]}\nepochs: 1\nbatch: 1\nwindow: 8\nwindow_queries: 50\nrefined: 10\ndevice: cpu\n"
         "model:\n  width: 16\n  decoded: 8\n  bev: [16, 24]\n  refine_budget: 20\n"
         "  presample: {image_size: [64, 96], fusion_queries: 300,\n"
-        "              grid: {low: [-6.4, -6.4, -5.0], voxel_size: 0.2, size: [64, 64, 40]}}\n")
+        "              grid: {low: [-6.4, -6.4, -5.0], voxel_size: 0.2, size: [64, 64, 40]}}\n"
+    )
     assert main([str(settings), "--out", str(tmp_path / "out"), "--set", "pictures=1"]) == 0
     model, metadata = load_checkpoint(tmp_path / "out/weights.safetensors")
     assert model.config.presample.grid.size == (64, 64, 40) and metadata["epoch"] == 1

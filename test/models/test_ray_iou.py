@@ -71,8 +71,8 @@ def test_directions_are_like_a_lidars():
 def room(wall: int, label: int = 15) -> np.ndarray:
     """Labels of ROOM: empty but for a square wall `wall` voxels from the sides of the grid."""
     labels = np.zeros(ROOM.size, np.uint8)
-    labels[wall:64 - wall, wall:64 - wall] = label
-    labels[wall + 1:63 - wall, wall + 1:63 - wall] = 0
+    labels[wall : 64 - wall, wall : 64 - wall] = label
+    labels[wall + 1 : 63 - wall, wall + 1 : 63 - wall] = 0
     return labels
 
 
@@ -125,8 +125,9 @@ def test_counts_match_a_loop_over_rays():
     truth_at, predicted_at = rng.uniform(0, 10, (2, 500))
     rays = RayIoU(ROOM)
     for part in (slice(0, 200), slice(200, None)):
-        rays.add_rays(predicted[part].astype(np.uint8), predicted_at[part], truth[part].astype(np.uint8),
-                      truth_at[part])
+        rays.add_rays(
+            predicted[part].astype(np.uint8), predicted_at[part], truth[part].astype(np.uint8), truth_at[part]
+        )
     means = []
     for threshold in (1, 2, 4):
         scores = []

@@ -96,6 +96,7 @@ def test_a_voxel_with_a_return_is_not_passed():
 def test_points_in_a_turned_box_of_another_rig():
     from nuscenes.utils.data_classes import Box
     from pyquaternion import Quaternion
+
     box = Box([10.0, 0.0, 1.0], [2.0, 4.0, 1.5], Quaternion(axis=[0, 0, 1], degrees=90))  # length along the rig's y
     vehicle = np.array([[10.0, 1.9, 1.7], [10.9, 0.0, 0.3], [11.1, 0.0, 1.0], [10.0, 2.1, 1.0], [10.0, 0.0, 1.8]])
     grid = vehicle @ GRID_FROM_VEHICLE[:3, :3].T + GRID_FROM_VEHICLE[:3, 3]

@@ -23,8 +23,7 @@ def test_shipped_weights_are_named_by_the_contract_and_say_what_they_are():
         assert network.files["weights"].sha256 == contract.checkpoint_sha256
     assert hashlib.sha256((NANO / "weights.safetensors").read_bytes()).hexdigest() == contract.checkpoint_sha256
     _, metadata = load_checkpoint(NANO / "weights.safetensors")
-    assert metadata == {"model_id": contract.model_id, "trained_on": contract.trained_on,
-                        "accuracy": contract.accuracy}
+    assert metadata == {"model_id": contract.model_id, "trained_on": contract.trained_on, "accuracy": contract.accuracy}
 
 
 def frame() -> SensorFrame:

@@ -35,10 +35,19 @@ def rows(out: Path) -> list[dict[str, str]]:
 
 
 def run_program(*words: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "test"), str(REPOSITORY)]),
-                   "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *before, "-m", "helpers.tiny_training", *map(str, words)], cwd=REPOSITORY,
-                          env=environment, capture_output=True, text=True, timeout=120)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "test"), str(REPOSITORY)]),
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.run(
+        [sys.executable, *before, "-m", "helpers.tiny_training", *map(str, words)],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def test_it_learns_and_trains_the_hard_half_again(paths, tmp_path):
@@ -79,8 +88,9 @@ def test_a_run_that_is_killed_goes_on_to_the_same_losses_and_weights(paths, tmp_
 
 
 def test_two_processes_share_the_samples_and_keep_the_same_weights(paths, tmp_path):
-    result = run_program(paths[0].parent, tmp_path, before=("-m", "torch.distributed.run", "--standalone",
-                                                            "--nproc-per-node", "2"))
+    result = run_program(
+        paths[0].parent, tmp_path, before=("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    )
     assert result.returncode == 0, result.stderr
     first, second = (np.load(tmp_path / f"rank{rank}.npy") for rank in range(2))
     assert np.array_equal(first, second)
@@ -103,8 +113,9 @@ def test_a_trained_backbone_learns_from_the_images_and_keeps_its_statistics(tmp_
     trainer = Trainer(config, paths, tmp_path, CONFIG)
     before = {name: value.clone() for name, value in trainer.model.backbone.state_dict().items()}
     trainer.run()
-    changed = {name for name, value in trainer.model.backbone.state_dict().items()
-               if not torch.equal(value, before[name])}
+    changed = {
+        name for name, value in trainer.model.backbone.state_dict().items() if not torch.equal(value, before[name])
+    }
     assert {"_conv_stem.weight", "_blocks.10._depthwise_conv.weight"} < changed
     assert not any("running" in name for name in changed)
     rates = [group["max_lr"] for group in trainer.optimizer.param_groups]
@@ -116,13 +127,16 @@ def test_frames_that_hold_the_wrong_thing_are_refused(paths, tmp_path):
         Trainer(TrainConfig(**SETTINGS, train_backbone=True), paths, tmp_path, CONFIG).run()
 
 
-@pytest.mark.parametrize(("settings", "model", "message"), [
-    ({"window": 5}, {}, "multiple of 2 coarse voxels, got 5 x 5"),
-    ({"refined": 1000}, {}, "refined: expected at most 640"),
-    ({}, {"fusion": "lift_splat"}, "lift_splat is tied"),
-    ({}, {"backbone": "resnet50"}, "resnet50 must be trained"),
-    ({"frozen": ("decodr",)}, {}, "frozen: expected some of backbone.* got decodr"),
-])
+@pytest.mark.parametrize(
+    ("settings", "model", "message"),
+    [
+        ({"window": 5}, {}, "multiple of 2 coarse voxels, got 5 x 5"),
+        ({"refined": 1000}, {}, "refined: expected at most 640"),
+        ({}, {"fusion": "lift_splat"}, "lift_splat is tied"),
+        ({}, {"backbone": "resnet50"}, "resnet50 must be trained"),
+        ({"frozen": ("decodr",)}, {}, "frozen: expected some of backbone.* got decodr"),
+    ],
+)
 def test_settings_that_do_not_fit_the_network_are_refused(paths, tmp_path, settings, model, message):
     with pytest.raises(ContractError, match=message):
         Trainer(TrainConfig(**{**SETTINGS, **settings}), paths, tmp_path, replace(CONFIG, **model))

@@ -13,8 +13,9 @@ from occfusion_ros.core.errors import ContractError
 CONFIGS = Path(__file__).resolve().parents[2] / "models/configs"
 
 
-@pytest.mark.parametrize(("name", "backbone", "image_size"), [
-    ("nano", "efficientnet_lite0", (256, 704)), ("base", "resnet50", (896, 1600))])
+@pytest.mark.parametrize(
+    ("name", "backbone", "image_size"), [("nano", "efficientnet_lite0", (256, 704)), ("base", "resnet50", (896, 1600))]
+)
 def test_shipped_settings_are_of_the_network_of_their_name(name, backbone, image_size):
     train, model = load_config(CONFIGS / f"{name}.yaml")
     assert train.name == name and train.active_share == 0.7
@@ -24,8 +25,10 @@ def test_shipped_settings_are_of_the_network_of_their_name(name, backbone, image
 
 def test_values_come_from_the_file_and_changes_go_before_them(tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text("batch: 4\nlearning_rate: 1e-3\nscenes: [a, b]\ndata: root\naugment: {flip: 0, thin: 0.1}\n"
-                    "model: {width: 16, presample: {points_per_voxel: 2, image_size: [64, 96]}}\n")
+    path.write_text(
+        "batch: 4\nlearning_rate: 1e-3\nscenes: [a, b]\ndata: root\naugment: {flip: 0, thin: 0.1}\n"
+        "model: {width: 16, presample: {points_per_voxel: 2, image_size: [64, 96]}}\n"
+    )
     train, model = load_config(path, ["batch=8", "augment.thin=0.2", "model.decoded=8", "frames=some/folder"])
     assert (train.batch, train.learning_rate, train.scenes, train.frames) == (8, 1e-3, ("a", "b"), "some/folder")
     assert train.augment == AugmentConfig(flip=0.0, thin=0.2)
@@ -33,16 +36,19 @@ def test_values_come_from_the_file_and_changes_go_before_them(tmp_path):
     assert model.presample.image_size == (64, 96)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("bacth: 4", "unknown bacth; expected some of"),
-    ("batch: two", "batch: expected int, got 'two'"),
-    ("batch: 2.5", "batch: expected int"),
-    ("augment: {flop: 1}", "unknown flop"),
-    ("augment: 3", "expected keys and values"),
-    ("- batch", "expected keys and values"),
-    ("batch: [", "mine.yaml"),
-    ("model: {fusion: guess}", "fusion must be one of"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("bacth: 4", "unknown bacth; expected some of"),
+        ("batch: two", "batch: expected int, got 'two'"),
+        ("batch: 2.5", "batch: expected int"),
+        ("augment: {flop: 1}", "unknown flop"),
+        ("augment: 3", "expected keys and values"),
+        ("- batch", "expected keys and values"),
+        ("batch: [", "mine.yaml"),
+        ("model: {fusion: guess}", "fusion must be one of"),
+    ],
+)
 def test_what_is_not_a_setting_is_refused(tmp_path, text, message):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
@@ -62,9 +68,21 @@ def test_a_missing_file_is_named(tmp_path):
         load_config(tmp_path / "missing.yaml")
 
 
-@pytest.mark.parametrize("wrong", [
-    {"active_share": 1.5}, {"batch": 0}, {"epochs": 0}, {"window": -1}, {"learning_rate": 0.0}, {"precision": "fp8"},
-    {"device": "tpu"}, {"unobserved_keep": 2.0}, {"scenes": ("a",)}, {"save_every": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"active_share": 1.5},
+        {"batch": 0},
+        {"epochs": 0},
+        {"window": -1},
+        {"learning_rate": 0.0},
+        {"precision": "fp8"},
+        {"device": "tpu"},
+        {"unobserved_keep": 2.0},
+        {"scenes": ("a",)},
+        {"save_every": 0},
+    ],
+)
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         TrainConfig(**wrong)

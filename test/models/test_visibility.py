@@ -52,8 +52,9 @@ def test_returns_are_occupied_rays_are_free_and_the_rest_is_unknown():
 
 
 def test_sweeps_before_and_after_add_what_stands_still():
-    truth = observe({9: [(6.1, 0.1, 1.1, WALL)], 12: [(-6.1, 0.1, 1.1, CAR), (-4.1, 0.1, 1.1, WALL)],
-                     13: [(3.1, 3.1, 1.1, WALL)]})
+    truth = observe(
+        {9: [(6.1, 0.1, 1.1, WALL)], 12: [(-6.1, 0.1, 1.1, CAR), (-4.1, 0.1, 1.1, WALL)], 13: [(3.1, 3.1, 1.1, WALL)]}
+    )
     assert at(truth, 6.1, -0.9, 1.1) == WALL  # the vehicle was 1 m further back
     assert at(truth, -4.1, 2.1, 1.1) == WALL
     assert at(truth, -6.1, 2.1, 1.1) == IGNORE  # a car may have moved since

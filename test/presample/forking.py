@@ -29,8 +29,9 @@ class Images(Dataset):
 def test_workers_of_a_data_loader_resample(config, frame):
     presampler = Presampler(config)
     expected = presampler.prepare_images(frame)  # from now on this process has threads that a fork leaves behind
-    loader = DataLoader(Images(presampler, frame), batch_size=None, num_workers=2, multiprocessing_context="fork",
-                        timeout=PATIENCE)
+    loader = DataLoader(
+        Images(presampler, frame), batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=PATIENCE
+    )
     assert all(torch.equal(images, expected) for images in loader)
 
 

@@ -14,8 +14,14 @@ from occfusion_ros.core.preprocessing import Preprocessing
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import PresampleConfig, Presampler
 
-CONFIG = PresampleConfig(GridSpec((-8.0, -8.0, -2.0), 0.25, (64, 64, 16)), points_per_voxel=3, fusion_queries=400,
-                         image_size=(32, 64), horizon=0.25, max_cameras=4)
+CONFIG = PresampleConfig(
+    GridSpec((-8.0, -8.0, -2.0), 0.25, (64, 64, 16)),
+    points_per_voxel=3,
+    fusion_queries=400,
+    image_size=(32, 64),
+    horizon=0.25,
+    max_cameras=4,
+)
 HASHES = {1: "153615dd9569cc6ebd6b1d2c040da50609fefb524cbd9384c13d36f016de74ff"}
 """By version of pre-processing. Where the hash is another one, models that are trained already are fed with something
 that they do not know: undo it, or raise `core.preprocessing.VERSION`, add the new hash and train anew."""

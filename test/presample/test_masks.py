@@ -60,7 +60,7 @@ def test_masks_of_any_size_hide_the_same(config, frame, size):
     camera = replace(frame.cameras[0], mask=ImageMask(below(0.5, size)))
     seen = seen_pixels(camera, config.image_size, config.horizon)
     place = network_map(None, tuple(camera.intrinsics.ravel()), (90, 160), config.image_size, config.horizon)
-    clear = (place[..., 1].abs() > 0.03)
+    clear = place[..., 1].abs() > 0.03
     assert torch.equal(seen[clear], (place[..., 1] < 0)[clear]) and seen.any() and not seen.all()
 
 

@@ -17,7 +17,12 @@ def test_points_are_prepared_without_a_pixel(config, frame):
 
 def test_networks_are_not_fed_with_what_they_do_not_read(config, frame):
     voxels = Presampler(config)(frame)
-    assert list(voxels.network_inputs()) == ["voxel_index", "voxel_features", "point_features", "point_uv",
-                                             "point_camera"]
+    assert list(voxels.network_inputs()) == [
+        "voxel_index",
+        "voxel_features",
+        "point_features",
+        "point_uv",
+        "point_camera",
+    ]
     assert {"returns", "image_from_grid"} <= set(vars(voxels))
     assert set(ChildInputs.NETWORK_INPUTS) == {field.name for field in fields(ChildInputs)}

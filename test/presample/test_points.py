@@ -21,9 +21,11 @@ def clouds(draw) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     count = draw(st.integers(0, 80))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     steps = draw(st.sampled_from([3, 1000]))
-    return (torch.from_numpy(rng.integers(0, 5, count) * 7),
-            torch.from_numpy(rng.integers(0, steps, (count, 3)) / steps),
-            torch.from_numpy(rng.uniform(-0.5, 1.5, count).astype(np.float32)))
+    return (
+        torch.from_numpy(rng.integers(0, 5, count) * 7),
+        torch.from_numpy(rng.integers(0, steps, (count, 3)) / steps),
+        torch.from_numpy(rng.uniform(-0.5, 1.5, count).astype(np.float32)),
+    )
 
 
 @given(clouds(), THETA)
@@ -50,11 +52,11 @@ def test_real_points_are_returns_and_none_is_lost_where_there_is_room(cloud, the
     points = voxelize(*cloud)
     local, real = presample(points, theta)
     for row, (start, count) in enumerate(zip(points.start, points.count)):
-        own = {tuple(p) for p in points.local[start:start + count].tolist()}
+        own = {tuple(p) for p in points.local[start : start + count].tolist()}
         chosen = {tuple(p) for p in local[row][real[row]].tolist()}
         assert chosen <= own and (count > theta or chosen == own)
         filled = local[row][~real[row]]
-        assert torch.equal(filled, synthetic_pattern(theta)[len(local[row]) - len(filled):])
+        assert torch.equal(filled, synthetic_pattern(theta)[len(local[row]) - len(filled) :])
 
 
 def brute_force_farthest(points: np.ndarray, theta: int) -> list[int]:
@@ -74,7 +76,7 @@ def test_farthest_point_sampling_against_brute_force(cloud, theta):
     assert len(selected) == len(crowded)
     for got, row in zip(selected, crowded):
         start, count = points.start[row], points.count[row]
-        expected = brute_force_farthest(points.local[start:start + count].numpy(), theta)
+        expected = brute_force_farthest(points.local[start : start + count].numpy(), theta)
         assert (got - start).tolist() == expected
 
 

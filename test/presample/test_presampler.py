@@ -53,8 +53,9 @@ def test_projection_rounds_every_operation_by_itself_and_so_alike_everywhere():
 def test_the_circle_of_the_vehicle_is_left_out_unless_the_vehicle_is_removed_already(config, frame):
     near = np.float32([[0.5, 0.5, 0, 0.2], [0, -1.3, 0.3, 0.1]])
     with_near = replace(frame, points=np.vstack([frame.points, near]))
-    removed = replace(frame, points=np.vstack([frame.points[np.hypot(*frame.points[:, :2].T) > 2], near]),
-                      body_removed=True)
+    removed = replace(
+        frame, points=np.vstack([frame.points[np.hypot(*frame.points[:, :2].T) > 2], near]), body_removed=True
+    )
     index = np.ravel_multi_index(config.grid.indices(near[:, :3])[0].T, config.grid.size)
     assert not np.isin(index, Presampler(config)(with_near).returns.numpy()).any()
     assert np.isin(index, Presampler(config)(removed).returns.numpy()).all()
@@ -109,16 +110,19 @@ def test_without_lidar_returns_tell_nothing(config, frame):
     assert not len(one.returns) and (one.point_features[..., 3] == 0).all()
 
 
-@pytest.mark.parametrize(("sampling", "seen"), [("both", [3, 3, 3]), ("fps", [3, 1, 0]), ("synthetic", [3, 3, 3]),
-                                                ("none", [3, 1, 0])])
+@pytest.mark.parametrize(
+    ("sampling", "seen"), [("both", [3, 3, 3]), ("fps", [3, 1, 0]), ("synthetic", [3, 3, 3]), ("none", [3, 1, 0])]
+)
 def test_cameras_see_the_points_that_the_sampling_keeps(config, frame, sampling, seen):
     """A voxel with four returns, one with one and their neighbors, all in front of the first camera."""
     crowd = [[0.1 + step, 4.1, 0.3, 0] for step in (0.0, 0.1, 0.2, 0.6)]
     points = np.float32([*crowd, [0.1, 5.0, 0.3, 0]])
     inputs = Presampler(replace(config, sampling=sampling))(replace(frame, points=points, cameras=frame.cameras[:1]))
     count = (inputs.point_camera >= 0).sum(1)
-    in_front = ((inputs.voxel_index == v).nonzero()[0, 0] for v in ((8 * 16 + 13) * 10 + 2, (8 * 16 + 14) * 10 + 2,
-                                                                    (8 * 16 + 15) * 10 + 2))
+    in_front = (
+        (inputs.voxel_index == v).nonzero()[0, 0]
+        for v in ((8 * 16 + 13) * 10 + 2, (8 * 16 + 14) * 10 + 2, (8 * 16 + 15) * 10 + 2)
+    )
     assert [count[row].item() for row in in_front] == seen
     position = inputs.point_features[0, :, 0].double() + 0.5  # along x in the crowded voxel, 0..1
     expected = {"both": [0.125, 0.875, 0.375], "fps": [0.125, 0.875, 0.375], "none": [0.125, 0.25, 0.375]}
@@ -171,4 +175,3 @@ def test_camera_assignment_against_brute_force(config, frame, seed, cameras):
         else:
             assert seen[got][0] <= min(margin for margin, _ in seen.values()) + 1e-4
             np.testing.assert_allclose(got_uv, seen[got][1], atol=1e-4)
-

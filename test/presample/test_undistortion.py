@@ -18,9 +18,11 @@ SOURCE = (450, 800)
 K = np.array([[620.0, 0, 396], [0, 622, 232], [0, 0, 1]])
 P = np.array([[580.0, 0, 402], [0, 580, 228], [0, 0, 1]])
 TURN = cv2.Rodrigues(np.array([0.01, -0.02, 0.005]))[0]
-BENT = {"plumb_bob": (BROWN, (-0.3, 0.1, 0.001, -0.0005, -0.01)),
-        "rational_polynomial": (BROWN, (0.5, -0.4, 0.0005, -0.0003, 0.1, 0.8, -0.3, 0.05)),
-        "fisheye": (FISHEYE, (0.05, -0.01, 0.002, -0.0005))}
+BENT = {
+    "plumb_bob": (BROWN, (-0.3, 0.1, 0.001, -0.0005, -0.01)),
+    "rational_polynomial": (BROWN, (0.5, -0.4, 0.0005, -0.0003, 0.1, 0.8, -0.3, 0.05)),
+    "fisheye": (FISHEYE, (0.05, -0.01, 0.002, -0.0005)),
+}
 
 
 def scene(seed: int = 0) -> np.ndarray:
@@ -36,7 +38,7 @@ def scene(seed: int = 0) -> np.ndarray:
 
 def bent(ideal: np.ndarray, model: str, coefficients: tuple[float, ...], turn: np.ndarray) -> np.ndarray:
     """The image that a lens takes of what the ideal camera sees, by OpenCV."""
-    v, u = np.mgrid[:SOURCE[0], :SOURCE[1]].astype(np.float64)
+    v, u = np.mgrid[: SOURCE[0], : SOURCE[1]].astype(np.float64)
     pixels, d = np.stack([u, v], -1).reshape(-1, 1, 2), np.array(coefficients)
     undistort = cv2.undistortPoints if model == BROWN else cv2.fisheye.undistortPoints
     place = undistort(pixels, K, d, R=turn, P=P).reshape(*SOURCE, 2).astype(np.float32)
@@ -71,8 +73,9 @@ def test_it_is_as_good_as_undistorting_first(name):
     library = cv2 if model == BROWN else cv2.fisheye
     maps = library.initUndistortRectifyMap(K, np.array(coefficients), np.eye(3), P, SOURCE[::-1], cv2.CV_32F)
     first = replace(ideal, image=cv2.remap(distorted.image, *maps, cv2.INTER_LINEAR))
-    want, two_steps, one_step = (fit_pixels(camera, SIZE, HORIZON).float()[:, 8:-8, 8:-8]
-                                 for camera in (ideal, first, distorted))
+    want, two_steps, one_step = (
+        fit_pixels(camera, SIZE, HORIZON).float()[:, 8:-8, 8:-8] for camera in (ideal, first, distorted)
+    )
     assert (one_step - two_steps).abs().mean() < 2
     sharpness = one_step.diff(dim=2).abs().mean() / want.diff(dim=2).abs().mean()
     assert 0.95 < sharpness < 1.1
@@ -83,13 +86,14 @@ def test_rectified_images_are_resampled_as_the_network_was_trained():
     fit = fit_image(SOURCE, SIZE, P[1, 2], HORIZON)
     image = torch.from_numpy(camera.image).permute(2, 0, 1)[None]
     want = F.interpolate(image, fit.resized, mode="bilinear", antialias=True, align_corners=False)
-    want = want[0, :, fit.top:fit.top + SIZE[0], fit.left:fit.left + SIZE[1]]
+    want = want[0, :, fit.top : fit.top + SIZE[0], fit.left : fit.left + SIZE[1]]
     assert torch.equal(fit_pixels(camera, SIZE, HORIZON), want)
 
 
 def test_small_images_and_wide_lenses_are_undistorted_too():
     wide = Lens(FISHEYE, (20.0, 0.0, 32.0, 0.0, 20.0, 24.0, 0.0, 0.0, 1.0), (0.0,))
-    camera = CameraImage("small", np.full((48, 64, 3), 77, np.uint8), np.array([[20.0, 0, 32], [0, 20, 24], [0, 0, 1]]),
-                         np.eye(4), wide)
+    camera = CameraImage(
+        "small", np.full((48, 64, 3), 77, np.uint8), np.array([[20.0, 0, 32], [0, 20, 24], [0, 0, 1]]), np.eye(4), wide
+    )
     got = fit_pixels(camera, SIZE, HORIZON)
     assert got.shape == (3, *SIZE) and got.dtype == torch.uint8 and (got == 77).all()

@@ -26,6 +26,7 @@ def start(ros):
     def make(*arguments, **parameters) -> Rig:
         rigs.append(Rig(*arguments, **parameters))
         return rigs[-1]
+
     yield make
     for rig in rigs:
         rig.close()

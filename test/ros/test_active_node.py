@@ -38,11 +38,18 @@ def test_sweep_alone(start):
     np.testing.assert_allclose(rig.pipeline.frames[0].points, POINTS, rtol=1e-6)
 
 
-@pytest.mark.parametrize("message, parameters", [
-    (compressed(SCENE, stamp_ns=NOW + 20 * MS), {}),
-    (image(SCENE, "rgb8", stamp_ns=NOW - 20 * MS), {"image_topics": ["/cam_front/image"]}),
-    (image(SCENE[..., ::-1], "bgr8", stamp_ns=NOW), {"image_topics": ["/{camera}/image"], "image_transport": "raw"}),
-], ids=["compressed", "raw", "pattern"])
+@pytest.mark.parametrize(
+    "message, parameters",
+    [
+        (compressed(SCENE, stamp_ns=NOW + 20 * MS), {}),
+        (image(SCENE, "rgb8", stamp_ns=NOW - 20 * MS), {"image_topics": ["/cam_front/image"]}),
+        (
+            image(SCENE[..., ::-1], "bgr8", stamp_ns=NOW),
+            {"image_topics": ["/{camera}/image"], "image_transport": "raw"},
+        ),
+    ],
+    ids=["compressed", "raw", "pattern"],
+)
 def test_sweep_and_image(start, message, parameters):
     rig = start(cameras=["cam_front"], **parameters)
     rig.send_transform("base_link", "lidar_top", (1.0, 0.0, 2.0), RIGHT)
@@ -54,7 +61,7 @@ def test_sweep_and_image(start, message, parameters):
     frame = rig.pipeline.frames[0]
     assert got.cameras == ["cam_front"] and set(got.data) == {2} and not rig.faults()
     assert stamp_ns(got.header) == NOW and frame.missing_cameras == ()
-    camera, = frame.cameras
+    (camera,) = frame.cameras
     np.testing.assert_allclose(camera.image.astype(int), SCENE, atol=3)
     np.testing.assert_array_equal(camera.intrinsics, [[50, 0, 32], [0, 50, 24], [0, 0, 1]])
     # The LiDAR has y forward; the camera sits 0.5 m ahead of it and 0.2 m below.
@@ -63,8 +70,9 @@ def test_sweep_and_image(start, message, parameters):
 
 def test_sweeps_share_an_image_that_is_unpacked_once(camera_rig, monkeypatch):
     unpacked, unpack = [], frame_builder.rgb_from_compressed
-    monkeypatch.setattr(frame_builder, "rgb_from_compressed",
-                        lambda image, size: unpacked.append(image) or unpack(image, size))
+    monkeypatch.setattr(
+        frame_builder, "rgb_from_compressed", lambda image, size: unpacked.append(image) or unpack(image, size)
+    )
     send_camera(camera_rig, stamp=NOW)
     for i in range(2):
         camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW - 30 * MS + 20 * MS * i))
@@ -94,7 +102,7 @@ def test_motion_between_image_and_sweep_is_accounted_for(start):
     send_camera(rig, stamp=NOW + 50 * MS)
     rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW + 100 * MS))
     rig.wait_for_occupancy(1)
-    camera, = rig.pipeline.frames[0].cameras
+    (camera,) = rig.pipeline.frames[0].cameras
     # 7 m ahead of the LiDAR now is 7.5 m ahead of where the camera was.
     np.testing.assert_allclose(camera.camera_from_grid @ [7, 0, 0, 1], [0, 0, 7.5, 1], atol=1e-9)
 
@@ -131,6 +139,7 @@ def test_transforms_are_waited_for_in_simulated_time(start):
     def tick_on() -> bool:
         rig.send("/clock", Clock(clock=header_from(next(ticks), "").stamp))
         return time.monotonic() > begin + 10 * 0.02
+
     rig.wait(tick_on, "ten times max_wait_s of real time")
     assert not rig.occupancy and not rig.faults()
     rig.send_transform("map", "base_link", stamp_ns=NOW)
@@ -187,6 +196,7 @@ def test_markers_and_points_show_the_grid(start):
 def test_what_nobody_subscribes_to_is_not_computed(start, monkeypatch):
     def refuse(*_):
         raise AssertionError("computed for nobody")
+
     monkeypatch.setattr(publishers, "marker_bytes", refuse)
     monkeypatch.setattr(publishers, "cloud_bytes", refuse)
     rig = start()
@@ -206,8 +216,10 @@ def test_stage_times_are_published(start):
     rig = start()
     rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
     rig.wait_for_occupancy(1)
-    times = {stage: rig.listen(Float64, f"/occfusion/debug/processing_time_ms/{stage}")
-             for stage in ("convert", "voxelize", "publish", "total")}
+    times = {
+        stage: rig.listen(Float64, f"/occfusion/debug/processing_time_ms/{stage}")
+        for stage in ("convert", "voxelize", "publish", "total")
+    }
     rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW + S))
     rig.wait(lambda: all(times.values()), "all stage times")
     assert times["voxelize"][0].data == 1.5 and times["total"][0].data >= times["convert"][0].data > 0

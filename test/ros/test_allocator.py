@@ -46,6 +46,7 @@ def test_freed_memory_is_kept_for_the_next_thread_until_it_is_given_back():
 
 def test_what_gets_dds_ready_leaves_the_limits_as_they_are_documented(monkeypatch):
     """The node calls both, a tool only the second: one set of limits for all."""
+
     class Library:
         def __init__(self):
             self.options = {}

@@ -115,14 +115,19 @@ def test_without_anybody_to_wait_for_it_begins_at_once(player, monkeypatch):
 
 
 def test_the_time_limit_says_what_was_waited_for(player):
-    with pytest.raises(DatasetError, match=f"gave up after 0.1 s of waiting for the node {NODE} to become active .* "
-                                           "and a subscriber of /occfusion/markers"):
+    with pytest.raises(
+        DatasetError,
+        match=f"gave up after 0.1 s of waiting for the node {NODE} to become active .* "
+        "and a subscriber of /occfusion/markers",
+    ):
         player.wait([NODE], ["/occfusion/markers"], 0.1)
 
 
 def test_a_node_that_listens_to_other_topics_only_is_not_waited_for(player, make, monkeypatch):
     monkeypatch.setattr(audience, "DEAF_S", 0.2)
     subscribe(make("listener", "robot1"), "/lidar", "/tf")
-    with pytest.raises(DatasetError, match=f"{NODE} listens to /lidar and to nothing that is played: /image, /points; "
-                                           "give it the names"):
+    with pytest.raises(
+        DatasetError,
+        match=f"{NODE} listens to /lidar and to nothing that is played: /image, /points; give it the names",
+    ):
         player.wait([NODE], [], TIMEOUT_S)

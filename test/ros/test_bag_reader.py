@@ -35,9 +35,12 @@ def copy(bag: Path, out: Path, plugin: StoragePlugin, mode: CompressionMode | No
     if mode:
         writer.set_compression(mode, CompressionFormat.ZSTD)
     with Reader(bag) as reader, writer:
-        copies = {c.id: writer.add_connection(c.topic, c.msgtype, typestore=STORE,
-                                              offered_qos_profiles=c.ext.offered_qos_profiles)
-                  for c in reader.connections}
+        copies = {
+            c.id: writer.add_connection(
+                c.topic, c.msgtype, typestore=STORE, offered_qos_profiles=c.ext.offered_qos_profiles
+            )
+            for c in reader.connections
+        }
         for connection, stamp, data in reader.messages():
             writer.write(copies[connection.id], stamp, bytes(data))
     return out
@@ -46,11 +49,13 @@ def copy(bag: Path, out: Path, plugin: StoragePlugin, mode: CompressionMode | No
 def mcap(path: Path, channels: list[tuple[str, tuple[str, str, str]]], profile: str = "ros2") -> Path:
     """An MCAP file without chunks and summary, with one message of each channel: (topic, (type, schema's and
     message's encoding))."""
+
     def text(value: str) -> bytes:
         return struct.pack("<I", len(value)) + value.encode()
 
     def record(kind: int, body: bytes) -> bytes:
         return bytes([kind]) + struct.pack("<Q", len(body)) + body
+
     content = record(1, text(profile) + text("somebody"))
     for number, (topic, (name, schema, encoding)) in enumerate(channels, start=1):
         content += record(3, struct.pack("<H", number) + text(name) + text(schema) + text(""))
@@ -61,9 +66,15 @@ def mcap(path: Path, channels: list[tuple[str, tuple[str, str, str]]], profile: 
     return path
 
 
-@pytest.mark.parametrize("old, new", [(r"depth: \d+", "depth: 7"), (r"durability: \d+", "durability: 2"),
-                                      (r"reliability: \d+", "reliability: 2"),
-                                      (r"message_count: \d+", "message_count: 1")])
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        (r"depth: \d+", "depth: 7"),
+        (r"durability: \d+", "durability: 2"),
+        (r"reliability: \d+", "reliability: 2"),
+        (r"message_count: \d+", "message_count: 1"),
+    ],
+)
 @pytest.mark.parametrize("plugin", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
 def test_an_old_metadata_file_hides_no_message(bag, tmp_path, plugin, old, new):
     changed = copy(bag, tmp_path / "bag", plugin)
@@ -72,15 +83,28 @@ def test_an_old_metadata_file_hides_no_message(bag, tmp_path, plugin, old, new):
     assert read(changed) == read(bag)
 
 
-@pytest.mark.parametrize("plugin, mode", [
-    (StoragePlugin.SQLITE3, CompressionMode.FILE), (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
-    (StoragePlugin.MCAP, CompressionMode.FILE), (StoragePlugin.MCAP, CompressionMode.STORAGE)])
+@pytest.mark.parametrize(
+    "plugin, mode",
+    [
+        (StoragePlugin.SQLITE3, CompressionMode.FILE),
+        (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
+        (StoragePlugin.MCAP, CompressionMode.FILE),
+        (StoragePlugin.MCAP, CompressionMode.STORAGE),
+    ],
+)
 def test_compressed_bags_are_read(bag, tmp_path, plugin, mode):
     assert read(copy(bag, tmp_path / "bag", plugin, mode)) == read(bag)
 
 
-@pytest.mark.parametrize("foreign", [("foxglove.SceneUpdate", "protobuf", "protobuf"), ("Log", "jsonschema", "json"),
-                                     ("x", "flatbuffer", "flatbuffer"), ("std_msgs/String", "ros1msg", "ros1")])
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        ("foxglove.SceneUpdate", "protobuf", "protobuf"),
+        ("Log", "jsonschema", "json"),
+        ("x", "flatbuffer", "flatbuffer"),
+        ("std_msgs/String", "ros1msg", "ros1"),
+    ],
+)
 @pytest.mark.parametrize("profile", ["ros2", "", "other"])
 def test_what_is_not_of_ros_2_is_left_out_by_name(tmp_path, caplog, foreign, profile):
     path = mcap(tmp_path / "mixed.mcap", [("/cloud", ROS), ("/other", foreign)], profile)
@@ -92,11 +116,28 @@ def test_what_is_not_of_ros_2_is_left_out_by_name(tmp_path, caplog, foreign, pro
 
 def damaged(kind: str, bag: Path, folder: Path) -> Path:
     source = bag / f"{SCENE}.mcap"
-    path = folder / {"short": "a.mcap", "header": "a.mcap", "empty": "a.mcap", "ros1": "a.bag", "text": "a.mcap",
-                     "name": "a.bin", "packed": "a.db3.zstd", "sqlite": "a.db3", "log": "a.db3"}.get(kind, "a")
-    content = {"short": source.read_bytes()[:-900], "header": source.read_bytes()[:30], "empty": b"",
-               "ros1": b"#ROSBAG V2.0\n" + bytes(99), "text": b"not a bag at all", "name": source.read_bytes(),
-               "packed": b"\x28\xb5\x2f\xfd" + bytes(9), "sqlite": b"SQLite format 3\0" + bytes(99), "log": b"x"}
+    path = folder / {
+        "short": "a.mcap",
+        "header": "a.mcap",
+        "empty": "a.mcap",
+        "ros1": "a.bag",
+        "text": "a.mcap",
+        "name": "a.bin",
+        "packed": "a.db3.zstd",
+        "sqlite": "a.db3",
+        "log": "a.db3",
+    }.get(kind, "a")
+    content = {
+        "short": source.read_bytes()[:-900],
+        "header": source.read_bytes()[:30],
+        "empty": b"",
+        "ros1": b"#ROSBAG V2.0\n" + bytes(99),
+        "text": b"not a bag at all",
+        "name": source.read_bytes(),
+        "packed": b"\x28\xb5\x2f\xfd" + bytes(9),
+        "sqlite": b"SQLite format 3\0" + bytes(99),
+        "log": b"x",
+    }
     if kind in content:
         path.write_bytes(content[kind])
     if kind == "log":
@@ -114,12 +155,25 @@ def damaged(kind: str, bag: Path, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind, said", [
-    ("short", "cut short.*mcap recover"), ("header", "cut short.*mcap recover"), ("empty", "the file is empty"),
-    ("ros1", "ROS 1.*rosbags-convert"), ("text", "neither MCAP nor sqlite3"), ("name", "must end in .mcap"),
-    ("packed", "compressed.*zstd -d"), ("sqlite", "damaged.*recover"), ("log", "a.db3-wal.*wal_checkpoint"),
-    ("unindexed", r"no metadata.yaml.*\.mcap, or make one: ros2 bag reindex"), ("no bag", "it is no bag"),
-    ("short in a folder", "cut short.*mcap recover"), ("bad yaml", "ros2 bag reindex"), ("missing", "no such file")])
+@pytest.mark.parametrize(
+    "kind, said",
+    [
+        ("short", "cut short.*mcap recover"),
+        ("header", "cut short.*mcap recover"),
+        ("empty", "the file is empty"),
+        ("ros1", "ROS 1.*rosbags-convert"),
+        ("text", "neither MCAP nor sqlite3"),
+        ("name", "must end in .mcap"),
+        ("packed", "compressed.*zstd -d"),
+        ("sqlite", "damaged.*recover"),
+        ("log", "a.db3-wal.*wal_checkpoint"),
+        ("unindexed", r"no metadata.yaml.*\.mcap, or make one: ros2 bag reindex"),
+        ("no bag", "it is no bag"),
+        ("short in a folder", "cut short.*mcap recover"),
+        ("bad yaml", "ros2 bag reindex"),
+        ("missing", "no such file"),
+    ],
+)
 def test_what_cannot_be_read_is_named_with_what_to_do(bag, tmp_path, kind, said):
     with pytest.raises(BagError, match=said):
         read(damaged(kind, bag, tmp_path))

@@ -27,12 +27,14 @@ def street(seed: int = 0, ahead: bool = False) -> np.ndarray:
 
 def camera(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0, name: str = "cam") -> CameraImage:
     """Looks along y, turned left by yaw, up by pitch and about its axis by roll, degrees; 65 degrees wide."""
+
     def about(axis: int, degrees: float) -> np.ndarray:
         c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
         i, j = [k for k in range(3) if k != axis]
         matrix = np.eye(3)
         matrix[[i, i, j, j], [i, j, i, j]] = c, -s, s, c
         return matrix
+
     level = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
     pose = np.eye(4)
     pose[:3, :3] = about(2, roll) @ about(0, -pitch) @ level @ about(2, -yaw)
@@ -115,8 +117,10 @@ def test_a_complaint_is_reported_with_the_cameras_and_their_shares_and_said_once
     said = []
     task = CameraGeometry({}, said.append)
     good = camera(name="good")
-    bad = [replace(posed(camera(yaw), BODY_FROM_OPTICAL @ camera(yaw).camera_from_grid), name=f"bad_{yaw}")
-           for yaw in (0, 180)]
+    bad = [
+        replace(posed(camera(yaw), BODY_FROM_OPTICAL @ camera(yaw).camera_from_grid), name=f"bad_{yaw}")
+        for yaw in (0, 180)
+    ]
     assert task().level == OK
     for _ in range(3):
         task.observe(frame(good, *bad))
@@ -152,8 +156,15 @@ def test_one_camera_on_its_head_is_believed_and_a_whole_rig_is_not(each_frame):
     on_its_head = camera(180, 0, 180, "head")
     task.observe(frame(on_its_head, camera(name="front"), camera(55, name="left")))
     assert task().level == OK
-    task.observe(frame(*(replace(posed(one, np.linalg.inv(one.camera_from_grid)), name=f"cam_{yaw}")
-                         for yaw in YAWS for one in [camera(yaw)])))
+    task.observe(
+        frame(
+            *(
+                replace(posed(one, np.linalg.inv(one.camera_from_grid)), name=f"cam_{yaw}")
+                for yaw in YAWS
+                for one in [camera(yaw)]
+            )
+        )
+    )
     assert task().level == WARN and "inverted" in task().message
 
 

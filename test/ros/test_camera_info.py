@@ -18,23 +18,26 @@ P = [[40, 0, 30], [0, 41, 20], [0, 0, 1]]
 DISTORTED = [0.1, 0.01, 0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize("fields, rectified, expected", [
-    ({}, "true", K),
-    ({}, "false", K),
-    ({"p": OTHER_P}, "true", P),
-    ({"p": OTHER_P}, "false", K),
-    ({"p": OTHER_P}, "auto", K),
-    ({"p": [0.0] * 12}, "true", K),
-    ({"p": OTHER_P, "d": DISTORTED}, "true", P),
-    ({"p": OTHER_P, "d": DISTORTED}, "false", P),
-    ({"p": OTHER_P, "d": DISTORTED}, "auto", P),
-    ({"p": [0.0] * 12, "d": DISTORTED}, "auto", K),
-    ({"p": [0.0] * 12, "d": DISTORTED}, "true", K),
-    ({"d": []}, "false", K),
-    ({"r": [0.0] * 9}, "true", K),
-    ({"roi": RegionOfInterest(width=64, height=48)}, "true", K),
-    ({"binning_x": 1, "binning_y": 1}, "true", K),
-])
+@pytest.mark.parametrize(
+    "fields, rectified, expected",
+    [
+        ({}, "true", K),
+        ({}, "false", K),
+        ({"p": OTHER_P}, "true", P),
+        ({"p": OTHER_P}, "false", K),
+        ({"p": OTHER_P}, "auto", K),
+        ({"p": [0.0] * 12}, "true", K),
+        ({"p": OTHER_P, "d": DISTORTED}, "true", P),
+        ({"p": OTHER_P, "d": DISTORTED}, "false", P),
+        ({"p": OTHER_P, "d": DISTORTED}, "auto", P),
+        ({"p": [0.0] * 12, "d": DISTORTED}, "auto", K),
+        ({"p": [0.0] * 12, "d": DISTORTED}, "true", K),
+        ({"d": []}, "false", K),
+        ({"r": [0.0] * 9}, "true", K),
+        ({"roi": RegionOfInterest(width=64, height=48)}, "true", K),
+        ({"binning_x": 1, "binning_y": 1}, "true", K),
+    ],
+)
 def test_which_matrix_counts(fields, rectified, expected):
     calibration = calibration_from_info(camera_info(**fields), rectified)
     assert calibration.size == (48, 64) and calibration.intrinsics.dtype == np.float64
@@ -42,48 +45,77 @@ def test_which_matrix_counts(fields, rectified, expected):
     assert (calibration.lens is not None) == (rectified != "true" and "d" in fields and any(fields["d"]))
 
 
-@pytest.mark.parametrize("topic, rectified", [
-    ("/cam_front/image_rect_compressed", True), ("/cam/image_rect", True), ("/cam/image_rect_color/compressed", True),
-    ("/zed/rgb/color/rect/image", True), ("/cam/rectified", True), ("/cam/image_raw", False), ("/cam/image", False),
-    ("/direct/image_raw/compressed", False), ("", False)])
+@pytest.mark.parametrize(
+    "topic, rectified",
+    [
+        ("/cam_front/image_rect_compressed", True),
+        ("/cam/image_rect", True),
+        ("/cam/image_rect_color/compressed", True),
+        ("/zed/rgb/color/rect/image", True),
+        ("/cam/rectified", True),
+        ("/cam/image_raw", False),
+        ("/cam/image", False),
+        ("/direct/image_raw/compressed", False),
+        ("", False),
+    ],
+)
 def test_auto_goes_by_the_name_of_the_topic(topic, rectified):
     calibration = calibration_from_info(camera_info(d=DISTORTED, p=OTHER_P), "auto", topic)
     assert (calibration.lens is None) == rectified
     assert calibration.taken.startswith("rectified" if rectified else "undistorted")
 
 
-@pytest.mark.parametrize("model, count, lens", [
-    ("plumb_bob", 5, BROWN), ("", 5, BROWN), ("", 4, BROWN), ("radtan", 4, BROWN), ("radial-tangential", 4, BROWN),
-    ("Brown-Conrady", 5, BROWN), ("rational_polynomial", 8, BROWN), ("plumb_bob", 8, BROWN),
-    ("rational_polynomial", 14, BROWN), ("thin_prism", 12, BROWN), ("equidistant", 4, FISHEYE), ("fisheye", 4, FISHEYE),
-    ("kannala_brandt4", 4, FISHEYE), ("Kannala Brandt4", 4, FISHEYE), ("KB4", 4, FISHEYE), ("equidistant", 5, FISHEYE)])
+@pytest.mark.parametrize(
+    "model, count, lens",
+    [
+        ("plumb_bob", 5, BROWN),
+        ("", 5, BROWN),
+        ("", 4, BROWN),
+        ("radtan", 4, BROWN),
+        ("radial-tangential", 4, BROWN),
+        ("Brown-Conrady", 5, BROWN),
+        ("rational_polynomial", 8, BROWN),
+        ("plumb_bob", 8, BROWN),
+        ("rational_polynomial", 14, BROWN),
+        ("thin_prism", 12, BROWN),
+        ("equidistant", 4, FISHEYE),
+        ("fisheye", 4, FISHEYE),
+        ("kannala_brandt4", 4, FISHEYE),
+        ("Kannala Brandt4", 4, FISHEYE),
+        ("KB4", 4, FISHEYE),
+        ("equidistant", 5, FISHEYE),
+    ],
+)
 def test_models_go_by_many_names(model, count, lens):
     coefficients = [0.01, 0.001, 0.0, 0.0, 0.0, 0.0, 0.0, 1e-3, 0.0, 0.0, 0.0, 0.0, 0.0, 1e-3][:count]
     got = calibration_from_info(camera_info(distortion_model=model, d=coefficients), "false").lens
     assert got.model == lens and got.coefficients[:2] == (0.01, 0.001)
 
 
-@pytest.mark.parametrize("fields, rectified, message", [
-    ({"k": [0.0] * 9, "p": [0.0] * 12}, "true", "focal"),
-    ({"k": [0.0] * 9}, "false", "focal"),
-    ({"k": [0.0] * 9, "d": DISTORTED, "p": OTHER_P}, "false", "focal"),
-    ({"k": [float("nan")] + [0.0] * 8, "p": [0.0] * 12}, "true", "focal"),
-    ({"p": [-40.0, 0, 30, 0, 0, 41, 20, 0, 0, 0, 1, 0]}, "true", "focal"),
-    ({"p": [40.0, 0, 30, 0, 0, 41, 20, 0, 0, 0, 2, 0]}, "true", "pinhole"),
-    ({"d": DISTORTED, "distortion_model": "double_sphere"}, "false", "'double_sphere'.*image_proc"),
-    ({"d": [0.1] * 5, "distortion_model": "equidistant"}, "false", "'equidistant' with 5 coefficients"),
-    ({"d": [float("nan")] * 5}, "false", "finite coefficients"),
-    ({"d": [-20.0, 0, 0, 0]}, "false", "% of the image is left"),
-    ({"p": [1e7, 0, 32, 0, 0, 50, 24, 0, 0, 0, 1, 0]}, "true", "up to 1e\\+06"),
-    ({"p": [50.0, 0, -1e300, 0, 0, 50, 24, 0, 0, 0, 1, 0]}, "true", "pinhole"),
-    ({"d": [0.0] * 1000}, "true", "at most 64 coefficients of distortion, got 1000"),
-    ({"width": 0}, "true", "positive image size"),
-    ({"binning_x": 100}, "true", "binning by 100 x 0 leaves no image"),
-    ({"roi": RegionOfInterest(x_offset=1)}, "true", "region of interest within 64 x 48"),
-    ({"roi": RegionOfInterest(y_offset=20, width=32, height=48)}, "true", "region of interest"),
-    ({"r": [0.0, -2, 0, 1, 0, 0, 0, 0, 1]}, "true", "R to be a rotation"),
-    ({"p": [50.0, 0, 32, float("inf"), 0, 50, 24, 0, 0, 0, 1, 0]}, "true", "stereo pair"),
-])
+@pytest.mark.parametrize(
+    "fields, rectified, message",
+    [
+        ({"k": [0.0] * 9, "p": [0.0] * 12}, "true", "focal"),
+        ({"k": [0.0] * 9}, "false", "focal"),
+        ({"k": [0.0] * 9, "d": DISTORTED, "p": OTHER_P}, "false", "focal"),
+        ({"k": [float("nan")] + [0.0] * 8, "p": [0.0] * 12}, "true", "focal"),
+        ({"p": [-40.0, 0, 30, 0, 0, 41, 20, 0, 0, 0, 1, 0]}, "true", "focal"),
+        ({"p": [40.0, 0, 30, 0, 0, 41, 20, 0, 0, 0, 2, 0]}, "true", "pinhole"),
+        ({"d": DISTORTED, "distortion_model": "double_sphere"}, "false", "'double_sphere'.*image_proc"),
+        ({"d": [0.1] * 5, "distortion_model": "equidistant"}, "false", "'equidistant' with 5 coefficients"),
+        ({"d": [float("nan")] * 5}, "false", "finite coefficients"),
+        ({"d": [-20.0, 0, 0, 0]}, "false", "% of the image is left"),
+        ({"p": [1e7, 0, 32, 0, 0, 50, 24, 0, 0, 0, 1, 0]}, "true", "up to 1e\\+06"),
+        ({"p": [50.0, 0, -1e300, 0, 0, 50, 24, 0, 0, 0, 1, 0]}, "true", "pinhole"),
+        ({"d": [0.0] * 1000}, "true", "at most 64 coefficients of distortion, got 1000"),
+        ({"width": 0}, "true", "positive image size"),
+        ({"binning_x": 100}, "true", "binning by 100 x 0 leaves no image"),
+        ({"roi": RegionOfInterest(x_offset=1)}, "true", "region of interest within 64 x 48"),
+        ({"roi": RegionOfInterest(y_offset=20, width=32, height=48)}, "true", "region of interest"),
+        ({"r": [0.0, -2, 0, 1, 0, 0, 0, 0, 1]}, "true", "R to be a rotation"),
+        ({"p": [50.0, 0, 32, float("inf"), 0, 50, 24, 0, 0, 0, 1, 0]}, "true", "stereo pair"),
+    ],
+)
 def test_unusable_calibrations_are_refused(fields, rectified, message):
     with pytest.raises(InvalidFrameError, match=message):
         calibration_from_info(camera_info(**fields), rectified)
@@ -130,9 +162,12 @@ def test_p_equal_to_k_with_distortion_is_doubted_where_only_the_name_says_that_i
     info = camera_info(1600, 900, 1260.0, d=[-0.35, 0.12, 0.001, -0.0005, 0.0])
     doubt = calibration_from_info(info, "auto", "/cam_front/image_rect_compressed").doubt
     assert "P equals K" in doubt and "images_rectified" in doubt
-    for other, rectified, topic in ((info, "true", "/cam_front/image_rect"), (info, "auto", "/cam_front/image_raw"),
-                                    (camera_info(), "auto", "/image_rect"),
-                                    (camera_info(p=OTHER_P, d=DISTORTED), "auto", "/image_rect")):
+    for other, rectified, topic in (
+        (info, "true", "/cam_front/image_rect"),
+        (info, "auto", "/cam_front/image_raw"),
+        (camera_info(), "auto", "/image_rect"),
+        (camera_info(p=OTHER_P, d=DISTORTED), "auto", "/image_rect"),
+    ):
         assert calibration_from_info(other, rectified, topic).doubt == ""
 
 
@@ -147,9 +182,15 @@ numbers = st.floats(allow_nan=True, allow_infinity=True, width=64)
 
 
 @settings(max_examples=100, deadline=None)
-@given(k=st.lists(numbers, min_size=9, max_size=9), p=st.lists(numbers, min_size=12, max_size=12),
-       d=st.lists(numbers, max_size=8), r=st.lists(numbers, min_size=9, max_size=9),
-       rectified=st.sampled_from(RECTIFIED), width=st.integers(0, 2**32 - 1), height=st.integers(0, 2**32 - 1))
+@given(
+    k=st.lists(numbers, min_size=9, max_size=9),
+    p=st.lists(numbers, min_size=12, max_size=12),
+    d=st.lists(numbers, max_size=8),
+    r=st.lists(numbers, min_size=9, max_size=9),
+    rectified=st.sampled_from(RECTIFIED),
+    width=st.integers(0, 2**32 - 1),
+    height=st.integers(0, 2**32 - 1),
+)
 def test_malformed_calibrations_are_refused_or_finite(rectified, **fields):
     try:
         calibration = calibration_from_info(CameraInfo(**fields), rectified)

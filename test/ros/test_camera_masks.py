@@ -34,11 +34,17 @@ def test_black_hides_and_cameras_without_a_file_have_no_mask(tmp_path):
         np.testing.assert_array_equal(found["a"].hidden, MASK < 128)
 
 
-@pytest.mark.parametrize("content, message", [
-    (None, "cannot read .*a.png"), (b"", "expected JPEG or PNG"), (b"\x89PNG\r\n\x1a\n", "cut short"),
-    (cv2.imencode(".jpg", MASK)[1].tobytes(), "expected a PNG .* got a jpeg"),
-    (cv2.imencode(".png", MASK * 0)[1].tobytes(), "hides the whole image"),
-    (cv2.imencode(".png", MASK)[1].tobytes()[:-20], "cut short")])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "cannot read .*a.png"),
+        (b"", "expected JPEG or PNG"),
+        (b"\x89PNG\r\n\x1a\n", "cut short"),
+        (cv2.imencode(".jpg", MASK)[1].tobytes(), "expected a PNG .* got a jpeg"),
+        (cv2.imencode(".png", MASK * 0)[1].tobytes(), "hides the whole image"),
+        (cv2.imencode(".png", MASK)[1].tobytes()[:-20], "cut short"),
+    ],
+)
 def test_files_that_cannot_be_used_are_named(tmp_path, content, message):
     if content is not None:
         (tmp_path / "a.png").write_bytes(content)
@@ -53,8 +59,9 @@ def test_a_pattern_that_names_no_file_and_a_list_of_another_length_are_refused(t
         masks(f"{tmp_path}/a.png")
 
 
-@pytest.mark.parametrize("size, fits", [((48, 64), True), ((900, 1200), True), ((24, 32), True), ((48, 65), False),
-                                        ((64, 48), False)])
+@pytest.mark.parametrize(
+    "size, fits", [((48, 64), True), ((900, 1200), True), ((24, 32), True), ((48, 65), False), ((64, 48), False)]
+)
 def test_a_mask_must_have_the_aspect_of_the_images(size, fits):
     mask = ImageMask(np.zeros((48, 64), bool))
     if fits:
@@ -77,11 +84,12 @@ def masked_rig(start, tmp_path):
         rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
         rig.wait_for_occupancy(1)
         return rig
+
     return make
 
 
 def test_the_node_hands_masks_on(masked_rig):
-    camera, = masked_rig(MASK).pipeline.frames[0].cameras
+    (camera,) = masked_rig(MASK).pipeline.frames[0].cameras
     np.testing.assert_array_equal(camera.mask.hidden, MASK < 128)
     assert camera.image.shape == SCENE.shape
 

@@ -14,13 +14,19 @@ def clean_environment(monkeypatch):
         monkeypatch.setenv(name, "")
 
 
-@pytest.mark.parametrize("distribution, variable", [
-    ("", "FASTDDS_DEFAULT_PROFILES_FILE"), ("kilted", "FASTDDS_DEFAULT_PROFILES_FILE"),
-    ("jazzy", "FASTRTPS_DEFAULT_PROFILES_FILE"), ("humble", "FASTRTPS_DEFAULT_PROFILES_FILE")])
+@pytest.mark.parametrize(
+    "distribution, variable",
+    [
+        ("", "FASTDDS_DEFAULT_PROFILES_FILE"),
+        ("kilted", "FASTDDS_DEFAULT_PROFILES_FILE"),
+        ("jazzy", "FASTRTPS_DEFAULT_PROFILES_FILE"),
+        ("humble", "FASTRTPS_DEFAULT_PROFILES_FILE"),
+    ],
+)
 def test_profile_is_set_in_the_variable_the_distribution_reads(monkeypatch, distribution, variable):
     monkeypatch.setenv("ROS_DISTRO", distribution)
     use_shared_memory_profile()
-    other, = set(PROFILE_VARIABLES) - {variable}
+    (other,) = set(PROFILE_VARIABLES) - {variable}
     assert not os.environ[other]
     root = ET.parse(os.environ[variable]).getroot()
     kinds = {element.text for element in root.iter("{http://www.eprosima.com}type")}
@@ -31,5 +37,5 @@ def test_profile_is_set_in_the_variable_the_distribution_reads(monkeypatch, dist
 def test_the_users_profile_stays(monkeypatch, variable):
     monkeypatch.setenv(variable, "/home/user/mine.xml")
     use_shared_memory_profile()
-    other, = set(PROFILE_VARIABLES) - {variable}
+    (other,) = set(PROFILE_VARIABLES) - {variable}
     assert os.environ[variable] == "/home/user/mine.xml" and not os.environ[other]

@@ -25,8 +25,9 @@ def answer(stamp: int, frame: str = "lidar_top", cars: int = 1) -> Answer:
 
 
 def contents(*cameras: str, stamps: tuple[int, ...] = (10, 20)) -> BagContents:
-    return BagContents("/lidar_top", {name: f"/{name}/camera_info" for name in cameras},
-                       dict.fromkeys(stamps, "lidar_top"))
+    return BagContents(
+        "/lidar_top", {name: f"/{name}/camera_info" for name in cameras}, dict.fromkeys(stamps, "lidar_top")
+    )
 
 
 def outcome(*answers: Answer, grid_frame: str = "") -> Replay:
@@ -41,11 +42,14 @@ def test_a_replay_without_faults_has_an_answer_for_every_sweep():
     assert outcome(answer(10, "grid"), answer(20, "grid"), grid_frame="grid").faults() == []
 
 
-@pytest.mark.parametrize("answers, fault", [
-    ([answer(10)], "sweep 20 got no answer"),
-    ([answer(10), answer(21)], "answer 21 belongs to no sweep"),
-    ([answer(10), answer(20, "map")], "expected an answer in frame 'lidar_top', got 'map'"),
-])
+@pytest.mark.parametrize(
+    "answers, fault",
+    [
+        ([answer(10)], "sweep 20 got no answer"),
+        ([answer(10), answer(21)], "answer 21 belongs to no sweep"),
+        ([answer(10), answer(20, "map")], "expected an answer in frame 'lidar_top', got 'map'"),
+    ],
+)
 def test_faults_are_named(answers, fault):
     assert any(fault in line for line in outcome(*answers).faults())
 
@@ -61,8 +65,10 @@ def test_the_report_says_what_was_published():
     assert "FAULT" in "\n".join(demo.report(outcome()))
 
 
-@pytest.mark.parametrize("cameras, name", [
-    (NUSCENES_CAMERAS, "nuScenes"), ((), "LiDAR only"), ([f"camera_0{i}" for i in (1, 5, 6, 7, 8, 9)], "DDAD")])
+@pytest.mark.parametrize(
+    "cameras, name",
+    [(NUSCENES_CAMERAS, "nuScenes"), ((), "LiDAR only"), ([f"camera_0{i}" for i in (1, 5, 6, 7, 8, 9)], "DDAD")],
+)
 def test_a_rig_is_recognized_by_its_cameras(cameras, name):
     assert demo.rig_of(contents(*cameras), np.zeros((0, 4)), Path()).name == name
 
@@ -71,11 +77,15 @@ def test_a_rig_is_recognized_by_its_cameras(cameras, name):
 @pytest.mark.parametrize("road, grid", [(-1.84, None), (0.05, "grid")])
 def test_an_unknown_rig_is_taken_from_its_data(tmp_path, intensity, full, road, grid):
     import yaml
+
     points = np.array([[4.0, y, road, intensity] for y in range(-5, 6)])
     rig = demo.rig_of(contents("cam_left", "cam_front"), points, tmp_path / "scene")
     (values,) = yaml.safe_load(Path(rig.arguments["params_file"]).read_text()).values()
-    assert values["ros__parameters"] == {"lidar_topic": "/lidar_top", "cameras": ["cam_front", "cam_left"],
-                                         "intensity_max": full}
+    assert values["ros__parameters"] == {
+        "lidar_topic": "/lidar_top",
+        "cameras": ["cam_front", "cam_left"],
+        "intensity_max": full,
+    }
     assert rig.arguments.get("grid_frame") == grid
 
 
@@ -84,6 +94,7 @@ def test_the_parameter_file_of_a_rig_names_its_cameras(rig):
     import yaml
 
     from occfusion_ros.ros.node.parameters import NodeParameters
+
     file = yaml.safe_load(shipped(rig.arguments["params_file"]).read_text())
     (values,) = (node["ros__parameters"] for node in file.values())
     assert set(NodeParameters(**values).cameras) == rig.cameras
@@ -116,6 +127,7 @@ def model() -> Path:
 def recording(tmp_path_factory) -> Path:
     """A data root with one synthetic drive of two sweeps."""
     from synthetic import write_nuscenes_root
+
     root = tmp_path_factory.mktemp("recording")
     write_nuscenes_root(root, 1, 2, seed=901_000, progress=False)
     return root
@@ -127,8 +139,20 @@ def run(model, recording, tmp_path_factory, ros_domain):
     out, kept, original = tmp_path_factory.mktemp("demo"), [], demo.report
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "report", lambda outcome: kept.append(outcome) or original(outcome))
-        code = demo.main(["--data", str(recording), "--out", str(out), "--domain", str(ros_domain), "--pictures", "1",
-                          "--seconds-per-sweep", "10"])
+        code = demo.main(
+            [
+                "--data",
+                str(recording),
+                "--out",
+                str(out),
+                "--domain",
+                str(ros_domain),
+                "--pictures",
+                "1",
+                "--seconds-per-sweep",
+                "10",
+            ]
+        )
     return code, kept[-1], out
 
 
@@ -144,6 +168,7 @@ def test_every_sweep_is_answered_with_all_cameras(run):
 @pytest.mark.sensors
 def test_the_voxels_are_those_of_the_drive(run, recording):
     from occfusion_ros.datasets.nuscenes import NuScenesReader
+
     reader = NuScenesReader(recording)
     for token in reader.samples():
         frame, truth = reader.frame(token), reader.occupancy(token)
@@ -167,8 +192,22 @@ def overlap(occupied: np.ndarray, truth: np.ndarray) -> float:
 @pytest.mark.sensors
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_a_replay_runs_on_the_backend_that_is_asked_for(model, recording, tmp_path, ros_domain, backend, capfd):
-    code = demo.main(["--data", str(recording), "--out", str(tmp_path), "--domain", str(ros_domain), "--pictures", "0",
-                      "--seconds-per-sweep", "6", "--backend", backend])
+    code = demo.main(
+        [
+            "--data",
+            str(recording),
+            "--out",
+            str(tmp_path),
+            "--domain",
+            str(ros_domain),
+            "--pictures",
+            "0",
+            "--seconds-per-sweep",
+            "6",
+            "--backend",
+            backend,
+        ]
+    )
     captured = capfd.readouterr()
     assert code == 0 and f"on {backend} " in captured.out + captured.err
 
@@ -180,8 +219,22 @@ def test_stage_times_are_published(run):
 
 @pytest.mark.sensors
 def test_real_scenes_of_three_rigs_are_answered_sweep_by_sweep(nuscenes_sample, tmp_path, ros_domain, capsys):
-    code = demo.main(["--data", str(nuscenes_sample), "--out", str(tmp_path), "--domain", str(ros_domain), "--model",
-                      "nano", "--pictures", "1", "--seconds-per-sweep", "5"])
+    code = demo.main(
+        [
+            "--data",
+            str(nuscenes_sample),
+            "--out",
+            str(tmp_path),
+            "--domain",
+            str(ros_domain),
+            "--model",
+            "nano",
+            "--pictures",
+            "1",
+            "--seconds-per-sweep",
+            "5",
+        ]
+    )
     printed = capsys.readouterr().out
     assert code == 0 and "3 of 3 scenes: every sweep answered" in printed
     assert [line.split()[-1] for line in printed.splitlines() if line.startswith("sweeps in")] == ["1", "3", "6"]

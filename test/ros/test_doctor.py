@@ -64,12 +64,18 @@ def test_a_backend_that_is_wanted_has_to_run(monkeypatch):
     assert [found.level for found in check_backends("mine")] == [FAIL]
 
 
-@pytest.mark.parametrize(("instructions", "quota", "said"), [
-    ("avx2", math.inf, ["weights of 8 bits would saturate", "bf16 is not taken"]),
-    ("avx2 avx512_vnni avx512_bf16", 2.5, ["so is INT8 with weights of 8 bits", "bf16 is calculated",
-                                           "control groups leave 2.5 of 16 processors"]),
-    ("avx2 avx_vnni", 0.5, ["so is INT8 with weights of 8 bits", "--cpus=4"]),
-])
+@pytest.mark.parametrize(
+    ("instructions", "quota", "said"),
+    [
+        ("avx2", math.inf, ["weights of 8 bits would saturate", "bf16 is not taken"]),
+        (
+            "avx2 avx512_vnni avx512_bf16",
+            2.5,
+            ["so is INT8 with weights of 8 bits", "bf16 is calculated", "control groups leave 2.5 of 16 processors"],
+        ),
+        ("avx2 avx_vnni", 0.5, ["so is INT8 with weights of 8 bits", "--cpus=4"]),
+    ],
+)
 def test_the_processor_and_what_it_calculates_right(monkeypatch, instructions, quota, said):
     made = Processor("Made Up 3000", "x86_64", frozenset(instructions.split()))
     monkeypatch.setattr(doctor_machine, "this_processor", lambda: made)
@@ -105,6 +111,7 @@ def examine(rig: Rig, timeout_s: int, meanwhile, arguments: tuple[str, ...] = ()
     def ended() -> bool:
         meanwhile()
         return doctor.poll() is not None
+
     try:
         rig.wait(ended, "the doctor", seconds=4 * DEADLINE_S)
         return doctor.returncode, doctor.stdout.read()
@@ -118,8 +125,12 @@ def test_a_system_in_good_health(start):
     drive = Drive(start(cameras=list(CAMERAS), fixed_frame="map"))
     code, report = examine(drive.rig, 10, drive.at_ten_hertz)
     assert code == 0 and "nothing fails" in report, report
-    for line in ("node: /occfusion is active", "topics: /lidar_top: publishers: 1", "transforms: left: left from map",
-                 "inputs: all inputs are alive"):
+    for line in (
+        "node: /occfusion is active",
+        "topics: /lidar_top: publishers: 1",
+        "transforms: left: left from map",
+        "inputs: all inputs are alive",
+    ):
         assert f"[  ok] {line}" in report, report
 
 
@@ -127,17 +138,27 @@ def test_a_system_with_faults(start):
     rig = start(cameras=["left"], autostart=False, model="/nowhere")
     code, report = examine(rig, 4, lambda: None)
     assert code == 1
-    for line in ("[FAIL] model: /nowhere", "[FAIL] node: /occfusion is unconfigured", "configure",
-                 "[FAIL] topics: nobody publishes /lidar_top", "[warn] topics: nobody publishes /left/camera_info",
-                 "[FAIL] transforms: no message on /lidar_top", "[warn] state: unconfigured"):
+    for line in (
+        "[FAIL] model: /nowhere",
+        "[FAIL] node: /occfusion is unconfigured",
+        "configure",
+        "[FAIL] topics: nobody publishes /lidar_top",
+        "[warn] topics: nobody publishes /left/camera_info",
+        "[FAIL] transforms: no message on /lidar_top",
+        "[warn] state: unconfigured",
+    ):
         assert line in report, report
 
 
 def test_names_are_those_that_the_node_sees(start):
     """The LiDAR's topic remapped, as on a command line, and the cameras by relative names in a namespace."""
-    rig = start(cameras=["left"], image_topics=["{camera}/image_rect_compressed"],
-                camera_info_topics=["{camera}/camera_info"], remaps=["/lidar_top:=/velodyne_points"],
-                namespace="/robot1")
+    rig = start(
+        cameras=["left"],
+        image_topics=["{camera}/image_rect_compressed"],
+        camera_info_topics=["{camera}/camera_info"],
+        remaps=["/lidar_top:=/velodyne_points"],
+        namespace="/robot1",
+    )
     rig.send_transform("lidar_top", "left", turn=OPTICAL)
 
     def drive() -> None:
@@ -146,6 +167,7 @@ def test_names_are_those_that_the_node_sees(start):
         rig.send("/robot1/left/camera_info", camera_info(header=header_from(stamp, "left")))
         rig.send("/robot1/left/image_rect_compressed", compressed(SCENE, stamp_ns=stamp, frame_id="left"))
         rig.wait(lambda: time.time_ns() > stamp + 100 * MS, "a tenth of a second")
+
     code, report = examine(rig, 10, drive, ("--node", "/robot1/occfusion"))
     assert code == 0, report
     for topic in ("/velodyne_points", "/robot1/left/image_rect_compressed", "/robot1/left/camera_info"):
@@ -156,8 +178,11 @@ def test_another_type_on_a_topic(start, stranger):
     rig = start()
     stranger.create_publisher(String, "/lidar_top", 1)
     code, report = examine(rig, 4, lambda: None)
-    assert code == 1 and ("[FAIL] topics: /lidar_top: expected sensor_msgs/msg/PointCloud2, but std_msgs/msg/String is "
-                          "published") in report, report
+    assert (
+        code == 1
+        and ("[FAIL] topics: /lidar_top: expected sensor_msgs/msg/PointCloud2, but std_msgs/msg/String is published")
+        in report
+    ), report
 
 
 def test_a_missing_clock(start):
@@ -186,6 +211,7 @@ def test_every_lidar_is_looked_at(start, rear):
         for topic, frame in (("/front/points", "front"), ("/rear/points", rear)):
             rig.send(topic, cloud(POINTS, stamp_ns=stamp, frame_id=frame))
         rig.wait(lambda: time.time_ns() > stamp + 100 * MS, "a tenth of a second")
+
     code, report = examine(rig, 10, drive)
     assert "[  ok] topics: /rear/points: publishers: 1" in report, report
     level = "  ok" if rear == "rear" else "FAIL"

@@ -83,7 +83,8 @@ def test_overload_says_so(start):
 def test_a_publisher_that_offers_too_little_is_reported(start):
     rig = start(lidar_reliability="reliable")
     publisher = rig.vehicle.create_publisher(
-        PointCloud2, "/lidar_top", QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT))
+        PointCloud2, "/lidar_top", QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+    )
     rig.wait_for_status("inputs", ERROR, "/lidar_top: a publisher's quality of service does not match (reliability)")
     rig.vehicle.destroy_publisher(publisher)
     rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
@@ -101,6 +102,7 @@ def start_with(start, spare: VoxelPipeline | Exception, **parameters) -> Rig:
             raise spare
         spare.backend_name = settings.backend
         return spare
+
     rig.node._load = load
     rig.start()
     return rig
@@ -115,8 +117,9 @@ def fail(rig: Rig, hanging: bool) -> None:
     rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
 
 
-FAILURES = pytest.mark.parametrize(("hanging", "text"), [(False, "engine failed"),
-                                                         (True, "hangs: no answer within 0.2 s")])
+FAILURES = pytest.mark.parametrize(
+    ("hanging", "text"), [(False, "engine failed"), (True, "hangs: no answer within 0.2 s")]
+)
 
 
 @FAILURES

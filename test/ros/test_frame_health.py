@@ -21,8 +21,9 @@ class Run:
         self.lidar = SimpleNamespace(received=0, interval_s=interval_s)
         self.sync = SimpleNamespace(**{name: Counter() for name in ("dropped", "missing", "late", "unused")})
         self.stats = Statistics()
-        self.health = FrameHealth(self.lidar, self.sync, self.stats, StampGaps(lambda: 0.1, print),
-                                  lambda: self.rate_hz)
+        self.health = FrameHealth(
+            self.lidar, self.sync, self.stats, StampGaps(lambda: 0.1, print), lambda: self.rate_hz
+        )
 
     def second(self, sweeps: int = 10, published: int = 10, fault: tuple = (), superseded: int = 0):
         """A second passes; what the health says then."""
@@ -83,7 +84,8 @@ def test_a_rate_that_is_wanted_is_held(monkeypatch, wanted_hz, level):
     run = Run(monkeypatch, rate_hz=wanted_hz)
     states = [run.second(20, 5, superseded=15) for _ in range(8)]
     assert states[-1].level == level and ("5.0 Hz published, below min_output_rate_hz 8" in states[-1].message) == (
-        level == WARN)
+        level == WARN
+    )
 
 
 def test_silence_of_the_lidar_is_not_a_low_rate(monkeypatch):

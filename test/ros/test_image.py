@@ -21,23 +21,29 @@ ALPHA = np.full((6, 8, 1), 7, np.uint8)
 
 
 @pytest.mark.parametrize("padding", [0, 5])
-@pytest.mark.parametrize("encoding, pixels, expected", [
-    ("rgb8", RGB, RGB),
-    ("bgr8", RGB[..., ::-1], RGB),
-    ("rgba8", np.concatenate([RGB, ALPHA], 2), RGB),
-    ("bgra8", np.concatenate([RGB[..., ::-1], ALPHA], 2), RGB),
-    ("mono8", GRAY, np.repeat(GRAY[..., None], 3, 2)),
-    ("mono16", GRAY.astype("<u2") << 8 | 0x12, np.repeat(GRAY[..., None], 3, 2)),
-    ("mono16", (GRAY.astype("<u2") << 8 | 0x12).astype(">u2"), np.repeat(GRAY[..., None], 3, 2)),
-], ids=["rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "mono16-big-endian"])
+@pytest.mark.parametrize(
+    "encoding, pixels, expected",
+    [
+        ("rgb8", RGB, RGB),
+        ("bgr8", RGB[..., ::-1], RGB),
+        ("rgba8", np.concatenate([RGB, ALPHA], 2), RGB),
+        ("bgra8", np.concatenate([RGB[..., ::-1], ALPHA], 2), RGB),
+        ("mono8", GRAY, np.repeat(GRAY[..., None], 3, 2)),
+        ("mono16", GRAY.astype("<u2") << 8 | 0x12, np.repeat(GRAY[..., None], 3, 2)),
+        ("mono16", (GRAY.astype("<u2") << 8 | 0x12).astype(">u2"), np.repeat(GRAY[..., None], 3, 2)),
+    ],
+    ids=["rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "mono16-big-endian"],
+)
 def test_encodings(encoding, pixels, expected, padding):
     got = rgb_from_image(image(pixels, encoding, padding=padding * pixels.itemsize))
     assert got.dtype == np.uint8
     np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize("encoding, pattern", [
-    ("bayer_rggb8", "RGGB"), ("bayer_bggr8", "BGGR"), ("bayer_gbrg8", "GBRG"), ("bayer_grbg8", "GRBG")])
+@pytest.mark.parametrize(
+    "encoding, pattern",
+    [("bayer_rggb8", "RGGB"), ("bayer_bggr8", "BGGR"), ("bayer_gbrg8", "GBRG"), ("bayer_grbg8", "GRBG")],
+)
 def test_bayer_pattern_of_one_color(encoding, pattern):
     color = {"R": 200, "G": 100, "B": 30}
     tile = np.array([color[c] for c in pattern], np.uint8).reshape(2, 2)
@@ -45,18 +51,21 @@ def test_bayer_pattern_of_one_color(encoding, pattern):
     np.testing.assert_array_equal(got[2:-2, 2:-2], np.broadcast_to((200, 100, 30), (4, 6, 3)))
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"width": 9}, "step of at least"),
-    ({"height": 7}, "168 bytes"),
-    ({"height": 4_294_967_295}, "got 144"),
-    ({"width": 4_294_967_295, "step": 4_294_967_295}, "step of at least"),
-    ({"step": 0}, "step of at least"),
-    ({"height": 0}, "positive size"),
-    ({"width": 0}, "positive size"),
-    ({"data": b""}, "got 0"),
-    ({"encoding": "16UC1"}, "got '16UC1'"),
-    ({"encoding": ""}, "got ''"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"width": 9}, "step of at least"),
+        ({"height": 7}, "168 bytes"),
+        ({"height": 4_294_967_295}, "got 144"),
+        ({"width": 4_294_967_295, "step": 4_294_967_295}, "step of at least"),
+        ({"step": 0}, "step of at least"),
+        ({"height": 0}, "positive size"),
+        ({"width": 0}, "positive size"),
+        ({"data": b""}, "got 0"),
+        ({"encoding": "16UC1"}, "got '16UC1'"),
+        ({"encoding": ""}, "got ''"),
+    ],
+)
 def test_contradictory_images_are_refused(change, message, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv_bridge", None)
     bad = image(RGB, "rgb8")
@@ -68,7 +77,7 @@ def test_contradictory_images_are_refused(change, message, monkeypatch):
 
 def test_other_encodings_go_through_cv_bridge_where_it_is(monkeypatch):
     pytest.importorskip("cv_bridge", reason="cv_bridge comes with a ROS install only")
-    half = (RGB.astype(np.uint16) << 8)
+    half = RGB.astype(np.uint16) << 8
     np.testing.assert_allclose(rgb_from_image(image(half, "rgb16")), RGB, atol=1)
 
 
@@ -98,23 +107,37 @@ def damaged(change) -> CompressedImage:
     return message
 
 
-@pytest.mark.parametrize("message", [
-    CompressedImage(format="jpeg"),
-    CompressedImage(format="jpeg", data=b"not an image at all"),
-    CompressedImage(format="jpeg", data=b"\xff\xd8\xff\xe0" + bytes(100)),
-    CompressedImage(format="16UC1; compressedDepth png", data=bytes(12) + bytes(compressed(RGB, "png").data)),
-    CompressedImage(format="bayer_rggb8; jpeg compressed", data=compressed(RGB).data),
-    damaged(lambda data: data[:len(data) // 2]),
-    damaged(lambda data: data[:200]),
-], ids=["empty", "text", "bare-header", "depth", "bayer", "half", "cut-in-header"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        CompressedImage(format="jpeg"),
+        CompressedImage(format="jpeg", data=b"not an image at all"),
+        CompressedImage(format="jpeg", data=b"\xff\xd8\xff\xe0" + bytes(100)),
+        CompressedImage(format="16UC1; compressedDepth png", data=bytes(12) + bytes(compressed(RGB, "png").data)),
+        CompressedImage(format="bayer_rggb8; jpeg compressed", data=compressed(RGB).data),
+        damaged(lambda data: data[: len(data) // 2]),
+        damaged(lambda data: data[:200]),
+    ],
+    ids=["empty", "text", "bare-header", "depth", "bayer", "half", "cut-in-header"],
+)
 def test_damaged_compressed_images_are_refused(message):
     with pytest.raises(InvalidFrameError):
         rgb_from_compressed(message)
 
 
-@pytest.mark.parametrize("after", [
-    bytes(1100), bytes(20_000), b"\xff" * 3000, b"\xff\xd9" * 9, b"--boundarydonotcross\r\n",
-    bytes(compressed(RGB[::-1]).data), b"\xff\xd8\xff\xe0", bytes(range(256)) * 20])
+@pytest.mark.parametrize(
+    "after",
+    [
+        bytes(1100),
+        bytes(20_000),
+        b"\xff" * 3000,
+        b"\xff\xd9" * 9,
+        b"--boundarydonotcross\r\n",
+        bytes(compressed(RGB[::-1]).data),
+        b"\xff\xd8\xff\xe0",
+        bytes(range(256)) * 20,
+    ],
+)
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
 def test_whatever_follows_a_whole_image_is_allowed(kind, after):
     whole = compressed(np.tile(RGB, (20, 20, 1)), kind)
@@ -122,26 +145,30 @@ def test_whatever_follows_a_whole_image_is_allowed(kind, after):
     np.testing.assert_array_equal(rgb_from_compressed(padded), rgb_from_compressed(whole))
 
 
-@pytest.mark.parametrize("name, data, message", [
-    ("h264", b"\0\0\0\1\x67\x42\0\x1f" + bytes(99), "h264 cannot be decoded here: publish JPEG or PNG"),
-    ("hevc", b"\0\0\0\1\x40\1" + bytes(99), "hevc cannot be decoded here: publish JPEG or PNG"),
-    ("ffmpeg", b"\x12\0\x0a\x0b" + bytes(99), "ffmpeg cannot be decoded here.*look like av1"),
-    ("theora", b"\x80theora" + bytes(99), "theora cannot be decoded here"),
-    ("jpeg", b"\0\0\0\1\x67\x42\0\x1f", "h264.*cannot be decoded here.*got format 'jpeg'"),
-    ("rgb8; jpeg compressed bgr8", encoded_files()["webp"], "webp cannot be decoded here"),
-    ("jp2", b"\0\0\0\x0cjP  \r\n\x87\n", "jp2 cannot be decoded here.*look like jpeg 2000"),
-    ("", encoded_files()["tiff"], "tiff cannot be decoded here"),
-    ("", bytes(1000), "what came cannot be decoded here.*neither JPEG nor PNG"),
-    ("32FC1; compressedDepth png", bytes(12) + bytes(compressed(RGB, "png").data), "got depth"),
-    ("bayer_rggb8; jpeg compressed ", bytes(compressed(RGB).data), "Bayer"),
-])
+@pytest.mark.parametrize(
+    "name, data, message",
+    [
+        ("h264", b"\0\0\0\1\x67\x42\0\x1f" + bytes(99), "h264 cannot be decoded here: publish JPEG or PNG"),
+        ("hevc", b"\0\0\0\1\x40\1" + bytes(99), "hevc cannot be decoded here: publish JPEG or PNG"),
+        ("ffmpeg", b"\x12\0\x0a\x0b" + bytes(99), "ffmpeg cannot be decoded here.*look like av1"),
+        ("theora", b"\x80theora" + bytes(99), "theora cannot be decoded here"),
+        ("jpeg", b"\0\0\0\1\x67\x42\0\x1f", "h264.*cannot be decoded here.*got format 'jpeg'"),
+        ("rgb8; jpeg compressed bgr8", encoded_files()["webp"], "webp cannot be decoded here"),
+        ("jp2", b"\0\0\0\x0cjP  \r\n\x87\n", "jp2 cannot be decoded here.*look like jpeg 2000"),
+        ("", encoded_files()["tiff"], "tiff cannot be decoded here"),
+        ("", bytes(1000), "what came cannot be decoded here.*neither JPEG nor PNG"),
+        ("32FC1; compressedDepth png", bytes(12) + bytes(compressed(RGB, "png").data), "got depth"),
+        ("bayer_rggb8; jpeg compressed ", bytes(compressed(RGB).data), "Bayer"),
+    ],
+)
 def test_refusals_name_the_format_that_came(name, data, message):
     with pytest.raises(InvalidFrameError, match=message):
         rgb_from_compressed(CompressedImage(format=name, data=data))
 
 
-@pytest.mark.parametrize("name", ["", "jpg", "image/jpeg", "rgb8; jpeg compressed bgr8",
-                                  "bayer_rggb8; jpeg compressed bgr8", "h264"])
+@pytest.mark.parametrize(
+    "name", ["", "jpg", "image/jpeg", "rgb8; jpeg compressed bgr8", "bayer_rggb8; jpeg compressed bgr8", "h264"]
+)
 def test_the_bytes_of_a_jpeg_count_and_not_its_name(name):
     assert rgb_from_compressed(CompressedImage(format=name, data=compressed(RGB).data)).shape == RGB.shape
 
@@ -156,8 +183,14 @@ sizes = st.one_of(st.integers(0, 20), st.integers(0, 2**32 - 1))
 
 
 @settings(max_examples=150, deadline=None)
-@given(encoding=st.sampled_from(["rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "bayer_rggb8", "8UC3", "x"]),
-       height=sizes, width=sizes, step=sizes, big_endian=st.integers(0, 255), data=st.binary(max_size=600))
+@given(
+    encoding=st.sampled_from(["rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "bayer_rggb8", "8UC3", "x"]),
+    height=sizes,
+    width=sizes,
+    step=sizes,
+    big_endian=st.integers(0, 255),
+    data=st.binary(max_size=600),
+)
 def test_malformed_images_are_refused_or_read_within_their_bytes(encoding, height, width, step, big_endian, data):
     message = Image(encoding=encoding, height=height, width=width, step=step, is_bigendian=big_endian, data=data)
     try:
@@ -171,15 +204,18 @@ WHOLE = {kind: bytes(compressed(np.tile(RGB, (4, 4, 1)), kind).data) for kind in
 
 
 @settings(max_examples=100, deadline=None)
-@given(kind=st.sampled_from(sorted(WHOLE)), keep=st.floats(0, 1),
-       edits=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=4)), max_size=5))
+@given(
+    kind=st.sampled_from(sorted(WHOLE)),
+    keep=st.floats(0, 1),
+    edits=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=4)), max_size=5),
+)
 def test_damaged_files_are_refused_or_decoded(kind, edits, keep):
     data = bytearray(WHOLE[kind])
     for position, replacement in edits:
         start = int(position * len(data))
-        data[start:start + len(replacement)] = replacement
+        data[start : start + len(replacement)] = replacement
     try:
-        rgb = rgb_from_compressed(CompressedImage(format=kind, data=bytes(data[:int(keep * len(data)) + 1])))
+        rgb = rgb_from_compressed(CompressedImage(format=kind, data=bytes(data[: int(keep * len(data)) + 1])))
     except InvalidFrameError:
         return
     assert rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3

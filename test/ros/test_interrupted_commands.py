@@ -9,9 +9,13 @@ import sys
 import pytest
 
 TRANSFORM = ("without_ros.static_transform_publisher", "--frame-id", "a", "--child-frame-id", "b")
-COMMANDS = [("without_ros.play_bag", "{bag}", "--loop", "--wait-for-node", "/nobody"), TRANSFORM,
-            ("tools.snapshot", "--count", "0"), ("tools.snapshot",),
-            ("without_ros.supervisor", "--model", "/nowhere", "--autostart", "false")]
+COMMANDS = [
+    ("without_ros.play_bag", "{bag}", "--loop", "--wait-for-node", "/nobody"),
+    TRANSFORM,
+    ("tools.snapshot", "--count", "0"),
+    ("tools.snapshot",),
+    ("without_ros.supervisor", "--model", "/nowhere", "--autostart", "false"),
+]
 TIMEOUT_S = 60.0
 
 
@@ -21,6 +25,7 @@ def bag(tmp_path_factory) -> str:
 
     from occfusion_ros.datasets.nuscenes import NuScenesReader
     from occfusion_ros.ros.tools.nuscenes_to_bag import convert_scene
+
     folder = tmp_path_factory.mktemp("bags")
     convert_scene(NuScenesReader(TinyRoot(folder / "root").root), SCENE, folder)
     return str(folder / SCENE)
@@ -28,10 +33,13 @@ def bag(tmp_path_factory) -> str:
 
 def interrupted(command: tuple[str, ...], moment_s: float) -> tuple[int, str]:
     """Exit code and standard error of a command that gets Ctrl-C twice, so long after it has taken over signals."""
-    code = (f"import sys; sys.argv[:] = {list(command)!r}; from occfusion_ros.ros.{command[0]} import main; "
-            "print('begun', flush=True); sys.exit(main())")
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True)
+    code = (
+        f"import sys; sys.argv[:] = {list(command)!r}; from occfusion_ros.ros.{command[0]} import main; "
+        "print('begun', flush=True); sys.exit(main())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
         assert process.stdout.readline() == "begun\n", process.stderr.read()
         select.select([], [], [], moment_s)  # what is interrupted is the point, not when

@@ -18,7 +18,9 @@ def wait():
     time.sleep(60)
 
 """
-LOADING = START + """
+LOADING = (
+    START
+    + """
 def load():
     try:
         wait()
@@ -26,7 +28,10 @@ def load():
         print("a library made something else of it")
 sys.exit(interrupts.run_until_interrupted(load, "tool"))
 """
-RUNNING = START + """
+)
+RUNNING = (
+    START
+    + """
 def run():
     try:
         wait()
@@ -36,14 +41,20 @@ def run():
         print("tidied up", flush=True)
 sys.exit(interrupts.run_until_interrupted(lambda: run, "tool"))
 """
-ENDING = RUNNING.replace("sys.exit(", "code = ").replace(', "tool"))', ', "tool")') + """
+)
+ENDING = (
+    RUNNING.replace("sys.exit(", "code = ").replace(', "tool"))', ', "tool")')
+    + """
 import atexit
 atexit.register(lambda: os.killpg(0, signal.SIGINT))
 os.killpg(0, signal.SIGINT)
 sys.exit(code)
 """
+)
 TRANSLATED = RUNNING.replace("finally:", "except KeyboardInterrupt:\n        raise ImportError('no x')\n    finally:")
-DROPPED = START + """
+DROPPED = (
+    START
+    + """
 class Thing:
     def __del__(self):
         wait()
@@ -53,7 +64,10 @@ def run():
     time.sleep(60)
 sys.exit(interrupts.run_until_interrupted(lambda: run, "tool"))
 """
-INSISTED = START + """
+)
+INSISTED = (
+    START
+    + """
 interrupts.INSISTING_S = 0.0
 def run():
     try:
@@ -62,7 +76,10 @@ def run():
         wait()
 sys.exit(interrupts.run_until_interrupted(lambda: run, "tool"))
 """
-LATE = START + """
+)
+LATE = (
+    START
+    + """
 code = interrupts.run_until_interrupted(lambda: lambda: 3, "tool")
 import atexit
 atexit.register(lambda: print("done", flush=True))
@@ -73,12 +90,19 @@ class Late:
 late = Late()  # until the interpreter ends
 sys.exit(code)
 """
+)
 
 
 def run(code: str, numbers: tuple[int, ...] = (), **options) -> subprocess.CompletedProcess:
     """Run a program; each time that it says "now" the next signal is sent to its group."""
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True, **options)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
     watchdog = threading.Timer(60.0, process.kill)
     watchdog.start()
     try:
@@ -92,9 +116,18 @@ def run(code: str, numbers: tuple[int, ...] = (), **options) -> subprocess.Compl
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("program, numbers, out", [
-    (LOADING, 1, ""), (RUNNING, 1, "tidied up\n"), (ENDING, 1, "tidied up\n"), (TRANSLATED, 1, "tidied up\n"),
-    (DROPPED, 1, ""), (INSISTED, 2, "")], ids=["loading", "running", "ending", "translated", "dropped", "insisted"])
+@pytest.mark.parametrize(
+    "program, numbers, out",
+    [
+        (LOADING, 1, ""),
+        (RUNNING, 1, "tidied up\n"),
+        (ENDING, 1, "tidied up\n"),
+        (TRANSLATED, 1, "tidied up\n"),
+        (DROPPED, 1, ""),
+        (INSISTED, 2, ""),
+    ],
+    ids=["loading", "running", "ending", "translated", "dropped", "insisted"],
+)
 def test_one_line_and_the_exit_code(program, numbers, out, number, code):
     done, got = run(program, (number,) * numbers)
     assert (done.stderr, done.stdout, got) == ("tool: interrupted\n", out, code)
@@ -108,8 +141,10 @@ def test_a_command_that_ends_by_itself_keeps_its_exit_code_while_python_ends():
 def test_jobs_in_the_background_stay_uninterrupted():
     """A shell has them ignore SIGINT, so that Ctrl-C reaches what is in front."""
     code = RUNNING.replace("time.sleep(60)", "os.kill(os.getpid(), signal.SIGINT)").replace("return", "")
-    done, code = run(code.replace("os.killpg(0, signal.SIGTERM)", ""),
-                     preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    done, code = run(
+        code.replace("os.killpg(0, signal.SIGTERM)", ""),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
     assert (done.stdout, done.stderr, code) == ("now\ntidied up\n", "", 0)
 
 

@@ -60,9 +60,21 @@ class DeclareLaunchArgument:
 class Node:
     """As launch_ros' action: an unknown argument is refused, and texts must be texts."""
 
-    def __init__(self, *, package: str, executable: str, namespace: str | None, arguments: list, parameters: list,
-                 remappings: list, ros_arguments: list, output: str, on_exit, respawn: bool,
-                 respawn_delay: float) -> None:
+    def __init__(
+        self,
+        *,
+        package: str,
+        executable: str,
+        namespace: str | None,
+        arguments: list,
+        parameters: list,
+        remappings: list,
+        ros_arguments: list,
+        output: str,
+        on_exit,
+        respawn: bool,
+        respawn_delay: float,
+    ) -> None:
         assert all(isinstance(word, str) for word in (package, executable, output, *arguments, *ros_arguments))
         assert all(isinstance(entry, (str, dict)) for entry in parameters) and callable(on_exit)
         self.executable, self.arguments, self.on_exit, self.respawn = executable, arguments, on_exit, respawn
@@ -72,6 +84,7 @@ class Node:
 @pytest.fixture
 def launch_file(monkeypatch):
     """The launch file as a module, on top of the stand-in."""
+
     def module(name: str, *members: type, **more: object) -> None:
         made = ModuleType(name)
         vars(made).update({member.__name__: member for member in members}, **more)
@@ -107,15 +120,25 @@ def test_it_starts_the_processes_of_the_table(launch_file, monkeypatch):
     assert list(nodes) == [process.executable for process in plan.processes]
     for process in plan.processes:
         node = nodes[process.executable]
-        assert (node.arguments, node.remappings, node.parameters, node.namespace or "", node.respawn) == \
-            (list(process.arguments), list(process.remappings), list(process.parameters), process.namespace,
-             process.respawn)
+        assert (node.arguments, node.remappings, node.parameters, node.namespace or "", node.respawn) == (
+            list(process.arguments),
+            list(process.remappings),
+            list(process.parameters),
+            process.namespace,
+            process.respawn,
+        )
 
 
-@pytest.mark.parametrize("executable, code, expected", [
-    ("occfusion_node", 1, "occfusion ended with exit code 1"), ("occfusion_node", -11, "exit code -11"),
-    ("play_bag", 2, "play_bag ended with exit code 2"), ("play_bag", 0, None), ("occfusion_node", 0, "shutdown"),
-])
+@pytest.mark.parametrize(
+    "executable, code, expected",
+    [
+        ("occfusion_node", 1, "occfusion ended with exit code 1"),
+        ("occfusion_node", -11, "exit code -11"),
+        ("play_bag", 2, "play_bag ended with exit code 2"),
+        ("play_bag", 0, None),
+        ("occfusion_node", 0, "shutdown"),
+    ],
+)
 def test_a_failure_fails_the_launch_and_a_good_end_does_not(launch_file, executable, code, expected):
     node = nodes_of(launch_file, bag="b")[executable]
     ended = SimpleNamespace(returncode=code)
@@ -135,10 +158,15 @@ def test_a_crash_is_no_failure_where_the_node_comes_again(launch_file):
         node.on_exit(SimpleNamespace(returncode=1), Context())
 
 
-@pytest.mark.parametrize("values, message", [({"rte": "2"}, r"no such argument: rte \(rate\?\)"),
-                                             ({"color": "red"}, "no such argument: color;"),
-                                             ({"params_file": "/no.yaml"}, "cannot read the parameters file"),
-                                             ({"rate": "fast"}, "rate: expected")])
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"rte": "2"}, r"no such argument: rte \(rate\?\)"),
+        ({"color": "red"}, "no such argument: color;"),
+        ({"params_file": "/no.yaml"}, "cannot read the parameters file"),
+        ({"rate": "fast"}, "rate: expected"),
+    ],
+)
 def test_what_cannot_be_meant_ends_the_launch(launch_file, monkeypatch, values, message):
     monkeypatch.setattr(sys, "argv", ["ros2", "launch", "occfusion_ros", FILE.name])
     with pytest.raises(Exception, match=message):
@@ -165,11 +193,13 @@ class TestWithLaunch:
     def description(self):
         pytest.importorskip("launch_ros", reason="launch is not installed (it is not among the pip wheels)")
         from launch.launch_description_sources import get_launch_description_from_python_launch_file
+
         return get_launch_description_from_python_launch_file(str(FILE))
 
     @staticmethod
     def run(*entities) -> int:
         from launch import LaunchDescription, LaunchService
+
         service = LaunchService(noninteractive=True)
         service.include_launch_description(LaunchDescription(list(entities)))
         return service.run()
@@ -181,26 +211,44 @@ class TestWithLaunch:
     def test_it_starts_the_node_and_ends_with_it(self, description):
         from launch.actions import RegisterEventHandler, SetLaunchConfiguration, Shutdown
         from launch.event_handlers import OnProcessStart
+
         started = []
 
         def on_start(event, _):
             started.append(event.process_name)
             return [Shutdown(reason="it has started")]
 
-        assert not self.run(RegisterEventHandler(OnProcessStart(on_start=on_start)),
-                            SetLaunchConfiguration("log_level", "warn"), description)
+        assert not self.run(
+            RegisterEventHandler(OnProcessStart(on_start=on_start)),
+            SetLaunchConfiguration("log_level", "warn"),
+            description,
+        )
         assert len(started) == 1 and started[0].startswith("occfusion_node")
 
-    @pytest.mark.parametrize("name, value", [("params_file", "/no.yaml"), ("rate", "fast"), ("model", "/nowhere"),
-                                             ("bag", "/nowhere"), ("backend", "cuda")])
+    @pytest.mark.parametrize(
+        "name, value",
+        [
+            ("params_file", "/no.yaml"),
+            ("rate", "fast"),
+            ("model", "/nowhere"),
+            ("bag", "/nowhere"),
+            ("backend", "cuda"),
+        ],
+    )
     def test_a_failure_is_the_launch_s_too(self, description, name, value):
         from launch.actions import SetLaunchConfiguration
+
         assert self.run(SetLaunchConfiguration(name, value), description) == 1
 
     def test_a_mistyped_argument_is_named(self, description):
         from launch.actions import SetLaunchConfiguration, Shutdown
+
         said = logging.handlers.BufferingHandler(100)
         logging.getLogger("occfusion").addHandler(said)
-        self.run(SetLaunchConfiguration("backnd", "torch"), SetLaunchConfiguration("log_level", "warn"), description,
-                 Shutdown(reason="it has spoken"))
+        self.run(
+            SetLaunchConfiguration("backnd", "torch"),
+            SetLaunchConfiguration("log_level", "warn"),
+            description,
+            Shutdown(reason="it has spoken"),
+        )
         assert ["there is no such argument: backnd (backend?)"] == [record.getMessage() for record in said.buffer]

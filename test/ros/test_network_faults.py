@@ -33,9 +33,13 @@ def network():
 def environment(ros_domain, tmp_path) -> dict[str, str]:
     """Of processes that speak over the network alone."""
     (tmp_path / "plain.xml").write_text('<dds xmlns="http://www.eprosima.com"/>')
-    return {**os.environ, "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4",
-            "FASTDDS_DEFAULT_PROFILES_FILE": str(tmp_path / "plain.xml"),
-            "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
+    return {
+        **os.environ,
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
+        "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4",
+        "FASTDDS_DEFAULT_PROFILES_FILE": str(tmp_path / "plain.xml"),
+        "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),
+    }
 
 
 def test_the_default_profile_reaches_another_machine(network, environment):

@@ -9,8 +9,13 @@ from helpers.ros_messages import camera_info, cloud, image
 from occfusion_ros.core.lens import BROWN
 
 DISTORTED = [-0.3, 0.1, 0.0, 0.0, 0.0]
-AROUND = np.stack([(reach * np.sin(angle), reach * np.cos(angle), height, 0.5)
-                   for angle in np.arange(0, 2 * np.pi, 0.05) for reach, height in ((6.0, -1.5), (9.0, 0.3))])
+AROUND = np.stack(
+    [
+        (reach * np.sin(angle), reach * np.cos(angle), height, 0.5)
+        for angle in np.arange(0, 2 * np.pi, 0.05)
+        for reach, height in ((6.0, -1.5), (9.0, 0.3))
+    ]
+)
 
 
 def answer(rig: Rig, points: np.ndarray = POINTS) -> None:
@@ -45,9 +50,14 @@ def test_p_equal_to_k_with_distortion_is_doubted_and_the_image_used(camera_rig):
     camera_rig.wait_for_status("cameras", DiagnosticStatus.WARN, "P equals K")
 
 
-@pytest.mark.parametrize("parameters, topic", [
-    ({}, "/cam_front/image_raw"), ({"images_rectified": False}, "/cam_front/image_rect"),
-    ({"images_rectified": "false"}, "/cam_front/image")])
+@pytest.mark.parametrize(
+    "parameters, topic",
+    [
+        ({}, "/cam_front/image_raw"),
+        ({"images_rectified": False}, "/cam_front/image_rect"),
+        ({"images_rectified": "false"}, "/cam_front/image"),
+    ],
+)
 def test_distorted_images_get_their_lens(start, parameters, topic):
     rig = start(cameras=["cam_front"], image_topics=[topic], **parameters)
     rig.send_transform("base_link", "lidar_top", (1.0, 0.0, 2.0), RIGHT)
@@ -55,7 +65,7 @@ def test_distorted_images_get_their_lens(start, parameters, topic):
     rig.send("/cam_front/camera_info", camera_info(d=DISTORTED, p=[40.0, 0, 30, 0, 0, 40, 22, 0, 0, 0, 1, 0]))
     rig.send(topic, image(SCENE, "rgb8", stamp_ns=NOW))
     answer(rig)
-    camera, = rig.pipeline.frames[0].cameras
+    (camera,) = rig.pipeline.frames[0].cameras
     assert camera.lens.model == BROWN and camera.lens.coefficients == tuple(DISTORTED[:2])
     assert camera.intrinsics[0, 0] == 40 and camera.lens.matrix[0] == 50
     state = rig.wait_for_status("cameras", DiagnosticStatus.OK)

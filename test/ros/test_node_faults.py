@@ -51,19 +51,33 @@ def broken_cloud(**changes) -> PointCloud2:
     return message
 
 
-@pytest.mark.parametrize("message, cause", [
-    (PointCloud2(), "sweep without stamp"),
-    (cloud(POINTS, stamp_ns=0), "sweep without stamp"),
-    (broken_cloud(width=4_000_000_000), "invalid sweep"),
-    (broken_cloud(fields=[]), "invalid sweep"),
-    (broken_cloud(point_step=0), "invalid sweep"),
-    (broken_cloud(data=b""), "invalid sweep"),
-    (cloud(np.full((5, 4), np.nan), stamp_ns=NOW), "invalid sweep"),
-    (cloud(POINTS, stamp_ns=NOW, frame_id=""), "invalid sweep"),
-    (cloud(np.zeros((5, 4)), stamp_ns=NOW), "invalid sweep"),
-    (cloud(np.tile([3.0, 2, 1, 0], (500, 1)), stamp_ns=NOW), "invalid sweep"),
-], ids=["empty", "no-stamp", "claims-4e9-points", "no-fields", "no-step", "no-data", "all-nan", "no-frame", "all-zero",
-        "all-in-one-place"])
+@pytest.mark.parametrize(
+    "message, cause",
+    [
+        (PointCloud2(), "sweep without stamp"),
+        (cloud(POINTS, stamp_ns=0), "sweep without stamp"),
+        (broken_cloud(width=4_000_000_000), "invalid sweep"),
+        (broken_cloud(fields=[]), "invalid sweep"),
+        (broken_cloud(point_step=0), "invalid sweep"),
+        (broken_cloud(data=b""), "invalid sweep"),
+        (cloud(np.full((5, 4), np.nan), stamp_ns=NOW), "invalid sweep"),
+        (cloud(POINTS, stamp_ns=NOW, frame_id=""), "invalid sweep"),
+        (cloud(np.zeros((5, 4)), stamp_ns=NOW), "invalid sweep"),
+        (cloud(np.tile([3.0, 2, 1, 0], (500, 1)), stamp_ns=NOW), "invalid sweep"),
+    ],
+    ids=[
+        "empty",
+        "no-stamp",
+        "claims-4e9-points",
+        "no-fields",
+        "no-step",
+        "no-data",
+        "all-nan",
+        "no-frame",
+        "all-zero",
+        "all-in-one-place",
+    ],
+)
 def test_unusable_sweep_is_skipped(start, message, cause):
     rig = start()
     rig.send("/lidar_top", message)
@@ -169,7 +183,7 @@ def malformed(rng: np.random.Generator, message):
         elif isinstance(value, str):
             setattr(message, name, str(rng.choice(["", "rgb8", "mono16", "jpeg", "x" * 1000])))
         elif name in ("data", "d"):
-            setattr(message, name, value[:int(rng.integers(len(value) + 1))])
+            setattr(message, name, value[: int(rng.integers(len(value) + 1))])
         elif name in ("k", "r", "p"):
             value[rng.integers(len(value))] = rng.choice([0.0, -1.0, np.nan, np.inf])
     return message
@@ -188,6 +202,7 @@ def test_malformed_messages_are_counted_and_survived(camera_rig):
     def accounted() -> int:
         refused, published = camera_rig.faults().get("invalid sweep", 0), camera_rig.node.statistics.published
         return published + refused + sum(camera_rig.dropped().values())
+
     camera_rig.wait(lambda: accounted() == sweeps, "all sweeps to be accounted for")
     assert "internal" not in camera_rig.faults() and len(camera_rig.faults()) > 1
     send_camera(camera_rig, stamp=NOW + 100 * S)
@@ -201,6 +216,7 @@ def test_images_without_a_calibration_are_counted(camera_rig):
     def counted() -> bool:
         camera_rig.send("/cam_front/image_rect_compressed", compressed(SCENE, stamp_ns=NOW))
         return "image without calibration cam_front" in camera_rig.faults()
+
     camera_rig.wait(counted, "a count of images without a calibration")
     camera_rig.send("/cam_front/camera_info", camera_info())
     camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
@@ -211,8 +227,10 @@ def test_images_without_a_calibration_are_counted(camera_rig):
 
 def test_transforms_that_are_none_are_ignored_and_counted(camera_rig):
     camera_rig.send_transform("lidar_top", "cam_front", turn=(0.0, 0.0, 0.0, 0.0))
-    camera_rig.wait(lambda: camera_rig.diagnostics
-                    and values(camera_rig.status("transforms")).get("ignored") == "1", "a count of ignored transforms")
+    camera_rig.wait(
+        lambda: camera_rig.diagnostics and values(camera_rig.status("transforms")).get("ignored") == "1",
+        "a count of ignored transforms",
+    )
     send_camera(camera_rig)
     camera_rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
     assert camera_rig.wait_for_occupancy(1).cameras == ["cam_front"], "the good transform still holds"
@@ -231,7 +249,9 @@ def test_sweeps_that_waited_for_one_image_are_all_answered(camera_rig):
     send_camera(camera_rig, stamp=NOW + 60 * MS)
     camera_rig.wait_for_occupancy(2)
     assert [(stamp_ns(message.header), list(message.cameras)) for message in camera_rig.occupancy] == [
-        (NOW, ["cam_front"]), (NOW + 50 * MS, ["cam_front"])]
+        (NOW, ["cam_front"]),
+        (NOW + 50 * MS, ["cam_front"]),
+    ]
     assert camera_rig.wait_for_status("frames", DiagnosticStatus.OK) and not camera_rig.dropped()
 
 

@@ -42,8 +42,11 @@ def test_the_other_lidar_answers_for_one_that_is_missing(start, rear):
     rig.send_transform("grid", "front")
     rig.send_transform("grid", "rear")
     stamp = {"too old": NOW - 300 * MS, "no stamp": 0}.get(rear, NOW)
-    message = cloud(np.zeros((9, 4)) if rear == "no return" else POINTS, stamp_ns=stamp,
-                    frame_id="nowhere" if rear == "unknown frame" else "rear")
+    message = cloud(
+        np.zeros((9, 4)) if rear == "no return" else POINTS,
+        stamp_ns=stamp,
+        frame_id="nowhere" if rear == "unknown frame" else "rear",
+    )
     if rear != "silent":
         rig.send("/rear/points", message)
     if rear == "no stamp":
@@ -108,7 +111,7 @@ def test_a_box_takes_the_place_of_the_vehicles_circle(start, box):
     rig.send_transform("base_link", "grid", (0.0, 0.0, 1.84), RIGHT)
     rig.send("/lidar_top", cloud(BODY, stamp_ns=NOW, frame_id="base_link"))
     rig.wait_for_occupancy(1)
-    frame, = rig.pipeline.frames
+    (frame,) = rig.pipeline.frames
     np.testing.assert_allclose(frame.points[:, :3], [[0, 5, -1.84], [-1.5, 1, -1.84]], atol=1e-6)
     assert frame.body_removed
     rig.send("/lidar_top", cloud(BODY[:2], stamp_ns=NOW + S, frame_id="base_link"))
@@ -134,12 +137,15 @@ def test_recorded_frames_lose_the_vehicle_as_the_nodes_do(start):
     assert offline.body_removed and live.body_removed and len(live.points) < len(BODY)
 
 
-@pytest.mark.parametrize("changes, text", [
-    ({"ego_box": [0.0, 1.0]}, "expected x min, x max"),
-    ({"ego_box": [1.0, -1.0, 0.0, 1.0, 0.0, 1.0]}, "each minimum below its maximum"),
-    ({"ego_box": "the car"}, "ego_box"),
-    ({"lidar_topics": ["/a", "/a"]}, "lidar_topics: expected different names"),
-])
+@pytest.mark.parametrize(
+    "changes, text",
+    [
+        ({"ego_box": [0.0, 1.0]}, "expected x min, x max"),
+        ({"ego_box": [1.0, -1.0, 0.0, 1.0, 0.0, 1.0]}, "each minimum below its maximum"),
+        ({"ego_box": "the car"}, "ego_box"),
+        ({"lidar_topics": ["/a", "/a"]}, "lidar_topics: expected different names"),
+    ],
+)
 def test_what_cannot_be_is_refused(start, changes, text):
     rig = start(autostart=False, **changes)
     assert not rig.node.start() and text in rig.node.failure

@@ -119,8 +119,13 @@ def test_the_file_for_nav2_names_this_node():
     assert values == {"node_names": ["occfusion"], "autostart": True, "bond_timeout": 0.0}
 
 
-@pytest.mark.parametrize("where, text", [("load", "cannot be configured: loading the model hangs: not done within"),
-                                         ("warm up", "cannot be activated: backend voxels hangs: no answer within")])
+@pytest.mark.parametrize(
+    "where, text",
+    [
+        ("load", "cannot be configured: loading the model hangs: not done within"),
+        ("warm up", "cannot be activated: backend voxels hangs: no answer within"),
+    ],
+)
 def test_a_model_that_hangs_is_given_up_and_the_node_stays_usable(start, where, text):
     rig, gate, before = start(autostart=False, load_timeout_s=0.2), threading.Event(), backend_threads()
 
@@ -149,7 +154,7 @@ def test_a_model_that_hangs_is_given_up_and_the_node_stays_usable(start, where, 
 
 @pytest.mark.parametrize("autostart", ["true", "false"])
 def test_the_launch_argument_reaches_the_node(autostart):
-    node, = processes.bringup({"autostart": autostart}).processes
+    (node,) = processes.bringup({"autostart": autostart}).processes
     assert node.parameters[-1]["autostart"] is (autostart == "true") and Path(node.parameters[0]).is_file()
 
 
@@ -184,8 +189,10 @@ def test_state_and_diagnostics_answer_while_a_model_loads(start):
         executor.add_node(rig.vehicle)
         rig.diagnostics.clear()
         future = client.call_async(GetState.Request())
-        while not (future.done() and any("loading the model" in status.message for message in rig.diagnostics
-                                         for status in message.status)):
+        while not (
+            future.done()
+            and any("loading the model" in status.message for message in rig.diagnostics for status in message.status)
+        ):
             executor.spin_once(timeout_sec=0.1)
         seen.append(future.result().current_state.label)
         gate.set()

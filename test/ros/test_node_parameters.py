@@ -30,14 +30,19 @@ def test_shipped_file_holds_the_defaults():
     assert NodeParameters(**values) == NodeParameters()
 
 
-@pytest.mark.parametrize("values, topics", [
-    ({"cameras": ["left", "right"], "image_topics": ["/a", "/b"], "camera_info_topics": ["/{camera}/info"]},
-     {"left": ("/a", "/left/info"), "right": ("/b", "/right/info")}),
-    ({"cameras": ["left"], "image_topics": ["/a"], "camera_info_topics": ["/info"]}, {"left": ("/a", "/info")}),
-    ({"cameras": []}, {}),
-    ({"cameras": [""], "image_topics": [""], "camera_info_topics": []}, {}),
-    ({"cameras": None}, {}),
-])
+@pytest.mark.parametrize(
+    "values, topics",
+    [
+        (
+            {"cameras": ["left", "right"], "image_topics": ["/a", "/b"], "camera_info_topics": ["/{camera}/info"]},
+            {"left": ("/a", "/left/info"), "right": ("/b", "/right/info")},
+        ),
+        ({"cameras": ["left"], "image_topics": ["/a"], "camera_info_topics": ["/info"]}, {"left": ("/a", "/info")}),
+        ({"cameras": []}, {}),
+        ({"cameras": [""], "image_topics": [""], "camera_info_topics": []}, {}),
+        ({"cameras": None}, {}),
+    ],
+)
 def test_topics(values, topics):
     assert NodeParameters(**values).camera_topics() == topics
 
@@ -47,25 +52,34 @@ def test_files_and_command_lines_give_true_and_false_without_quotes(given, meant
     assert NodeParameters(images_rectified=given).images_rectified == meant
 
 
-@pytest.mark.parametrize("transport, topic, compressed", [
-    ("auto", "/cam/image_raw/compressed", True), ("auto", "/cam/image_raw", False),
-    ("raw", "/cam/compressed", False), ("compressed", "/cam/jpeg", True)])
+@pytest.mark.parametrize(
+    "transport, topic, compressed",
+    [
+        ("auto", "/cam/image_raw/compressed", True),
+        ("auto", "/cam/image_raw", False),
+        ("raw", "/cam/compressed", False),
+        ("compressed", "/cam/jpeg", True),
+    ],
+)
 def test_transport(transport, topic, compressed):
     assert NodeParameters(image_transport=transport).is_compressed(topic) is compressed
 
 
-@pytest.mark.parametrize("values, message", [
-    ({"cameras": ["a", "b"], "image_topics": ["/a"]}, "expected one pattern with {camera} or 2 topics"),
-    ({"cameras": ["a", "a"]}, "different names"),
-    ({"cameras": [], "image_topics": ["/a"]}, "0 topics"),
-    ({"images_rectified": "yes"}, "one of auto, true, false, got 'yes'"),
-    ({"image_transport": "theora"}, "one of auto, raw, compressed, got 'theora'"),
-    ({"lidar_reliability": "perhaps"}, "one of auto"),
-    ({"max_wait_s": -1.0}, "expected 0.0 to 10.0, got -1.0"),
-    ({"intensity_max": 0.0}, "intensity_max"),
-    ({"max_wait_s": float("nan")}, "max_wait_s"),
-    ({"camera_depth": 0}, "camera_depth"),
-])
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"cameras": ["a", "b"], "image_topics": ["/a"]}, "expected one pattern with {camera} or 2 topics"),
+        ({"cameras": ["a", "a"]}, "different names"),
+        ({"cameras": [], "image_topics": ["/a"]}, "0 topics"),
+        ({"images_rectified": "yes"}, "one of auto, true, false, got 'yes'"),
+        ({"image_transport": "theora"}, "one of auto, raw, compressed, got 'theora'"),
+        ({"lidar_reliability": "perhaps"}, "one of auto"),
+        ({"max_wait_s": -1.0}, "expected 0.0 to 10.0, got -1.0"),
+        ({"intensity_max": 0.0}, "intensity_max"),
+        ({"max_wait_s": float("nan")}, "max_wait_s"),
+        ({"camera_depth": 0}, "camera_depth"),
+    ],
+)
 def test_values_that_make_no_sense_are_refused(values, message):
     with pytest.raises(ParameterError, match=message):
         NodeParameters(**values)
@@ -101,13 +115,17 @@ def node(ros_domain, request):
     rclpy.shutdown(context=context)
 
 
-@pytest.mark.parametrize("node, expected", [
-    ([], NUSCENES_CAMERAS),
-    (["-p", "cameras:=[]"], ()),
-    (["-p", 'cameras:=[""]'], ()),
-    (["-p", "cameras:=[a, b]"], ("a", "b")),
-    (["--params-file", str(shipped("config/occfusion.yaml"))], NUSCENES_CAMERAS),
-], indirect=["node"])
+@pytest.mark.parametrize(
+    "node, expected",
+    [
+        ([], NUSCENES_CAMERAS),
+        (["-p", "cameras:=[]"], ()),
+        (["-p", 'cameras:=[""]'], ()),
+        (["-p", "cameras:=[a, b]"], ("a", "b")),
+        (["--params-file", str(shipped("config/occfusion.yaml"))], NUSCENES_CAMERAS),
+    ],
+    indirect=["node"],
+)
 def test_cameras_as_ros_gives_them(node, expected):
     declare_parameters(node)
     assert read_parameters(node).cameras == expected
@@ -122,8 +140,9 @@ def test_descriptors(node):
     assert all(node.describe_parameter(field.name).description for field in fields(NodeParameters))
 
 
-@pytest.mark.parametrize("node", [["-p", "camera_depth:=0"], ["-p", "max_wait_s:=99.0"], ["-p", "model:=5"]],
-                         indirect=True)
+@pytest.mark.parametrize(
+    "node", [["-p", "camera_depth:=0"], ["-p", "max_wait_s:=99.0"], ["-p", "model:=5"]], indirect=True
+)
 def test_ros_refuses_values_out_of_range(node):
     from rclpy.exceptions import ParameterException
 

@@ -56,17 +56,23 @@ def shared_memory_of(process: subprocess.Popen) -> set[Path]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("command, line", [
-    (["-c", WITH_VOXEL_PIPELINE], "ready"), (["-c", WITH_ENDLESS_LOADING], "loading"),
-    (["-X", "importtime", "-m", "occfusion_ros.ros.node.main"], " numpy\n"),
-    (["-X", "importtime", "-m", "occfusion_ros.ros.node.main"], " rclpy.node\n"),
-    (["-X", "importtime", "-m", "occfusion_ros.ros.node.main"], " occfusion_ros.ros.node.process\n"),
-    (["-m", "occfusion_ros.ros.node.main"], "the fastest that runs here")],
-    ids=["running", "loading", "importing", "importing rclpy", "starting", "loading the real model"])
+@pytest.mark.parametrize(
+    "command, line",
+    [
+        (["-c", WITH_VOXEL_PIPELINE], "ready"),
+        (["-c", WITH_ENDLESS_LOADING], "loading"),
+        (["-X", "importtime", "-m", "occfusion_ros.ros.node.main"], " numpy\n"),
+        (["-X", "importtime", "-m", "occfusion_ros.ros.node.main"], " rclpy.node\n"),
+        (["-X", "importtime", "-m", "occfusion_ros.ros.node.main"], " occfusion_ros.ros.node.process\n"),
+        (["-m", "occfusion_ros.ros.node.main"], "the fastest that runs here"),
+    ],
+    ids=["running", "loading", "importing", "importing rclpy", "starting", "loading the real model"],
+)
 def test_signals_end_it_cleanly(environment, number, command, line):
     """The second comes from whoever started it, as soon as the first one arrived."""
-    process = subprocess.Popen([sys.executable, *command], env=environment, stderr=subprocess.PIPE,
-                               start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, *command], env=environment, stderr=subprocess.PIPE, start_new_session=True
+    )
     try:
         wait_for_line(process, line)
         segments = shared_memory_of(process)
@@ -103,16 +109,19 @@ def test_a_signal_while_the_thread_starts_waits_for_what_it_does(monkeypatch, be
     assert done in (["served"], ["destroyed"]) if begun else done == ["destroyed"], "never left at work"
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["-p", "model:=/nowhere/at/all"], "/nowhere/at/all"),
-    (["-p", "lidar_depth:=0"], "lidar_depth"),
-    (["-p", "image_transport:=theora"], "got 'theora'"),
-    (["-p", "backend:=tensorflow"], "backend: expected one of auto, tensorrt, openvino, onnxruntime, torch, got"),
-    (["-p", "precision:=fp64"], "precision: expected one of auto, fp32"),
-    (["-p", "precision=fp32"], "cannot start: RCLInvalidROSArgsError: "),
-    (["--params-file", "/nowhere/at/all.yaml"], "/nowhere/at/all.yaml"),
-    (["--no-such-argument"], "--no-such-argument"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["-p", "model:=/nowhere/at/all"], "/nowhere/at/all"),
+        (["-p", "lidar_depth:=0"], "lidar_depth"),
+        (["-p", "image_transport:=theora"], "got 'theora'"),
+        (["-p", "backend:=tensorflow"], "backend: expected one of auto, tensorrt, openvino, onnxruntime, torch, got"),
+        (["-p", "precision:=fp64"], "precision: expected one of auto, fp32"),
+        (["-p", "precision=fp32"], "cannot start: RCLInvalidROSArgsError: "),
+        (["--params-file", "/nowhere/at/all.yaml"], "/nowhere/at/all.yaml"),
+        (["--no-such-argument"], "--no-such-argument"),
+    ],
+)
 def test_what_cannot_start_says_why(environment, arguments, message):
     command = [sys.executable, "-m", "occfusion_ros.ros.node.main", "--ros-args", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S)
@@ -131,8 +140,16 @@ def test_tensorrt_on_a_machine_without_it_fails_in_one_sentence(environment):
 
 
 def test_engines_are_built_and_the_node_ends(environment, small_artifact):
-    command = [sys.executable, "-m", "occfusion_ros.ros.node.main", "--ros-args", "-p", f"model:={small_artifact}",
-               "-p", "build_only:=true"]
+    command = [
+        sys.executable,
+        "-m",
+        "occfusion_ros.ros.node.main",
+        "--ros-args",
+        "-p",
+        f"model:={small_artifact}",
+        "-p",
+        "build_only:=true",
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S)
     assert done.returncode == 0 and "model small from" in done.stderr, done.stderr
 
@@ -152,9 +169,21 @@ def test_a_node_that_is_killed_is_started_again(environment, tmp_path, monkeypat
 
 
 def test_help(environment):
-    done = subprocess.run([sys.executable, "-m", "occfusion_ros.ros.node.main", "--help"], env=environment,
-                          capture_output=True, text=True, timeout=START_S, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "occfusion_ros.ros.node.main", "--help"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        check=True,
+    )
     assert "--params-file" in done.stdout
-    done = subprocess.run([sys.executable, "-m", "occfusion_ros.ros.node.parameters_page"], env=environment,
-                          capture_output=True, text=True, timeout=START_S, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "occfusion_ros.ros.node.parameters_page"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        check=True,
+    )
     assert f"| `model` | `{NodeParameters().model}` |" in done.stdout

@@ -22,16 +22,21 @@ class Bag:
     def __init__(self, path):
         with AnyReader([path]) as reader:
             self.connections = {connection.topic: connection for connection in reader.connections}
-            self.messages = [(connection.topic, stamp, reader.deserialize(data, connection.msgtype))
-                             for connection, stamp, data in reader.messages()]
+            self.messages = [
+                (connection.topic, stamp, reader.deserialize(data, connection.msgtype))
+                for connection, stamp, data in reader.messages()
+            ]
 
     def on(self, topic):
         return [message for name, _, message in self.messages if name == topic]
 
     def transforms(self, topic):
         """(stamp_ns, parent, child): Pose."""
-        return {(_stamp(t), t.header.frame_id, t.child_frame_id): _pose(t.transform)
-                for message in self.on(topic) for t in message.transforms}
+        return {
+            (_stamp(t), t.header.frame_id, t.child_frame_id): _pose(t.transform)
+            for message in self.on(topic)
+            for t in message.transforms
+        }
 
 
 def _stamp(message) -> int:
@@ -90,8 +95,8 @@ def test_order_and_offered_qos(tiny, tmp_path):
     stamps = [stamp for _, stamp, _ in bag.messages]
     assert stamps == sorted(stamps) and bag.messages[0][0] == "/tf_static"
     assert all(stamp == _stamp(message) for topic, stamp, message in bag.messages if not topic.startswith("/tf"))
-    static, = bag.connections["/tf_static"].ext.offered_qos_profiles
-    cloud, = bag.connections["/lidar_top"].ext.offered_qos_profiles
+    (static,) = bag.connections["/tf_static"].ext.offered_qos_profiles
+    (cloud,) = bag.connections["/lidar_top"].ext.offered_qos_profiles
     assert static.durability == QosDurability.TRANSIENT_LOCAL and cloud.durability == QosDurability.VOLATILE
 
 
@@ -100,7 +105,12 @@ def test_cloud_and_camera_info_layout(tiny, tmp_path):
     bag = Bag(tmp_path / SCENE)
     cloud = bag.on("/lidar_top")[0]
     assert [(f.name, f.offset, f.datatype, f.count) for f in cloud.fields] == [
-        ("x", 0, 7, 1), ("y", 4, 7, 1), ("z", 8, 7, 1), ("intensity", 12, 7, 1), ("ring", 16, 7, 1)]
+        ("x", 0, 7, 1),
+        ("y", 4, 7, 1),
+        ("z", 8, 7, 1),
+        ("intensity", 12, 7, 1),
+        ("ring", 16, 7, 1),
+    ]
     assert (cloud.height, cloud.width, cloud.point_step, cloud.row_step) == (1, 5, 20, 100)
     assert cloud.is_dense and not cloud.is_bigendian
     info, image = bag.on("/cam_front/camera_info")[1], bag.on("/cam_front/image_rect_compressed")[1]
@@ -142,6 +152,7 @@ def _failing(number, scenes):
         if left:
             left.pop()
             raise OSError(number, os.strerror(number))
+
     return failing
 
 
@@ -244,8 +255,9 @@ def test_unknown_scenes_and_roots_are_refused(tiny, tmp_path, capsys):
     assert not (tmp_path / "bags").exists()
 
 
-@pytest.mark.parametrize("scene, static, messages", [
-    ("nus-scene0061", 7, 21), ("ddad-scene-02", 1, 46), ("nus-lidar-drive", 1, 13)])
+@pytest.mark.parametrize(
+    "scene, static, messages", [("nus-scene0061", 7, 21), ("ddad-scene-02", 1, 46), ("nus-lidar-drive", 1, 13)]
+)
 def test_real_scenes(nuscenes_sample, tmp_path, scene, static, messages):
     reader = NuScenesReader(nuscenes_sample)
     convert_scene(reader, scene, tmp_path)

@@ -17,8 +17,14 @@ grids = hnp.arrays(np.uint8, SPEC.size, elements=st.sampled_from([0, 0, 1, 2, 16
 def exposed_by_definition(labels: np.ndarray, index: tuple[int, int, int]) -> bool:
     padded = np.pad(labels, 1)
     x, y, z = np.add(index, 1)
-    around = [padded[x - 1, y, z], padded[x + 1, y, z], padded[x, y - 1, z], padded[x, y + 1, z],
-              padded[x, y, z - 1], padded[x, y, z + 1]]
+    around = [
+        padded[x - 1, y, z],
+        padded[x + 1, y, z],
+        padded[x, y - 1, z],
+        padded[x, y + 1, z],
+        padded[x, y, z - 1],
+        padded[x, y, z + 1],
+    ]
     return any(label in (EMPTY, IGNORE) for label in around)
 
 
@@ -26,8 +32,11 @@ def exposed_by_definition(labels: np.ndarray, index: tuple[int, int, int]) -> bo
 @given(labels=grids)
 def test_exposed_voxels_are_those_with_a_free_neighbor(labels):
     got = OccupiedVoxels.of(labels, SPEC).known().exposed()
-    expected = [index for index in map(tuple, np.argwhere((labels != EMPTY) & (labels != IGNORE)))
-                if exposed_by_definition(labels, index)]
+    expected = [
+        index
+        for index in map(tuple, np.argwhere((labels != EMPTY) & (labels != IGNORE)))
+        if exposed_by_definition(labels, index)
+    ]
     assert {tuple(i) for i in SPEC.unflatten_x_fastest(got.flat)} == set(expected)
     np.testing.assert_array_equal(got.labels, labels[tuple(SPEC.unflatten_x_fastest(got.flat).T)])
 

@@ -40,9 +40,16 @@ def bag(tmp_path_factory) -> Path:
 def sqlite_bag(bag, tmp_path) -> Path:
     """The same messages in sqlite3."""
     with Reader(bag) as reader, Writer(tmp_path / "sqlite", version=8, storage_plugin=StoragePlugin.SQLITE3) as writer:
-        copies = {c.id: writer.add_connection(c.topic, c.msgtype, msgdef=c.msgdef.data, rihs01=c.digest,
-                                              offered_qos_profiles=c.ext.offered_qos_profiles)
-                  for c in reader.connections}
+        copies = {
+            c.id: writer.add_connection(
+                c.topic,
+                c.msgtype,
+                msgdef=c.msgdef.data,
+                rihs01=c.digest,
+                offered_qos_profiles=c.ext.offered_qos_profiles,
+            )
+            for c in reader.connections
+        }
         for connection, stamp, data in reader.messages():
             writer.write(copies[connection.id], stamp, bytes(data))
     return tmp_path / "sqlite"
@@ -67,8 +74,13 @@ class Listener:
         self._changed = threading.Condition()
         for topic, kind in topics.items():
             latched = DurabilityPolicy.TRANSIENT_LOCAL if topic == "/tf_static" else DurabilityPolicy.VOLATILE
-            node.create_subscription(kind, topic, lambda message, topic=topic: self._note(topic, message),
-                                     QoSProfile(depth=1000, durability=latched), raw=kind is not Clock)
+            node.create_subscription(
+                kind,
+                topic,
+                lambda message, topic=topic: self._note(topic, message),
+                QoSProfile(depth=1000, durability=latched),
+                raw=kind is not Clock,
+            )
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
         self._thread = threading.Thread(target=self._executor.spin)
@@ -147,8 +159,12 @@ def test_latched_topics_reach_subscribers_that_come_late(bag, node, listen):
 
 
 def test_they_reach_those_too_that_come_after_the_end_where_it_stays(bag, listen):
-    with subprocess.Popen([sys.executable, "-m", "occfusion_ros.ros.without_ros.play_bag", str(bag), "--stay"],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as player:
+    with subprocess.Popen(
+        [sys.executable, "-m", "occfusion_ros.ros.without_ros.play_bag", str(bag), "--stay"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as player:
         try:
             assert player.stdout.readline().startswith("played ")
             listener = listen({"/tf_static": TFMessage, "/lidar_top": PointCloud2})
@@ -302,8 +318,10 @@ def test_gaps_of_years_are_skipped_and_named(bag, tmp_path, monkeypatch, caplog,
             return Publisher(fake, times)
 
     with Reader(bag) as reader, Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
-        copies = {c.id: writer.add_connection(c.topic, c.msgtype, msgdef=c.msgdef.data, rihs01=c.digest)
-                  for c in reader.connections}
+        copies = {
+            c.id: writer.add_connection(c.topic, c.msgtype, msgdef=c.msgdef.data, rihs01=c.digest)
+            for c in reader.connections
+        }
         for connection, stamp, data in reader.messages():
             writer.write(copies[connection.id], 0 if connection.topic == zero else stamp, bytes(data))
         count = reader.message_count
@@ -331,8 +349,10 @@ def test_clock_leaves_out_ticks_that_are_late(monkeypatch):
 
 def test_waiting_for_a_subscriber_ends(bag, capsys):
     assert play_bag.main([str(bag), "--wait-for", "/lidar_top", "/tf", "--wait-timeout", "0.05"]) == 1
-    assert "gave up after 0.05 s of waiting for a subscriber of /lidar_top and a subscriber of /tf" \
+    assert (
+        "gave up after 0.05 s of waiting for a subscriber of /lidar_top and a subscriber of /tf"
         in capsys.readouterr().err
+    )
 
 
 def test_bags_that_cannot_be_read_are_named(bag, tmp_path, capsys):
@@ -355,8 +375,12 @@ def test_loop_goes_back_in_time_until_it_is_stopped(bag, listen, stop):
     def jumped_back() -> bool:
         return any(a > b for a, b in itertools.pairwise(map(_ns, listener.on("/clock"))))
 
-    with subprocess.Popen([sys.executable, "-m", "occfusion_ros.ros.without_ros.play_bag", str(bag), "--loop"],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as player:
+    with subprocess.Popen(
+        [sys.executable, "-m", "occfusion_ros.ros.without_ros.play_bag", str(bag), "--loop"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as player:
         try:
             listener.wait_for(jumped_back)
             player.send_signal(stop)

@@ -15,18 +15,22 @@ POINTS = np.array([[1, -2, 3, 0], [4, 5, -6, 255], [-7, 8, 9, 51], [10, -11, 12,
 EXPECTED = POINTS / (1, 1, 1, 255)
 
 
-@pytest.mark.parametrize("layout", [
-    {},
-    {"big_endian": True},
-    {"kind": "f8"},
-    {"kind": "f8", "big_endian": True},
-    {"start": 3},
-    {"point_padding": 13},
-    {"rows": 2},
-    {"rows": 2, "row_padding": 7, "point_padding": 4},
-    {"rows": 4, "start": 2, "row_padding": 1, "kind": "i2", "big_endian": True},
-    {"kind": "i4"},
-], ids=str)
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {},
+        {"big_endian": True},
+        {"kind": "f8"},
+        {"kind": "f8", "big_endian": True},
+        {"start": 3},
+        {"point_padding": 13},
+        {"rows": 2},
+        {"rows": 2, "row_padding": 7, "point_padding": 4},
+        {"rows": 4, "start": 2, "row_padding": 1, "kind": "i2", "big_endian": True},
+        {"kind": "i4"},
+    ],
+    ids=str,
+)
 def test_any_layout_gives_the_same_points(layout):
     layout = {"names": ("x", "y", "z", "intensity"), **layout}
     points = POINTS if layout.get("kind") != "i1" else POINTS.astype(np.int8)
@@ -73,8 +77,9 @@ def test_last_row_may_lack_its_padding():
 
 
 @pytest.mark.parametrize("row_step", [0, 2, 32, 33, 64, 4_294_967_295])
-@pytest.mark.parametrize("layout", [{}, {"point_padding": 5}, {"kind": "f8", "big_endian": True}, {"start": 3}],
-                         ids=str)
+@pytest.mark.parametrize(
+    "layout", [{}, {"point_padding": 5}, {"kind": "f8", "big_endian": True}, {"start": 3}], ids=str
+)
 def test_rows_that_fill_the_data_are_read_whatever_row_step_says(row_step, layout):
     message = cloud(POINTS, rows=2, **layout)
     message.row_step = row_step
@@ -85,13 +90,24 @@ def test_rows_that_fill_the_data_are_read_whatever_row_step_says(row_step, layou
 def test_bytes_that_may_be_padding_or_rubbish_are_not_guessed_at(row_step):
     message = cloud(POINTS, rows=2, row_padding=4)
     message.row_step = row_step
-    with pytest.raises(InvalidFrameError, match=rf"point_step 16, or a row_step of 32 .* got 72 bytes and row_step "
-                                                rf"{row_step}; fields: 'x' at byte 0, 'y' at byte 4"):
+    with pytest.raises(
+        InvalidFrameError,
+        match=rf"point_step 16, or a row_step of 32 .* got 72 bytes and row_step "
+        rf"{row_step}; fields: 'x' at byte 0, 'y' at byte 4",
+    ):
         points_from_cloud(message)
 
 
-@pytest.mark.parametrize("names", [("X", "Y", "Z", "Intensity"), ("x", "y", "z", "i"), ("x", "y", "z", "intensities"),
-                                   ("x", "y", "z", "reflectivity")], ids=str)
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("X", "Y", "Z", "Intensity"),
+        ("x", "y", "z", "i"),
+        ("x", "y", "z", "intensities"),
+        ("x", "y", "z", "reflectivity"),
+    ],
+    ids=str,
+)
 def test_fields_by_other_names(names):
     np.testing.assert_allclose(points_from_cloud(cloud(POINTS, names=names), 255), EXPECTED, rtol=1e-6)
 
@@ -118,21 +134,27 @@ def test_empty_cloud_gives_no_points(size):
     assert points_from_cloud(message).shape == (0, 4)
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"width": 5}, "80 bytes"),
-    ({"width": 4_000_000_000}, "got 64"),
-    ({"width": 4_000_000_000, "height": 4_000_000_000, "row_step": 4_000_000_000}, "row_step"),
-    ({"height": 2, "row_step": 63}, "row_step"),
-    ({"height": 2, "row_step": 4_294_967_295}, "got 64"),
-    ({"point_step": 0}, "outside point_step"),
-    ({"point_step": 15}, "outside point_step"),
-    ({"point_step": 4_294_967_295}, "got 64"),
-    ({"data": b""}, "got 0"),
-    ({"fields": []}, "x, y and z"),
-    ({"fields": [PointField(name=n, offset=0, datatype=7, count=1) for n in "xy"]}, "x, y and z"),
-    ({"fields": [PointField(name=n, offset=0, datatype=0, count=1) for n in "xyz"]}, "unknown datatype 0"),
-    ({"fields": [PointField(name=n, offset=4_294_967_295, datatype=7, count=1) for n in "xyz"]}, "outside point_step"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"width": 5}, "80 bytes"),
+        ({"width": 4_000_000_000}, "got 64"),
+        ({"width": 4_000_000_000, "height": 4_000_000_000, "row_step": 4_000_000_000}, "row_step"),
+        ({"height": 2, "row_step": 63}, "row_step"),
+        ({"height": 2, "row_step": 4_294_967_295}, "got 64"),
+        ({"point_step": 0}, "outside point_step"),
+        ({"point_step": 15}, "outside point_step"),
+        ({"point_step": 4_294_967_295}, "got 64"),
+        ({"data": b""}, "got 0"),
+        ({"fields": []}, "x, y and z"),
+        ({"fields": [PointField(name=n, offset=0, datatype=7, count=1) for n in "xy"]}, "x, y and z"),
+        ({"fields": [PointField(name=n, offset=0, datatype=0, count=1) for n in "xyz"]}, "unknown datatype 0"),
+        (
+            {"fields": [PointField(name=n, offset=4_294_967_295, datatype=7, count=1) for n in "xyz"]},
+            "outside point_step",
+        ),
+    ],
+)
 def test_contradictory_clouds_are_refused(change, message):
     bad = cloud(POINTS)
     for name, value in change.items():
@@ -142,21 +164,46 @@ def test_contradictory_clouds_are_refused(change, message):
 
 
 sizes = st.one_of(st.integers(0, 40), st.integers(0, 2**32 - 1))
-malformed_fields = st.lists(st.builds(
-    PointField, name=st.sampled_from(["x", "y", "z", "intensity", "", "ring"]), offset=sizes,
-    datatype=st.integers(0, 255), count=sizes), max_size=6)
-plausible_fields = st.permutations(["x", "y", "z", "intensity"]).flatmap(lambda names: st.tuples(*(
-    st.builds(PointField, name=st.just(n), offset=st.integers(0, 24), datatype=st.integers(1, 8), count=sizes)
-    for n in names)).map(list))
+malformed_fields = st.lists(
+    st.builds(
+        PointField,
+        name=st.sampled_from(["x", "y", "z", "intensity", "", "ring"]),
+        offset=sizes,
+        datatype=st.integers(0, 255),
+        count=sizes,
+    ),
+    max_size=6,
+)
+plausible_fields = st.permutations(["x", "y", "z", "intensity"]).flatmap(
+    lambda names: st.tuples(
+        *(
+            st.builds(PointField, name=st.just(n), offset=st.integers(0, 24), datatype=st.integers(1, 8), count=sizes)
+            for n in names
+        )
+    ).map(list)
+)
 
 
 @settings(max_examples=150, deadline=None)
-@given(fields=malformed_fields | plausible_fields, height=sizes, width=sizes, point_step=sizes, row_step=sizes,
-       data=st.binary(max_size=400), big_endian=st.booleans())
+@given(
+    fields=malformed_fields | plausible_fields,
+    height=sizes,
+    width=sizes,
+    point_step=sizes,
+    row_step=sizes,
+    data=st.binary(max_size=400),
+    big_endian=st.booleans(),
+)
 def test_malformed_clouds_are_refused_or_read_within_their_bytes(**values):
-    message = PointCloud2(fields=values["fields"], height=values["height"], width=values["width"],
-                          point_step=values["point_step"], row_step=values["row_step"], data=values["data"],
-                          is_bigendian=values["big_endian"])
+    message = PointCloud2(
+        fields=values["fields"],
+        height=values["height"],
+        width=values["width"],
+        point_step=values["point_step"],
+        row_step=values["row_step"],
+        data=values["data"],
+        is_bigendian=values["big_endian"],
+    )
     try:
         points = points_from_cloud(message, 255)
     except InvalidFrameError:
@@ -166,9 +213,16 @@ def test_malformed_clouds_are_refused_or_read_within_their_bytes(**values):
 
 
 @settings(max_examples=100, deadline=None)
-@given(kind=st.sampled_from(sorted(KIND)), start=st.integers(0, 9), point_padding=st.integers(0, 9),
-       rows=st.integers(1, 4), row_padding=st.integers(0, 9), big_endian=st.booleans(), seed=st.integers(0, 99),
-       row_step=st.none() | st.integers(0, 2**32 - 1))
+@given(
+    kind=st.sampled_from(sorted(KIND)),
+    start=st.integers(0, 9),
+    point_padding=st.integers(0, 9),
+    rows=st.integers(1, 4),
+    row_padding=st.integers(0, 9),
+    big_endian=st.booleans(),
+    seed=st.integers(0, 99),
+    row_step=st.none() | st.integers(0, 2**32 - 1),
+)
 def test_layouts_round_trip(seed, kind, row_step, **layout):
     low, high = (-100, 100) if "u" not in kind else (0, 200)
     points = np.random.default_rng(seed).integers(low, high, (layout["rows"] * 5, 3))

@@ -68,8 +68,14 @@ def test_both_origins_near_the_stamp_are_not_told_apart():
 
 
 @settings(max_examples=60, deadline=None)
-@given(start=st.floats(-0.3, 0.2), span=st.floats(0.006, 0.3), unit=st.sampled_from([1, 1e6, 1e9]),
-       absolute=st.booleans(), stamp=st.integers(2 * S, 2**61), seed=st.integers(0, 99))
+@given(
+    start=st.floats(-0.3, 0.2),
+    span=st.floats(0.006, 0.3),
+    unit=st.sampled_from([1, 1e6, 1e9]),
+    absolute=st.booleans(),
+    stamp=st.integers(2 * S, 2**61),
+    seed=st.integers(0, 99),
+)
 def test_times_round_trip(start, span, unit, absolute, stamp, seed):
     seconds = start + span * np.random.default_rng(seed).uniform(size=500)
     values = (seconds + stamp / 1e9 * absolute) * unit

@@ -62,14 +62,30 @@ def test_a_bag_brings_simulated_time_unless_told_otherwise():
     assert process("play_bag", bag="b", rate="0.5", loop="true").arguments[:4] == ("b", "--rate", "0.5", "--loop")
 
 
-@pytest.mark.parametrize("values, waits", [
-    ({}, ("--wait-for-node", "/occfusion", "--wait-timeout", "1800")),
-    ({"rviz": "true", "namespace": "/robot1/", "wait_timeout": "9"},
-     ("--wait-for-node", "/robot1/occfusion", "--wait-for", "/robot1/occfusion/markers", "--wait-timeout", "9")),
-    ({"snapshots": "s", "wait_for": "/a /b"},
-     ("--wait-for-node", "/occfusion", "--wait-for", "/occfusion/occupancy", "/a", "/b", "--wait-timeout", "1800")),
-    ({"rviz": "true", "wait_timeout": "0"}, ()),
-])
+@pytest.mark.parametrize(
+    "values, waits",
+    [
+        ({}, ("--wait-for-node", "/occfusion", "--wait-timeout", "1800")),
+        (
+            {"rviz": "true", "namespace": "/robot1/", "wait_timeout": "9"},
+            ("--wait-for-node", "/robot1/occfusion", "--wait-for", "/robot1/occfusion/markers", "--wait-timeout", "9"),
+        ),
+        (
+            {"snapshots": "s", "wait_for": "/a /b"},
+            (
+                "--wait-for-node",
+                "/occfusion",
+                "--wait-for",
+                "/occfusion/occupancy",
+                "/a",
+                "/b",
+                "--wait-timeout",
+                "1800",
+            ),
+        ),
+        ({"rviz": "true", "wait_timeout": "0"}, ()),
+    ],
+)
 def test_the_player_waits_for_the_node_and_for_whoever_shows_its_answers(values, waits):
     assert process("play_bag", bag="b", **values).arguments[3:] == ("--stay", *waits)
 
@@ -80,11 +96,28 @@ def test_the_player_ends_with_the_bag_where_it_is_waited_for():
 
 
 def test_every_argument_is_described_and_changes_something(mine):
-    values = {"bag": "b", "rate": "2.0", "wait_for": "/t", "wait_timeout": "9", "loop": "true", "params_file": mine,
-              "model": "m",
-              "backend": "onnx", "precision": "int8", "build_only": "true", "autostart": "false", "respawn": "true",
-              "grid_frame": "g", "grid_in_base": "0 0 1 0", "base_frame": "car", "rviz": "true", "snapshots": "s",
-              "use_sim_time": "false", "namespace": "n", "log_level": "debug"}
+    values = {
+        "bag": "b",
+        "rate": "2.0",
+        "wait_for": "/t",
+        "wait_timeout": "9",
+        "loop": "true",
+        "params_file": mine,
+        "model": "m",
+        "backend": "onnx",
+        "precision": "int8",
+        "build_only": "true",
+        "autostart": "false",
+        "respawn": "true",
+        "grid_frame": "g",
+        "grid_in_base": "0 0 1 0",
+        "base_frame": "car",
+        "rviz": "true",
+        "snapshots": "s",
+        "use_sim_time": "false",
+        "namespace": "n",
+        "log_level": "debug",
+    }
     assert set(values) == {argument.name for argument in ARGUMENTS}
     assert all(argument.description for argument in ARGUMENTS)
     for name in values:
@@ -94,34 +127,40 @@ def test_every_argument_is_described_and_changes_something(mine):
         assert bringup(values) != bringup(without), name
 
 
-@pytest.mark.parametrize("values, message", [
-    ({"bagg": "x"}, r"no such argument: bagg \(bag\?\); there are: bag, rate"),
-    ({"rate": "fast"}, "rate: expected a number above 0, such as 0.5, got 'fast'"),
-    ({"rate": "0"}, "rate: expected"),
-    ({"rate": "nan"}, "rate: expected"),
-    ({"rate": "inf"}, "rate: expected"),
-    ({"rate": ""}, "rate: expected"),
-    ({"wait_timeout": "-1"}, "wait_timeout: expected seconds, or 0, got '-1'"),
-    ({"rviz": "yes"}, "expected one of true, false, got 'yes'"),
-    ({"grid_frame": "grid", "grid_in_base": "1 2"}, "expected 'x y z yaw'"),
-    ({"grid_in_base": "0 0 1 0"}, "needs its name in grid_frame"),
-])
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"bagg": "x"}, r"no such argument: bagg \(bag\?\); there are: bag, rate"),
+        ({"rate": "fast"}, "rate: expected a number above 0, such as 0.5, got 'fast'"),
+        ({"rate": "0"}, "rate: expected"),
+        ({"rate": "nan"}, "rate: expected"),
+        ({"rate": "inf"}, "rate: expected"),
+        ({"rate": ""}, "rate: expected"),
+        ({"wait_timeout": "-1"}, "wait_timeout: expected seconds, or 0, got '-1'"),
+        ({"rviz": "yes"}, "expected one of true, false, got 'yes'"),
+        ({"grid_frame": "grid", "grid_in_base": "1 2"}, "expected 'x y z yaw'"),
+        ({"grid_in_base": "0 0 1 0"}, "needs its name in grid_frame"),
+    ],
+)
 def test_bad_values_are_refused_with_a_reason(values, message):
     with pytest.raises(ValueError, match=message):
         bringup(values)
 
 
-@pytest.mark.parametrize("text, message", [
-    (None, "cannot read the parameters file .*no.yaml: .*No such file"),
-    ("a: [", "cannot read the parameters file"),
-    ("", "sets nothing for the node /robot1/occfusion, only for nobody"),
-    ("cameras: [left]", "expected a ROS parameters file"),
-    ("other:\n  ros__parameters: {cameras: [left]}", "sets nothing for .* only for /other"),
-    ("occfusion:\n  ros__parameters: {cameras: [left]}", "sets nothing for .* only for /occfusion"),
-    ("/**:\n  ros__parameters: [cameras]", "expected names and values under ros__parameters"),
-    ("/**:\n  ros__parameters: {cameras: [a, a]}", "cameras: expected different names"),
-    ("/**:\n  ros__parameters: {max_wait_s: soon}", "no.yaml: "),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (None, "cannot read the parameters file .*no.yaml: .*No such file"),
+        ("a: [", "cannot read the parameters file"),
+        ("", "sets nothing for the node /robot1/occfusion, only for nobody"),
+        ("cameras: [left]", "expected a ROS parameters file"),
+        ("other:\n  ros__parameters: {cameras: [left]}", "sets nothing for .* only for /other"),
+        ("occfusion:\n  ros__parameters: {cameras: [left]}", "sets nothing for .* only for /occfusion"),
+        ("/**:\n  ros__parameters: [cameras]", "expected names and values under ros__parameters"),
+        ("/**:\n  ros__parameters: {cameras: [a, a]}", "cameras: expected different names"),
+        ("/**:\n  ros__parameters: {max_wait_s: soon}", "no.yaml: "),
+    ],
+)
 def test_a_parameters_file_that_cannot_be_meant_is_refused(tmp_path, text, message):
     if text is not None:
         (tmp_path / "no.yaml").write_text(text)
@@ -175,7 +214,7 @@ def test_the_command_line_carries_files_values_and_namespace(mine):
     node = process("occfusion", params_file=mine, model="10", namespace="/front/", log_level="debug")
     line = command(node)
     assert line[:3] == [sys.executable, "-m", "occfusion_ros.ros.node.main"]
-    ros = line[line.index("--ros-args"):]
+    ros = line[line.index("--ros-args") :]
     assert ros.index("--params-file") < ros.index("-p") and mine in ros
     assert 'model:="10"' in ros, "a value must stay a string even if it looks like a number"
     assert "use_sim_time:=false" in ros and "__ns:=/front" in ros and "debug" in ros
@@ -183,5 +222,6 @@ def test_the_command_line_carries_files_values_and_namespace(mine):
 
 def test_the_static_transform_turns_as_tf_does():
     from occfusion_ros.ros.without_ros.static_transform_publisher import quaternion
+
     assert quaternion(0, 0, math.pi / 2) == pytest.approx((0, 0, math.sqrt(0.5), math.sqrt(0.5)))
     assert quaternion(math.pi / 2, 0, math.pi / 2) == pytest.approx((0.5, 0.5, 0.5, 0.5))

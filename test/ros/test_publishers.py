@@ -21,6 +21,7 @@ def computed(monkeypatch) -> list[str]:
         def counted(*arguments, name=name, original=original) -> bytes:
             forms.append(name)
             return original(*arguments)
+
         monkeypatch.setattr(publishers, name, counted)
     return forms
 

@@ -16,13 +16,20 @@ REASONS = [
     ("ROS_LOG_DIR", "/proc/nowhere", "Failed to create log directory '/proc/nowhere'"),
     ("ROS_SECURITY_ENABLE", "true", "ROS_SECURITY_KEYSTORE is not set: make keys"),
 ]
-COMMANDS = ["node.main", "tools.doctor", "tools.snapshot", "without_ros.play_bag",
-            "without_ros.static_transform_publisher"]
+COMMANDS = [
+    "node.main",
+    "tools.doctor",
+    "tools.snapshot",
+    "without_ros.play_bag",
+    "without_ros.static_transform_publisher",
+]
 
 
 def _command(name: str, tmp_path) -> list[str]:
-    arguments = {"without_ros.play_bag": [str(tmp_path)],
-                 "without_ros.static_transform_publisher": ["--frame-id", "a", "--child-frame-id", "b"]}
+    arguments = {
+        "without_ros.play_bag": [str(tmp_path)],
+        "without_ros.static_transform_publisher": ["--frame-id", "a", "--child-frame-id", "b"],
+    }
     return [sys.executable, "-m", f"occfusion_ros.ros.{name}", *arguments.get(name, [])]
 
 
@@ -34,8 +41,9 @@ def _environment(variable: str, value: str) -> dict[str, str]:
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("variable, value, said", REASONS)
 def test_a_command_says_why_ros_cannot_start(tmp_path, command, variable, value, said):
-    result = subprocess.run(_command(command, tmp_path), env=_environment(variable, value), capture_output=True,
-                            text=True, timeout=120)
+    result = subprocess.run(
+        _command(command, tmp_path), env=_environment(variable, value), capture_output=True, text=True, timeout=120
+    )
     output = result.stdout + result.stderr
     assert result.returncode == 1 and "Traceback" not in output, output
     assert "cannot start: " in output and said in output
@@ -48,16 +56,23 @@ def test_a_command_that_cannot_start_leaves_nothing_in_shared_memory(tmp_path, c
     if subprocess.run(["unshare", "-m", "sh", "-c", alone], capture_output=True).returncode:
         pytest.skip("needs the right to mount")
     script = f"{alone} && {shlex.join(_command(command, tmp_path))} > /dev/null 2>&1; echo $?; ls -A /dev/shm"
-    result = subprocess.run(["unshare", "-m", "sh", "-c", script], env=_environment(variable, value),
-                            capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script],
+        env=_environment(variable, value),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     left = [name for name in result.stdout.split() if not name.startswith("lttng-ust-wait")]  # tracing: one for all
     assert left == ["1"]
 
 
 @pytest.mark.parametrize("command", ["node.main", "tools.snapshot"])
 def test_a_command_says_how_missing_messages_are_built(command):
-    code = (f"import sys; sys.modules['occfusion_msgs'] = None; from occfusion_ros.ros.{command} import main; "
-            "sys.exit(main([]))")
+    code = (
+        f"import sys; sys.modules['occfusion_msgs'] = None; from occfusion_ros.ros.{command} import main; "
+        "sys.exit(main([]))"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     output = result.stdout + result.stderr
     assert result.returncode == 1 and "Traceback" not in output and output.count("\n") == 1, output

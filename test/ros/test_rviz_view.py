@@ -38,25 +38,40 @@ def test_nuscenes_has_the_view_that_ships(template):
     view = make_view(template, NodeParameters(), "/occfusion", "base_link")
     assert sorted(docks(template, NUSCENES_CAMERAS)) == sorted(NUSCENES_CAMERAS)
     assert view["Window Geometry"] == template["Window Geometry"]
-    assert topics(view) == {"MarkerArray": ["/occfusion/markers"], "PointCloud2": ["/occfusion/points", "/lidar_top"],
-                            "Image": [f"{topic}/compressed" for topic in NUSCENES_IMAGES]}
+    assert topics(view) == {
+        "MarkerArray": ["/occfusion/markers"],
+        "PointCloud2": ["/occfusion/points", "/lidar_top"],
+        "Image": [f"{topic}/compressed" for topic in NUSCENES_IMAGES],
+    }
     assert image_remappings(NodeParameters(), "/occfusion") == tuple(zip(topics(view)["Image"], NUSCENES_IMAGES))
 
 
 def test_a_robot_in_a_namespace_with_other_names(template):
-    settings = NodeParameters(cameras=("cam_front", "left"), image_topics=("front/image/compressed", "/left/image_raw"),
-                              camera_info_topics=("/{camera}/info",), lidar_topic="roof/points",
-                              lidar_reliability="best_effort")
+    settings = NodeParameters(
+        cameras=("cam_front", "left"),
+        image_topics=("front/image/compressed", "/left/image_raw"),
+        camera_info_topics=("/{camera}/info",),
+        lidar_topic="roof/points",
+        lidar_reliability="best_effort",
+    )
     view = make_view(template, settings, "/robot1/occfusion", "chassis")
     manager = view["Visualization Manager"]
     assert manager["Global Options"]["Fixed Frame"] == "chassis"
     assert manager["Views"]["Current"]["Target Frame"] == "<Fixed Frame>"
-    assert topics(view) == {"MarkerArray": ["/robot1/occfusion/markers"],
-                            "PointCloud2": ["/robot1/occfusion/points", "/robot1/roof/points"],
-                            "Image": ["/robot1/front/image/compressed", "/left/image_raw"]}
+    assert topics(view) == {
+        "MarkerArray": ["/robot1/occfusion/markers"],
+        "PointCloud2": ["/robot1/occfusion/points", "/robot1/roof/points"],
+        "Image": ["/robot1/front/image/compressed", "/left/image_raw"],
+    }
     assert image_remappings(settings, "/robot1/occfusion") == (), "RViz finds these by their own names"
-    assert docks(view, ("left", *NUSCENES_CAMERAS)) == ["cam_front", "cam_back_left", "left", "cam_back",
-                                                        "cam_front_right", "cam_back_right"], "not renamed in turn"
+    assert docks(view, ("left", *NUSCENES_CAMERAS)) == [
+        "cam_front",
+        "cam_back_left",
+        "left",
+        "cam_back",
+        "cam_front_right",
+        "cam_back_right",
+    ], "not renamed in turn"
     assert {"left", "cam_front"} <= view["Window Geometry"].keys()
     assert not {"cam_back", "cam_front_right"} & view["Window Geometry"].keys()
     policies = {d["Topic"]["Value"]: d["Topic"]["Reliability Policy"] for d in manager["Displays"] if "Topic" in d}

@@ -39,10 +39,12 @@ def test_the_running_node_does_what_the_policy_allows_and_nothing_else(camera_ri
     rig.wait_for_occupancy(1)
     rig.wait(lambda: rig.node.count_publishers("/occfusion/debug/processing_time_ms/total"), "the times")
     who = (node.get_name(), node.get_namespace())
-    does = {"publish": node.get_publisher_names_and_types_by_node(*who),
-            "subscribe": node.get_subscriber_names_and_types_by_node(*who),
-            "reply": node.get_service_names_and_types_by_node(*who),
-            "request": node.get_client_names_and_types_by_node(*who)}
+    does = {
+        "publish": node.get_publisher_names_and_types_by_node(*who),
+        "subscribe": node.get_subscriber_names_and_types_by_node(*who),
+        "reply": node.get_service_names_and_types_by_node(*who),
+        "request": node.get_client_names_and_types_by_node(*who),
+    }
     rules = allowed(policy(NodeParameters(cameras=("cam_front",))))
     may_be_missing = {"/clock", *(set() if isinstance(node, LifecycleNode) else LIFECYCLE)}
     for right, pairs in does.items():
@@ -54,13 +56,21 @@ def test_the_running_node_does_what_the_policy_allows_and_nothing_else(camera_ri
 
 def test_a_policy_follows_the_parameters(tmp_path, capsys):
     path = tmp_path / "car.yaml"
-    path.write_text("/**:\n  ros__parameters: {lidar_topic: roof/points, cameras: [left], image_topics: ['~/{camera}'],"
-                    " camera_info_topics: [/info], other: 1}\n")
+    path.write_text(
+        "/**:\n  ros__parameters: {lidar_topic: roof/points, cameras: [left], image_topics: ['~/{camera}'],"
+        " camera_info_topics: [/info], other: 1}\n"
+    )
     assert main(["--params-file", str(path), "--namespace", "/car"]) == 0
     text = capsys.readouterr().out
     assert ElementTree.fromstring(text.encode()).find("enclaves/enclave").get("path") == "/car/occfusion"
-    assert allowed(text)["subscribe"] == {"/car/roof/points", "/car/occfusion/left", "/info", "/clock", "/tf",
-                                          "/tf_static"}
+    assert allowed(text)["subscribe"] == {
+        "/car/roof/points",
+        "/car/occfusion/left",
+        "/info",
+        "/clock",
+        "/tf",
+        "/tf_static",
+    }
     assert "/car/occfusion/occupancy" in allowed(text)["publish"]
 
 
@@ -80,8 +90,13 @@ def test_what_is_no_parameters_file_is_named(tmp_path, capsys, text):
 
 def test_where_security_cannot_be_enforced_the_node_does_not_run_unprotected(ros_domain, tmp_path):
     (tmp_path / "enclaves/occfusion").mkdir(parents=True)
-    environment = {**os.environ, "ROS_SECURITY_ENABLE": "true", "ROS_SECURITY_STRATEGY": "Enforce",
-                   "ROS_SECURITY_KEYSTORE": str(tmp_path), "PYTHONPATH": str(CONFIG.parent)}
+    environment = {
+        **os.environ,
+        "ROS_SECURITY_ENABLE": "true",
+        "ROS_SECURITY_STRATEGY": "Enforce",
+        "ROS_SECURITY_KEYSTORE": str(tmp_path),
+        "PYTHONPATH": str(CONFIG.parent),
+    }
     command = [sys.executable, "-m", "occfusion_ros.ros.node.main", "--ros-args", "--enclave", "/occfusion"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "ready" not in done.stderr, done.stderr

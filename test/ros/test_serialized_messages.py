@@ -40,6 +40,7 @@ FRAMES = ["", "a", "lidar_top", "base_link/é"]  # lengths that shift the alignm
 @pytest.fixture
 def assert_same_bytes(monkeypatch):
     """Compares what a function writes through CdrWriter with the middleware's bytes of a message."""
+
     def check(write, message):
         zeros = np.frombuffer(write(), np.uint8)
         monkeypatch.setattr(CdrWriter, "PADDING", b"\xff")
@@ -47,6 +48,7 @@ def assert_same_bytes(monkeypatch):
         expected = np.frombuffer(serialize_message(message), np.uint8)
         assert len(zeros) == len(expected) and content.mean() > 0.7
         np.testing.assert_array_equal(zeros[content], expected[content])
+
     return check
 
 
@@ -69,11 +71,19 @@ def slow_occupancy(grid: OccupancyGrid, dense: bool) -> OccupancyGrid3D:
     flat = [int(v) for v in grid.labels.transpose(2, 1, 0).ravel()]
     listed = [i for i in every if flat[i]]
     return OccupancyGrid3D(
-        header=header_from(STAMP_NS, grid.frame_id), model_id=grid.model_id, cameras=list(grid.cameras),
+        header=header_from(STAMP_NS, grid.frame_id),
+        model_id=grid.model_id,
+        cameras=list(grid.cameras),
         origin=Pose(position=Point(x=-3.2, y=-3.2, z=-1.0), orientation=Quaternion(x=0.0, y=0.0, z=0.0, w=1.0)),
-        voxel_size=Vector3(x=0.2, y=0.2, z=0.2), size_x=sx, size_y=sy, size_z=sz,
-        encoding=OccupancyGrid3D.DENSE if dense else OccupancyGrid3D.SPARSE, free_label=0,
-        indices=[] if dense else listed, data=flat if dense else [flat[i] for i in listed])
+        voxel_size=Vector3(x=0.2, y=0.2, z=0.2),
+        size_x=sx,
+        size_y=sy,
+        size_z=sz,
+        encoding=OccupancyGrid3D.DENSE if dense else OccupancyGrid3D.SPARSE,
+        free_label=0,
+        indices=[] if dense else listed,
+        data=flat if dense else [flat[i] for i in listed],
+    )
 
 
 @pytest.mark.parametrize("dense", [False, True])
@@ -107,22 +117,26 @@ def changed(dense: bool = False, **values) -> OccupancyGrid3D:
     return message
 
 
-@pytest.mark.parametrize("message, error", [
-    (changed(indices=[5, 5], data=[1, 1]), "ascending"),
-    (changed(indices=[6, 5], data=[1, 1]), "ascending"),
-    (changed(indices=[8639, 8640], data=[1, 1]), "below 8640"),
-    (changed(indices=[5, 6], data=[1]), "2 and 1"),
-    (changed(encoding=2), "DENSE or SPARSE"),
-    (changed(confidence=[1]), "confidences"),
-    (changed(size_x=2**32 - 1), "at most"),
-    (changed(size_x=2**32 - 1, size_y=0), "at least 1 voxel"),
-    (changed(voxel_size=Vector3(x=0.2, y=0.2, z=0.3)), "cubic"),
-    (changed(voxel_size=Vector3(x=0.0, y=0.0, z=0.0)), "positive"),
-    (changed(voxel_size=Vector3(x=float("nan"), y=0.2, z=0.2)), "cubic"),
-    (changed(origin=Pose(orientation=Quaternion(x=0.0, y=0.0, z=1.0, w=0.0))), "not turned"),
-    (changed(dense=True, size_x=31), "expected 8370 labels"),
-    (changed(dense=True, indices=[1]), "no indices"),
-], ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    "message, error",
+    [
+        (changed(indices=[5, 5], data=[1, 1]), "ascending"),
+        (changed(indices=[6, 5], data=[1, 1]), "ascending"),
+        (changed(indices=[8639, 8640], data=[1, 1]), "below 8640"),
+        (changed(indices=[5, 6], data=[1]), "2 and 1"),
+        (changed(encoding=2), "DENSE or SPARSE"),
+        (changed(confidence=[1]), "confidences"),
+        (changed(size_x=2**32 - 1), "at most"),
+        (changed(size_x=2**32 - 1, size_y=0), "at least 1 voxel"),
+        (changed(voxel_size=Vector3(x=0.2, y=0.2, z=0.3)), "cubic"),
+        (changed(voxel_size=Vector3(x=0.0, y=0.0, z=0.0)), "positive"),
+        (changed(voxel_size=Vector3(x=float("nan"), y=0.2, z=0.2)), "cubic"),
+        (changed(origin=Pose(orientation=Quaternion(x=0.0, y=0.0, z=1.0, w=0.0))), "not turned"),
+        (changed(dense=True, size_x=31), "expected 8370 labels"),
+        (changed(dense=True, indices=[1]), "no indices"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_contradictory_occupancy_is_refused(message, error):
     with pytest.raises(InvalidFrameError, match=error):
         grid_from_message(message)
@@ -131,16 +145,28 @@ def test_contradictory_occupancy_is_refused(message, error):
 def exposed(grid: OccupancyGrid, index: tuple[int, int, int]) -> bool:
     padded = np.pad(np.where(grid.labels == 255, 0, grid.labels), 1)
     x, y, z = (i + 1 for i in index)
-    return 0 in (padded[x - 1, y, z], padded[x + 1, y, z], padded[x, y - 1, z], padded[x, y + 1, z],
-                 padded[x, y, z - 1], padded[x, y, z + 1])
+    return 0 in (
+        padded[x - 1, y, z],
+        padded[x + 1, y, z],
+        padded[x, y - 1, z],
+        padded[x, y + 1, z],
+        padded[x, y, z - 1],
+        padded[x, y, z + 1],
+    )
 
 
 def slow_markers(grid: OccupancyGrid, lifetime_s: float) -> MarkerArray:
     header, array_of_markers = header_from(STAMP_NS, grid.frame_id), MarkerArray()
     for c in OPENOCCUPANCY_CLASSES:
-        marker = Marker(header=header, ns=c.name, id=c.label, type=Marker.CUBE_LIST,
-                        scale=Vector3(x=0.2, y=0.2, z=0.2), lifetime=Duration(seconds=lifetime_s).to_msg(),
-                        color=ColorRGBA(r=c.rgb[0] / 255, g=c.rgb[1] / 255, b=c.rgb[2] / 255, a=1.0))
+        marker = Marker(
+            header=header,
+            ns=c.name,
+            id=c.label,
+            type=Marker.CUBE_LIST,
+            scale=Vector3(x=0.2, y=0.2, z=0.2),
+            lifetime=Duration(seconds=lifetime_s).to_msg(),
+            color=ColorRGBA(r=c.rgb[0] / 255, g=c.rgb[1] / 255, b=c.rgb[2] / 255, a=1.0),
+        )
         for index in scatter(grid, (c.label,)):
             if exposed(grid, index):
                 x, y, z = SPEC.centers(np.array(index))
@@ -156,8 +182,9 @@ def test_marker_bytes(assert_same_bytes, frame_id, fill, lifetime_s):
     grid = random_grid(frame_id, fill)
     voxels = OccupiedVoxels.of(grid.labels, grid.spec)
     header = header_from(STAMP_NS, frame_id)
-    assert_same_bytes(lambda: marker_bytes(header, voxels, OPENOCCUPANCY_CLASSES, 10**6, lifetime_s),
-                      slow_markers(grid, lifetime_s))
+    assert_same_bytes(
+        lambda: marker_bytes(header, voxels, OPENOCCUPANCY_CLASSES, 10**6, lifetime_s), slow_markers(grid, lifetime_s)
+    )
 
 
 def test_markers_keep_the_nearest_cubes():
@@ -167,7 +194,7 @@ def test_markers_keep_the_nearest_cubes():
     def distances(max_cubes):
         data = marker_bytes(header_from(STAMP_NS, "lidar_top"), voxels, OPENOCCUPANCY_CLASSES, max_cubes)
         points = [p for m in deserialize_message(data, MarkerArray).markers for p in m.points]
-        return sorted((p.x ** 2 + p.y ** 2 + p.z ** 2) for p in points)
+        return sorted((p.x**2 + p.y**2 + p.z**2) for p in points)
 
     np.testing.assert_allclose(distances(50), distances(10**6)[:50])
 
@@ -181,8 +208,16 @@ def slow_cloud(grid: OccupancyGrid) -> PointCloud2:
         data += colors[label].to_bytes(4, "little") + label.to_bytes(4, "little")
     kinds = {"x": 7, "y": 7, "z": 7, "rgb": 7, "label": 6}
     fields = [PointField(name=n, offset=4 * i, datatype=k, count=1) for i, (n, k) in enumerate(kinds.items())]
-    return PointCloud2(header=header_from(STAMP_NS, grid.frame_id), height=1, width=len(data) // 20, fields=fields,
-                       point_step=20, row_step=len(data), data=array.array("B", data), is_dense=True)
+    return PointCloud2(
+        header=header_from(STAMP_NS, grid.frame_id),
+        height=1,
+        width=len(data) // 20,
+        fields=fields,
+        point_step=20,
+        row_step=len(data),
+        data=array.array("B", data),
+        is_dense=True,
+    )
 
 
 @pytest.mark.parametrize("fill", [0.0, 0.05, 0.9])

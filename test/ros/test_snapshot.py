@@ -37,8 +37,9 @@ def jpeg(rgb: tuple[int, int, int]) -> bytes:
 class Source:
     """Publishes what the occupancy node publishes, again and again, until closed."""
 
-    def __init__(self, name: str = "occfusion", cameras: tuple[str, ...] = ("cam_a",), outputs: str = "~",
-                 images: str = "") -> None:
+    def __init__(
+        self, name: str = "occfusion", cameras: tuple[str, ...] = ("cam_a",), outputs: str = "~", images: str = ""
+    ) -> None:
         """`outputs`: where the occupancy is published, as by a remap; `images`: where the one camera's images are."""
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
@@ -174,8 +175,17 @@ def test_a_folder_that_cannot_be_is_one_sentence_and_the_exit_code_tells(source,
 
 @pytest.mark.parametrize("number, count, code", [(signal.SIGINT, 1, 130), (signal.SIGTERM, 0, 0)])
 def test_it_ends_when_told_to(number, count, code, tmp_path):
-    command = [sys.executable, "-m", "occfusion_ros.ros.tools.snapshot", "--out", str(tmp_path), "--timeout", "0",
-               "--count", str(count)]
+    command = [
+        sys.executable,
+        "-m",
+        "occfusion_ros.ros.tools.snapshot",
+        "--out",
+        str(tmp_path),
+        "--timeout",
+        "0",
+        "--count",
+        str(count),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ})
     assert "waiting" in process.stdout.readline()
     process.send_signal(number)

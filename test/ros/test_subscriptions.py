@@ -25,6 +25,7 @@ def listen(start):
         received, now_ns = [], options.pop("now_ns", time.monotonic_ns)
         opened.append(Input(rig.vehicle, kind, topic, received.append, "auto", 5, now_ns, **options))
         return opened[-1], received
+
     yield rig, make
     for source in opened:
         source.close()
@@ -111,9 +112,13 @@ def test_between_two_bags_inputs_fall_silent(start):
     assert "/clock" not in state.message
 
 
-@pytest.mark.parametrize(("topic", "kind", "words"), [
-    ("/lidar_top", String, ["std_msgs/msg/String", "sensor_msgs/msg/PointCloud2"]),
-    ("/cam_front/image_rect_compressed", Image, ["sensor_msgs/msg/CompressedImage", "image_transport to raw"])])
+@pytest.mark.parametrize(
+    ("topic", "kind", "words"),
+    [
+        ("/lidar_top", String, ["std_msgs/msg/String", "sensor_msgs/msg/PointCloud2"]),
+        ("/cam_front/image_rect_compressed", Image, ["sensor_msgs/msg/CompressedImage", "image_transport to raw"]),
+    ],
+)
 def test_another_type_is_named_with_the_remedy(start, stranger, topic, kind, words):
     rig = start(cameras=["cam_front"])
     stranger.create_publisher(kind, topic, 1)

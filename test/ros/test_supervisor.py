@@ -15,13 +15,17 @@ from occfusion_ros.ros.bringup.processes import Bringup, Process
 from occfusion_ros.ros.without_ros.supervisor import Supervisor
 
 SLEEPER = "import time\nprint('ready', flush=True)\ntime.sleep(600)\n"
-STUBBORN = ("import signal, time\n"
-            "for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.SIG_IGN)\n"
-            "print('ready', flush=True)\ntime.sleep(600)\n")
-PARENT = ("import os, subprocess, sys, time\n"
-          "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-          "with open(os.environ['PID_FILE'], 'w') as file: file.write(str(child.pid))\n"
-          "print('ready', flush=True)\ntime.sleep(600)\n")
+STUBBORN = (
+    "import signal, time\n"
+    "for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.SIG_IGN)\n"
+    "print('ready', flush=True)\ntime.sleep(600)\n"
+)
+PARENT = (
+    "import os, subprocess, sys, time\n"
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+    "with open(os.environ['PID_FILE'], 'w') as file: file.write(str(child.pid))\n"
+    "print('ready', flush=True)\ntime.sleep(600)\n"
+)
 
 
 @pytest.fixture
@@ -32,6 +36,7 @@ def script(tmp_path, monkeypatch):
     def make(name: str, source: str, required: bool = False) -> Process:
         (tmp_path / f"{name}.py").write_text(source)
         return Process(name, "occfusion_ros", name, module=name, required=required)
+
     return make
 
 
@@ -65,7 +70,12 @@ def test_run_ends_with_a_required_process_and_returns_its_code(script, capfd):
 
 
 def test_run_goes_on_when_another_process_ends_well_and_stops_when_it_fails(script):
-    plan = Bringup((script("idle", SLEEPER, required=True), script("good", ""), ))
+    plan = Bringup(
+        (
+            script("idle", SLEEPER, required=True),
+            script("good", ""),
+        )
+    )
     with Supervisor(plan) as supervisor:
         process, code = supervisor.next_end(timeout=30)
         assert (process.name, code) == ("good", 0)
@@ -95,8 +105,10 @@ class Lines:
 
 
 def test_a_process_that_ignores_signals_is_killed(script, monkeypatch):
-    monkeypatch.setattr("occfusion_ros.ros.without_ros.supervisor.LADDER",
-                        ((signal.SIGINT, 0.2), (signal.SIGTERM, 0.2), (signal.SIGKILL, 10.0)))
+    monkeypatch.setattr(
+        "occfusion_ros.ros.without_ros.supervisor.LADDER",
+        ((signal.SIGINT, 0.2), (signal.SIGTERM, 0.2), (signal.SIGKILL, 10.0)),
+    )
     lines = Lines()
     with Supervisor(Bringup((script("stubborn", STUBBORN),)), lines) as supervisor:
         lines.wait("[stubborn] ready")

@@ -13,8 +13,9 @@ from occfusion_ros.ros.node.parameters import NodeParameters
 from occfusion_ros.ros.node.sweep_reader import SweepReader
 from occfusion_ros.ros.transforms.tree import TransformError, TransformTree
 
-PARAMETERS = NodeParameters(cameras=(), image_topics=(), camera_info_topics=(), intensity_max=1.0, grid_frame="grid",
-                            fixed_frame="map")
+PARAMETERS = NodeParameters(
+    cameras=(), image_topics=(), camera_info_topics=(), intensity_max=1.0, grid_frame="grid", fixed_frame="map"
+)
 SPEED, RATE = 20.0, 0.4  # m/s along x of the vehicle, rad/s to the left
 LEFT, RIGHT = np.array([1.0, 0.8, 1.5]), np.array([-2.0, -0.8, 1.0])
 SCENE = np.array([[20.0, 5, 1], [-15, 8, 0.5], [30, -20, 2], [3, 4, 0], [-8, -9, 1], [40, 0, 3]] * 50)
@@ -55,8 +56,14 @@ def read(tree) -> Reader:
     return Reader(tree)
 
 
-def measured(tree: TransformTree, frame: str, seconds: np.ndarray, stamp: int = NOW, time: str | None = "t",
-             scene: np.ndarray = SCENE) -> PointCloud2:
+def measured(
+    tree: TransformTree,
+    frame: str,
+    seconds: np.ndarray,
+    stamp: int = NOW,
+    time: str | None = "t",
+    scene: np.ndarray = SCENE,
+) -> PointCloud2:
     """A cloud of a scene that stands still in the map, each point measured at its own time after the stamp."""
     at = [tree.lookup(frame, "map", stamp + round(s * S)) for s in seconds]
     points = np.array([pose[:3, :3] @ point + pose[:3, 3] for pose, point in zip(at, scene)])
@@ -94,12 +101,15 @@ def test_points_are_brought_to_the_sweeps_stamp(read, tree):
     assert len(read.lines) == 1
 
 
-@pytest.mark.parametrize("changes, time, why", [
-    ({"deskew": False}, "t", "off: parameter deskew"),
-    ({"fixed_frame": ""}, "t", "off: no fixed_frame"),
-    ({}, None, "off: the cloud has no time for each point"),
-    ({}, "azimuth", "off: the cloud has no time for each point"),
-])
+@pytest.mark.parametrize(
+    "changes, time, why",
+    [
+        ({"deskew": False}, "t", "off: parameter deskew"),
+        ({"fixed_frame": ""}, "t", "off: no fixed_frame"),
+        ({}, None, "off: the cloud has no time for each point"),
+        ({}, "azimuth", "off: the cloud has no time for each point"),
+    ],
+)
 def test_points_stay_where_nothing_tells_their_time(read, tree, changes, time, why):
     got = read({"/left": measured(tree, "left", SPREAD, time=time)}, **changes)
     assert read.reader.deskew == {"/left": why} and not read.faults
@@ -125,16 +135,17 @@ def test_without_poses_over_the_sweep_it_is_answered_as_it_came_and_counted(read
 
 def test_clouds_are_merged_each_at_its_own_stamp(read, tree):
     still = np.zeros(len(SCENE))
-    clouds = {"/left": measured(tree, "left", still, time=None),
-              "/right": measured(tree, "right", still, stamp=NOW + 40 * MS, time=None, scene=SCENE + 1)}
+    clouds = {
+        "/left": measured(tree, "left", still, time=None),
+        "/right": measured(tree, "right", still, stamp=NOW + 40 * MS, time=None, scene=SCENE + 1),
+    }
     got = read(clouds)
     assert len(got) == 2 * len(SCENE) and not read.faults
     assert farthest(got, np.vstack([expected(tree), expected(tree, SCENE + 1)])) < 1e-3
 
 
 def test_clouds_that_move_are_merged_point_by_point(read, tree):
-    clouds = {"/left": measured(tree, "left", SPREAD),
-              "/right": measured(tree, "right", SPREAD, stamp=NOW - 60 * MS)}
+    clouds = {"/left": measured(tree, "left", SPREAD), "/right": measured(tree, "right", SPREAD, stamp=NOW - 60 * MS)}
     assert farthest(read(clouds), expected(tree)) < 0.01
 
 
@@ -147,8 +158,11 @@ def test_no_returns_are_told_for_each_sensor(read, tree):
 
 
 @pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize("damage, cause", [({"fields": []}, "cloud"), ({"point_step": 3}, "cloud"),
-                                           ({"frame": "nowhere"}, "transform")], ids=["fields", "step", "frame"])
+@pytest.mark.parametrize(
+    "damage, cause",
+    [({"fields": []}, "cloud"), ({"point_step": 3}, "cloud"), ({"frame": "nowhere"}, "transform")],
+    ids=["fields", "step", "frame"],
+)
 def test_the_others_answer_for_one_that_is_broken(read, tree, damage, cause, first):
     good, bad = measured(tree, "left", SPREAD), measured(tree, "right", SPREAD)
     for name, value in damage.items():

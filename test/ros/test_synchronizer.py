@@ -19,7 +19,7 @@ def synchronizer(*cameras: str, depth: int = 8) -> Synchronizer:
 
 def only(matches):
     """The match, where one is expected."""
-    match, = matches
+    (match,) = matches
     return match
 
 
@@ -109,8 +109,11 @@ def test_no_sweep_is_dropped_at_usual_rates(lidar_hz, camera_hz, cameras):
     names = [f"camera{i}" for i in range(cameras)]
     sync, period = synchronizer(*names), JUMP_NS // camera_hz
     messages = [(START + i * JUMP_NS // lidar_hz, "cloud") for i in range(100)]
-    messages += [(START + i * period + k * period // cameras, name)
-                 for i in range(-1, 100 * camera_hz // lidar_hz + 2) for k, name in enumerate(names)]
+    messages += [
+        (START + i * period + k * period // cameras, name)
+        for i in range(-1, 100 * camera_hz // lidar_hz + 2)
+        for k, name in enumerate(names)
+    ]
     released = []
     for stamp, source in sorted(messages):
         if source == "cloud":
@@ -262,8 +265,11 @@ def check_nearest(match, seen):
 
 
 @settings(max_examples=100, deadline=None)
-@given(events=st.lists(st.tuples(st.sampled_from(["cloud", "left", "poll"]), st.integers(0, 2**62),
-                                 st.integers(0, 2**62)), max_size=60))
+@given(
+    events=st.lists(
+        st.tuples(st.sampled_from(["cloud", "left", "poll"]), st.integers(0, 2**62), st.integers(0, 2**62)), max_size=60
+    )
+)
 def test_arbitrary_stamps_never_break_it(events):
     sync = synchronizer("left", depth=4)
     added = released = 0

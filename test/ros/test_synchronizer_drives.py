@@ -76,8 +76,10 @@ class Run:
 
 
 def essence(matches, shift_ns: int = 0):
-    return [(m.stamp_ns - shift_ns, {name: stamp - shift_ns for name, (stamp, _) in m.images.items()}, m.missing)
-            for m in matches]
+    return [
+        (m.stamp_ns - shift_ns, {name: stamp - shift_ns for name, (stamp, _) in m.images.items()}, m.missing)
+        for m in matches
+    ]
 
 
 @settings(max_examples=100, deadline=None)

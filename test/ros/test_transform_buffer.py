@@ -75,27 +75,37 @@ def vehicle(node):
     send(node, "island", "palm")
 
 
-@pytest.mark.parametrize("target, source, stamp, point, expected", [
-    ("base_link", "base_link", NOW, (1, 2, 3), (1, 2, 3)),
-    ("map", "map", NOW + 7 * S, (1, 2, 3), (1, 2, 3)),
-    ("palm", "palm", 1, (1, 2, 3), (1, 2, 3)),
-    ("base_link", "lidar", NOW, (0, 1, 0), (2, 0, 2)),
-    ("lidar", "base_link", NOW + 90 * S, (2, 0, 2), (0, 1, 0)),
-    ("camera", "lidar", NOW, (3, 10, 1), (3, -1.2, 9.5)),
-    ("map", "base_link", NOW + 1500 * MS, (0, 0, 0), (1.5, 0, 0)),
-    ("base_link", "map", NOW + 2 * S, (0, 0, 0), (-2, 0, 0)),
-    ("/map", "/lidar", NOW + S, (0, 1, 0), (3, 0, 2)),
-])
+@pytest.mark.parametrize(
+    "target, source, stamp, point, expected",
+    [
+        ("base_link", "base_link", NOW, (1, 2, 3), (1, 2, 3)),
+        ("map", "map", NOW + 7 * S, (1, 2, 3), (1, 2, 3)),
+        ("palm", "palm", 1, (1, 2, 3), (1, 2, 3)),
+        ("base_link", "lidar", NOW, (0, 1, 0), (2, 0, 2)),
+        ("lidar", "base_link", NOW + 90 * S, (2, 0, 2), (0, 1, 0)),
+        ("camera", "lidar", NOW, (3, 10, 1), (3, -1.2, 9.5)),
+        ("map", "base_link", NOW + 1500 * MS, (0, 0, 0), (1.5, 0, 0)),
+        ("base_link", "map", NOW + 2 * S, (0, 0, 0), (-2, 0, 0)),
+        ("/map", "/lidar", NOW + S, (0, 1, 0), (3, 0, 2)),
+    ],
+)
 def test_transforms(buffer, node, target, source, stamp, point, expected):
     vehicle(node)
     np.testing.assert_allclose(buffer.lookup(target, source, stamp) @ [*point, 1], [*expected, 1], atol=1e-6)
 
 
-@pytest.mark.parametrize("target, source, stamp, kind", [
-    ("nowhere", "lidar", NOW, UnknownFrameError), ("lidar", "nowhere", NOW, UnknownFrameError),
-    ("nowhere", "nowhere", NOW, UnknownFrameError), ("lidar", "palm", NOW, UnconnectedFramesError),
-    ("map", "lidar", NOW - 1, ExtrapolationError), ("map", "lidar", NOW + 2 * S + 1, ExtrapolationError),
-    ("", "lidar", NOW, TransformError)])
+@pytest.mark.parametrize(
+    "target, source, stamp, kind",
+    [
+        ("nowhere", "lidar", NOW, UnknownFrameError),
+        ("lidar", "nowhere", NOW, UnknownFrameError),
+        ("nowhere", "nowhere", NOW, UnknownFrameError),
+        ("lidar", "palm", NOW, UnconnectedFramesError),
+        ("map", "lidar", NOW - 1, ExtrapolationError),
+        ("map", "lidar", NOW + 2 * S + 1, ExtrapolationError),
+        ("", "lidar", NOW, TransformError),
+    ],
+)
 def test_errors(buffer, node, target, source, stamp, kind):
     vehicle(node)
     with pytest.raises(kind):
@@ -112,8 +122,10 @@ def test_clearing_keeps_what_is_static_and_closing_ends_the_subscriptions(buffer
     assert not node.callbacks
 
 
-@pytest.mark.parametrize("fixed_frame, grid_frame", [("lidar_top", ""), ("lidar_top", "lidar_top"),
-                                                     ("grid", "grid"), ("base_link", "base_link")])
+@pytest.mark.parametrize(
+    "fixed_frame, grid_frame",
+    [("lidar_top", ""), ("lidar_top", "lidar_top"), ("grid", "grid"), ("base_link", "base_link")],
+)
 def test_the_grid_may_be_in_the_frame_that_stands_still(tf, start, fixed_frame, grid_frame):
     rig = start(cameras=["cam_front"], fixed_frame=fixed_frame, grid_frame=grid_frame)
     rig.send_transform("base_link", "lidar_top", (1.0, 0.0, 2.0), RIGHT)

@@ -63,13 +63,16 @@ def test_static_frames_connect_at_any_stamp_even_when_the_map_does_not():
     assert vehicle().lookup("camera", "lidar", 99 * S).shape == (4, 4)
 
 
-@pytest.mark.parametrize("target, source, stamp, error", [
-    ("map", "nowhere", 10 * S, UnknownFrameError),
-    ("nowhere", "map", 10 * S, UnknownFrameError),
-    ("map", "other", 10 * S, UnconnectedFramesError),
-    ("map", "lidar", 10 * S - 1, ExtrapolationError),
-    ("lidar", "map", 11 * S + 1, ExtrapolationError),
-])
+@pytest.mark.parametrize(
+    "target, source, stamp, error",
+    [
+        ("map", "nowhere", 10 * S, UnknownFrameError),
+        ("nowhere", "map", 10 * S, UnknownFrameError),
+        ("map", "other", 10 * S, UnconnectedFramesError),
+        ("map", "lidar", 10 * S - 1, ExtrapolationError),
+        ("lidar", "map", 11 * S + 1, ExtrapolationError),
+    ],
+)
 def test_what_is_not_known_is_refused(target, source, stamp, error):
     tree = vehicle()
     tree.insert("island", "other", 0, (0, 0, 0), NO_TURN, static=True)
@@ -77,15 +80,18 @@ def test_what_is_not_known_is_refused(target, source, stamp, error):
         tree.lookup(target, source, stamp)
 
 
-@pytest.mark.parametrize("parent, child, shift, turn", [
-    ("a", "a", (0, 0, 0), NO_TURN),
-    ("", "a", (0, 0, 0), NO_TURN),
-    ("a", "/", (0, 0, 0), NO_TURN),
-    ("a", "b", (0, np.nan, 0), NO_TURN),
-    ("a", "b", (0, 0, np.inf), NO_TURN),
-    ("a", "b", (0, 0, 0), (0, 0, 0, 0)),
-    ("a", "b", (0, 0, 0), (0, 0, 0, 1.1)),
-])
+@pytest.mark.parametrize(
+    "parent, child, shift, turn",
+    [
+        ("a", "a", (0, 0, 0), NO_TURN),
+        ("", "a", (0, 0, 0), NO_TURN),
+        ("a", "/", (0, 0, 0), NO_TURN),
+        ("a", "b", (0, np.nan, 0), NO_TURN),
+        ("a", "b", (0, 0, np.inf), NO_TURN),
+        ("a", "b", (0, 0, 0), (0, 0, 0, 0)),
+        ("a", "b", (0, 0, 0), (0, 0, 0, 1.1)),
+    ],
+)
 def test_malformed_transforms_are_refused(parent, child, shift, turn):
     tree = TransformTree()
     with pytest.raises(TransformError):
@@ -111,7 +117,7 @@ def test_a_frame_may_change_its_parent():
 def test_old_transforms_expire_and_late_ones_are_sorted_in():
     tree = TransformTree()
     for second in (1, 3, 2):
-        tree.insert("map", "base_link", second * S, (second ** 2, 0, 0), NO_TURN)
+        tree.insert("map", "base_link", second * S, (second**2, 0, 0), NO_TURN)
     assert apply(tree.lookup("map", "base_link", 5 * S // 2), (0, 0, 0)) == [6.5, 0, 0]
     tree.insert("map", "base_link", 2 * S + CACHE_NS, (0, 0, 0), NO_TURN)
     with pytest.raises(ExtrapolationError):
@@ -144,16 +150,27 @@ def test_clear_keeps_static_transforms():
 
 NAMES = ["a", "b", "c", "d"]
 numbers = st.integers(-20, 20)
-edges = st.lists(st.tuples(st.integers(1, 3), numbers, st.tuples(numbers, numbers, numbers, st.integers(1, 20)),
-                           st.integers(1, 5)), min_size=1, max_size=8, unique_by=lambda edge: (edge[0], edge[3]))
+edges = st.lists(
+    st.tuples(st.integers(1, 3), numbers, st.tuples(numbers, numbers, numbers, st.integers(1, 20)), st.integers(1, 5)),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda edge: (edge[0], edge[3]),
+)
 
 
 def random_transforms(edges) -> list[tuple]:
     """Chain a <- b <- c <- d, moving: (parent, child, stamp, translation, quaternion)."""
     made = []
     for child, shift, turn, second in edges:
-        made.append((NAMES[child - 1], NAMES[child], second * S, (float(shift), 1.0, 2.0),
-                     tuple(np.array(turn, float) / np.linalg.norm(turn))))
+        made.append(
+            (
+                NAMES[child - 1],
+                NAMES[child],
+                second * S,
+                (float(shift), 1.0, 2.0),
+                tuple(np.array(turn, float) / np.linalg.norm(turn)),
+            )
+        )
     return made
 
 
@@ -184,13 +201,22 @@ def test_agrees_with_tf2(edges, stamp, names):
     for parent, child, stamp_ns, shift, turn in random_transforms(edges):
         tree.insert(parent, child, stamp_ns, shift, turn)
         x, y, z, w = turn
-        buffer.set_transform(TransformStamped(
-            header=header_from(stamp_ns, parent), child_frame_id=child, transform=Transform(
-                translation=Vector3(x=shift[0], y=shift[1], z=shift[2]),
-                rotation=Quaternion(x=x, y=y, z=z, w=w))), "test")
-    kinds = {UnknownFrameError: tf2_ros.LookupException, ExtrapolationError: tf2_ros.ExtrapolationException,
-             # Of two reasons tf2 gives the other one.
-             UnconnectedFramesError: (tf2_ros.ConnectivityException, tf2_ros.ExtrapolationException)}
+        buffer.set_transform(
+            TransformStamped(
+                header=header_from(stamp_ns, parent),
+                child_frame_id=child,
+                transform=Transform(
+                    translation=Vector3(x=shift[0], y=shift[1], z=shift[2]), rotation=Quaternion(x=x, y=y, z=z, w=w)
+                ),
+            ),
+            "test",
+        )
+    kinds = {
+        UnknownFrameError: tf2_ros.LookupException,
+        ExtrapolationError: tf2_ros.ExtrapolationException,
+        # Of two reasons tf2 gives the other one.
+        UnconnectedFramesError: (tf2_ros.ConnectivityException, tf2_ros.ExtrapolationException),
+    }
     try:
         ours = tree.lookup(names[0], names[1], stamp)
     except TransformError as error:
@@ -229,9 +255,17 @@ def test_a_chain_without_end_is_refused():
         tree.lookup("f0", "f2000", 0)
 
 
-@pytest.mark.parametrize("shift, turn, child", [
-    ((1e308, 0, 0), NO_TURN, "c"), ((0, -1e10, 0), NO_TURN, "c"), ((0, 0, float("nan")), NO_TURN, "c"),
-    ((0, 0, 0), (1e308, 0, 0, 1), "c"), ((0, 0, 0), (0, 0, 0, float("nan")), "c"), ((0, 0, 0), NO_TURN, "c" * 256)])
+@pytest.mark.parametrize(
+    "shift, turn, child",
+    [
+        ((1e308, 0, 0), NO_TURN, "c"),
+        ((0, -1e10, 0), NO_TURN, "c"),
+        ((0, 0, float("nan")), NO_TURN, "c"),
+        ((0, 0, 0), (1e308, 0, 0, 1), "c"),
+        ((0, 0, 0), (0, 0, 0, float("nan")), "c"),
+        ((0, 0, 0), NO_TURN, "c" * 256),
+    ],
+)
 def test_transforms_beyond_all_measure_are_refused(shift, turn, child):
     with pytest.raises(TransformError, match="expected (a rigid transform|two different frames of at most 255)"):
         TransformTree().insert("map", child, 0, shift, turn)

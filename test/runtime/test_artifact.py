@@ -69,14 +69,17 @@ def test_an_oversized_engine_is_not_read_to_its_end(copy, monkeypatch):
         artifact.read(artifact.contract.fuser.files["fp32"])
 
 
-@pytest.mark.parametrize("text, message", [
-    ("", "format must be 2 or 3, got 'NoneType'"),
-    ("a: [", "expected YAML that export.to_onnx wrote"),
-    ("format: 2\nmodel_id: !!python/object/apply:os.getcwd []\n", "expected YAML that export.to_onnx wrote"),
-    ("format: 2\n", "grid: expected a mapping"),
-    ("\x00", "expected YAML that export.to_onnx wrote"),
-    ("#" * (module.CONTRACT_MAX_BYTES + 1), "expected at most"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "format must be 2 or 3, got 'NoneType'"),
+        ("a: [", "expected YAML that export.to_onnx wrote"),
+        ("format: 2\nmodel_id: !!python/object/apply:os.getcwd []\n", "expected YAML that export.to_onnx wrote"),
+        ("format: 2\n", "grid: expected a mapping"),
+        ("\x00", "expected YAML that export.to_onnx wrote"),
+        ("#" * (module.CONTRACT_MAX_BYTES + 1), "expected at most"),
+    ],
+)
 def test_a_damaged_contract_is_named(copy, text, message):
     (copy / "contract.yaml").write_text(text)
     with pytest.raises(ContractError, match=rf"contract\.yaml: .*{message}"):
@@ -95,14 +98,17 @@ def test_an_engine_outside_the_folder_is_refused(copy):
         load_artifact(copy)
 
 
-@pytest.mark.parametrize("model, message", [
-    ("", "got an empty string"),
-    ("big", r"no model 'big' ships with this package; those that do: nano; a folder is given .*: \./big"),
-    (".", r"contract\.yaml: no such file; give the folder that export.to_onnx wrote"),
-    ("~/no_such_folder", r"/no_such_folder/contract\.yaml: no such file"),
-    (Path("nano"), r"nano/contract\.yaml: no such file"),
-    ("no/such/folder", r"no/such/folder/contract\.yaml: no such file"),
-])
+@pytest.mark.parametrize(
+    "model, message",
+    [
+        ("", "got an empty string"),
+        ("big", r"no model 'big' ships with this package; those that do: nano; a folder is given .*: \./big"),
+        (".", r"contract\.yaml: no such file; give the folder that export.to_onnx wrote"),
+        ("~/no_such_folder", r"/no_such_folder/contract\.yaml: no such file"),
+        (Path("nano"), r"nano/contract\.yaml: no such file"),
+        ("no/such/folder", r"no/such/folder/contract\.yaml: no such file"),
+    ],
+)
 def test_what_is_not_there_is_named(model, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ContractError, match=message):

@@ -29,8 +29,11 @@ from occfusion_ros.runtime.backends.registry import BACKENDS, candidates
 from occfusion_ros.runtime.pipeline import Pipeline
 
 FILES = {"fp32": NetworkFile("e.onnx", "0" * 64)}
-SPEC = NetworkSpec(FILES, (TensorSpec("image", "uint8", ("n", 3)), TensorSpec("scale", "float32", ("4*n",))),
-                  (TensorSpec("wide", "float32", ("2*n", 5)),))
+SPEC = NetworkSpec(
+    FILES,
+    (TensorSpec("image", "uint8", ("n", 3)), TensorSpec("scale", "float32", ("4*n",))),
+    (TensorSpec("wide", "float32", ("2*n", 5)),),
+)
 HERE = [name for name in BACKENDS if not BACKENDS[name]().unavailable_reason()]
 
 
@@ -76,8 +79,16 @@ def refuse(*_, **__):
     raise RuntimeError("Serialized schema version (8, 14) is not compatible with 8.5")
 
 
-@pytest.mark.parametrize("fault", ["another PyTorch", "a module that is not there", "a library that breaks at import",
-                                   "a network that fails at its first run", "out of memory"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "another PyTorch",
+        "a module that is not there",
+        "a library that breaks at import",
+        "a network that fails at its first run",
+        "out of memory",
+    ],
+)
 def test_whatever_is_this_machines_fault_falls_back(small_artifact, monkeypatch, caplog, fault):
     monkeypatch.setattr(registry, "ON_CPU", ("torch", "onnxruntime"))
     if fault == "another PyTorch":
@@ -126,14 +137,17 @@ def test_a_gpu_that_cannot_be_used_is_none(monkeypatch, caplog):
     assert candidates("auto")[0] in registry.ON_CPU
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"scale": None}, r"expected inputs \['image', 'scale'\], got \['image'\]"),
-    ({"more": torch.zeros(1)}, "got .*'more'"),
-    ({"image": torch.zeros((2, 3))}, r"input image: expected uint8 \['n', 3\].*got float32 \[2, 3\]"),
-    ({"image": torch.zeros((2, 4), dtype=torch.uint8)}, r"input image: .*got uint8 \[2, 4\]"),
-    ({"image": torch.zeros((0, 3), dtype=torch.uint8)}, r"input image: .*got uint8 \[0, 3\]"),
-    ({"scale": torch.zeros(9)}, r"input scale: expected float32 \['4\*n'\] with \{'n': 2\}, got float32 \[9\]"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"scale": None}, r"expected inputs \['image', 'scale'\], got \['image'\]"),
+        ({"more": torch.zeros(1)}, "got .*'more'"),
+        ({"image": torch.zeros((2, 3))}, r"input image: expected uint8 \['n', 3\].*got float32 \[2, 3\]"),
+        ({"image": torch.zeros((2, 4), dtype=torch.uint8)}, r"input image: .*got uint8 \[2, 4\]"),
+        ({"image": torch.zeros((0, 3), dtype=torch.uint8)}, r"input image: .*got uint8 \[0, 3\]"),
+        ({"scale": torch.zeros(9)}, r"input scale: expected float32 \['4\*n'\] with \{'n': 2\}, got float32 \[9\]"),
+    ],
+)
 def test_wrong_inputs_are_named(change, message):
     inputs = {"image": torch.zeros((2, 3), dtype=torch.uint8), "scale": torch.zeros(8)}
     assert check_inputs("e.onnx", SPEC, inputs) == {"n": 2}
@@ -170,9 +184,14 @@ def test_precisions_that_are_not_offered_are_refused():
 
 def example(spec: NetworkSpec, lengths: dict[str, int], value: float = 0) -> dict[str, torch.Tensor]:
     """Inputs of the refiner; `value` stands in all voxel features."""
-    return {t.name: torch.full([axis_length(axis, dict(lengths)) for axis in t.shape],
-                               value if t.name == "grid_features" else 0, dtype=getattr(torch, t.dtype))
-            for t in spec.inputs}
+    return {
+        t.name: torch.full(
+            [axis_length(axis, dict(lengths)) for axis in t.shape],
+            value if t.name == "grid_features" else 0,
+            dtype=getattr(torch, t.dtype),
+        )
+        for t in spec.inputs
+    }
 
 
 @pytest.mark.parametrize("name", HERE)

@@ -39,8 +39,12 @@ def model_of(operator: str, **attributes) -> bytes:
     """An ONNX file of one operator on a (2, 3) float input."""
     node = helper.make_node(operator, ["x"], ["y"], **attributes)
     kind = TensorProto.INT64 if operator == "NonZero" else TensorProto.FLOAT
-    graph = helper.make_graph([node], "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3])],
-                              [helper.make_tensor_value_info("y", kind, None)])
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3])],
+        [helper.make_tensor_value_info("y", kind, None)],
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
 
 
@@ -49,9 +53,13 @@ def spec_of(small_artifact) -> NetworkSpec:
     return NetworkSpec(files, (TensorSpec("x", "float32", (2, 3)),), (TensorSpec("y", "float32", (2, 3)),))
 
 
-@pytest.mark.parametrize("content, message", [
-    (model_of("NonZero"), r"e\.onnx: tensorrt_rtx .* cannot (parse|build) it \(.*NonZero"),
-    (b"no onnx", r"e\.onnx: tensorrt_rtx .* cannot parse it \(")])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (model_of("NonZero"), r"e\.onnx: tensorrt_rtx .* cannot (parse|build) it \(.*NonZero"),
+        (b"no onnx", r"e\.onnx: tensorrt_rtx .* cannot parse it \("),
+    ],
+)
 def test_what_does_not_build_is_named(rtx, small_artifact, content, message):
     with pytest.raises(BackendError, match=message):
         tensorrt_backend.build_engine(rtx, content, "e.onnx", spec_of(small_artifact), {}, capability="SM89")
@@ -82,6 +90,7 @@ def test_engines_of_this_machine_need_a_gpu(small_artifact, tmp_path, capsys):
 
 def test_a_damaged_onnx_file_is_not_built(rtx, small_artifact, tmp_path):
     import shutil
+
     folder = shutil.copytree(small_artifact, tmp_path / "copy")
     (folder / "fuser.fp16.onnx").write_bytes((folder / "fuser.fp16.onnx").read_bytes()[:-7])
     with pytest.raises(ContractError, match=r"fuser\.fp16\.onnx: expected sha256 .* copy the whole artifact"):

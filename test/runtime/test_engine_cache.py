@@ -43,10 +43,19 @@ def test_whatever_an_engine_depends_on_makes_another_one(cache, name):
     assert cache.get("nano-fuser", KEY, build) == b"engine 1\n"
 
 
-@pytest.mark.parametrize("damage", [
-    lambda content: content[:-1], lambda content: content + b"x", lambda content: b"", lambda content: b"{}\n",
-    lambda content: content.replace(b"engine 1", b"engine 9"), lambda content: content.replace(b"fp16", b"int8"),
-    lambda content: b"\xff" * 100_000, lambda content: b"[" * 50_000 + b"\n"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-1],
+        lambda content: content + b"x",
+        lambda content: b"",
+        lambda content: b"{}\n",
+        lambda content: content.replace(b"engine 1", b"engine 9"),
+        lambda content: content.replace(b"fp16", b"int8"),
+        lambda content: b"\xff" * 100_000,
+        lambda content: b"[" * 50_000 + b"\n",
+    ],
+)
 def test_a_damaged_or_foreign_engine_is_built_again(cache, damage, caplog):
     build = Builder()
     cache.get("nano-fuser", KEY, build)
@@ -112,8 +121,9 @@ def engine_at(cache: EngineCache, name: str, second: int, **changes: str) -> Pat
     return cache.path(name, key)
 
 
-@pytest.mark.parametrize("change", [{"onnx": "b" * 64}, {"tensorrt": "tensorrt 11.3"},
-                                    {"tensorrt": "tensorrt 11.3", "onnx": "c" * 64}])
+@pytest.mark.parametrize(
+    "change", [{"onnx": "b" * 64}, {"tensorrt": "tensorrt 11.3"}, {"tensorrt": "tensorrt 11.3", "onnx": "c" * 64}]
+)
 def test_an_engine_goes_when_a_newer_version_of_it_is_there(cache, caplog, change):
     caplog.set_level("INFO")
     former, other = engine_at(cache, "nano-fuser", 1), engine_at(cache, "nano-refiner", 1)
@@ -143,9 +153,11 @@ def test_what_was_used_longest_ago_goes_first(cache, monkeypatch, caplog, limit,
 
 def test_what_another_process_uses_stays(cache, monkeypatch):
     path = engine_at(cache, "nano-fuser", 1)
-    program = (f"from occfusion_ros.runtime.backends.engine_cache import EngineCache; from pathlib import Path; "
-               f"EngineCache(Path({str(cache.folder)!r})).get('nano-fuser', {KEY!r}, None); "
-               "print('loaded', flush=True); input()")
+    program = (
+        f"from occfusion_ros.runtime.backends.engine_cache import EngineCache; from pathlib import Path; "
+        f"EngineCache(Path({str(cache.folder)!r})).get('nano-fuser', {KEY!r}, None); "
+        "print('loaded', flush=True); input()"
+    )
     monkeypatch.setattr(engine_cache, "MOST_ENGINES", 1)
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as user:
         assert user.stdout.readline() == b"loaded\n"

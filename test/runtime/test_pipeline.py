@@ -77,9 +77,17 @@ def test_what_is_hidden_in_an_image_does_not_matter(pipeline, frame, refine, mon
     assert np.array_equal(one, other)
 
 
-@pytest.mark.parametrize("points", [
-    np.full((3, 4), np.nan), np.zeros((500, 4)), [[1e30, 0, 0, 0]], [[0, 51.3, 0, 0], [0, 0, 99, 0]], [[0.3, -1, 0, 1]],
-], ids=["not finite", "zeros", "far away", "outside", "the vehicle itself"])
+@pytest.mark.parametrize(
+    "points",
+    [
+        np.full((3, 4), np.nan),
+        np.zeros((500, 4)),
+        [[1e30, 0, 0, 0]],
+        [[0, 51.3, 0, 0], [0, 0, 99, 0]],
+        [[0.3, -1, 0, 1]],
+    ],
+    ids=["not finite", "zeros", "far away", "outside", "the vehicle itself"],
+)
 def test_a_sweep_without_one_usable_return_is_refused(pipeline, frame, points):
     points = np.array(points, np.float32)
     with pytest.raises(InvalidFrameError, match=f"got none among {len(points)} points"):
@@ -122,9 +130,13 @@ def scripted(small_artifact):
     total = contract.coarse_grid.num_voxels
     occupied = torch.zeros((total, 64), dtype=torch.uint8)
     occupied[(2 * 16 + 3) * 10 + 1, 17] = 1
-    fuser = Answer(occupied=occupied, uncertainty=torch.arange(total).float(),
-                   semantic=torch.full((total,), 4, dtype=torch.uint8), grid_features=torch.zeros((1, total, 24)),
-                   image_map=torch.zeros((1, 16, 8, 12)))
+    fuser = Answer(
+        occupied=occupied,
+        uncertainty=torch.arange(total).float(),
+        semantic=torch.full((total,), 4, dtype=torch.uint8),
+        grid_features=torch.zeros((1, total, 24)),
+        image_map=torch.zeros((1, 16, 8, 12)),
+    )
     refiner = Answer(labels=torch.arange(64, dtype=torch.uint8).expand(total, 64))
     return Pipeline(replace(contract, refine_budget=1), fuser, refiner)
 
@@ -155,10 +167,13 @@ def test_refining_all_asks_for_every_occupied_voxel_in_portions(scripted):
     assert [inputs["parent"].tolist() for inputs in scripted.refiner.asked] == [[5], [77], [300]]
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ({"refine": "some"}, "refine: expected one of active, all, none, got 'some'"),
-    ({"backend": "tensorflow"}, "backend: expected one of auto, tensorrt, openvino, onnxruntime, torch"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"refine": "some"}, "refine: expected one of active, all, none, got 'some'"),
+        ({"backend": "tensorflow"}, "backend: expected one of auto, tensorrt, openvino, onnxruntime, torch"),
+    ],
+)
 def test_wrong_settings_are_refused(small_artifact, arguments, message):
     with pytest.raises(BackendError, match=message):
         Pipeline.load(small_artifact, **arguments)

@@ -21,8 +21,11 @@ CHANNELS = 32
 AVX2 = Processor("An Older One", "x86_64", frozenset(["avx2"]))
 VNNI = Processor("A Newer One", "x86_64", frozenset(["avx2", "avx512f", "avx512_vnni"]))
 ARM = Processor("A Board", "aarch64", frozenset(["asimd"]))
-SPEC = NetworkSpec({"fp32": NetworkFile("e.onnx", "0" * 64)}, (TensorSpec("x", "float32", (1, CHANNELS, 8, 8)),),
-                  (TensorSpec("y", "float32", (1, CHANNELS, 8, 8)),))
+SPEC = NetworkSpec(
+    {"fp32": NetworkFile("e.onnx", "0" * 64)},
+    (TensorSpec("x", "float32", (1, CHANNELS, 8, 8)),),
+    (TensorSpec("y", "float32", (1, CHANNELS, 8, 8)),),
+)
 HERE = [name for name in BACKENDS if not BACKENDS[name]().unavailable_reason()]
 needs_openvino = pytest.mark.skipif("openvino" not in HERE, reason="OpenVINO is not installed")
 
@@ -30,17 +33,31 @@ needs_openvino = pytest.mark.skipif("openvino" not in HERE, reason="OpenVINO is 
 def quantized_network(weight: int) -> tuple[bytes, float]:
     """One convolution with quantize and dequantize nodes about it, all weights alike; and what it gives for ones."""
     total = weight * CHANNELS
-    values = {"xs": np.float32(1 / 255), "xz": np.uint8(0), "w": np.full((CHANNELS, CHANNELS, 1, 1), weight, np.int8),
-              "ws": np.float32(1), "wz": np.int8(0), "ys": np.float32(abs(total) / 200),
-              "yz": np.uint8(0 if weight > 0 else 255)}
-    steps = (("QuantizeLinear", "x xs xz", "xq"), ("DequantizeLinear", "xq xs xz", "xd"),
-             ("DequantizeLinear", "w ws wz", "wd"), ("Conv", "xd wd", "c"),
-             ("QuantizeLinear", "c ys yz", "cq"), ("DequantizeLinear", "cq ys yz", "y"))
+    values = {
+        "xs": np.float32(1 / 255),
+        "xz": np.uint8(0),
+        "w": np.full((CHANNELS, CHANNELS, 1, 1), weight, np.int8),
+        "ws": np.float32(1),
+        "wz": np.int8(0),
+        "ys": np.float32(abs(total) / 200),
+        "yz": np.uint8(0 if weight > 0 else 255),
+    }
+    steps = (
+        ("QuantizeLinear", "x xs xz", "xq"),
+        ("DequantizeLinear", "xq xs xz", "xd"),
+        ("DequantizeLinear", "w ws wz", "wd"),
+        ("Conv", "xd wd", "c"),
+        ("QuantizeLinear", "c ys yz", "cq"),
+        ("DequantizeLinear", "cq ys yz", "y"),
+    )
     nodes = [helper.make_node(kind, inputs.split(), [output]) for kind, inputs, output in steps]
     doors = ([helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, CHANNELS, 8, 8))] for name in "xy")
     constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()]
-    model = helper.make_model(helper.make_graph(nodes, "network", *doors, constants), ir_version=9,
-                              opset_imports=[helper.make_opsetid("", 18)])
+    model = helper.make_model(
+        helper.make_graph(nodes, "network", *doors, constants),
+        ir_version=9,
+        opset_imports=[helper.make_opsetid("", 18)],
+    )
     return model.SerializeToString(), total
 
 
@@ -113,7 +130,17 @@ def test_numbers_too_small_to_be_normal_are_as_good_as_zero(small_artifact: Path
     artifact = load_artifact(small_artifact)
     network = BACKENDS[name]().load(artifact, "refiner", BackendSettings(1, "fp32"))
     lengths = {"cameras": 2, "parents": 5}
-    answers = [network.run({t.name: torch.full([axis_length(axis, lengths) for axis in t.shape],
-                                              value if t.dtype == "float32" else 0, dtype=getattr(torch, t.dtype))
-                           for t in artifact.contract.refiner.inputs})["labels"].clone() for value in (0.0, tiny)]
+    answers = [
+        network.run(
+            {
+                t.name: torch.full(
+                    [axis_length(axis, lengths) for axis in t.shape],
+                    value if t.dtype == "float32" else 0,
+                    dtype=getattr(torch, t.dtype),
+                )
+                for t in artifact.contract.refiner.inputs
+            }
+        )["labels"].clone()
+        for value in (0.0, tiny)
+    ]
     assert torch.equal(*answers)

@@ -63,9 +63,19 @@ def test_what_the_exporter_writes_is_read(network):
     assert isinstance(read_program(content, network), torch.nn.Module)
 
 
-@pytest.mark.parametrize("name", ["data/weights/model.pt", "data/constants/custom_obj_0", "data/constants/opaque_obj_0",
-                                  "data/aotinductor/model/x.so", "models/other.json", "serialized_state_dict.pt",
-                                  "Models/model.json", "data/weights/../weights/weight_0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data/weights/model.pt",
+        "data/constants/custom_obj_0",
+        "data/constants/opaque_obj_0",
+        "data/aotinductor/model/x.so",
+        "models/other.json",
+        "serialized_state_dict.pt",
+        "Models/model.json",
+        "data/weights/../weights/weight_0",
+    ],
+)
 def test_files_that_the_exporter_does_not_write_are_refused(program, name):
     with pytest.raises(ContractError, match=r"refiner\.pt2: expected JSON and raw tensors alone.*got file"):
         read_program(rewritten(program, {name: EVIL}), "refiner.pt2")
@@ -134,9 +144,11 @@ ATTACKS = {
     "input name": lambda data: graph(data)["inputs"][0]["as_tensor"].update(name=f"x={TOUCH}"),
     "tensor name": lambda data: graph(data)["tensor_values"].update({f"{TOUCH}": {}}),
     "tree of a class": lambda data: data["graph_module"]["module_call_graph"][0]["signature"].update(
-        in_spec='[1, {"type": "os.system", "context": "null", "children_spec": []}]'),
+        in_spec='[1, {"type": "os.system", "context": "null", "children_spec": []}]'
+    ),
     "tree of an enum": lambda data: data["graph_module"]["module_call_graph"][0]["signature"].update(
-        in_spec='[1, {"type": "builtins.dict", "context": "[{\\"__enum__\\": true}]", "children_spec": []}]'),
+        in_spec='[1, {"type": "builtins.dict", "context": "[{\\"__enum__\\": true}]", "children_spec": []}]'
+    ),
     "metadata": lambda data: graph(data)["nodes"][0]["metadata"].update(torch_fn="a;b('c')"),
 }
 
@@ -147,10 +159,22 @@ def test_what_would_be_evaluated_or_executed_is_refused(program, attack):
         read_program(edited(program, MODEL, ATTACKS[attack]), "refiner.pt2")
 
 
-@pytest.mark.parametrize("damage", [lambda c: b"", lambda c: c[:-200], lambda c: b"PK" + c[9:], lambda c: c[:2000],
-                                    lambda c: rewritten(c, {MODEL: None}), lambda c: rewritten(c, {MODEL: b"[" * 9999}),
-                                    lambda c: rewritten(c, {WEIGHTS: b"[]"}), lambda c: rewritten(c, {MODEL: b"\xff"})])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda c: b"",
+        lambda c: c[:-200],
+        lambda c: b"PK" + c[9:],
+        lambda c: c[:2000],
+        lambda c: rewritten(c, {MODEL: None}),
+        lambda c: rewritten(c, {MODEL: b"[" * 9999}),
+        lambda c: rewritten(c, {WEIGHTS: b"[]"}),
+        lambda c: rewritten(c, {MODEL: b"\xff"}),
+    ],
+)
 def test_a_damaged_program_is_named(program, damage):
-    with pytest.raises((ContractError, BackendError),
-                       match=r"refiner\.pt2: (expected .*copy the artifact again|expected JSON|exported with)"):
+    with pytest.raises(
+        (ContractError, BackendError),
+        match=r"refiner\.pt2: (expected .*copy the artifact again|expected JSON|exported with)",
+    ):
         read_program(damage(program), "refiner.pt2")

@@ -9,8 +9,9 @@ UNCERTAINTY = torch.tensor([0.3, 2.0, 0.0, 1.0, 0.5, 2.5])
 OCCUPIED = torch.tensor([True, False, True, True, True, False])
 
 
-@pytest.mark.parametrize(("budget", "expected"), [(0, set()), (1, {3}), (2, {3, 4}), (4, {0, 2, 3, 4}),
-                                                   (99, {0, 2, 3, 4})])
+@pytest.mark.parametrize(
+    ("budget", "expected"), [(0, set()), (1, {3}), (2, {3, 4}), (4, {0, 2, 3, 4}), (99, {0, 2, 3, 4})]
+)
 def test_the_most_uncertain_occupied_voxels_are_chosen(budget, expected):
     chosen = most_uncertain(UNCERTAINTY, OCCUPIED, budget)
     assert set(chosen.tolist()) == expected and len(chosen) == len(expected)

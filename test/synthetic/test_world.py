@@ -22,9 +22,31 @@ from synthetic.world.weather import CLEAR, Weather, air_returns, draw_weather
 from synthetic.world.world import Body, _sampled, cast
 
 BARRIER = 1
-QUIET = dict(bend=0.0, grade=0.0, bank=0.0, crown=0.0, hills=0.0, ditch=0.0, works=0.0, parked=0.0, cyclists=0.0,
-             pedestrians=0.0, urban=0.0, walk=0.0, verge=0.0, curb=0.15, parking=0.0, shoulder=0.5, roughness=0.01,
-             lanes=2, lane_width=3.5, median_plants=0.0, belt=0.0, furniture=0.0, fences=0.0)
+QUIET = dict(
+    bend=0.0,
+    grade=0.0,
+    bank=0.0,
+    crown=0.0,
+    hills=0.0,
+    ditch=0.0,
+    works=0.0,
+    parked=0.0,
+    cyclists=0.0,
+    pedestrians=0.0,
+    urban=0.0,
+    walk=0.0,
+    verge=0.0,
+    curb=0.15,
+    parking=0.0,
+    shoulder=0.5,
+    roughness=0.01,
+    lanes=2,
+    lane_width=3.5,
+    median_plants=0.0,
+    belt=0.0,
+    furniture=0.0,
+    fences=0.0,
+)
 
 
 def divided_road(**changes) -> Road:
@@ -43,7 +65,7 @@ def block_truth(road: Road, index: int, spec: GridSpec) -> np.ndarray:
 
 def top_class(grid: np.ndarray, spec: GridSpec, x: float, y: float) -> int:
     """Class of the highest occupied voxel over (x, y)."""
-    (i, j, _), = spec.indices(np.array([[x, y, 0.0]]))[0]
+    ((i, j, _),) = spec.indices(np.array([[x, y, 0.0]]))[0]
     column = grid[i, j]
     return int(column[np.flatnonzero((column > 0) & (column < 255)).max()])
 
@@ -137,10 +159,14 @@ def test_some_terrain_is_mown_and_grass_is_brighter_to_a_lidar_than_to_the_eye()
     gains = np.array([draw_infrared(np.random.default_rng(seed)) for seed in range(200)])
     assert (gains[:, TERRAIN] >= 1.2).all() and np.median(gains[:, TERRAIN] / gains[:, DRIVEABLE]) > 1.8
     assert (gains[:, 4] == 1).all()
-    lawn = Body(Mesh.painted(np.array([[[-50, -50, -2], [50, -50, -2], [0, 90, -2]]]), Paint(TERRAIN, (0.2, 0.2, 0.2))),
-                np.zeros(3))
-    dark, bright = (sweep(nuscenes_rig().lidar, (lawn,), np.eye(4), np.random.default_rng(0), infrared=gain * VISIBLE)
-                    for gain in (np.float32(1), np.float32(3)))
+    lawn = Body(
+        Mesh.painted(np.array([[[-50, -50, -2], [50, -50, -2], [0, 90, -2]]]), Paint(TERRAIN, (0.2, 0.2, 0.2))),
+        np.zeros(3),
+    )
+    dark, bright = (
+        sweep(nuscenes_rig().lidar, (lawn,), np.eye(4), np.random.default_rng(0), infrared=gain * VISIBLE)
+        for gain in (np.float32(1), np.float32(3))
+    )
     means = [seen.points[seen.labels == TERRAIN, 3].mean() for seen in (dark, bright)]
     assert means[1] == pytest.approx(3 * means[0], rel=0.1)
 
@@ -160,9 +186,14 @@ def test_rays_get_into_a_belt_and_some_through_it():
 def _wall_ahead(weather: Weather) -> tuple[np.ndarray, np.ndarray]:
     """Labels and ranges of a sweep on an asphalt plane with walls 40 m away on two sides."""
     asphalt = Paint(DRIVEABLE, (0.3, 0.3, 0.3))
-    bodies = tuple(Body(mesh, np.zeros(3)) for mesh in (
-        box((0, 0, -2), (200, 200, 0.2), asphalt), box((0, 40, 5), (80, 1, 20), Paint(15, (0.5, 0.5, 0.5))),
-        box((0, -40, 5), (80, 1, 20), Paint(15, (0.5, 0.5, 0.5)))))
+    bodies = tuple(
+        Body(mesh, np.zeros(3))
+        for mesh in (
+            box((0, 0, -2), (200, 200, 0.2), asphalt),
+            box((0, 40, 5), (80, 1, 20), Paint(15, (0.5, 0.5, 0.5))),
+            box((0, -40, 5), (80, 1, 20), Paint(15, (0.5, 0.5, 0.5))),
+        )
+    )
     seen = sweep(nuscenes_rig().lidar, bodies, np.eye(4), np.random.default_rng(0), weather=weather)
     return seen.labels, seen.points
 
@@ -174,8 +205,9 @@ def test_rain_and_fog_lose_far_returns_and_add_false_ones():
     assert (fog_labels == 15).sum() < 0.4 * (clear_labels == 15).sum()
     drops = (fog_labels == 255) & (np.linalg.norm(fog[:, :3], axis=1) > 1)
     assert drops.sum() > 200 and not ((clear_labels == 255) & (np.linalg.norm(clear[:, :3], axis=1) > 1)).any()
-    dry, damp = (np.median(points[labels == DRIVEABLE, 3]) for labels, points in (
-        (clear_labels, clear), (wet_labels, wet)))
+    dry, damp = (
+        np.median(points[labels == DRIVEABLE, 3]) for labels, points in ((clear_labels, clear), (wet_labels, wet))
+    )
     assert damp < 0.6 * dry
 
 

@@ -60,8 +60,9 @@ def test_birds_eye_view_puts_right_to_the_right_and_forward_up():
 
 
 def test_birds_eye_view_shows_the_topmost_label_brighter_when_higher():
-    low, high = (birds_eye_view(make_grid(((8, 8, 0), ROAD), ((8, 8, z), CAR)), OPENOCCUPANCY_CLASSES)[31, 8]
-                 for z in (2, 18))
+    low, high = (
+        birds_eye_view(make_grid(((8, 8, 0), ROAD), ((8, 8, z), CAR)), OPENOCCUPANCY_CLASSES)[31, 8] for z in (2, 18)
+    )
     np.testing.assert_allclose(hue(low), hue(high), atol=0.02)
     assert high.sum() > low.sum()
 
@@ -85,8 +86,10 @@ def test_perspective_view_hides_what_is_behind():
 
 def test_perspective_view_casts_shadows():
     ground = np.s_[:, :, 0]
-    bare, shaded = (perspective_view(make_grid(*voxels), OPENOCCUPANCY_CLASSES, (90, 90), ABOVE, ego=False).mean()
-                    for voxels in ([(ground, ROAD)], [(ground, ROAD), ((20, 20, 19), ROAD)]))
+    bare, shaded = (
+        perspective_view(make_grid(*voxels), OPENOCCUPANCY_CLASSES, (90, 90), ABOVE, ego=False).mean()
+        for voxels in ([(ground, ROAD)], [(ground, ROAD), ((20, 20, 19), ROAD)])
+    )
     assert shaded < bare
 
 
@@ -111,7 +114,7 @@ def test_where_embreex_is_missing_the_place_of_the_3d_view_says_so(monkeypatch):
     with pytest.raises(OccFusionError, match="pip install embreex"):
         perspective_view(grid, OPENOCCUPANCY_CLASSES)
     without = frame_picture(grid, OPENOCCUPANCY_CLASSES, images)
-    scene = np.s_[HEADER:HEADER + MAP_SIZE, MARGIN:MARGIN + SCENE_WIDTH]
+    scene = np.s_[HEADER : HEADER + MAP_SIZE, MARGIN : MARGIN + SCENE_WIDTH]
     assert not (with_scene[scene] == MISSING).all(axis=2).any()
     assert (without[scene] == MISSING).all(axis=2).mean() > 0.9 and (without[scene] == INK).all(axis=2).any()
     differs = (with_scene != without).any(axis=2)

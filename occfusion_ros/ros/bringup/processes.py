@@ -37,23 +37,40 @@ class Argument:
 ARGUMENTS = (
     Argument("bag", "", "rosbag2 (MCAP or sqlite3) to play; not set: sensors are live"),
     Argument("rate", "1.0", "speed at which the bag is played, 1.0 is real time"),
-    Argument("wait_for", "", "topics, separated by spaces, that must have a subscriber before the bag starts, besides "
-                             "the node's and those that rviz and snapshots show"),
+    Argument(
+        "wait_for",
+        "",
+        "topics, separated by spaces, that must have a subscriber before the bag starts, besides "
+        "the node's and those that rviz and snapshots show",
+    ),
     Argument("wait_timeout", "1800", "seconds after which the player gives up waiting for them; 0: play at once"),
     Argument("loop", "false", "play the bag again and again", YES_NO),
     Argument("params_file", "", "parameter file of the node; not set: config/occfusion.yaml of this package"),
     Argument("model", "", "a folder (./mine), or the name of a shipped model; not set: as in the parameter file"),
-    Argument("backend", "", "inference backend: tensorrt, openvino, onnxruntime, torch or auto; not set: as in the "
-                            "parameter file"),
-    Argument("precision", "", "what engines calculate in: fp32, bf16, fp16, int8 or auto; not set: as in the parameter "
-                              "file"),
+    Argument(
+        "backend",
+        "",
+        "inference backend: tensorrt, openvino, onnxruntime, torch or auto; not set: as in the parameter file",
+    ),
+    Argument(
+        "precision", "", "what engines calculate in: fp32, bf16, fp16, int8 or auto; not set: as in the parameter file"
+    ),
     Argument("build_only", "", "load the model, building its engines where needed, and end", YES_NO),
-    Argument("autostart", "", "the node configures and activates itself; false: wait for a lifecycle manager, or ros2 "
-                              "lifecycle set; not set: as in the parameter file", YES_NO),
+    Argument(
+        "autostart",
+        "",
+        "the node configures and activates itself; false: wait for a lifecycle manager, or ros2 "
+        "lifecycle set; not set: as in the parameter file",
+        YES_NO,
+    ),
     Argument("respawn", "false", "start the node again when it crashes or is killed", YES_NO),
     Argument("grid_frame", "", "TF frame of the grid; not set: as in the parameter file"),
-    Argument("grid_in_base", "", "publish grid_frame as a static transform at 'x y z yaw' (m, rad) in base_frame; "
-                                 "not set: it is published by someone else"),
+    Argument(
+        "grid_in_base",
+        "",
+        "publish grid_frame as a static transform at 'x y z yaw' (m, rad) in base_frame; "
+        "not set: it is published by someone else",
+    ),
     Argument("base_frame", "base_link", "parent of the static transform, and what RViz' view is fixed to"),
     Argument("rviz", "false", "start RViz with the view of this package", YES_NO),
     Argument("snapshots", "", "folder for a picture of every occupancy message; not set: no pictures"),
@@ -125,6 +142,7 @@ def bringup(values: Mapping[str, str], stay: bool = True) -> Bringup:
         ParameterError: a parameters file that cannot be used.
     """
     from ..node.parameters_file import read_parameters_file  # takes long, as rclpy comes with it
+
     values = _checked(values)
     settings = read_parameters_file(Path(values["params_file"]), _own_name(values))
     wanted = [_node(values)]
@@ -180,8 +198,10 @@ def _warnings(values: Mapping[str, str], settings: "NodeParameters") -> Iterator
     frame = values["grid_frame"] or settings.grid_frame
     if frame and not values["grid_in_base"]:
         source = "bag" if values["bag"] else "robot"
-        yield (f"the grid's frame {frame} must come from TF, from the {source}: without it there is no occupancy; "
-               f"grid_in_base:='x y z yaw' publishes it (now in {values['base_frame']})")
+        yield (
+            f"the grid's frame {frame} must come from TF, from the {source}: without it there is no occupancy; "
+            f"grid_in_base:='x y z yaw' publishes it (now in {values['base_frame']})"
+        )
 
 
 def _own_name(values: Mapping[str, str]) -> str:
@@ -196,10 +216,15 @@ def _ours(name: str, module: str, values: Mapping[str, str], **more: Any) -> Pro
 
 
 def _node(values: Mapping[str, str]) -> Process:
-    return _ours(NODE, "node.main", values, executable="occfusion_node",
-                 parameters=_parameters(values, "model", "backend", "precision", "build_only", "autostart",
-                                        "grid_frame"),
-                 required=True, respawn=values["respawn"] == "true")
+    return _ours(
+        NODE,
+        "node.main",
+        values,
+        executable="occfusion_node",
+        parameters=_parameters(values, "model", "backend", "precision", "build_only", "autostart", "grid_frame"),
+        required=True,
+        respawn=values["respawn"] == "true",
+    )
 
 
 def _parameters(values: Mapping[str, str], *names: str) -> tuple[str | dict[str, Any], ...]:
@@ -214,24 +239,43 @@ def _static_transform(values: Mapping[str, str]) -> Process:
         x, y, z, yaw = map(float, values["grid_in_base"].split())
     except ValueError:
         raise ValueError(f"grid_in_base: expected 'x y z yaw', got {values['grid_in_base']!r}") from None
-    arguments = ("--x", str(x), "--y", str(y), "--z", str(z), "--yaw", str(yaw),
-                 "--frame-id", values["base_frame"], "--child-frame-id", values["grid_frame"])
+    arguments = (
+        "--x",
+        str(x),
+        "--y",
+        str(y),
+        "--z",
+        str(z),
+        "--yaw",
+        str(yaw),
+        "--frame-id",
+        values["base_frame"],
+        "--child-frame-id",
+        values["grid_frame"],
+    )
     if importlib.util.find_spec("tf2_ros"):
         return Process("grid_frame", "tf2_ros", "static_transform_publisher", arguments=arguments)
     return _ours("static_transform_publisher", "without_ros.static_transform_publisher", values, arguments=arguments)
 
 
 def _snapshot(values: Mapping[str, str]) -> Process:
-    return _ours("snapshot", "tools.snapshot", values,
-                 arguments=("--count", "0", "--timeout", "0", "--out", values["snapshots"]))
+    return _ours(
+        "snapshot", "tools.snapshot", values, arguments=("--count", "0", "--timeout", "0", "--out", values["snapshots"])
+    )
 
 
 def _rviz(values: Mapping[str, str], settings: "NodeParameters") -> Process:
     from .rviz_view import image_remappings, write_view
+
     view = write_view(settings, _own_name(values), values["base_frame"])
-    return Process("rviz", "rviz2", "rviz2", arguments=("-d", str(view)),
-                   parameters=({"use_sim_time": values["use_sim_time"] == "true"},),
-                   remappings=image_remappings(settings, _own_name(values)))
+    return Process(
+        "rviz",
+        "rviz2",
+        "rviz2",
+        arguments=("-d", str(view)),
+        parameters=({"use_sim_time": values["use_sim_time"] == "true"},),
+        remappings=image_remappings(settings, _own_name(values)),
+    )
 
 
 def _player(values: Mapping[str, str], stay: bool) -> Process:
@@ -239,9 +283,17 @@ def _player(values: Mapping[str, str], stay: bool) -> Process:
     viewers = {"rviz": f"{_own_name(values)}/markers", "snapshots": f"{_own_name(values)}/occupancy"}
     topics = [topic for name, topic in viewers.items() if values[name] not in ("", "false")]
     topics += values["wait_for"].split()
-    wait = ("--wait-for-node", _own_name(values), *(("--wait-for", *topics) if topics else ()),
-            "--wait-timeout", values["wait_timeout"])
+    wait = (
+        "--wait-for-node",
+        _own_name(values),
+        *(("--wait-for", *topics) if topics else ()),
+        "--wait-timeout",
+        values["wait_timeout"],
+    )
     end = ("--loop",) if values["loop"] == "true" else ("--stay",) if stay else ()
-    return _ours("play_bag", "without_ros.play_bag", values,
-                 arguments=(values["bag"], "--rate", values["rate"], *end,
-                            *(wait if float(values["wait_timeout"]) else ())))
+    return _ours(
+        "play_bag",
+        "without_ros.play_bag",
+        values,
+        arguments=(values["bag"], "--rate", values["rate"], *end, *(wait if float(values["wait_timeout"]) else ())),
+    )

@@ -15,15 +15,21 @@ MAX_PIXELS = 1e6  # for focal lengths, principal points and coefficients
 RECTIFIED = ("auto", "true", "false")
 _STRAIGHT = 2.0  # pixels by which an image may be bent without a remark
 _LEAST_SHARE = 0.2  # of the ideal image that the distorted one must fill
-_DOUBT = ("taken as rectified, as the topic's name says, but P equals K though the distortion D is not zero, which is "
-          "what drivers publish with unrectified images: set images_rectified to false if straight lines are bent in "
-          "them, to true if not")
+_DOUBT = (
+    "taken as rectified, as the topic's name says, but P equals K though the distortion D is not zero, which is "
+    "what drivers publish with unrectified images: set images_rectified to false if straight lines are bent in "
+    "them, to true if not"
+)
 
-_MODELS = {name: model for model, names in {
-    BROWN: "plumb_bob rational_polynomial thin_prism brown_conrady modified_brown_conrady radtan radial_tangential "
-           "radial_tangential_thin_prism pinhole perspective opencv standard brown",
-    FISHEYE: "equidistant fisheye opencv_fisheye kannala_brandt kannala_brandt4 kb4 equi equidistant4",
-}.items() for name in names.split()}  # after ROS' distortion_models.hpp, Kalibr, librealsense, depthai and others
+_MODELS = {
+    name: model
+    for model, names in {
+        BROWN: "plumb_bob rational_polynomial thin_prism brown_conrady modified_brown_conrady radtan radial_tangential "
+        "radial_tangential_thin_prism pinhole perspective opencv standard brown",
+        FISHEYE: "equidistant fisheye opencv_fisheye kannala_brandt kannala_brandt4 kb4 equi equidistant4",
+    }.items()
+    for name in names.split()
+}  # after ROS' distortion_models.hpp, Kalibr, librealsense, depthai and others
 _RECT_NAME = re.compile(r"(^|[/_.-])(rect|rectified|undistorted|undist)([/_.-]|$)")
 
 
@@ -53,8 +59,9 @@ class Calibration:
     def check(self, image: np.ndarray) -> None:
         """Raise unless the image has the calibrated size."""
         if image.shape[:2] != self.size:
-            raise InvalidFrameError(f"image: expected the calibrated size (height, width) {self.size}, "
-                                    f"got {image.shape[:2]}")
+            raise InvalidFrameError(
+                f"image: expected the calibrated size (height, width) {self.size}, got {image.shape[:2]}"
+            )
 
     def ideal_from_frame(self, shared: bool) -> np.ndarray:
         """(4, 4) float64 from the frame that the images are stamped with to the ideal camera.
@@ -97,13 +104,21 @@ def calibration_from_info(info: CameraInfo, rectified: str = "auto", topic: str 
     calibration = _ideal(info, ideal, projection, lens, taken)
     share, _ = _bend(lens, tuple(calibration.intrinsics.ravel()), calibration.size)
     if share < _LEAST_SHARE:
-        raise InvalidFrameError(f"camera_info: undistorted, {share:.0%} of the image is left: expected K, D, R and P "
-                                f"of one camera, got D = {list(info.d)} of {info.distortion_model!r}")
+        raise InvalidFrameError(
+            f"camera_info: undistorted, {share:.0%} of the image is left: expected K, D, R and P "
+            f"of one camera, got D = {list(info.d)} of {info.distortion_model!r}"
+        )
     return calibration
 
 
-def _ideal(info: CameraInfo, intrinsics: np.ndarray, projection: np.ndarray | None = None, lens: Lens | None = None,
-           taken: str = "", doubt: str = "") -> Calibration:
+def _ideal(
+    info: CameraInfo,
+    intrinsics: np.ndarray,
+    projection: np.ndarray | None = None,
+    lens: Lens | None = None,
+    taken: str = "",
+    doubt: str = "",
+) -> Calibration:
     """Put together what was found; with a `projection` the ideal camera is the rectified one, with R and P's offset."""
     window, rotation, offset = _window(info), np.eye(3), np.zeros(3)
     _check_pinhole(intrinsics)
@@ -129,7 +144,8 @@ def _lens(info: CameraInfo, raw: np.ndarray) -> Lens | None:
         raise InvalidFrameError(
             f"camera_info: distortion {info.distortion_model!r} with {len(info.d)} coefficients is not known here: "
             "rectify the images, for example with image_proc, or calibrate the camera as plumb_bob, "
-            "rational_polynomial or equidistant")
+            "rational_polynomial or equidistant"
+        )
     _check_pinhole(raw)
     matrix = _window(info) @ raw
     return Lens(model, tuple(matrix.ravel().tolist()), tuple(used.tolist()), tuple(_rotation(info).ravel().tolist()))
@@ -169,8 +185,10 @@ def _window(info: CameraInfo) -> np.ndarray:
 
 def _size(info: CameraInfo) -> tuple[int, int]:
     """(height, width) of the images that come."""
-    return ((info.roi.height or info.height) // max(info.binning_y, 1),
-            (info.roi.width or info.width) // max(info.binning_x, 1))
+    return (
+        (info.roi.height or info.height) // max(info.binning_y, 1),
+        (info.roi.width or info.width) // max(info.binning_x, 1),
+    )
 
 
 def _matrix(values: np.ndarray) -> np.ndarray:
@@ -191,8 +209,10 @@ def _check_pinhole(intrinsics: np.ndarray) -> None:
     """Raise unless the matrix is a pinhole matrix; no skew is assumed anywhere but in the projection itself."""
     bearable = (np.abs(intrinsics) <= MAX_PIXELS).all()  # False for NaN
     if not (bearable and intrinsics[0, 0] > 0 and intrinsics[1, 1] > 0 and (intrinsics[2] == (0, 0, 1)).all()):
-        raise InvalidFrameError(f"camera_info: expected a pinhole matrix with positive focal lengths up to "
-                                f"{MAX_PIXELS:g}, got {intrinsics.tolist()}")
+        raise InvalidFrameError(
+            f"camera_info: expected a pinhole matrix with positive focal lengths up to "
+            f"{MAX_PIXELS:g}, got {intrinsics.tolist()}"
+        )
 
 
 def _check_sizes(info: CameraInfo) -> None:
@@ -200,12 +220,15 @@ def _check_sizes(info: CameraInfo) -> None:
     if info.width < 1 or info.height < 1:
         raise InvalidFrameError(f"camera_info: expected a positive image size, got {info.width} x {info.height}")
     if len(info.d) > MAX_COEFFICIENTS:
-        raise InvalidFrameError(f"camera_info: expected at most {MAX_COEFFICIENTS} coefficients of distortion, got "
-                                f"{len(info.d)}")
+        raise InvalidFrameError(
+            f"camera_info: expected at most {MAX_COEFFICIENTS} coefficients of distortion, got {len(info.d)}"
+        )
     roi = info.roi
     part = roi.x_offset + (roi.width or info.width), roi.y_offset + (roi.height or info.height)
     if part[0] > info.width or part[1] > info.height:
-        raise InvalidFrameError(f"camera_info: expected a region of interest within {info.width} x {info.height}, got "
-                                f"{roi.width} x {roi.height} from {roi.x_offset}, {roi.y_offset}")
+        raise InvalidFrameError(
+            f"camera_info: expected a region of interest within {info.width} x {info.height}, got "
+            f"{roi.width} x {roi.height} from {roi.x_offset}, {roi.y_offset}"
+        )
     if min(_size(info)) < 1:
         raise InvalidFrameError(f"camera_info: binning by {info.binning_x} x {info.binning_y} leaves no image")

@@ -15,8 +15,12 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))  # OpenCV r
 _PACKED = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}  # channels of a byte each
 _REORDERED = {"bgr8": "COLOR_BGR2RGB", "rgba8": "COLOR_RGBA2RGB", "bgra8": "COLOR_BGRA2RGB", "mono8": "COLOR_GRAY2RGB"}
 # OpenCV names a Bayer pattern by its second row, ROS by its first.
-_BAYER = {"bayer_rggb8": "COLOR_BayerBG2RGB", "bayer_bggr8": "COLOR_BayerRG2RGB",
-          "bayer_gbrg8": "COLOR_BayerGR2RGB", "bayer_grbg8": "COLOR_BayerGB2RGB"}
+_BAYER = {
+    "bayer_rggb8": "COLOR_BayerBG2RGB",
+    "bayer_bggr8": "COLOR_BayerRG2RGB",
+    "bayer_gbrg8": "COLOR_BayerGR2RGB",
+    "bayer_grbg8": "COLOR_BayerGB2RGB",
+}
 
 
 def rgb_from_image(image: Image) -> np.ndarray:
@@ -66,12 +70,14 @@ def _pixels(image: Image, dtype: str, channels: int) -> np.ndarray:
         raise InvalidFrameError(f"image: expected step of at least {image.width} * {pixel} bytes, got {image.step}")
     needed = (image.height - 1) * image.step + image.width * pixel
     if needed > len(image.data):
-        raise InvalidFrameError(f"image: expected {needed} bytes for {image.width} x {image.height} "
-                                f"{image.encoding}, got {len(image.data)}")
+        raise InvalidFrameError(
+            f"image: expected {needed} bytes for {image.width} x {image.height} {image.encoding}, got {len(image.data)}"
+        )
     if image.height * image.width > MAX_PIXELS:
         raise InvalidFrameError(f"image: expected at most {MAX_PIXELS} pixels, got {image.width} x {image.height}")
-    view = np.ndarray((image.height, image.width, channels), dtype, image.data,
-                      strides=(image.step, pixel, pixel // channels))
+    view = np.ndarray(
+        (image.height, image.width, channels), dtype, image.data, strides=(image.step, pixel, pixel // channels)
+    )
     return view[..., 0] if channels == 1 else view
 
 
@@ -93,8 +99,9 @@ def _by_cv_bridge(image: Image) -> np.ndarray:
         from cv_bridge import CvBridge, CvBridgeError
     except ImportError:
         known = ", ".join([*_PACKED, "mono16", *_BAYER])
-        raise InvalidFrameError(f"image: expected encoding {known} (others need cv_bridge), "
-                                f"got {image.encoding!r}") from None
+        raise InvalidFrameError(
+            f"image: expected encoding {known} (others need cv_bridge), got {image.encoding!r}"
+        ) from None
     try:
         return CvBridge().imgmsg_to_cv2(image, "rgb8")
     except (CvBridgeError, ValueError, TypeError) as error:
@@ -105,11 +112,15 @@ def _whole_image(image: CompressedImage, size: tuple[int, int] | None) -> bytes:
     """The bytes of a whole JPEG or PNG of the right size, without what follows it."""
     data, encoding, _, codec = bytes(image.data), *image.format.partition(";")
     if "compressedDepth" in image.format:
-        raise InvalidFrameError(f"compressed image: expected color or gray, got depth, {image.format!r}: give the "
-                                "topic of the camera's images in image_topics")
+        raise InvalidFrameError(
+            f"compressed image: expected color or gray, got depth, {image.format!r}: give the "
+            "topic of the camera's images in image_topics"
+        )
     if encoding.startswith("bayer") and not any(color in codec for color in ("bgr", "rgb")):
-        raise InvalidFrameError(f"compressed image: expected color or gray, got a Bayer pattern, {image.format!r}: "
-                                "publish it debayered, for example with image_proc")
+        raise InvalidFrameError(
+            f"compressed image: expected color or gray, got a Bayer pattern, {image.format!r}: "
+            "publish it debayered, for example with image_proc"
+        )
     if not data.startswith((b"\xff\xd8", b"\x89PNG")):
         raise InvalidFrameError(_refusal(image.format, data))
     whole = inspect_image(data)
@@ -117,9 +128,10 @@ def _whole_image(image: CompressedImage, size: tuple[int, int] | None) -> bytes:
     if width * height > MAX_PIXELS:
         raise InvalidFrameError(f"compressed image: expected at most {MAX_PIXELS} pixels, got {width} x {height}")
     if size and whole.size != size:
-        raise InvalidFrameError(f"compressed image: expected the calibrated size (height, width) {size}, got "
-                                f"{whole.size}")
-    return data[:whole.length]
+        raise InvalidFrameError(
+            f"compressed image: expected the calibrated size (height, width) {size}, got {whole.size}"
+        )
+    return data[: whole.length]
 
 
 def _refusal(encoding: str, data: bytes) -> str:
@@ -128,5 +140,7 @@ def _refusal(encoding: str, data: bytes) -> str:
     if not name or re.search("jpe?g|png", name, re.IGNORECASE):  # the name tells nothing, or is not true
         name = looks or "what came"
     detail = f" that look like {looks}" if looks else ", neither JPEG nor PNG"
-    return (f"compressed image: {name} cannot be decoded here: publish JPEG or PNG (got format {encoding!r}, "
-            f"{len(data)} bytes{detail})")
+    return (
+        f"compressed image: {name} cannot be decoded here: publish JPEG or PNG (got format {encoding!r}, "
+        f"{len(data)} bytes{detail})"
+    )

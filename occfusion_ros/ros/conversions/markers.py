@@ -10,8 +10,9 @@ from .occupied_voxels import OccupiedVoxels
 from .stamps import NS_PER_S
 
 
-def marker_bytes(header: Header, voxels: OccupiedVoxels, classes: tuple[SemanticClass, ...],
-                 max_cubes: int, lifetime_s: float = 0.0) -> bytes:
+def marker_bytes(
+    header: Header, voxels: OccupiedVoxels, classes: tuple[SemanticClass, ...], max_cubes: int, lifetime_s: float = 0.0
+) -> bytes:
     """Serialized MarkerArray with one CUBE_LIST for each class, always in the same namespace with the same id.
 
     A class without a cube deletes what it showed before. Voxels without an exposed face are left out; of more than
@@ -30,8 +31,9 @@ def marker_bytes(header: Header, voxels: OccupiedVoxels, classes: tuple[Semantic
     return cdr.finish()
 
 
-def _marker(cdr: CdrWriter, header: Header, semantic_class: SemanticClass, cubes: np.ndarray, edge: float,
-            lifetime_ns: int) -> None:
+def _marker(
+    cdr: CdrWriter, header: Header, semantic_class: SemanticClass, cubes: np.ndarray, edge: float, lifetime_ns: int
+) -> None:
     """One Marker, field by field in the order of its definition."""
     cdr.header(header)
     cdr.string(semantic_class.name)

@@ -51,16 +51,25 @@ def grid_from_message(message: OccupancyGrid3D) -> OccupancyGrid:
     if len(message.confidence) not in (0, len(data)):
         raise InvalidFrameError(f"occupancy: expected 0 or {len(data)} confidences, got {len(message.confidence)}")
     dense = _dense_labels(message, data, spec.num_voxels)
-    return OccupancyGrid(spec, x_slowest(dense, spec.size), stamp_ns(message.header), message.header.frame_id,
-                         tuple(message.cameras), message.model_id)
+    return OccupancyGrid(
+        spec,
+        x_slowest(dense, spec.size),
+        stamp_ns(message.header),
+        message.header.frame_id,
+        tuple(message.cameras),
+        message.model_id,
+    )
 
 
 def class_table(model_id: str, classes: tuple[SemanticClass, ...], stamp_ns: int) -> SemanticClasses:
     """The table that gives the labels of a model's grids their names and colors."""
     return SemanticClasses(
-        header=header_from(stamp_ns, ""), model_id=model_id, ids=[c.label for c in classes],
+        header=header_from(stamp_ns, ""),
+        model_id=model_id,
+        ids=[c.label for c in classes],
         names=[c.name for c in classes],
-        colors=[ColorRGBA(r=r / 255, g=g / 255, b=b / 255, a=1.0) for r, g, b in (c.rgb for c in classes)])
+        colors=[ColorRGBA(r=r / 255, g=g / 255, b=b / 255, a=1.0) for r, g, b in (c.rgb for c in classes)],
+    )
 
 
 def _grid_spec(message: OccupancyGrid3D) -> GridSpec:
@@ -84,8 +93,9 @@ def _dense_labels(message: OccupancyGrid3D, data: np.ndarray, num_voxels: int) -
     indices = np.asarray(message.indices, np.uint32)
     if message.encoding == OccupancyGrid3D.DENSE:
         if len(data) != num_voxels or len(indices):
-            raise InvalidFrameError(f"occupancy: expected {num_voxels} labels and no indices, "
-                                    f"got {len(data)} and {len(indices)}")
+            raise InvalidFrameError(
+                f"occupancy: expected {num_voxels} labels and no indices, got {len(data)} and {len(indices)}"
+            )
         return data
     if message.encoding != OccupancyGrid3D.SPARSE:
         raise InvalidFrameError(f"occupancy: expected encoding DENSE or SPARSE, got {message.encoding}")

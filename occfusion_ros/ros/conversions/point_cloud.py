@@ -9,14 +9,33 @@ from ...core.errors import InvalidFrameError
 
 MAX_POINTS = 1 << 23  # 8 million; a hundred times a sweep
 MAX_FIELDS = 256
-TIME_FIELDS = ("t", "time", "timestamp", "time_stamp", "offset_time", "time_offset", "timeoffset", "timestamps", "ts",
-               "point_time", "point_time_offset", "time_offset_ns", "relative_time")
+TIME_FIELDS = (
+    "t",
+    "time",
+    "timestamp",
+    "time_stamp",
+    "offset_time",
+    "time_offset",
+    "timeoffset",
+    "timestamps",
+    "ts",
+    "point_time",
+    "point_time_offset",
+    "time_offset_ns",
+    "relative_time",
+)
 INTENSITIES = ("intensity", "intensities", "i", "reflectivity", "reflectance", "remission")
 MAX_METERS = 1e9  # farther away is no measurement, and its square would still be finite
 
 _KINDS = {
-    PointField.INT8: "i1", PointField.UINT8: "u1", PointField.INT16: "i2", PointField.UINT16: "u2",
-    PointField.INT32: "i4", PointField.UINT32: "u4", PointField.FLOAT32: "f4", PointField.FLOAT64: "f8",
+    PointField.INT8: "i1",
+    PointField.UINT8: "u1",
+    PointField.INT16: "i2",
+    PointField.UINT16: "u2",
+    PointField.INT32: "i4",
+    PointField.UINT32: "u4",
+    PointField.FLOAT32: "f4",
+    PointField.FLOAT64: "f8",
 }
 
 
@@ -124,9 +143,11 @@ def _layout(cloud: PointCloud2) -> tuple[int, int, int]:
     if rows == 1 or size == rows * width:
         row_step = width
     if row_step < width or (rows - 1) * row_step + width > size:
-        raise InvalidFrameError(f"cloud: expected {rows * width} bytes for {columns} x {rows} points of point_step "
-                                f"{cloud.point_step}, or a row_step of {width} or more that fits the data, got {size} "
-                                f"bytes and row_step {cloud.row_step}; fields: {_names(cloud)}")
+        raise InvalidFrameError(
+            f"cloud: expected {rows * width} bytes for {columns} x {rows} points of point_step "
+            f"{cloud.point_step}, or a row_step of {width} or more that fits the data, got {size} "
+            f"bytes and row_step {cloud.row_step}; fields: {_names(cloud)}"
+        )
     if rows * columns > MAX_POINTS:
         raise InvalidFrameError(f"cloud: expected at most {MAX_POINTS} points, got {columns} x {rows}")
     return rows, columns, row_step

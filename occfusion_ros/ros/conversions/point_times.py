@@ -48,11 +48,13 @@ def read_times(name: str, values: np.ndarray, stamp_ns: int) -> PointTimes:
         first, span = values.min(), np.ptp(values)
     units = [unit for unit, ns in UNITS_NS.items() if SHORTEST_S <= span * ns / 1e9 <= LONGEST_S]
     if not units:
-        raise UnclearTimesError(f"{name}: from first to last {span:g}, which is no sweep of {SHORTEST_S:g} to "
-                                f"{LONGEST_S:g} s in any of {', '.join(UNITS_NS)}")
+        raise UnclearTimesError(
+            f"{name}: from first to last {span:g}, which is no sweep of {SHORTEST_S:g} to "
+            f"{LONGEST_S:g} s in any of {', '.join(UNITS_NS)}"
+        )
     if len(values) * 1e9 < LEAST_PER_S * span * UNITS_NS[units[0]]:
         raise UnclearTimesError(f"{name}: {len(values)} points in {span:g} {units[0]} are too few")
-    if len(np.unique(values[::max(1, len(values) // SAMPLE)])) < LEAST_TIMES:
+    if len(np.unique(values[:: max(1, len(values) // SAMPLE)])) < LEAST_TIMES:
         raise UnclearTimesError(f"{name}: fewer than {LEAST_TIMES} different times")
     scale = UNITS_NS[units[0]]
     first_ns = round(first.item() * scale)
@@ -60,6 +62,8 @@ def read_times(name: str, values: np.ndarray, stamp_ns: int) -> PointTimes:
     likely = [origin for origin, start in starts.items() if -LONGEST_S <= start <= LONGEST_S - span * scale / 1e9]
     if len(likely) != 1:
         relative_s, absolute_s = starts.values()
-        raise UnclearTimesError(f"{name}: in {units[0]} its first point comes {relative_s:g} s after the stamp, or "
-                                f"{absolute_s:g} s if on the stamp's clock: expected one of both about the stamp")
+        raise UnclearTimesError(
+            f"{name}: in {units[0]} its first point comes {relative_s:g} s after the stamp, or "
+            f"{absolute_s:g} s if on the stamp's clock: expected one of both about the stamp"
+        )
     return PointTimes(starts[likely[0]] + (values - first) * (scale / 1e9), f"{name}, {units[0]} {likely[0]}")

@@ -10,8 +10,13 @@ from .occupied_voxels import OccupiedVoxels
 
 # The layout RViz and PCL (PointXYZRGBL) know: color packed as 0x00RRGGBB into the bytes of a float.
 _POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("label", "<u4")])
-_FIELDS = {"x": PointField.FLOAT32, "y": PointField.FLOAT32, "z": PointField.FLOAT32,
-           "rgb": PointField.FLOAT32, "label": PointField.UINT32}
+_FIELDS = {
+    "x": PointField.FLOAT32,
+    "y": PointField.FLOAT32,
+    "z": PointField.FLOAT32,
+    "rgb": PointField.FLOAT32,
+    "label": PointField.UINT32,
+}
 
 
 def cloud_bytes(header: Header, voxels: OccupiedVoxels, classes: tuple[SemanticClass, ...]) -> bytes:

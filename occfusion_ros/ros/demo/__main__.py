@@ -52,8 +52,11 @@ class Rig:
 
 RIGS = (
     Rig("nuScenes", frozenset(NUSCENES_CAMERAS), {"params_file": "config/occfusion.yaml"}),
-    Rig("DDAD", frozenset(f"camera_{number:02d}" for number in (1, 5, 6, 7, 8, 9)),
-        {"params_file": "config/ddad.yaml", **VEHICLE_FRAME}),
+    Rig(
+        "DDAD",
+        frozenset(f"camera_{number:02d}" for number in (1, 5, 6, 7, 8, 9)),
+        {"params_file": "config/ddad.yaml", **VEHICLE_FRAME},
+    ),
     Rig("LiDAR only", frozenset(), {"params_file": "config/lidar_only.yaml"}),
 )
 
@@ -70,21 +73,29 @@ def rig_of(contents: BagContents, points: np.ndarray, folder: Path) -> Rig:
     for rig in RIGS:
         if rig.cameras == cameras:
             return rig
-    values = {"lidar_topic": contents.lidar_topic, "cameras": sorted(cameras),
-              "intensity_max": next((full for full in FULL_INTENSITIES if points[:, 3].max(initial=0) <= full),
-                                    FULL_INTENSITIES[-1])}
+    values = {
+        "lidar_topic": contents.lidar_topic,
+        "cameras": sorted(cameras),
+        "intensity_max": next(
+            (full for full in FULL_INTENSITIES if points[:, 3].max(initial=0) <= full), FULL_INTENSITIES[-1]
+        ),
+    }
     file = folder / "rig.yaml"
     write_json(file, {"/**": {"ros__parameters": values}})  # which is YAML too
     near = points[np.linalg.norm(points[:, :2], axis=1) < ROAD_RADIUS, 2]
     on_road = bool(len(near)) and abs(np.percentile(near, 10)) < GRID_HEIGHT / 2  # z = 0 on the road: a vehicle frame
-    return Rig(f"of its own ({len(cameras)} cameras, intensities to {values['intensity_max']:g}; {file})", cameras,
-               {"params_file": str(file), **(VEHICLE_FRAME if on_road else {})})
+    return Rig(
+        f"of its own ({len(cameras)} cameras, intensities to {values['intensity_max']:g}; {file})",
+        cameras,
+        {"params_file": str(file), **(VEHICLE_FRAME if on_road else {})},
+    )
 
 
 def _first_points(bag: Path) -> np.ndarray:
     """(N, 4) of a bag's first sweep, intensities as they are recorded."""
     from rclpy.serialization import deserialize_message
     from sensor_msgs.msg import PointCloud2
+
     with open_bag(bag) as reader:
         clouds = [connection for connection in reader.connections if connection.msgtype == CLOUD]
         raw = next((data for _, _, data in reader.messages(clouds)), None)
@@ -97,6 +108,7 @@ def make_bags(options: argparse.Namespace) -> list[Path]:
     """Bags of the wanted scenes; those that are there already are kept."""
     from ...datasets.nuscenes import NuScenesReader
     from ..tools.nuscenes_to_bag import convert_scene
+
     root = options.data or _synthetic_root(options.out)
     folder = _bag_folder(root, options.out) if options.data else root / "bags"
     listing = folder / "scenes.txt"
@@ -138,14 +150,18 @@ def run_scene(bag: Path, options: argparse.Namespace) -> bool:
     rig = rig_of(read_contents(bag), _first_points(bag), options.out / bag.name)
     print(f"\n=== {bag.name}: rig {rig.name}", flush=True)
     file = Path(rig.arguments["params_file"])
-    arguments = {**rig.arguments, "params_file": str(file.resolve() if file.is_file() else shipped(str(file))),
-                 "model": options.model, "backend": options.backend}
+    arguments = {
+        **rig.arguments,
+        "params_file": str(file.resolve() if file.is_file() else shipped(str(file))),
+        "model": options.model,
+        "backend": options.backend,
+    }
     outcome = replay(bag, arguments, options.seconds_per_sweep)
     if outcome.faults():
         print(f"the node left sweeps out; trying again {PATIENCE:g} times slower", flush=True)
         outcome = replay(bag, arguments, PATIENCE * options.seconds_per_sweep)
     print("\n".join(report(outcome)), flush=True)
-    for answer in list(outcome.answers.values())[:options.pictures]:
+    for answer in list(outcome.answers.values())[: options.pictures]:
         print(f"picture         {write_picture(answer, outcome.classes, options.out / bag.name)}", flush=True)
     return not outcome.faults()
 
@@ -157,40 +173,59 @@ def report(outcome: Replay) -> list[str]:
     rate = f"{(len(outcome.arrivals) - 1) / span:.2f} Hz" if span else "n/a with fewer than two"
     cameras = [len(answer.message.cameras) for answer in outcome.answers.values()]
     fewest, most = min(cameras, default=0), max(cameras, default=0)
-    lines = [f"sweeps in       {len(outcome.contents.sweeps)}",
-             f"occupancy out   {len(outcome.answers)}, {rate}",
-             f"cameras used    {fewest} to {most} of {len(outcome.contents.info_topics)}"]
+    lines = [
+        f"sweeps in       {len(outcome.contents.sweeps)}",
+        f"occupancy out   {len(outcome.answers)}, {rate}",
+        f"cameras used    {fewest} to {most} of {len(outcome.contents.info_topics)}",
+    ]
     lines += [f"stage {stage:<12} {np.mean(times):8.1f} ms" for stage, times in outcome.stage_ms.items() if times]
     lines += _voxel_lines(outcome)
-    return lines + ([f"FAULT           {fault}" for fault in faults] or
-                    ["checked         every sweep got an answer with its own stamp, in the frame it should have"])
+    return lines + (
+        [f"FAULT           {fault}" for fault in faults]
+        or ["checked         every sweep got an answer with its own stamp, in the frame it should have"]
+    )
 
 
 def _voxel_lines(outcome: Replay) -> list[str]:
     """Mean number of voxels of each class that occurs."""
     if not outcome.answers:
         return []
-    counts = np.mean([np.bincount(np.frombuffer(answer.message.data, np.uint8), minlength=256)
-                      for answer in outcome.answers.values()], axis=0)
+    counts = np.mean(
+        [
+            np.bincount(np.frombuffer(answer.message.data, np.uint8), minlength=256)
+            for answer in outcome.answers.values()
+        ],
+        axis=0,
+    )
     classes = outcome.classes or OPENOCCUPANCY_CLASSES
     return [f"voxels          {counts[c.label]:10.0f}  {c.name}" for c in classes if counts[c.label]]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m occfusion_ros.ros.demo", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m occfusion_ros.ros.demo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--data", type=Path, help="data root in the nuScenes format (default: synthetic drives)")
     parser.add_argument("--version", help="the tables' folder, such as v1.0-mini (default: the only one there is)")
     parser.add_argument("--scenes", nargs="+", metavar="NAME", help="scenes to run (default: all)")
     parser.add_argument("--model", default="", help="artifact folder or name of a shipped model (default: configured)")
-    parser.add_argument("--backend", default="", help="inference backend (default: configured, which is the fastest "
-                                                      "that runs here)")
+    parser.add_argument(
+        "--backend", default="", help="inference backend (default: configured, which is the fastest that runs here)"
+    )
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for everything (default: out/demo)")
     parser.add_argument("--pictures", type=int, default=3, metavar="N", help="pictures of each scene (default: 3)")
-    parser.add_argument("--seconds-per-sweep", type=float, default=2.5, metavar="S",
-                        help="time the node is given for a sweep; bags are played no faster (default: 2.5)")
-    parser.add_argument("--domain", type=int, default=1 + os.getpid() % 101,
-                        help="ROS domain to run in (default: one of its own)")
+    parser.add_argument(
+        "--seconds-per-sweep",
+        type=float,
+        default=2.5,
+        metavar="S",
+        help="time the node is given for a sweep; bags are played no faster (default: 2.5)",
+    )
+    parser.add_argument(
+        "--domain", type=int, default=1 + os.getpid() % 101, help="ROS domain to run in (default: one of its own)"
+    )
     return parser
 
 
@@ -208,8 +243,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     failed = [name for name, good in results.items() if not good]
-    print(f"\n{len(results) - len(failed)} of {len(results)} scenes: every sweep answered"
-          + (f"; not so: {', '.join(failed)}" if failed else "") + f". Pictures are in {options.out}.")
+    print(
+        f"\n{len(results) - len(failed)} of {len(results)} scenes: every sweep answered"
+        + (f"; not so: {', '.join(failed)}" if failed else "")
+        + f". Pictures are in {options.out}."
+    )
     return 1 if failed else 0
 
 

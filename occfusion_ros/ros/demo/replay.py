@@ -92,6 +92,7 @@ def read_contents(bag: Path) -> BagContents:
     """
     from rclpy.serialization import deserialize_message
     from std_msgs.msg import Header
+
     with open_bag(bag) as reader:
         clouds = [connection for connection in reader.connections if connection.msgtype == CLOUD]
         if len({connection.topic for connection in clouds}) != 1:
@@ -137,8 +138,10 @@ def _wait_for_node(supervisor: Supervisor, collector: OutputCollector, cameras: 
         if ended := supervisor.next_end(timeout=POLL_S):
             raise ReplayError(f"{ended[0].name} ended with exit code {ended[1]}")
         if time.monotonic() > deadline:
-            raise ReplayError(f"after {START_S:g} s: expected {collector.topic} and {cameras} cameras, got "
-                              f"{'it' if collector.connected else 'no such topic'} and {collector.image_topics}")
+            raise ReplayError(
+                f"after {START_S:g} s: expected {collector.topic} and {cameras} cameras, got "
+                f"{'it' if collector.connected else 'no such topic'} and {collector.image_topics}"
+            )
 
 
 def _wait_for_answers(supervisor: Supervisor, outcome: Replay, player: str) -> None:

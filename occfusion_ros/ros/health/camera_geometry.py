@@ -30,9 +30,12 @@ _OPTICAL_FROM_BODY = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0,
 _BODY_FRAME = (
     "hardly any return projects into its image, and many would if its frame were a body frame (x forward) in place of "
     "the optical one (z forward, x right): stamp the images with the optical frame, or publish a static transform to "
-    "one (roll -90, pitch 0, yaw -90 degrees)")
-_INVERTED = ("its image is not upright by its transform, and would be if parent and child were exchanged: the "
-             "transform seems to be inverted")
+    "one (roll -90, pitch 0, yaw -90 degrees)"
+)
+_INVERTED = (
+    "its image is not upright by its transform, and would be if parent and child were exchanged: the "
+    "transform seems to be inverted"
+)
 
 
 class View(NamedTuple):
@@ -58,25 +61,34 @@ def judge(camera: CameraImage, points: np.ndarray) -> View:
     return View(seen, ahead, *_complaint(camera, pose, points, seen, ahead))
 
 
-def _complaint(camera: CameraImage, pose: np.ndarray, points: np.ndarray, seen: float,
-               ahead: float) -> tuple[str, bool]:
+def _complaint(
+    camera: CameraImage, pose: np.ndarray, points: np.ndarray, seen: float, ahead: float
+) -> tuple[str, bool]:
     """What is wrong, the most telling first, and whether one sweep is enough to say so."""
     if np.linalg.norm(pose[:3, 3]) > FAR:
-        return (f"the transform puts it more than {FAR:g} m from the grid's origin, the place of something else: "
-                "compare the images' frame_id with the transforms, and their units (metres)"), True
+        return (
+            f"the transform puts it more than {FAR:g} m from the grid's origin, the place of something else: "
+            "compare the images' frame_id with the transforms, and their units (metres)"
+        ), True
     if mistake := _mistaken_axes(camera, pose, points, seen):
         return mistake, True
     principal = camera.intrinsics[:2, 2] / camera.image.shape[1::-1]
     if not ((principal > EDGE) & (principal < 1 - EDGE)).all():
-        return ("its principal point lies at the edge of the image or outside: the calibration is that of another "
-                "image size, or of the whole image where this is a part"), True
+        return (
+            "its principal point lies at the edge of the image or outside: the calibration is that of another "
+            "image size, or of the whole image where this is a part"
+        ), True
     rise = pose[2, 2]  # of the viewing direction
     if (rise > STEEP or rise < -STRAIGHT_DOWN) and seen < FEW:
-        return (f"hardly any return projects into its image, because by its transform it looks "
-                f"{'into the sky' if rise > 0 else 'straight down'}: correct the rotation"), False
+        return (
+            f"hardly any return projects into its image, because by its transform it looks "
+            f"{'into the sky' if rise > 0 else 'straight down'}: correct the rotation"
+        ), False
     if rise > -STEEP and seen < FEW * ahead and ahead * len(points) > MIN_RETURNS:
-        return ("hardly any of the returns in its direction projects into its image: correct the tilt in its "
-                "transform, or the focal length and the principal point in its calibration"), False
+        return (
+            "hardly any of the returns in its direction projects into its image: correct the tilt in its "
+            "transform, or the focal length and the principal point in its calibration"
+        ), False
     return "", True
 
 
@@ -134,7 +146,7 @@ class CameraGeometry:
         if now_s < self._next_s or not len(frame.points):
             return
         self._next_s = now_s + PERIOD_S
-        points = frame.points[::-(-len(frame.points) // MOST_POINTS), :3].astype(np.float64)
+        points = frame.points[:: -(-len(frame.points) // MOST_POINTS), :3].astype(np.float64)
         for camera in frame.cameras:
             view = judge(camera, points)
             with self._lock:
@@ -147,16 +159,20 @@ class CameraGeometry:
         """What is known now."""
         with self._lock:
             views = dict(self._views)
-            complaints = {name: view.complaint for name, view in views.items()
-                          if view.complaint and (view.certain or self._doubtful[name] >= SURE)}
+            complaints = {
+                name: view.complaint
+                for name, view in views.items()
+                if view.complaint and (view.certain or self._doubtful[name] >= SURE)
+            }
         inverted = [name for name, complaint in complaints.items() if complaint == _INVERTED]
         if 2 * len(inverted) <= len(views):  # a single one may be mounted on its head
             complaints = {name: complaint for name, complaint in complaints.items() if complaint != _INVERTED}
         calibrations = dict(self._calibrations)
         doubts = {name: calibration.doubt for name, calibration in calibrations.items() if calibration.doubt}
         self._say([*complaints.items(), *doubts.items()], views)
-        values = {name: self._describe(calibrations.get(name), views.get(name))
-                  for name in sorted({*calibrations, *views})}
+        values = {
+            name: self._describe(calibrations.get(name), views.get(name)) for name in sorted({*calibrations, *views})
+        }
         message = "; ".join(filter(None, (_grouped(complaints.items(), views), _grouped(doubts.items(), views))))
         return TaskStatus(WARN if message else OK, message or "as calibrations and transforms say", values)
 

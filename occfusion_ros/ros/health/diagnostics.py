@@ -38,6 +38,10 @@ class Diagnostics:
         self._publisher.publish(DiagnosticArray(status=statuses, header=header_from(now_ns, "")))
 
     def _status(self, name: str, state: TaskStatus) -> DiagnosticStatus:
-        return DiagnosticStatus(level=state.level, name=f"{self._node.get_name()}: {name}", message=state.message,
-                                hardware_id=self._node.get_fully_qualified_name(),
-                                values=[KeyValue(key=key, value=str(value)) for key, value in state.values.items()])
+        return DiagnosticStatus(
+            level=state.level,
+            name=f"{self._node.get_name()}: {name}",
+            message=state.message,
+            hardware_id=self._node.get_fully_qualified_name(),
+            values=[KeyValue(key=key, value=str(value)) for key, value in state.values.items()],
+        )

@@ -11,8 +11,11 @@ KEPT = 24  # distances of a camera
 FEWEST = 4  # in a row that did not pair, before anything is concluded
 YEAR_S = 365.25 * 86400
 EPOCH_S = 20 * YEAR_S  # stamps before 1990 are no dates: they count from when a device was switched on
-LEAP_SECONDS = {18: "GPS time runs ahead of UTC by that much", 19: "TAI runs ahead of GPS time by that much",
-                37: "TAI, as PTP distributes it, runs ahead of UTC by that much"}
+LEAP_SECONDS = {
+    18: "GPS time runs ahead of UTC by that much",
+    19: "TAI runs ahead of GPS time by that much",
+    37: "TAI, as PTP distributes it, runs ahead of UTC by that much",
+}
 LEAP_SLACK_S = 0.5
 ZONE_S, ZONES_S = 900.0, 14.5 * 3600  # time zones differ by quarters of an hour
 ZONE_SLACK_S = 2.0
@@ -43,9 +46,12 @@ class StampGaps:
 
     def distances(self) -> dict[str, str]:
         """What to show of every camera, always."""
-        return {f"stamps: {camera}": f"image {_signed(_gap_s(gaps[-1]))} from its sweep, "
-                                     f"camera_tolerance_s {self._tolerance_s():g}"
-                for camera, gaps in list(self._gaps.items()) if gaps}
+        return {
+            f"stamps: {camera}": f"image {_signed(_gap_s(gaps[-1]))} from its sweep, "
+            f"camera_tolerance_s {self._tolerance_s():g}"
+            for camera, gaps in list(self._gaps.items())
+            if gaps
+        }
 
     def verdicts(self) -> list[str]:
         """What is wrong with cameras whose images never pair, in sentences; alike ones together."""
@@ -80,30 +86,43 @@ def explain(stamps_ns: np.ndarray, tolerance_s: float) -> tuple[str, str]:
         return "epoch", _epoch(*(stamps_ns[-1] / NS_PER_S), middle)
     for seconds, reason in LEAP_SECONDS.items():
         if abs(abs(middle) - seconds) < LEAP_SLACK_S:
-            return "leap seconds", (f"they lie {_signed(middle)} apart: {reason}; have both drivers stamp with UTC, "
-                                    "or with the time of reception")
+            return "leap seconds", (
+                f"they lie {_signed(middle)} apart: {reason}; have both drivers stamp with UTC, "
+                "or with the time of reception"
+            )
     if _is_zone(middle):
-        return "time zone", (f"they lie {_signed(middle)} apart, as time zones do: one of them stamps with local "
-                             "time instead of UTC")
+        return "time zone", (
+            f"they lie {_signed(middle)} apart, as time zones do: one of them stamps with local time instead of UTC"
+        )
     drift = _drift((stamps_ns[:, 0] - stamps_ns[0, 0]) / NS_PER_S, gaps_s)
     if abs(drift) > DRIFT and np.ptp(gaps_s) > tolerance_s / 10:
-        return "drift", (f"they lie {_signed(middle)} apart and drift by {1e3 * drift:+.2f} ms a second: their clocks "
-                         "are not synchronized; use PTP or chrony, or stamp with the time of reception")
+        return "drift", (
+            f"they lie {_signed(middle)} apart and drift by {1e3 * drift:+.2f} ms a second: their clocks "
+            "are not synchronized; use PTP or chrony, or stamp with the time of reception"
+        )
     if np.ptp(gaps_s) < tolerance_s:
-        return "offset", (f"they lie {_signed(middle)} apart throughout: mend the delay of the one that is wrong, or "
-                          f"set camera_tolerance_s above {abs(middle):.2f}")
-    return "rhythm", (f"they lie {abs(gaps_s).min():.2f} to {abs(gaps_s).max():.2f} s apart: the images are rarer than "
-                      "camera_tolerance_s allows, or come late: raise it, or the camera's rate")
+        return "offset", (
+            f"they lie {_signed(middle)} apart throughout: mend the delay of the one that is wrong, or "
+            f"set camera_tolerance_s above {abs(middle):.2f}"
+        )
+    return "rhythm", (
+        f"they lie {abs(gaps_s).min():.2f} to {abs(gaps_s).max():.2f} s apart: the images are rarer than "
+        "camera_tolerance_s allows, or come late: raise it, or the camera's rate"
+    )
 
 
 def _epoch(sweep_s: float, image_s: float, gap_s: float) -> str:
     years = abs(gap_s) / YEAR_S
     early = "sweeps" if sweep_s < image_s else "images"
     if min(sweep_s, image_s) < EPOCH_S:
-        return (f"their stamps lie {years:.0f} years apart: the {early} count from when the sensor was switched on; "
-                "set its time mode (PTP, GPS or the host's time), or have its driver stamp with the time of reception")
-    return (f"their stamps lie {years:.1f} years apart: the {early} are stamped by a clock that was never set, or come "
-            "from another recording; set the clock, or use the bag's own time for both")
+        return (
+            f"their stamps lie {years:.0f} years apart: the {early} count from when the sensor was switched on; "
+            "set its time mode (PTP, GPS or the host's time), or have its driver stamp with the time of reception"
+        )
+    return (
+        f"their stamps lie {years:.1f} years apart: the {early} are stamped by a clock that was never set, or come "
+        "from another recording; set the clock, or use the bag's own time for both"
+    )
 
 
 def _is_zone(gap_s: float) -> bool:

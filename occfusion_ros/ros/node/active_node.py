@@ -58,9 +58,16 @@ class ActiveNode:
         stopped: whether no more frames are computed, because the backend failed.
     """
 
-    def __init__(self, node: Node, settings: NodeParameters, pipeline: WatchedPipeline, statistics: Statistics,
-                 load_other: Callable[[str], FramePipeline], on_stop: Callable[[str], None],
-                 masks: Mapping[str, ImageMask]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        settings: NodeParameters,
+        pipeline: WatchedPipeline,
+        statistics: Statistics,
+        load_other: Callable[[str], FramePipeline],
+        on_stop: Callable[[str], None],
+        masks: Mapping[str, ImageMask],
+    ) -> None:
         """
         Args:
             node: whose topics and clock are used.
@@ -83,16 +90,25 @@ class ActiveNode:
         with ExitStack() as self._closing:
             self._open()
             self._closing = self._closing.pop_all()
-        self._image_topics = {name: node.resolve_topic_name(image)
-                              for name, (image, _) in settings.camera_topics().items()}
+        self._image_topics = {
+            name: node.resolve_topic_name(image) for name, (image, _) in settings.camera_topics().items()
+        }
 
     def _open(self) -> None:
         """Start threads and topics; what they hold is let go of by `close`."""
         own = self._own
         self._transforms = own(make_transform_buffer(self._node))
         self._outputs = own(Outputs(self._node, self._pipeline.contract))
-        self._frames = own(FrameBuilder(self._transforms, self._calibrations, self._masks, self._clock.now_ns,
-                                        self._report_fault, self._node.get_logger().info))
+        self._frames = own(
+            FrameBuilder(
+                self._transforms,
+                self._calibrations,
+                self._masks,
+                self._clock.now_ns,
+                self._report_fault,
+                self._node.get_logger().info,
+            )
+        )
         self._worker = own(LatestWorker(self._work))
         self._poll_timer = self._node.create_timer(POLL_S, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._poll_timer.cancel()
@@ -122,25 +138,51 @@ class ActiveNode:
         """Listen to the sensors; returns what there is to report."""
         settings, now_ns = self.settings, self._clock.now_ns
         callbacks = [self._on_cloud, *(partial(self._on_other_cloud, topic) for topic in settings.clouds[1:])]
-        lidar, *others = [self._own(Input(self._node, PointCloud2, topic, callback, settings.lidar_reliability,
-                                          settings.lidar_depth, now_ns))
-                          for topic, callback in zip(settings.clouds, callbacks)]
+        lidar, *others = [
+            self._own(
+                Input(
+                    self._node, PointCloud2, topic, callback, settings.lidar_reliability, settings.lidar_depth, now_ns
+                )
+            )
+            for topic, callback in zip(settings.clouds, callbacks)
+        ]
         cameras = []
         for name, (image_topic, info_topic) in settings.camera_topics().items():
             kind = CompressedImage if settings.is_compressed(image_topic) else Image
-            for what, topic, callback in ((kind, image_topic, self._on_image),
-                                          (CameraInfo, info_topic, self._on_camera_info)):
-                cameras.append(self._own(Input(self._node, what, topic, partial(callback, name),
-                                               settings.camera_reliability, settings.camera_depth, now_ns,
-                                               latched=what is CameraInfo)))
+            for what, topic, callback in (
+                (kind, image_topic, self._on_image),
+                (CameraInfo, info_topic, self._on_camera_info),
+            ):
+                cameras.append(
+                    self._own(
+                        Input(
+                            self._node,
+                            what,
+                            topic,
+                            partial(callback, name),
+                            settings.camera_reliability,
+                            settings.camera_depth,
+                            now_ns,
+                            latched=what is CameraInfo,
+                        )
+                    )
+                )
         self._inputs = [lidar, *others, *cameras]
-        return {"inputs": InputHealth(self._node, lidar, [*others, *cameras]),
-                "frames": FrameHealth(lidar, self._synchronizer, self._statistics, self._gaps,
-                                      lambda: self.settings.min_output_rate_hz, lambda: self._frames.deskew),
-                "latency": lambda: latency_health(self._statistics, self.settings.latency_budget_ms),
-                "transforms": TransformHealth(self._statistics, self._transforms),
-                "model": partial(model_health, self._pipeline),
-                **({"cameras": self._geometry} if settings.cameras else {})}
+        return {
+            "inputs": InputHealth(self._node, lidar, [*others, *cameras]),
+            "frames": FrameHealth(
+                lidar,
+                self._synchronizer,
+                self._statistics,
+                self._gaps,
+                lambda: self.settings.min_output_rate_hz,
+                lambda: self._frames.deskew,
+            ),
+            "latency": lambda: latency_health(self._statistics, self.settings.latency_budget_ms),
+            "transforms": TransformHealth(self._statistics, self._transforms),
+            "model": partial(model_health, self._pipeline),
+            **({"cameras": self._geometry} if settings.cameras else {}),
+        }
 
     def _on_cloud(self, message: PointCloud2) -> None:
         stamp, arrival = stamp_ns(message.header), time.monotonic()
@@ -200,8 +242,9 @@ class ActiveNode:
             self._gaps.observe(match.stamp_ns, match.nearest_ns)
             if self._worker.submit(match):
                 self._synchronizer.dropped["superseded"] += 1
-                self._node.get_logger().info("sweeps come faster than they can be computed: the newest one is taken",
-                                             once=True)
+                self._node.get_logger().info(
+                    "sweeps come faster than they can be computed: the newest one is taken", once=True
+                )
         if not self._synchronizer.waiting:
             self._poll_timer.cancel()
 
@@ -234,8 +277,14 @@ class ActiveNode:
         self._outputs.publish(grid, settings)
         done = time.monotonic()
         self._statistics.add_published(1e3 * (done - match.cloud.arrival_s))
-        self._outputs.publish_times({**grid.stage_ms, "convert": 1e3 * (built - start),
-                                     "publish": 1e3 * (done - computed), "total": 1e3 * (done - start)})
+        self._outputs.publish_times(
+            {
+                **grid.stage_ms,
+                "convert": 1e3 * (built - start),
+                "publish": 1e3 * (done - computed),
+                "total": 1e3 * (done - start),
+            }
+        )
 
     def _recover(self, reason: str) -> None:
         """Fall back to another backend, once and if it is wanted; else stop."""

@@ -33,8 +33,10 @@ def check_mask(mask: ImageMask, size: tuple[int, int]) -> None:
     """Raise InvalidFrameError unless a mask has the aspect of images of `size` (height, width)."""
     height, width = mask.hidden.shape
     if abs(height * size[1] / (width * size[0]) - 1) > _ASPECT:
-        raise InvalidFrameError("camera_masks: expected a mask of the images' size (height, width) "
-                                f"{size}, or smaller or larger in proportion, got {(height, width)}")
+        raise InvalidFrameError(
+            "camera_masks: expected a mask of the images' size (height, width) "
+            f"{size}, or smaller or larger in proportion, got {(height, width)}"
+        )
 
 
 def _read(path: Path) -> ImageMask:
@@ -47,13 +49,17 @@ def _read(path: Path) -> ImageMask:
     except (OSError, InvalidFrameError) as error:
         raise ParameterError(f"camera_masks: cannot read {path}: {error}") from error
     if whole.kind != "png" or whole.size[0] * whole.size[1] > MAX_PIXELS:
-        raise ParameterError(f"camera_masks: {path}: expected a PNG of at most {MAX_PIXELS} pixels, got a {whole.kind} "
-                             f"of {whole.size[1]} x {whole.size[0]}")
-    gray = cv2.imdecode(np.frombuffer(data[:whole.length], np.uint8), cv2.IMREAD_GRAYSCALE)
+        raise ParameterError(
+            f"camera_masks: {path}: expected a PNG of at most {MAX_PIXELS} pixels, got a {whole.kind} "
+            f"of {whole.size[1]} x {whole.size[0]}"
+        )
+    gray = cv2.imdecode(np.frombuffer(data[: whole.length], np.uint8), cv2.IMREAD_GRAYSCALE)
     if gray is None:
         raise ParameterError(f"camera_masks: {path} could not be decoded")
     hidden = gray < 128
     if hidden.all():
-        raise ParameterError(f"camera_masks: {path} hides the whole image: paint black what belongs to the vehicle, "
-                             "white the rest, without transparency")
+        raise ParameterError(
+            f"camera_masks: {path} hides the whole image: paint black what belongs to the vehicle, "
+            "white the rest, without transparency"
+        )
     return ImageMask(hidden)

@@ -34,9 +34,15 @@ class FrameBuilder:
     parallel.
     """
 
-    def __init__(self, transforms: TransformBuffer, calibrations: dict[str, Calibration],
-                 masks: Mapping[str, ImageMask], now_ns: Callable[[], int],
-                 on_fault: Callable[[str, Exception], None], on_deskew: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        transforms: TransformBuffer,
+        calibrations: dict[str, Calibration],
+        masks: Mapping[str, ImageMask],
+        now_ns: Callable[[], int],
+        on_fault: Callable[[str, Exception], None],
+        on_deskew: Callable[[str], None],
+    ) -> None:
         """
         Args:
             transforms: where poses come from.
@@ -59,8 +65,13 @@ class FrameBuilder:
         """By topic, whether points are brought to the sweep's stamp, and if not, why."""
         return dict(self._sweeps.deskew)
 
-    def build(self, clouds: Mapping[str, PointCloud2], images: Mapping[str, Image | CompressedImage],
-              missing: tuple[str, ...], parameters: NodeParameters) -> SensorFrame:
+    def build(
+        self,
+        clouds: Mapping[str, PointCloud2],
+        images: Mapping[str, Image | CompressedImage],
+        missing: tuple[str, ...],
+        parameters: NodeParameters,
+    ) -> SensorFrame:
         """The frame of a sweep and the images, by camera, that belong to it; cameras `missing` have none.
 
         Args:
@@ -96,8 +107,13 @@ class FrameBuilder:
         """End the decoding threads."""
         self._decoders.shutdown()
 
-    def _camera(self, pose: Callable[[Image | CompressedImage], np.ndarray], shared: Container[str], name: str,
-                image: Image | CompressedImage) -> CameraImage | None:
+    def _camera(
+        self,
+        pose: Callable[[Image | CompressedImage], np.ndarray],
+        shared: Container[str],
+        name: str,
+        image: Image | CompressedImage,
+    ) -> CameraImage | None:
         """One camera, which may share its frame with another; None, reported, where it cannot be used."""
         try:
             camera_from_grid, calibration = pose(image), self._calibrations.get(name)
@@ -168,6 +184,7 @@ def _without_body(frame: SensorFrame, parameters: NodeParameters, lookup: Lookup
     box_from_grid = lookup(box_frame, frame.frame_id, frame.stamp_ns) if box_frame != frame.frame_id else None
     rest = frame.without_body(EgoBox.of_extents(parameters.ego_box, box_from_grid))
     if not len(rest.points):
-        raise InvalidFrameError(f"sweep: expected returns outside ego_box {list(parameters.ego_box)}, got none among "
-                                f"{len(frame.points)}")
+        raise InvalidFrameError(
+            f"sweep: expected returns outside ego_box {list(parameters.ego_box)}, got none among {len(frame.points)}"
+        )
     return rest

@@ -19,8 +19,15 @@ COST_A_SWEEP = ("sweep", "invalid", "transform", "backend", "other", "internal")
 class FrameHealth:
     """Judges the sweeps of the last seconds; one that is still computed counts as neither lost nor published."""
 
-    def __init__(self, lidar: Input, synchronizer: Synchronizer, statistics: Statistics, gaps: StampGaps,
-                 min_rate_hz: Callable[[], float], deskew: Callable[[], dict[str, str]] = dict) -> None:
+    def __init__(
+        self,
+        lidar: Input,
+        synchronizer: Synchronizer,
+        statistics: Statistics,
+        gaps: StampGaps,
+        min_rate_hz: Callable[[], float],
+        deskew: Callable[[], dict[str, str]] = dict,
+    ) -> None:
         """`min_rate_hz`: the output rate below which to warn, 0 for none; `deskew`: its state by topic."""
         self._lidar, self._synchronizer, self._statistics = lidar, synchronizer, statistics
         self._gaps, self._min_rate_hz, self._deskew = gaps, min_rate_hz, deskew
@@ -30,8 +37,13 @@ class FrameHealth:
         """The last seconds."""
         stats, sync = self._statistics, self._synchronizer
         values = {"published": stats.published}
-        for title, counts in (("dropped", sync.dropped), ("camera missing", sync.missing),
-                              ("camera late", sync.late), ("image unused", sync.unused), ("fault", dict(stats.faults))):
+        for title, counts in (
+            ("dropped", sync.dropped),
+            ("camera missing", sync.missing),
+            ("camera late", sync.late),
+            ("image unused", sync.unused),
+            ("fault", dict(stats.faults)),
+        ):
             values |= {_named(title, cause): count for cause, count in sorted(counts.items())}
         values |= self._gaps.distances() | {f"deskew: {topic}": state for topic, state in self._deskew().items()}
         values["last_error"] = stats.last_error
@@ -39,10 +51,15 @@ class FrameHealth:
 
     def _counts(self) -> Counter[str]:
         stats, sync = self._statistics, self._synchronizer
-        return Counter({"sweeps": self._lidar.received, "published": stats.published,
-                        **{f"fault {cause}": count for cause, count in dict(stats.faults).items()},
-                        **{f"dropped {cause}": count for cause, count in sync.dropped.items()},
-                        **{f"missing {camera}": count for camera, count in sync.missing.items()}})
+        return Counter(
+            {
+                "sweeps": self._lidar.received,
+                "published": stats.published,
+                **{f"fault {cause}": count for cause, count in dict(stats.faults).items()},
+                **{f"dropped {cause}": count for cause, count in sync.dropped.items()},
+                **{f"missing {camera}": count for camera, count in sync.missing.items()},
+            }
+        )
 
     def _window(self) -> tuple[Counter[str], float]:
         """What happened in the last seconds, and how many these are."""
@@ -56,8 +73,9 @@ class FrameHealth:
 
     def _verdict(self, new: Counter[str], seconds: float) -> tuple[bytes, str]:
         lost = _by_cause(new, "fault", _costs_a_sweep)
-        lost |= {f"{cause} stamps": count for cause, count in _by_cause(new, "dropped").items()
-                 if cause == "out_of_order"}
+        lost |= {
+            f"{cause} stamps": count for cause, count in _by_cause(new, "dropped").items() if cause == "out_of_order"
+        }
         if lost and not new["published"]:
             return ERROR, f"{new['sweeps']} sweeps came, none was published: {self._said(lost)}"
         message = f"{new['sweeps']} sweeps came in {seconds:.0f} s, {new['published']} published"
@@ -76,10 +94,12 @@ class FrameHealth:
     @staticmethod
     def _dropped(new: Counter[str]) -> list[str]:
         """What the design gives up, which is no fault."""
-        texts = {"dropped superseded": "superseded by newer ones: more come than can be computed",
-                 "dropped crowded": "dropped because more than two waited for the same images, which are far slower or "
-                                    "late: a lower max_wait_s lets sweeps go without them",
-                 "dropped time_jump": "dropped because time jumped back"}
+        texts = {
+            "dropped superseded": "superseded by newer ones: more come than can be computed",
+            "dropped crowded": "dropped because more than two waited for the same images, which are far slower or "
+            "late: a lower max_wait_s lets sweeps go without them",
+            "dropped time_jump": "dropped because time jumped back",
+        }
         return [f"{new[key]} {text}" for key, text in texts.items() if new[key]]
 
     def _said(self, causes: dict[str, int]) -> str:

@@ -7,8 +7,10 @@ from rclpy.node import Node
 from ..health.diagnostics import ERROR, OK, WARN, TaskStatus
 from .subscriptions import Input
 
-NO_CLOCK = ("use_sim_time is set and nobody publishes /clock: play the bag with its clock (ros2 bag play --clock), or "
-            "set use_sim_time to false")
+NO_CLOCK = (
+    "use_sim_time is set and nobody publishes /clock: play the bag with its clock (ros2 bag play --clock), or "
+    "set use_sim_time to false"
+)
 
 
 class InputHealth:
@@ -27,8 +29,11 @@ class InputHealth:
         values = {source.topic: self._line(source, elapsed) for source in self._inputs}
         quiet = [source for source in self._inputs if source.is_silent]
         troubles = [NO_CLOCK] if self._lacks_clock() else []
-        troubles += [f"{source.topic}: a publisher's quality of service does not match ({source.mismatch})"
-                     for source in self._inputs if source.mismatch]
+        troubles += [
+            f"{source.topic}: a publisher's quality of service does not match ({source.mismatch})"
+            for source in self._inputs
+            if source.mismatch
+        ]
         troubles += self._quiet(quiet)
         if not troubles:
             return TaskStatus(OK, "all inputs are alive", values)
@@ -52,8 +57,9 @@ class InputHealth:
         if silent:
             found.append(f"silent: {', '.join(silent)}")
         if absent:
-            found.append(f"nobody publishes {', '.join(absent)}: start its driver, or correct the topic's name in the "
-                         "parameters")
+            found.append(
+                f"nobody publishes {', '.join(absent)}: start its driver, or correct the topic's name in the parameters"
+            )
         return found
 
     def _lacks_clock(self) -> bool:

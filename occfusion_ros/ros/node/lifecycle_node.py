@@ -150,8 +150,9 @@ class OccFusionNode(LifecycleNodeMixin, Node):
             self._pipeline = self._load_guarded(settings, meanwhile)
         limit = self._pipeline.contract.max_cameras
         if len(settings.cameras) > limit:
-            raise ParameterError(f"cameras: model {self._pipeline.contract.model_id} takes at most {limit}, "
-                                 f"got {list(settings.cameras)}")
+            raise ParameterError(
+                f"cameras: model {self._pipeline.contract.model_id} takes at most {limit}, got {list(settings.cameras)}"
+            )
         self._settings = settings
 
     def _activate(self) -> None:
@@ -160,10 +161,13 @@ class OccFusionNode(LifecycleNodeMixin, Node):
             self._pipeline = self._pipeline or self._load_guarded(settings, meanwhile)
             self._pipeline(warm_up_frame(len(settings.cameras)), settings.load_timeout_s, meanwhile)
         load_other = partial(load_other_backend, self._load, settings)
-        self._perception = ActiveNode(self, settings, self._pipeline, self.statistics, load_other, self._request_stop,
-                                      self._masks)
-        self.get_logger().info(f"ready: model {self._pipeline.contract.model_id} on {self._pipeline.backend_name}, "
-                               f"waiting for {', '.join(map(self.resolve_topic_name, settings.clouds))}")
+        self._perception = ActiveNode(
+            self, settings, self._pipeline, self.statistics, load_other, self._request_stop, self._masks
+        )
+        self.get_logger().info(
+            f"ready: model {self._pipeline.contract.model_id} on {self._pipeline.backend_name}, "
+            f"waiting for {', '.join(map(self.resolve_topic_name, settings.clouds))}"
+        )
 
     def _load_guarded(self, settings: NodeParameters, meanwhile: Callable[[], None]) -> WatchedPipeline:
         return WatchedPipeline(partial(self._load, settings), settings.load_timeout_s, meanwhile)

@@ -25,16 +25,25 @@ class ParameterError(OccFusionError):
     """A parameter whose value cannot be used."""
 
 
-def _parameter(default: Any, description: str, *, limits: tuple | None = None, choices: tuple[str, ...] = (),
-               changes: str = UNCONFIGURED) -> Any:
+def _parameter(
+    default: Any,
+    description: str,
+    *,
+    limits: tuple | None = None,
+    choices: tuple[str, ...] = (),
+    changes: str = UNCONFIGURED,
+) -> Any:
     """A field with what its ROS descriptor needs."""
-    return field(default=default, metadata={"description": description, "limits": limits, "choices": choices,
-                                            "changes": changes})
+    return field(
+        default=default, metadata={"description": description, "limits": limits, "choices": choices, "changes": changes}
+    )
 
 
 RELIABILITIES = ("auto", "reliable", "best_effort")
-_RELIABILITY = ("QoS of the sweeps: reliable, best_effort, or auto: reliable, and best effort for a topic whose "
-                "publisher offers no more")
+_RELIABILITY = (
+    "QoS of the sweeps: reliable, best_effort, or auto: reliable, and best effort for a topic whose "
+    "publisher offers no more"
+)
 
 
 @dataclass(frozen=True)
@@ -42,85 +51,160 @@ class NodeParameters:
     """Values of all parameters; their meaning is in the metadata of the fields."""
 
     model: str = _parameter("nano", "model artifact: a folder (./mine), or the name of a shipped model")
-    backend: str = _parameter("auto", "inference backend: tensorrt, openvino, onnxruntime, torch, or auto: the fastest "
-                                      "that runs here, and the next where it fails")
-    precision: str = _parameter("auto", "what engines calculate in: fp32, bf16, fp16, int8, or auto: what the backend "
-                                        "does best", choices=("auto", "fp32", "bf16", "fp16", "int8"))
-    engine_cache: str = _parameter("~/.cache/occfusion_ros", "folder for the engines that TensorRT builds at the first "
-                                                             "start; nobody else may write to it")
+    backend: str = _parameter(
+        "auto",
+        "inference backend: tensorrt, openvino, onnxruntime, torch, or auto: the fastest "
+        "that runs here, and the next where it fails",
+    )
+    precision: str = _parameter(
+        "auto",
+        "what engines calculate in: fp32, bf16, fp16, int8, or auto: what the backend does best",
+        choices=("auto", "fp32", "bf16", "fp16", "int8"),
+    )
+    engine_cache: str = _parameter(
+        "~/.cache/occfusion_ros",
+        "folder for the engines that TensorRT builds at the first start; nobody else may write to it",
+    )
     build_only: bool = _parameter(False, "load the model, building its engines where needed, and end", changes=NEVER)
-    autostart: bool = _parameter(True, "configure and activate at the start, and end if that fails; false: wait for a "
-                                       "lifecycle manager, or ros2 lifecycle set", changes=NEVER)
-    refine: str = _parameter("active", "coarse voxels refined to the fine grid: active (the most uncertain), all "
-                                       "(every occupied one) or none")
+    autostart: bool = _parameter(
+        True,
+        "configure and activate at the start, and end if that fails; false: wait for a "
+        "lifecycle manager, or ros2 lifecycle set",
+        changes=NEVER,
+    )
+    refine: str = _parameter(
+        "active",
+        "coarse voxels refined to the fine grid: active (the most uncertain), all (every occupied one) or none",
+    )
     threads: int = _parameter(0, "CPU threads for inference, 0 for all cores", limits=(0, 256))
 
     on_backend_failure: str = _parameter(
-        "fall_back", "when the backend fails or hangs: fall_back (once, to the next one that runs; then stop), or stop "
-                     "(the node becomes inactive)", choices=("fall_back", "stop"), changes=ANY_TIME)
-    backend_timeout_s: float = _parameter(10.0, "seconds after which a backend that gives no answer counts as hanging",
-                                          limits=(0.1, 3600.0), changes=ANY_TIME)
-    load_timeout_s: float = _parameter(1800.0, "seconds after which loading a model, building its engines included, or "
-                                               "its first frame counts as hanging", limits=(0.1, 86400.0),
-                                       changes=ANY_TIME)
-    latency_budget_ms: float = _parameter(500.0, "milliseconds from a sweep's arrival to its answer; a 99th percentile "
-                                                 "above it is a warning", limits=(1.0, 1e6), changes=ANY_TIME)
-    min_output_rate_hz: float = _parameter(0.0, "answers a second below which there is a warning; 0: none, whatever "
-                                                "the rate, since the newest sweep is taken", limits=(0.0, 1000.0),
-                                           changes=ANY_TIME)
+        "fall_back",
+        "when the backend fails or hangs: fall_back (once, to the next one that runs; then stop), or stop "
+        "(the node becomes inactive)",
+        choices=("fall_back", "stop"),
+        changes=ANY_TIME,
+    )
+    backend_timeout_s: float = _parameter(
+        10.0,
+        "seconds after which a backend that gives no answer counts as hanging",
+        limits=(0.1, 3600.0),
+        changes=ANY_TIME,
+    )
+    load_timeout_s: float = _parameter(
+        1800.0,
+        "seconds after which loading a model, building its engines included, or its first frame counts as hanging",
+        limits=(0.1, 86400.0),
+        changes=ANY_TIME,
+    )
+    latency_budget_ms: float = _parameter(
+        500.0,
+        "milliseconds from a sweep's arrival to its answer; a 99th percentile above it is a warning",
+        limits=(1.0, 1e6),
+        changes=ANY_TIME,
+    )
+    min_output_rate_hz: float = _parameter(
+        0.0,
+        "answers a second below which there is a warning; 0: none, whatever the rate, since the newest sweep is taken",
+        limits=(0.0, 1000.0),
+        changes=ANY_TIME,
+    )
 
     lidar_topic: str = _parameter("/lidar_top", "LiDAR sweeps, sensor_msgs/PointCloud2")
     lidar_topics: tuple[str, ...] = _parameter(
-        (), "several LiDARs whose clouds are merged into one sweep through TF; the first gives the sweep its stamp. "
-            "Empty: lidar_topic alone")
-    intensity_max: float = _parameter(255.0, "the clouds' value of full intensity (255 for nuScenes, 1 where it is "
-                                             "normalized already)", limits=(1e-6, 1e9), changes=ANY_TIME)
-    min_range: float = _parameter(MIN_RANGE, "metres; a point nearer to its LiDAR is no return, as one at (0, 0, 0) is",
-                                  limits=(0.0, 100.0), changes=ANY_TIME)
-    deskew: bool = _parameter(True, "bring each point to the sweep's stamp, where the clouds have a time for each "
-                                    "point and fixed_frame is set; false where the driver has done so",
-                              changes=ANY_TIME)
+        (),
+        "several LiDARs whose clouds are merged into one sweep through TF; the first gives the sweep its stamp. "
+        "Empty: lidar_topic alone",
+    )
+    intensity_max: float = _parameter(
+        255.0,
+        "the clouds' value of full intensity (255 for nuScenes, 1 where it is normalized already)",
+        limits=(1e-6, 1e9),
+        changes=ANY_TIME,
+    )
+    min_range: float = _parameter(
+        MIN_RANGE,
+        "metres; a point nearer to its LiDAR is no return, as one at (0, 0, 0) is",
+        limits=(0.0, 100.0),
+        changes=ANY_TIME,
+    )
+    deskew: bool = _parameter(
+        True,
+        "bring each point to the sweep's stamp, where the clouds have a time for each "
+        "point and fixed_frame is set; false where the driver has done so",
+        changes=ANY_TIME,
+    )
     ego_box: tuple[float, ...] = _parameter(
-        (), "the vehicle itself: x min, x max, y min, y max, z min and z max in metres; returns from inside are left "
-            "out. Empty: those from the circle that the model was trained with", changes=ANY_TIME)
+        (),
+        "the vehicle itself: x min, x max, y min, y max, z min and z max in metres; returns from inside are left "
+        "out. Empty: those from the circle that the model was trained with",
+        changes=ANY_TIME,
+    )
     ego_box_frame: str = _parameter("", "TF frame of ego_box, such as base_link; empty: the grid's", changes=ANY_TIME)
     cameras: tuple[str, ...] = _parameter(NUSCENES_CAMERAS, "names of the cameras; []: LiDAR alone")
     image_topics: tuple[str, ...] = _parameter(
         ("/{camera}/image_rect_compressed",),
-        "images: one pattern in which {camera} stands for each name, or one topic per camera")
+        "images: one pattern in which {camera} stands for each name, or one topic per camera",
+    )
     image_transport: str = _parameter(
-        "auto", "raw (sensor_msgs/Image), compressed (sensor_msgs/CompressedImage), or auto: compressed where the "
-                "topic's name ends so", choices=("auto", "raw", "compressed"))
+        "auto",
+        "raw (sensor_msgs/Image), compressed (sensor_msgs/CompressedImage), or auto: compressed where the "
+        "topic's name ends so",
+        choices=("auto", "raw", "compressed"),
+    )
     camera_info_topics: tuple[str, ...] = _parameter(
-        ("/{camera}/camera_info",), "calibrations, sensor_msgs/CameraInfo; a pattern or one topic per camera")
+        ("/{camera}/camera_info",), "calibrations, sensor_msgs/CameraInfo; a pattern or one topic per camera"
+    )
     images_rectified: str = _parameter(
-        "auto", "true: images are rectified, so P of their calibration holds; false: they are not, and are undistorted "
-                "by K, D, R and P; auto: rectified where the topic's name says so", choices=("auto", "true", "false"))
+        "auto",
+        "true: images are rectified, so P of their calibration holds; false: they are not, and are undistorted "
+        "by K, D, R and P; auto: rectified where the topic's name says so",
+        choices=("auto", "true", "false"),
+    )
     camera_masks: tuple[str, ...] = _parameter(
-        ("",), "PNG files, black where a camera sees the vehicle itself and white elsewhere, of the images' size or in "
-               "proportion: one pattern with {camera}, or one file per camera, none for no mask")
+        ("",),
+        "PNG files, black where a camera sees the vehicle itself and white elsewhere, of the images' size or in "
+        "proportion: one pattern with {camera}, or one file per camera, none for no mask",
+    )
     lidar_reliability: str = _parameter("auto", _RELIABILITY, choices=RELIABILITIES)
     lidar_depth: int = _parameter(5, "QoS history depth of the sweeps", limits=(1, 100))
     camera_reliability: str = _parameter("auto", "the same for images and calibrations", choices=RELIABILITIES)
     camera_depth: int = _parameter(5, "QoS history depth of images and calibrations", limits=(1, 100))
 
-    grid_frame: str = _parameter("", "TF frame of the grid (x right, y forward, z up, as the model was trained); "
-                                     "empty: the LiDAR's own frame")
-    fixed_frame: str = _parameter("", "TF frame that stands still, such as map or odom, to account for the vehicle's "
-                                      "motion between image and sweep, and within a sweep; empty: motion is "
-                                      "neglected")
-    camera_tolerance_s: float = _parameter(0.1, "most seconds between the stamps of a sweep and an image, or another "
-                                                "LiDAR's cloud, that belongs to it", limits=(0.0, 10.0),
-                                           changes=ANY_TIME)
-    max_wait_s: float = _parameter(0.15, "most seconds that a sweep waits for late images, and for late transforms",
-                                   limits=(0.0, 10.0), changes=ANY_TIME)
+    grid_frame: str = _parameter(
+        "", "TF frame of the grid (x right, y forward, z up, as the model was trained); empty: the LiDAR's own frame"
+    )
+    fixed_frame: str = _parameter(
+        "",
+        "TF frame that stands still, such as map or odom, to account for the vehicle's "
+        "motion between image and sweep, and within a sweep; empty: motion is "
+        "neglected",
+    )
+    camera_tolerance_s: float = _parameter(
+        0.1,
+        "most seconds between the stamps of a sweep and an image, or another LiDAR's cloud, that belongs to it",
+        limits=(0.0, 10.0),
+        changes=ANY_TIME,
+    )
+    max_wait_s: float = _parameter(
+        0.15,
+        "most seconds that a sweep waits for late images, and for late transforms",
+        limits=(0.0, 10.0),
+        changes=ANY_TIME,
+    )
 
-    dense: bool = _parameter(False, "publish ~/occupancy with every voxel listed instead of the occupied ones",
-                             changes=ANY_TIME)
-    max_markers: int = _parameter(50_000, "most cubes in ~/markers; the nearest are kept", limits=(0, 10_000_000),
-                                  changes=ANY_TIME)
-    marker_lifetime_s: float = _parameter(5.0, "seconds after which a viewer drops the markers when no new ones come; "
-                                               "0 keeps them", limits=(0.0, 3600.0), changes=ANY_TIME)
+    dense: bool = _parameter(
+        False, "publish ~/occupancy with every voxel listed instead of the occupied ones", changes=ANY_TIME
+    )
+    max_markers: int = _parameter(
+        50_000, "most cubes in ~/markers; the nearest are kept", limits=(0, 10_000_000), changes=ANY_TIME
+    )
+    marker_lifetime_s: float = _parameter(
+        5.0,
+        "seconds after which a viewer drops the markers when no new ones come; 0 keeps them",
+        limits=(0.0, 3600.0),
+        changes=ANY_TIME,
+    )
 
     def __post_init__(self) -> None:
         # rclpy gives None for an empty list.
@@ -170,8 +254,10 @@ class NodeParameters:
         """
         frozen = [p.name for p in fields(self) if p.name in values and p.metadata["changes"] != ANY_TIME]
         if frozen:
-            raise ParameterError(f"{', '.join(frozen)} can only change while the node is unconfigured: deactivate it "
-                                 "and clean it up first (ros2 lifecycle set)")
+            raise ParameterError(
+                f"{', '.join(frozen)} can only change while the node is unconfigured: deactivate it "
+                "and clean it up first (ros2 lifecycle set)"
+            )
         return replace(self, **values)
 
     def _topics(self, name: str) -> list[str]:
@@ -181,8 +267,10 @@ class NodeParameters:
             return [given[0].replace("{camera}", camera) for camera in self.cameras]
         if len(given) != len(self.cameras):
             kind = "files" if name == "camera_masks" else "topics"
-            raise ParameterError(f"{name}: expected one pattern with {{camera}} or {len(self.cameras)} {kind}, one "
-                                 f"for each of {list(self.cameras)}, got {list(given)}")
+            raise ParameterError(
+                f"{name}: expected one pattern with {{camera}} or {len(self.cameras)} {kind}, one "
+                f"for each of {list(self.cameras)}, got {list(given)}"
+            )
         return list(given)
 
 
@@ -222,8 +310,11 @@ def unknown_parameters(node) -> list[str]:
     ROS passes them over in silence.
     """
     names = [field.name for field in fields(NodeParameters)]
-    unknown = [name for name in node._parameter_overrides  # there is no public way to them
-               if not node.has_parameter(name) and not name.startswith("qos_overrides.")]
+    unknown = [
+        name
+        for name in node._parameter_overrides  # there is no public way to them
+        if not node.has_parameter(name) and not name.startswith("qos_overrides.")
+    ]
     likely = {name: get_close_matches(name, names, 1) for name in unknown}
     return [f"{name} ({likely[name][0]}?)" if likely[name] else name for name in unknown]
 
@@ -240,9 +331,11 @@ def check_values(values: dict[str, Any]) -> None:
 
 
 def _descriptor(parameter: Field) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(description=meaning(parameter),
-                                     read_only=parameter.metadata["changes"] == NEVER,
-                                     dynamic_typing="true" in parameter.metadata["choices"])
+    descriptor = ParameterDescriptor(
+        description=meaning(parameter),
+        read_only=parameter.metadata["changes"] == NEVER,
+        dynamic_typing="true" in parameter.metadata["choices"],
+    )
     descriptor.dynamic_typing |= parameter.type == tuple[float, ...]  # whole numbers too, or none at all
     if limits := parameter.metadata["limits"]:
         if isinstance(parameter.default, int):

@@ -24,8 +24,10 @@ def read_parameters_file(path: Path, node: str) -> NodeParameters:
     sections = list(_sections(path, _load(path)))
     mine = [values for pattern, values in sections if _means(pattern, node)]
     if not mine:
-        raise ParameterError(f"{path} sets nothing for the node {node}, only for "
-                             f"{', '.join(pattern for pattern, _ in sections) or 'nobody'}; /** stands for every node")
+        raise ParameterError(
+            f"{path} sets nothing for the node {node}, only for "
+            f"{', '.join(pattern for pattern, _ in sections) or 'nobody'}; /** stands for every node"
+        )
     known = {field.name for field in fields(NodeParameters)}
     values = {name: value for section in mine for name, value in section.items() if name in known}
     try:
@@ -47,8 +49,10 @@ def _load(path: Path) -> dict:
 def _sections(path: Path, tree: object, above: str = "") -> Iterator[tuple[str, dict]]:
     """Name or pattern of each node that the file is about, and its parameters."""
     if not isinstance(tree, dict):
-        raise ParameterError(f"{path}: expected a ROS parameters file (node: {SECTION}: values), got {tree!r:.80}"
-                             f"{f' for {above}' if above else ''}")
+        raise ParameterError(
+            f"{path}: expected a ROS parameters file (node: {SECTION}: values), got {tree!r:.80}"
+            f"{f' for {above}' if above else ''}"
+        )
     for key, value in tree.items():
         if key == SECTION:
             yield above or "/", dict(_named(path, value or {}))

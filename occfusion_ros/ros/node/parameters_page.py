@@ -7,9 +7,15 @@ from typing import Any
 
 from .parameters import NodeParameters, meaning, text_of
 
-GROUPS = {"model": "Model and backend", "on_backend_failure": "When things go wrong or slow",
-          "lidar_topic": "LiDAR", "cameras": "Cameras", "lidar_reliability": "Quality of service",
-          "grid_frame": "Frames and pairing", "dense": "Outputs"}
+GROUPS = {
+    "model": "Model and backend",
+    "on_backend_failure": "When things go wrong or slow",
+    "lidar_topic": "LiDAR",
+    "cameras": "Cameras",
+    "lidar_reliability": "Quality of service",
+    "grid_frame": "Frames and pairing",
+    "dense": "Outputs",
+}
 """Titles of the groups, by the first parameter of each."""
 HEAD = ["| parameter | default | meaning | may change |", "|---|---|---|---|"]
 

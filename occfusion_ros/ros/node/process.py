@@ -41,10 +41,12 @@ def run(argv: list[str] | None = None) -> int:
 def _parse_arguments(arguments: list[str]) -> None:
     """There is only --help."""
     argparse.ArgumentParser(
-        prog="occfusion_node", description="Semantic occupancy from LiDAR sweeps and camera images.",
+        prog="occfusion_node",
+        description="Semantic occupancy from LiDAR sweeps and camera images.",
         epilog="Parameters are set as with any ROS node:\n  --ros-args -p model:=nano --params-file FILE\n"
-               "For a table of them: python -m occfusion_ros.ros.node.parameters_page",
-        formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(arguments)
+        "For a table of them: python -m occfusion_ros.ros.node.parameters_page",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(arguments)
 
 
 def _start(argv: list[str]) -> OccFusionNode:

@@ -76,8 +76,9 @@ class Outputs:
         header, voxels = header_from(grid.stamp_ns, grid.frame_id), OccupiedVoxels.of(grid.labels, grid.spec)
         forms: dict[Publisher, Callable[[], bytes]] = {
             self._occupancy: lambda: occupancy_bytes(grid, voxels, parameters.dense),
-            self._markers: lambda: marker_bytes(header, voxels, self._classes, parameters.max_markers,
-                                                parameters.marker_lifetime_s),
+            self._markers: lambda: marker_bytes(
+                header, voxels, self._classes, parameters.max_markers, parameters.marker_lifetime_s
+            ),
             self._points: lambda: cloud_bytes(header, voxels, self._classes),
         }
         for publisher in forms.keys() & wanted:

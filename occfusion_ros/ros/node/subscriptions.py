@@ -39,8 +39,17 @@ class Input:
         mismatch: what of a publisher's quality of service keeps its messages away; empty once a message comes.
     """
 
-    def __init__(self, node: Node, kind: type, topic: str, callback: Callable[[Any], None], reliability: str,
-                 depth: int, now_ns: Callable[[], int], latched: bool = False) -> None:
+    def __init__(
+        self,
+        node: Node,
+        kind: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        reliability: str,
+        depth: int,
+        now_ns: Callable[[], int],
+        latched: bool = False,
+    ) -> None:
         """`now_ns`: nanoseconds on a clock that does not stand still, by which messages age."""
         self.topic, self.received, self.mismatch = topic, 0, ""
         self._node, self._kind, self._callback, self._now_ns = node, kind, callback, now_ns
@@ -95,15 +104,20 @@ class Input:
         policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
         receive = partial(self._receive_one_of_two, False) if self._latched else self._receive
         self._subscription = self._node.create_subscription(
-            self._kind, self.topic, receive, QoSProfile(depth=self._depth, reliability=policy),
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible))
+            self._kind,
+            self.topic,
+            receive,
+            QoSProfile(depth=self._depth, reliability=policy),
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible),
+        )
 
     def _subscribe_latched(self) -> Any:
         """A second subscription, for what was published before the node came."""
         profile = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         silence = SubscriptionEventCallbacks(incompatible_qos=lambda _: None)  # of publishers that do not latch
-        return self._node.create_subscription(self._kind, self.topic, partial(self._receive_one_of_two, True), profile,
-                                              event_callbacks=silence)
+        return self._node.create_subscription(
+            self._kind, self.topic, partial(self._receive_one_of_two, True), profile, event_callbacks=silence
+        )
 
     def _receive_one_of_two(self, latched: bool, message: Any) -> None:
         """A message of a publisher that latches comes to both subscriptions, and counts once."""
@@ -131,5 +145,7 @@ class Input:
             self._subscribe(reliable=False)
         else:
             self.mismatch = QoSPolicyKind(event.last_policy_kind).name.lower()
-            self._node.get_logger().error(f"{self.topic}: a publisher's quality of service does not match "
-                                          f"({self.mismatch}); its messages do not arrive")
+            self._node.get_logger().error(
+                f"{self.topic}: a publisher's quality of service does not match "
+                f"({self.mismatch}); its messages do not arrive"
+            )

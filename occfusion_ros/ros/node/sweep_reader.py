@@ -34,8 +34,9 @@ class SweepReader:
         self._on_fault, self._on_deskew = on_fault, on_deskew
         self.deskew: dict[str, str] = {}
 
-    def read(self, clouds: Mapping[str, PointCloud2], grid_frame: str, parameters: NodeParameters,
-             lookup: Lookup) -> np.ndarray:
+    def read(
+        self, clouds: Mapping[str, PointCloud2], grid_frame: str, parameters: NodeParameters, lookup: Lookup
+    ) -> np.ndarray:
         """Points of the sweep, (N, 4) float32: x, y, z in metres in the grid frame at its stamp, intensity in 0..1.
 
         Args:
@@ -58,8 +59,9 @@ class SweepReader:
             self._on_fault(f"{'transform' if isinstance(error, TransformError) else 'cloud'} {topic}", error)
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
-    def _read_one(self, topic: str, message: PointCloud2, stamp: int, grid_frame: str, parameters: NodeParameters,
-                  lookup: Lookup) -> np.ndarray:
+    def _read_one(
+        self, topic: str, message: PointCloud2, stamp: int, grid_frame: str, parameters: NodeParameters, lookup: Lookup
+    ) -> np.ndarray:
         frame, own_stamp = frame_of(message.header), stamp_ns(message.header)
         cloud = read_cloud(message, parameters.intensity_max, with_times=parameters.deskew)
         cloud = _returns(cloud, parameters.min_range, message)
@@ -105,11 +107,16 @@ def _returns(cloud: Cloud, min_range: float, message: PointCloud2) -> Cloud:
     """
     kept = are_returns(cloud.points[:, :3], min_range)
     if not kept.any():
-        raise InvalidFrameError(f"cloud: expected returns, got none among {message.width * message.height} points: all "
-                                f"are not finite, nearer than {min_range:g} m (min_range) or marks of beams that met "
-                                "nothing")
-    return Cloud(cloud.points.compress(kept, axis=0), None if cloud.times is None else cloud.times.compress(kept),
-                 cloud.time_field)
+        raise InvalidFrameError(
+            f"cloud: expected returns, got none among {message.width * message.height} points: all "
+            f"are not finite, nearer than {min_range:g} m (min_range) or marks of beams that met "
+            "nothing"
+        )
+    return Cloud(
+        cloud.points.compress(kept, axis=0),
+        None if cloud.times is None else cloud.times.compress(kept),
+        cloud.time_field,
+    )
 
 
 def _grid_from_sensor(grid_frame: str, stamp: int, frame: str, fixed_frame: str, lookup: Lookup, at: int) -> np.ndarray:

@@ -52,7 +52,7 @@ class _Camera:
     def insert(self, stamp_ns: int, image: _Image) -> list[_Image]:
         """Keep an image; returns those with the same stamp, which it replaces."""
         at = bisect_left(self.stamps, stamp_ns)
-        equal = slice(at, at + (self.stamps[at:at + 1] == [stamp_ns]))
+        equal = slice(at, at + (self.stamps[at : at + 1] == [stamp_ns]))
         replaced = self.items[equal]
         self.stamps[equal], self.items[equal] = [stamp_ns], [image]
         self.newest_ns = stamp_ns if self.newest_ns is None else max(stamp_ns, self.newest_ns)
@@ -190,7 +190,8 @@ class Synchronizer:
         # The stamps of later sweeps tell the time too, where the caller's clock stands still.
         waited_ns = max(now_ns - arrival_ns, self._newest_ns - stamp_ns)
         return waited_ns >= self.max_wait_ns or not any(
-            self._may_come(name, camera.newest_ns, stamp_ns) for name, camera in self._cameras.items())
+            self._may_come(name, camera.newest_ns, stamp_ns) for name, camera in self._cameras.items()
+        )
 
     def _may_come(self, name: str, newest_ns: int | None, stamp_ns: int) -> bool:
         """Whether a nearer image of a camera is to be expected."""
@@ -227,8 +228,9 @@ class Synchronizer:
 
     def _forget(self, camera: _Camera, stamp_ns: int, arrival: int = 0) -> None:
         """Drop images that came up to an arrival, and those that are stamped much later than `stamp_ns`."""
-        self._discard("time_jump", camera.keep(
-            lambda stamp, image: image.arrival > arrival and stamp <= stamp_ns + JUMP_NS // 2))
+        self._discard(
+            "time_jump", camera.keep(lambda stamp, image: image.arrival > arrival and stamp <= stamp_ns + JUMP_NS // 2)
+        )
         camera.newest_ns = camera.stamps[-1] if camera.stamps else None
 
     def _drop_oldest(self, cause: str) -> None:

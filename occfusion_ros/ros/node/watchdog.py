@@ -37,8 +37,9 @@ class WatchedPipeline:
         fell_back: why another backend took over; empty while the first one runs.
     """
 
-    def __init__(self, load: Callable[[], FramePipeline], timeout_s: float,
-                 meanwhile: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, load: Callable[[], FramePipeline], timeout_s: float, meanwhile: Callable[[], None] | None = None
+    ) -> None:
         """
         Args:
             load: gives the pipeline.
@@ -62,8 +63,9 @@ class WatchedPipeline:
         """What runs the engines."""
         return self._pipeline.backend_name
 
-    def __call__(self, frame: SensorFrame, timeout_s: float,
-                 meanwhile: Callable[[], None] | None = None) -> OccupancyGrid:
+    def __call__(
+        self, frame: SensorFrame, timeout_s: float, meanwhile: Callable[[], None] | None = None
+    ) -> OccupancyGrid:
         """Occupancy of one frame; `meanwhile` as where it is loaded.
 
         Raises:
@@ -101,12 +103,14 @@ class WatchedPipeline:
         self._pipeline = _Released(self.contract, self.backend_name)
         free_memory()
 
-    def _use(self, load: Callable[[], FramePipeline], timeout_s: float,
-             meanwhile: Callable[[], None] | None = None) -> None:
+    def _use(
+        self, load: Callable[[], FramePipeline], timeout_s: float, meanwhile: Callable[[], None] | None = None
+    ) -> None:
         self._hangs, self._questions, self._answers = False, queue.SimpleQueue(), queue.SimpleQueue()
         self._loading = True
-        self._thread = threading.Thread(target=_serve, args=(load, self._questions, self._answers), name="backend",
-                                        daemon=True)
+        self._thread = threading.Thread(
+            target=_serve, args=(load, self._questions, self._answers), name="backend", daemon=True
+        )
         self._thread.start()
         try:
             if self._abandoned:
@@ -182,8 +186,9 @@ def free_memory() -> None:
         cuda.empty_cache()
 
 
-def load_other_backend(load: Callable[[NodeParameters], FramePipeline], parameters: NodeParameters,
-                       failed: str) -> FramePipeline:
+def load_other_backend(
+    load: Callable[[NodeParameters], FramePipeline], parameters: NodeParameters, failed: str
+) -> FramePipeline:
     """A pipeline, as `load` makes them, on the fastest backend that runs here, apart from the one that failed.
 
     Raises:

@@ -20,11 +20,18 @@ def check_middleware_installed() -> None:
     """
     wanted = os.environ.get("RMW_IMPLEMENTATION", "")
     folders = [Path(prefix) for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
-    there = sorted({file.name for folder in folders
-                    for file in folder.glob("share/ament_index/resource_index/rmw_typesupport/rmw_*_cpp")})
+    there = sorted(
+        {
+            file.name
+            for folder in folders
+            for file in folder.glob("share/ament_index/resource_index/rmw_typesupport/rmw_*_cpp")
+        }
+    )
     if wanted and there and wanted not in there:
-        raise StartError(f"cannot start: RMW_IMPLEMENTATION is {wanted}, which is not installed; installed: "
-                         f"{', '.join(there)}; install it, or: unset RMW_IMPLEMENTATION")
+        raise StartError(
+            f"cannot start: RMW_IMPLEMENTATION is {wanted}, which is not installed; installed: "
+            f"{', '.join(there)}; install it, or: unset RMW_IMPLEMENTATION"
+        )
 
 
 @contextmanager
@@ -39,9 +46,10 @@ def messages_needed() -> Iterator[None]:
     except ImportError as error:
         if (error.name or "").split(".")[0] != "occfusion_msgs":
             raise
-        raise StartError("cannot start: the messages of occfusion_msgs are not built or not sourced; at the root of "
-                         "the checkout: colcon build --base-paths . occfusion_msgs && source install/setup.bash"
-                         ) from error
+        raise StartError(
+            "cannot start: the messages of occfusion_msgs are not built or not sourced; at the root of "
+            "the checkout: colcon build --base-paths . occfusion_msgs && source install/setup.bash"
+        ) from error
 
 
 def start(argv: list[str], context=None, **options) -> None:
@@ -77,6 +85,12 @@ def reason(error: RuntimeError) -> StartError:
     """What rclpy says, and what it leaves out."""
     secure = os.environ.get("ROS_SECURITY_ENABLE") == "true"  # of which rclpy says nothing: "error not set"
     keystore = os.environ.get("ROS_SECURITY_KEYSTORE") or os.environ.get("ROS_SECURITY_ROOT_DIRECTORY") or "not set"
-    hint = (f"; ROS_SECURITY_ENABLE is true and ROS_SECURITY_KEYSTORE is {keystore}: make keys for this node there "
-            "(ros2 security create_enclave), or: unset ROS_SECURITY_ENABLE") if secure else ""
+    hint = (
+        (
+            f"; ROS_SECURITY_ENABLE is true and ROS_SECURITY_KEYSTORE is {keystore}: make keys for this node there "
+            "(ros2 security create_enclave), or: unset ROS_SECURITY_ENABLE"
+        )
+        if secure
+        else ""
+    )
     return StartError(f"cannot start: {type(error).__name__}: {one_line(error)}{hint}")

@@ -55,8 +55,12 @@ def _examine_system(name: str, timeout_s: float, argv: list[str]) -> Iterator[Fi
         try:
             parameters = system.parameters()
             if parameters is None:
-                yield Finding(FAIL, "parameters", f"{full_name} does not tell its parameters: topics, transforms and "
-                              "diagnostics were not checked", "try again, with a longer --timeout on a busy machine")
+                yield Finding(
+                    FAIL,
+                    "parameters",
+                    f"{full_name} does not tell its parameters: topics, transforms and diagnostics were not checked",
+                    "try again, with a longer --timeout on a busy machine",
+                )
         except ParameterError as error:
             yield Finding(FAIL, "parameters", str(error), f"ros2 param set {full_name} ...")
         found = system.check_node()
@@ -76,9 +80,14 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="doctor", description=__doc__)
     parser.add_argument("--node", default="occfusion", help="name of the node (default: occfusion)")
-    parser.add_argument("--timeout", type=float, default=3.0, metavar="S",
-                        help="seconds to wait for each thing that should be there (default: 3)")
-    own = argv[:argv.index("--ros-args")] if "--ros-args" in argv else argv  # rclpy itself may not be imported yet
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=3.0,
+        metavar="S",
+        help="seconds to wait for each thing that should be there (default: 3)",
+    )
+    own = argv[: argv.index("--ros-args")] if "--ros-args" in argv else argv  # rclpy itself may not be imported yet
     options = parser.parse_args(own)
     failed = 0
     for finding in examine(options.node, options.timeout, argv):

@@ -32,16 +32,24 @@ def check_middleware() -> Iterator[Finding]:
 
     name = get_rmw_implementation_identifier()
     if "fastrtps" not in name:
-        yield Finding(WARN, "middleware", f"{name}; this package was tried with rmw_fastrtps_cpp only",
-                      "export RMW_IMPLEMENTATION=rmw_fastrtps_cpp")
+        yield Finding(
+            WARN,
+            "middleware",
+            f"{name}; this package was tried with rmw_fastrtps_cpp only",
+            "export RMW_IMPLEMENTATION=rmw_fastrtps_cpp",
+        )
         return
     yield Finding(OK, "middleware", name)
     files = [(variable, os.environ[variable]) for variable in PROFILE_VARIABLES if os.environ.get(variable)]
     if not files:
-        (variable, path), = profile_environment().items()
-        yield Finding(WARN, "middleware", "this shell sets no profile for big messages; the nodes of this package use "
-                      "one, drivers, players and RViz started from here lose camera frames",
-                      f"export {variable}={path}")
+        ((variable, path),) = profile_environment().items()
+        yield Finding(
+            WARN,
+            "middleware",
+            "this shell sets no profile for big messages; the nodes of this package use "
+            "one, drivers, players and RViz started from here lose camera frames",
+            f"export {variable}={path}",
+        )
     for variable, path in files:
         if Path(path).is_file():
             yield Finding(OK, "middleware", f"profile {path}")
@@ -59,9 +67,12 @@ def check_shared_memory(folder: Path = SHARED_MEMORY) -> Finding:
     text = f"{free / MB:.0f} MB free in {folder}, {segments} segments of Fast DDS"
     if free >= 2 * SEGMENT:
         return Finding(OK, "shared memory", text)
-    return Finding(FAIL if free < SEGMENT else WARN, "shared memory",
-                   f"{text}; each process reserves {SEGMENT / MB:.0f} MB",
-                   "remove what killed processes left: fastdds shm clean; in a container: --shm-size=512m")
+    return Finding(
+        FAIL if free < SEGMENT else WARN,
+        "shared memory",
+        f"{text}; each process reserves {SEGMENT / MB:.0f} MB",
+        "remove what killed processes left: fastdds shm clean; in a container: --shm-size=512m",
+    )
 
 
 def check_sockets(file: Path = SOCKET_BUFFER) -> Finding:
@@ -72,8 +83,12 @@ def check_sockets(file: Path = SOCKET_BUFFER) -> Finding:
     text = f"receive buffers of at most {size / MB:.1f} MB"
     if size >= WANTED_BUFFER:
         return Finding(OK, "sockets", text)
-    return Finding(WARN, "sockets", f"{text}; images from other machines need {WANTED_BUFFER / MB:.1f} MB",
-                   f"sudo sysctl -w net.core.rmem_max={WANTED_BUFFER}")
+    return Finding(
+        WARN,
+        "sockets",
+        f"{text}; images from other machines need {WANTED_BUFFER / MB:.1f} MB",
+        f"sudo sysctl -w net.core.rmem_max={WANTED_BUFFER}",
+    )
 
 
 def check_processor() -> Iterator[Finding]:
@@ -81,16 +96,24 @@ def check_processor() -> Iterator[Finding]:
     processor, cores = this_processor(), usable_cores()
     name = ", ".join([processor.name, *processor.notable])
     if (quota := cpu_quota()) < (os.cpu_count() or 1):
-        yield Finding(WARN if quota < 1 else OK, "processor", f"{name}; control groups leave {quota:g} of "
-                      f"{os.cpu_count()} processors, engines get {cores} threads",
-                      "give the container more time: --cpus=4" if quota < 1 else "")
+        yield Finding(
+            WARN if quota < 1 else OK,
+            "processor",
+            f"{name}; control groups leave {quota:g} of {os.cpu_count()} processors, engines get {cores} threads",
+            "give the container more time: --cpus=4" if quota < 1 else "",
+        )
     else:
         yield Finding(OK, "processor", f"{name}; engines get {cores} threads (0 in the parameter 'threads')")
-    eight = ("INT8 with weights of 8 bits would saturate: OpenVINO refuses it, ONNX Runtime calculates it otherwise, "
-             "slower")
-    yield Finding(OK, "precisions", "fp32 and INT8 as export.quantize writes it are right; "
-                  f"{eight if processor.saturates else 'so is INT8 with weights of 8 bits'}; bf16 "
-                  f"{'is calculated by the processor' if processor.has_bfloat16 else 'is not taken: it has none'}")
+    eight = (
+        "INT8 with weights of 8 bits would saturate: OpenVINO refuses it, ONNX Runtime calculates it otherwise, slower"
+    )
+    yield Finding(
+        OK,
+        "precisions",
+        "fp32 and INT8 as export.quantize writes it are right; "
+        f"{eight if processor.saturates else 'so is INT8 with weights of 8 bits'}; bf16 "
+        f"{'is calculated by the processor' if processor.has_bfloat16 else 'is not taken: it has none'}",
+    )
 
 
 def check_choice(model: str) -> Finding:
@@ -127,7 +150,11 @@ def check_backends(wanted: str) -> Iterator[Finding]:
         if not reason:
             yield Finding(OK, "backend", f"{name} runs here")
         elif name == wanted:
-            yield Finding(FAIL, "backend", f"{name} is wanted and does not run here: {reason}",
-                          "install it, or set the parameter 'backend' to auto")
+            yield Finding(
+                FAIL,
+                "backend",
+                f"{name} is wanted and does not run here: {reason}",
+                "install it, or set the parameter 'backend' to auto",
+            )
         else:
             yield Finding(OK, "backend", f"{name} does not run here, and need not: {reason}")

@@ -78,8 +78,12 @@ class RunningSystem:
         answer = self._call(GetParameters, "get_parameters", GetParameters.Request(names=["use_sim_time"]))
         if answer is not None and answer.values and answer.values[0].bool_value:
             if not self._wait(lambda: self._node.count_publishers("/clock")):
-                yield Finding(FAIL, "clock", f"{self._name} uses simulated time and nobody publishes /clock",
-                              "play the bag with its clock (ros2 bag play --clock), or set use_sim_time to false")
+                yield Finding(
+                    FAIL,
+                    "clock",
+                    f"{self._name} uses simulated time and nobody publishes /clock",
+                    "play the bag with its clock (ros2 bag play --clock), or set use_sim_time to false",
+                )
                 return
         yield Finding(OK, "clock", "as it should be")
 
@@ -95,16 +99,21 @@ class RunningSystem:
             elif types:
                 yield Finding(OK, "topics", f"{topic}: publishers: {len(types)}")
             else:
-                yield Finding(level, "topics", f"nobody publishes {topic}",
-                              f"start its driver, or correct the parameter {parameter}")
+                yield Finding(
+                    level,
+                    "topics",
+                    f"nobody publishes {topic}",
+                    f"start its driver, or correct the parameter {parameter}",
+                )
 
     def check_transforms(self, parameters: NodeParameters) -> Iterator[Finding]:
         """Whether sweeps and cameras can be placed, at the stamps of their messages."""
         sources = self._inputs(parameters)
         anchor, *joining = [source.topic for source in sources if source.kind is PointCloud2]
         infos = dict(zip(parameters.cameras, (source.topic for source in sources if source.kind is CameraInfo)))
-        messages = self._messages({source.topic: source.kind for source in sources
-                                   if source.kind in (PointCloud2, CameraInfo)})
+        messages = self._messages(
+            {source.topic: source.kind for source in sources if source.kind in (PointCloud2, CameraInfo)}
+        )
         sweep = messages.get(anchor)
         if sweep is None:
             yield Finding(FAIL, "transforms", f"no message on {anchor}: not checked")
@@ -135,8 +144,14 @@ class RunningSystem:
         if self._states is None:
             received: list[DiagnosticArray] = []
             subscription = self._node.create_subscription(DiagnosticArray, "/diagnostics", received.append, 10)
-            self._states = self._wait(lambda: [status for message in received for status in message.status
-                                               if status.hardware_id == self._name and self._task(status)])
+            self._states = self._wait(
+                lambda: [
+                    status
+                    for message in received
+                    for status in message.status
+                    if status.hardware_id == self._name and self._task(status)
+                ]
+            )
             self._node.destroy_subscription(subscription)
         return self._states
 
@@ -149,15 +164,20 @@ class RunningSystem:
         """The topics that the node listens to, the LiDAR's first, by the names that it sees after remaps."""
         parameter = "lidar_topics" if parameters.lidar_topics else "lidar_topic"
         anchor, *joining = parameters.clouds
-        sources = [_Source(anchor, PointCloud2, FAIL, parameter),
-                   *(_Source(topic, PointCloud2, WARN, parameter) for topic in joining)]
+        sources = [
+            _Source(anchor, PointCloud2, FAIL, parameter),
+            *(_Source(topic, PointCloud2, WARN, parameter) for topic in joining),
+        ]
         for image, info in parameters.camera_topics().values():
             kind = CompressedImage if parameters.is_compressed(image) else Image
-            sources += [_Source(image, kind, WARN, "image_topics"),
-                        _Source(info, CameraInfo, WARN, "camera_info_topics")]
+            sources += [
+                _Source(image, kind, WARN, "image_topics"),
+                _Source(info, CameraInfo, WARN, "camera_info_topics"),
+            ]
         # An active node lists its inputs in this order, remapped; otherwise there is its namespace to go by.
-        listed = next(([entry.key for entry in status.values] for status in self._said()
-                       if self._task(status) == "inputs"), [])
+        listed = next(
+            ([entry.key for entry in status.values] for status in self._said() if self._task(status) == "inputs"), []
+        )
         names = listed if len(listed) == len(sources) else [full_name(s.topic, self._name) for s in sources]
         return [source._replace(topic=name) for source, name in zip(sources, names)]
 
@@ -165,12 +185,20 @@ class RunningSystem:
         """Why the node does not answer: it is not there, or it is seen and nothing gets through."""
         announced = dict(self._node.get_service_names_and_types())
         if f"{self._name}/get_state" in announced:
-            return Finding(FAIL, "node", f"{self._name} is announced, but nothing of it gets through",
-                           "in containers, or as different users, on one machine the middleware takes to shared memory "
-                           "that they do not share: give all containers --ipc=host and one user, or a profile without "
-                           "shared memory; if neither is the case, the node hangs: see its log")
-        return Finding(FAIL, "node", f"no node {self._name} answers",
-                       "start it (ros2 launch occfusion_ros occ.launch.py), give --node, or compare ROS_DOMAIN_ID")
+            return Finding(
+                FAIL,
+                "node",
+                f"{self._name} is announced, but nothing of it gets through",
+                "in containers, or as different users, on one machine the middleware takes to shared memory "
+                "that they do not share: give all containers --ipc=host and one user, or a profile without "
+                "shared memory; if neither is the case, the node hangs: see its log",
+            )
+        return Finding(
+            FAIL,
+            "node",
+            f"no node {self._name} answers",
+            "start it (ros2 launch occfusion_ros occ.launch.py), give --node, or compare ROS_DOMAIN_ID",
+        )
 
     def _transform(self, target: str, source: str, stamp: int, what: str) -> Finding:
         errors: list[TransformError] = []
@@ -182,17 +210,24 @@ class RunningSystem:
             except TransformError as error:
                 errors.append(error)
                 return False
+
         if self._wait(found):
             return Finding(OK, "transforms", f"{what}: {target} from {source}")
-        return Finding(FAIL, "transforms", f"{what}: {target} from {source}: {errors[-1]}",
-                       "publish that transform, or correct the frame names (grid_frame, fixed_frame, message headers)")
+        return Finding(
+            FAIL,
+            "transforms",
+            f"{what}: {target} from {source}: {errors[-1]}",
+            "publish that transform, or correct the frame names (grid_frame, fixed_frame, message headers)",
+        )
 
     def _messages(self, topics: dict[str, type]) -> dict[str, Any]:
         """A message of each topic that has one."""
         received: dict[str, Any] = {}
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # which any publisher serves
-        subscriptions = [self._node.create_subscription(kind, topic, partial(received.__setitem__, topic), qos)
-                         for topic, kind in topics.items()]
+        subscriptions = [
+            self._node.create_subscription(kind, topic, partial(received.__setitem__, topic), qos)
+            for topic, kind in topics.items()
+        ]
         self._wait(lambda: len(received) == len(topics))
         for subscription in subscriptions:
             self._node.destroy_subscription(subscription)

@@ -58,6 +58,7 @@ class SceneWriter:
 
     def __init__(self, writer, records: list[SensorRecord], summary: Summary) -> None:
         from rosbags.typesys import Stores, get_typestore
+
         self._writer, self._records, self._summary = writer, records, summary
         self._typestore = get_typestore(Stores.ROS2_KILTED)
         self._connections = {}
@@ -66,13 +67,17 @@ class SceneWriter:
     def write(self, progress: tqdm) -> None:
         """Write everything, static transforms first."""
         start = self._records[0].stamp_ns
-        self._transforms("/tf_static", start, [(BASE, record.channel.lower(), record.base_from_sensor)
-                                               for record in self._fixed.values()])
+        self._transforms(
+            "/tf_static",
+            start,
+            [(BASE, record.channel.lower(), record.base_from_sensor) for record in self._fixed.values()],
+        )
         at_ends = {self._records[-1].stamp_ns: self._records, start: self._records[::-1]}
         for stamp, group in groupby(self._records, key=lambda record: record.stamp_ns):
             records = list(group)
-            self._transforms("/tf", stamp, [(MAP, BASE, records[0].map_from_base),
-                                            *self._mounts(at_ends.get(stamp, records))])
+            self._transforms(
+                "/tf", stamp, [(MAP, BASE, records[0].map_from_base), *self._mounts(at_ends.get(stamp, records))]
+            )
             for record in records:
                 self._measurement(record)
                 progress.update()
@@ -97,29 +102,58 @@ class SceneWriter:
         points = read_sweep(record.path)
         kind = "sensor_msgs/msg/PointField"
         fields = [self._new(kind, name=name, offset=4 * i, datatype=7, count=1) for i, name in enumerate(CLOUD_FIELDS)]
-        self._send(f"/{record.channel.lower()}", record.stamp_ns, self._new(
-            "sensor_msgs/msg/PointCloud2", header=self._header(record.stamp_ns, record.channel.lower()), height=1,
-            width=len(points), fields=fields, is_bigendian=False, point_step=points.strides[0],
-            row_step=points.nbytes, data=points.reshape(-1).view(np.uint8), is_dense=bool(np.isfinite(points).all())))
+        self._send(
+            f"/{record.channel.lower()}",
+            record.stamp_ns,
+            self._new(
+                "sensor_msgs/msg/PointCloud2",
+                header=self._header(record.stamp_ns, record.channel.lower()),
+                height=1,
+                width=len(points),
+                fields=fields,
+                is_bigendian=False,
+                point_step=points.strides[0],
+                row_step=points.nbytes,
+                data=points.reshape(-1).view(np.uint8),
+                is_dense=bool(np.isfinite(points).all()),
+            ),
+        )
 
     def _image(self, record: SensorRecord) -> None:
         jpeg = np.frombuffer(read_jpeg(record.path), np.uint8)
         name = record.channel.lower()
         header = self._header(record.stamp_ns, name)
         self._send(f"/{name}/camera_info", record.stamp_ns, self._camera_info(record, header))
-        self._send(f"/{name}/image_rect_compressed", record.stamp_ns,
-                   self._new("sensor_msgs/msg/CompressedImage", header=header, format="jpeg", data=jpeg))
+        self._send(
+            f"/{name}/image_rect_compressed",
+            record.stamp_ns,
+            self._new("sensor_msgs/msg/CompressedImage", header=header, format="jpeg", data=jpeg),
+        )
 
     def _camera_info(self, record: SensorRecord, header):
         matrix = np.array(record.intrinsics, np.float64)
         if matrix.shape != (3, 3) or min(record.size) < 1:
-            raise DatasetError(f"{record.channel}: expected a 3x3 camera_intrinsic and an image size in the tables, "
-                               f"got shape {matrix.shape} and (height, width) {record.size}")
-        window = self._new("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0,
-                           do_rectify=False)
-        return self._new("sensor_msgs/msg/CameraInfo", header=header, height=record.size[0], width=record.size[1],
-                         distortion_model="plumb_bob", d=np.zeros(5), k=matrix.ravel(), r=np.eye(3).ravel(),
-                         p=np.hstack([matrix, np.zeros((3, 1))]).ravel(), binning_x=0, binning_y=0, roi=window)
+            raise DatasetError(
+                f"{record.channel}: expected a 3x3 camera_intrinsic and an image size in the tables, "
+                f"got shape {matrix.shape} and (height, width) {record.size}"
+            )
+        window = self._new(
+            "sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
+        )
+        return self._new(
+            "sensor_msgs/msg/CameraInfo",
+            header=header,
+            height=record.size[0],
+            width=record.size[1],
+            distortion_model="plumb_bob",
+            d=np.zeros(5),
+            k=matrix.ravel(),
+            r=np.eye(3).ravel(),
+            p=np.hstack([matrix, np.zeros((3, 1))]).ravel(),
+            binning_x=0,
+            binning_y=0,
+            roi=window,
+        )
 
     def _transforms(self, topic: str, stamp_ns: int, transforms: Iterable[tuple[str, str, Pose]]) -> None:
         stamped = [self._transform(stamp_ns, *transform) for transform in transforms]
@@ -130,11 +164,16 @@ class SceneWriter:
         """In ROS terms the child's pose in its parent, parent_from_child."""
         x, y, z = pose.translation
         qw, qx, qy, qz = pose.rotation
-        return self._new("geometry_msgs/msg/TransformStamped", header=self._header(stamp_ns, parent),
-                         child_frame_id=child, transform=self._new(
-                             "geometry_msgs/msg/Transform",
-                             translation=self._new("geometry_msgs/msg/Vector3", x=x, y=y, z=z),
-                             rotation=self._new("geometry_msgs/msg/Quaternion", x=qx, y=qy, z=qz, w=qw)))
+        return self._new(
+            "geometry_msgs/msg/TransformStamped",
+            header=self._header(stamp_ns, parent),
+            child_frame_id=child,
+            transform=self._new(
+                "geometry_msgs/msg/Transform",
+                translation=self._new("geometry_msgs/msg/Vector3", x=x, y=y, z=z),
+                rotation=self._new("geometry_msgs/msg/Quaternion", x=qx, y=qy, z=qz, w=qw),
+            ),
+        )
 
     def _header(self, stamp_ns: int, frame_id: str):
         stamp = self._new("builtin_interfaces/msg/Time", sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
@@ -147,14 +186,16 @@ class SceneWriter:
         msgtype = message.__msgtype__
         if topic not in self._connections:
             profiles = [_offered(latched=topic == "/tf_static")]
-            self._connections[topic] = self._writer.add_connection(topic, msgtype, typestore=self._typestore,
-                                                                   offered_qos_profiles=profiles)
+            self._connections[topic] = self._writer.add_connection(
+                topic, msgtype, typestore=self._typestore, offered_qos_profiles=profiles
+            )
         self._writer.write(self._connections[topic], stamp_ns, self._typestore.serialize_cdr(message, msgtype))
         self._summary.messages[topic] += 1
 
 
-def convert_scene(reader: NuScenesReader, scene: str, out: Path, sweeps: bool = False,
-                  overwrite: bool = False) -> Summary:
+def convert_scene(
+    reader: NuScenesReader, scene: str, out: Path, sweeps: bool = False, overwrite: bool = False
+) -> Summary:
     """Write one scene to the bag ``out/<scene>``, which appears only when it is complete.
 
     Args:
@@ -165,17 +206,23 @@ def convert_scene(reader: NuScenesReader, scene: str, out: Path, sweeps: bool = 
         overwrite: replace a bag that is already there.
     """
     from rosbags.rosbag2 import StoragePlugin, Writer
+
     bag = out / scene
     if bag.exists() and not (overwrite and (bag / "metadata.yaml").is_file()):
-        raise DatasetError(f"{bag} exists; give --overwrite to replace it" if not overwrite else
-                           f"{bag} exists and is not a bag, so it is not replaced")
+        raise DatasetError(
+            f"{bag} exists; give --overwrite to replace it"
+            if not overwrite
+            else f"{bag} exists and is not a bag, so it is not replaced"
+        )
     records = reader.records(scene, sweeps)
     if not records:
         raise DatasetError(f"scene {scene} has no LiDAR or camera data")
     summary = Summary(bag)
     with _whole(bag) as part:
-        with Writer(part, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP) as writer, \
-                tqdm(total=len(records), desc=scene, unit="file") as progress:
+        with (
+            Writer(part, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP) as writer,
+            tqdm(total=len(records), desc=scene, unit="file") as progress,
+        ):
             writer.set_custom_data("nuscenes", f"{reader.version}/{scene}")
             SceneWriter(writer, records, summary).write(progress)
     return summary
@@ -217,15 +264,26 @@ def _split_by_calibration(records: list[SensorRecord]) -> tuple[dict[str, Sensor
 def _offered(latched: bool):
     """QoS profile recorded for a topic: what a player offers."""
     from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+
     forever = QosTime(9223372036, 854775807)
     durability = QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE
-    return Qos(QosHistory.KEEP_LAST, 1 if latched else 10, QosReliability.RELIABLE, durability, forever, forever,
-               QosLiveliness.AUTOMATIC, forever, False)
+    return Qos(
+        QosHistory.KEEP_LAST,
+        1 if latched else 10,
+        QosReliability.RELIABLE,
+        durability,
+        forever,
+        forever,
+        QosLiveliness.AUTOMATIC,
+        forever,
+        False,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nuscenes_to_bag", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="nuscenes_to_bag", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path, help="data root: the folder that holds samples/ and the tables' folder")
     parser.add_argument("out", type=Path, help="folder for the bags; one is written to OUT/<scene> for each scene")
     parser.add_argument("--version", help="the tables' folder, such as v1.0-mini (default: the only one there is)")
@@ -258,8 +316,10 @@ def convert_scenes(reader: NuScenesReader, options: argparse.Namespace) -> int:
             continue
         made, incomplete = made + 1, incomplete + bool(summary.skipped)
         print(summary)
-    print(f"{len(scenes)} scenes: {made} converted ({incomplete} of them with files missing or damaged), {kept} were "
-          f"there, {missing} left out for want of their files, {unwritten} could not be written")
+    print(
+        f"{len(scenes)} scenes: {made} converted ({incomplete} of them with files missing or damaged), {kept} were "
+        f"there, {missing} left out for want of their files, {unwritten} could not be written"
+    )
     return int(missing + unwritten > 0)
 
 

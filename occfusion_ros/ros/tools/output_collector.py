@@ -39,8 +39,10 @@ class Answer:
     def decoded(self) -> tuple[OccupancyGrid, dict[str, np.ndarray]]:
         """The grid, and (H, W, 3) uint8 RGB images by camera name."""
         grid = grid_from_message(self.message)
-        return grid, {name: rgb_from_compressed(image) if isinstance(image, CompressedImage) else rgb_from_image(image)
-                      for name, image in self.images.items()}
+        return grid, {
+            name: rgb_from_compressed(image) if isinstance(image, CompressedImage) else rgb_from_image(image)
+            for name, image in self.images.items()
+        }
 
 
 class OutputCollector:
@@ -65,8 +67,10 @@ class OutputCollector:
         self._namespace, self._name = topic.rsplit("/", 1)
         self.topic = f"{topic}/occupancy"
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._takers = {CLASSES: (SemanticClasses, self._take_classes, latched),
-                        OCCUPANCY: (OccupancyGrid3D, self._take_occupancy, 10)}
+        self._takers = {
+            CLASSES: (SemanticClasses, self._take_classes, latched),
+            OCCUPANCY: (OccupancyGrid3D, self._take_occupancy, 10),
+        }
         self._followed: set[str] = set()
         self._subscribe(f"{topic}/classes", CLASSES)
         self._subscribe(self.topic, OCCUPANCY)
@@ -86,8 +90,11 @@ class OutputCollector:
     def _follow(self) -> None:
         """Subscribe to what has turned up: stage times, and images that the node subscribes to."""
         for topic, types in self._node.get_topic_names_and_types():
-            if topic not in self._followed and types[0] in self._takers and self._is_theirs(
-                    self._node.get_publishers_info_by_topic(topic)):
+            if (
+                topic not in self._followed
+                and types[0] in self._takers
+                and self._is_theirs(self._node.get_publishers_info_by_topic(topic))
+            ):
                 self._follow_remapped(topic, types[0])
             stage = topic.removeprefix(self._times)
             if stage != topic and stage not in self.stage_ms:
@@ -111,8 +118,11 @@ class OutputCollector:
             self.topic = topic
 
     def _follow_images(self, topic: str, kind: type) -> None:
-        theirs = [info for info in self._node.get_subscriptions_info_by_topic(topic)
-                  if (info.node_name, info.node_namespace) == (self._name, self._namespace or "/")]
+        theirs = [
+            info
+            for info in self._node.get_subscriptions_info_by_topic(topic)
+            if (info.node_name, info.node_namespace) == (self._name, self._namespace or "/")
+        ]
         if theirs:
             self._images[topic] = deque(maxlen=KEPT[kind])
             qos = QoSProfile(depth=5, reliability=theirs[0].qos_profile.reliability)
@@ -131,7 +141,8 @@ class OutputCollector:
     def _take_classes(self, message: SemanticClasses) -> None:
         self.classes = tuple(
             SemanticClass(label, name, tuple(round(255 * channel) for channel in (color.r, color.g, color.b)))
-            for label, name, color in zip(message.ids, message.names, message.colors))
+            for label, name, color in zip(message.ids, message.names, message.colors)
+        )
 
     def _take_occupancy(self, message: OccupancyGrid3D) -> None:
         nearest = {name: self._nearest(name, stamp_ns(message.header)) for name in message.cameras}
@@ -141,7 +152,10 @@ class OutputCollector:
         """The image of a camera that was taken nearest to the stamp; a camera's topics carry its name, or are the only
         ones."""
         topics = [topic for topic in self._images if camera in topic.split("/")]
-        kept = [image for topic in topics or (self._images if len(self._images) == 1 else ())
-                for image in self._images[topic]]
+        kept = [
+            image
+            for topic in topics or (self._images if len(self._images) == 1 else ())
+            for image in self._images[topic]
+        ]
         best = min(kept, key=lambda image: abs(stamp_ns(image.header) - stamp), default=None)
         return best if best and abs(stamp_ns(best.header) - stamp) <= FARTHEST_NS else None

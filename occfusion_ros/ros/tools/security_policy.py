@@ -14,12 +14,32 @@ from ..node.parameters import NodeParameters
 from ..node.parameters_file import read_parameters_file
 from ..startup.names import full_name, node_name
 
-PUBLISHED = ("~/occupancy", "~/classes", "~/markers", "~/points", "~/debug/processing_time_ms/*", "~/transition_event",
-             "/diagnostics", "/parameter_events", "/rosout")
+PUBLISHED = (
+    "~/occupancy",
+    "~/classes",
+    "~/markers",
+    "~/points",
+    "~/debug/processing_time_ms/*",
+    "~/transition_event",
+    "/diagnostics",
+    "/parameter_events",
+    "/rosout",
+)
 SUBSCRIBED = ("/clock", "/tf", "/tf_static")  # besides the sensors
-SERVED = ("describe_parameters", "get_parameter_types", "get_parameters", "get_type_description", "list_parameters",
-          "set_parameters", "set_parameters_atomically", "change_state", "get_available_states",
-          "get_available_transitions", "get_state", "get_transition_graph")
+SERVED = (
+    "describe_parameters",
+    "get_parameter_types",
+    "get_parameters",
+    "get_type_description",
+    "list_parameters",
+    "set_parameters",
+    "set_parameters_atomically",
+    "change_state",
+    "get_available_states",
+    "get_available_transitions",
+    "get_state",
+    "get_transition_graph",
+)
 
 
 def policy(parameters: NodeParameters, namespace: str = "/", node: str = "occfusion") -> str:
@@ -29,8 +49,11 @@ def policy(parameters: NodeParameters, namespace: str = "/", node: str = "occfus
     root = ElementTree.Element("policy", version="0.2.0")
     enclave = ElementTree.SubElement(ElementTree.SubElement(root, "enclaves"), "enclave", path=own)
     profile = ElementTree.SubElement(ElementTree.SubElement(enclave, "profiles"), "profile", ns=namespace, node=node)
-    for kind, right, names in (("topic", "publish", PUBLISHED), ("topic", "subscribe", (*sensors, *SUBSCRIBED)),
-                               ("service", "reply", [f"~/{name}" for name in SERVED])):
+    for kind, right, names in (
+        ("topic", "publish", PUBLISHED),
+        ("topic", "subscribe", (*sensors, *SUBSCRIBED)),
+        ("service", "reply", [f"~/{name}" for name in SERVED]),
+    ):
         rules = ElementTree.SubElement(profile, f"{kind}s", {right: "ALLOW"})
         for name in sorted({full_name(name, own) for name in names}):
             ElementTree.SubElement(rules, kind).text = name
@@ -40,8 +63,10 @@ def policy(parameters: NodeParameters, namespace: str = "/", node: str = "occfus
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry point; 1 where a file that is to be checked is another policy."""
-    parser = argparse.ArgumentParser(prog="python -m occfusion_ros.ros.tools.security_policy",
-                                     description="Prints the node's SROS2 policy, or checks a file against it.")
+    parser = argparse.ArgumentParser(
+        prog="python -m occfusion_ros.ros.tools.security_policy",
+        description="Prints the node's SROS2 policy, or checks a file against it.",
+    )
     parser.add_argument("--params-file", type=Path, help="the node's parameters (default: their defaults)")
     parser.add_argument("--namespace", default="/", help="of the node (default: /)")
     parser.add_argument("--node", default="occfusion", help="its name (default: occfusion)")

@@ -33,6 +33,7 @@ def write_picture(answer: "Answer", classes: "tuple[SemanticClass, ...]", out: P
 
     from ...core.labels import OPENOCCUPANCY_CLASSES
     from ...viz.picture import frame_picture
+
     grid, images = answer.decoded()
     path = out / f"occupancy_{grid.stamp_ns // 10**9}_{grid.stamp_ns % 10**9:09d}.png"
     picture = Image.fromarray(frame_picture(grid, classes or OPENOCCUPANCY_CLASSES, images))
@@ -44,6 +45,7 @@ def write_picture(answer: "Answer", classes: "tuple[SemanticClass, ...]", out: P
 def take_pictures(node, options: argparse.Namespace) -> int:
     """Draw answers until `options.count` are written, or could not be; the exit code."""
     from .output_collector import OutputCollector
+
     output_collector = queue.Queue()
     collector = OutputCollector(node, options.node, output_collector.put)
     print(f"waiting for {collector.topic}", flush=True)
@@ -55,8 +57,11 @@ def take_pictures(node, options: argparse.Namespace) -> int:
         try:
             answer = output_collector.get(timeout=options.timeout or None)
         except queue.Empty:
-            reason = "the node is there but does not publish; see its /diagnostics" if collector.connected else \
-                     "there is no such node; see --node, ROS_DOMAIN_ID and namespace"
+            reason = (
+                "the node is there but does not publish; see its /diagnostics"
+                if collector.connected
+                else "there is no such node; see --node, ROS_DOMAIN_ID and namespace"
+            )
             print(f"error: nothing on {collector.topic} for {options.timeout:g} s: {reason}", file=sys.stderr)
             return 1
         try:
@@ -71,12 +76,18 @@ def take_pictures(node, options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="snapshot", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="snapshot", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("."), help="folder for the pictures (default: this one)")
     parser.add_argument("--count", type=int, default=1, help="how many to take; 0: until stopped (default: 1)")
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="S",
-                        help="give up after so many seconds without a message; 0: never (default: 60)")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="give up after so many seconds without a message; 0: never (default: 60)",
+    )
     parser.add_argument("--node", default="occfusion", help="name of the node (default: occfusion)")
     return parser
 
@@ -86,6 +97,7 @@ def spinning_node(name: str, argv: list[str]) -> Iterator:
     """An rclpy node that a background thread spins; SIGINT and SIGTERM both raise KeyboardInterrupt here."""
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
     use_shared_memory_profile()
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -122,6 +134,7 @@ def _load(argv: list[str]) -> Callable[[], int]:
         from rclpy.utilities import remove_ros_args
 
         from ...viz import picture  # noqa: F401 - takes long, as what follows
+
         with messages_needed():
             from . import output_collector  # noqa: F401
     except StartError as error:

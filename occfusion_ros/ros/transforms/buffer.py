@@ -60,9 +60,11 @@ class Tf2Buffer:
 
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
-        self._kinds = {tf2_ros.LookupException: UnknownFrameError,
-                       tf2_ros.ConnectivityException: UnconnectedFramesError,
-                       tf2_ros.ExtrapolationException: ExtrapolationError}
+        self._kinds = {
+            tf2_ros.LookupException: UnknownFrameError,
+            tf2_ros.ConnectivityException: UnconnectedFramesError,
+            tf2_ros.ExtrapolationException: ExtrapolationError,
+        }
         self._errors = tf2_ros.TransformException
 
     def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> np.ndarray:
@@ -70,8 +72,9 @@ class Tf2Buffer:
         from rclpy.time import Time
 
         try:
-            found = self._buffer.lookup_transform(target_frame.lstrip("/"), source_frame.lstrip("/"),
-                                                  Time(nanoseconds=stamp_ns))  # tf2 refuses names that begin with /
+            found = self._buffer.lookup_transform(
+                target_frame.lstrip("/"), source_frame.lstrip("/"), Time(nanoseconds=stamp_ns)
+            )  # tf2 refuses names that begin with /
         except self._errors as error:
             raise self._kinds.get(type(error), TransformError)(str(error)) from error
         return rigid_matrix(target_frame, source_frame, *_numbers(found))
@@ -99,7 +102,8 @@ class TopicBuffer:
         latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._subscriptions = [
             node.create_subscription(TFMessage, "/tf", lambda message: self._add(message, static=False), 100),
-            node.create_subscription(TFMessage, "/tf_static", lambda message: self._add(message, static=True), latched)]
+            node.create_subscription(TFMessage, "/tf_static", lambda message: self._add(message, static=True), latched),
+        ]
 
     def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> np.ndarray:
         """See `TransformBuffer`."""
@@ -128,8 +132,9 @@ class TopicBuffer:
 
 def insert_transform(tree: TransformTree, transform: TransformStamped, static: bool) -> None:
     """Put a transform into a tree."""
-    tree.insert(transform.header.frame_id, transform.child_frame_id, stamp_ns(transform.header), *_numbers(transform),
-                static)
+    tree.insert(
+        transform.header.frame_id, transform.child_frame_id, stamp_ns(transform.header), *_numbers(transform), static
+    )
 
 
 def _numbers(transform: TransformStamped) -> tuple[np.ndarray, np.ndarray]:

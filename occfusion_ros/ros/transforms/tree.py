@@ -47,8 +47,8 @@ class _Edge:
         if self.static or (self.stamps and stamp_ns < self.stamps[-1] - CACHE_NS):  # time was set back
             self.stamps, self.values = [], []
         at = bisect_left(self.stamps, stamp_ns)
-        known = self.stamps[at:at + 1] == [stamp_ns]
-        self.stamps[at:at + known], self.values[at:at + known] = [stamp_ns], [value]
+        known = self.stamps[at : at + 1] == [stamp_ns]
+        self.stamps[at : at + known], self.values[at : at + known] = [stamp_ns], [value]
         expired = max(bisect_left(self.stamps, self.stamps[-1] - CACHE_NS), len(self.stamps) - MAX_STAMPS)
         del self.stamps[:expired], self.values[:expired]
 
@@ -57,8 +57,10 @@ class _Edge:
         if self.static:
             return _matrix(self.values[0])
         if not self.stamps[0] <= stamp_ns <= self.stamps[-1]:
-            raise ExtrapolationError(f"transform {self.parent} from {child}: wanted at {stamp_ns} ns, "
-                                     f"known from {self.stamps[0]} to {self.stamps[-1]} ns")
+            raise ExtrapolationError(
+                f"transform {self.parent} from {child}: wanted at {stamp_ns} ns, "
+                f"known from {self.stamps[0]} to {self.stamps[-1]} ns"
+            )
         after = bisect_left(self.stamps, stamp_ns)
         before = max(after - 1, 0)
         span = self.stamps[after] - self.stamps[before]
@@ -72,8 +74,15 @@ class TransformTree:
     def __init__(self) -> None:
         self._edges: dict[str, _Edge] = {}  # by child frame
 
-    def insert(self, parent: str, child: str, stamp_ns: int, translation: np.ndarray, quaternion: np.ndarray,
-               static: bool = False) -> None:
+    def insert(
+        self,
+        parent: str,
+        child: str,
+        stamp_ns: int,
+        translation: np.ndarray,
+        quaternion: np.ndarray,
+        static: bool = False,
+    ) -> None:
         """Add ``parent_from_child``.
 
         Args:
@@ -85,8 +94,10 @@ class TransformTree:
         """
         parent, child = parent.lstrip("/"), child.lstrip("/")
         if not (0 < len(parent) <= MAX_NAME and 0 < len(child) <= MAX_NAME) or parent == child:
-            raise TransformError(f"transform: expected two different frames of at most {MAX_NAME} characters, got "
-                                 f"{parent!r:.300} and {child!r:.300}")
+            raise TransformError(
+                f"transform: expected two different frames of at most {MAX_NAME} characters, got "
+                f"{parent!r:.300} and {child!r:.300}"
+            )
         value = _rigid(parent, child, translation, quaternion)
         edge = self._edges.get(child)
         if edge is None and len(self._edges) >= MAX_FRAMES:
@@ -126,7 +137,7 @@ class TransformTree:
     def _ascend(self, path: list[str], ancestor: str, stamp_ns: int) -> np.ndarray:
         """(4, 4) ``ancestor_from_frame`` for the first frame of a path to the root."""
         ancestor_from_frame = np.eye(4)
-        for frame in path[:path.index(ancestor)]:
+        for frame in path[: path.index(ancestor)]:
             ancestor_from_frame = self._edges[frame].at(stamp_ns, frame) @ ancestor_from_frame
         return ancestor_from_frame
 
@@ -167,8 +178,10 @@ def _matrix(value: np.ndarray) -> np.ndarray:
     """(7,) translation and unit quaternion to (4, 4)."""
     x, y, z, w = value[3:]
     matrix = np.eye(4)
-    matrix[:3, :3] = ((1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
-                      (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
-                      (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)))
+    matrix[:3, :3] = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
     matrix[:3, 3] = value[:3]
     return matrix

@@ -69,9 +69,11 @@ class Audience:
             self._deaf_since.pop(name, None)
             return f"the node {name} to become active (its model is loaded first)"
         if time.monotonic() - self._deaf_since.setdefault(name, time.monotonic()) > DEAF_S:
-            raise DatasetError(f"{name} listens to {', '.join(sorted(wanted))} and to nothing that is played: "
-                               f"{', '.join(sorted(self._publishers))}; give it the names of the bag's topics "
-                               "(lidar_topic or lidar_topics, cameras, image_topics)")
+            raise DatasetError(
+                f"{name} listens to {', '.join(sorted(wanted))} and to nothing that is played: "
+                f"{', '.join(sorted(self._publishers))}; give it the names of the bag's topics "
+                "(lidar_topic or lidar_topics, cameras, image_topics)"
+            )
         return f"{name} to subscribe to what is played"
 
     def _sensors(self, name: str) -> set[str]:
@@ -82,8 +84,12 @@ class Audience:
         """
         namespace, _, base = name.rpartition("/")
         owner = (namespace or "/", base)
-        played = {topic for topic in self._publishers for end in self._node.get_subscriptions_info_by_topic(topic)
-                  if (end.node_namespace, end.node_name) == owner}
+        played = {
+            topic
+            for topic in self._publishers
+            for end in self._node.get_subscriptions_info_by_topic(topic)
+            if (end.node_namespace, end.node_name) == owner
+        }
         try:
             found = self._node.get_subscriber_names_and_types_by_node(base, namespace or "/")
         except RuntimeError:  # rclpy's NodeNameNonExistentError is one, of a private module

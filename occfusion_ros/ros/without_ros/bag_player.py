@@ -50,8 +50,12 @@ class BagPlayer:
         if self._clock:
             self._clock.due_ns = start
         connections = [connection for connection in self._reader.connections if connection.topic in self._publishers]
-        with tqdm(total=round(self._reader.duration / 1e9, 1), disable=None, desc="playing",
-                  bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s {postfix}") as progress:
+        with tqdm(
+            total=round(self._reader.duration / 1e9, 1),
+            disable=None,
+            desc="playing",
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s {postfix}",
+        ) as progress:
             for count, (connection, stamp, data) in enumerate(self._reader.messages(connections), start=1):
                 self._wait_until(stamp, timeline)
                 self._publishers[connection.topic].publish(bytes(data))
@@ -65,6 +69,7 @@ class BagPlayer:
     def wait_for_acknowledgement(self) -> None:
         """Let the subscribers get what was sent last; one that went unnoticed acknowledges nothing, on any topic."""
         from rclpy.duration import Duration
+
         until_ns = time.monotonic_ns() + int(1e9 * ACKNOWLEDGE_S)
         for publisher in self._publishers.values():
             while not publisher.wait_for_all_acked(Duration(seconds=ASK_S)) and time.monotonic_ns() < until_ns:
@@ -73,8 +78,12 @@ class BagPlayer:
     def stay(self) -> None:
         """Until this process is interrupted offer what is latched to whoever comes late; return if nothing is."""
         from rclpy.qos import DurabilityPolicy
-        latched = [topic for topic, publisher in self._publishers.items()
-                   if publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL]
+
+        latched = [
+            topic
+            for topic, publisher in self._publishers.items()
+            if publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        ]
         if latched:
             logger.info("staying for whoever comes late, with %s", ", ".join(latched))
         while latched:
@@ -136,6 +145,7 @@ class Clock:
 
     def __init__(self, node, period_ns: int) -> None:
         from rosgraph_msgs.msg import Clock as ClockMessage
+
         self._message, self._period_ns = ClockMessage(), period_ns
         self._publisher = node.create_publisher(ClockMessage, "/clock", 1)
         self.due_ns = 0
@@ -168,8 +178,11 @@ def _message_type(name: str) -> type | None:
 def _qos(topic: str, connections: list):
     """As deep as all recorded publishers together, so that a latched topic keeps what each of them kept."""
     from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
     profiles = [profile for connection in connections for profile in connection.ext.offered_qos_profiles]
     latched = topic == "/tf_static" or any(profile.durability.name == "TRANSIENT_LOCAL" for profile in profiles)
-    return QoSProfile(depth=max(LEAST_DEPTH, sum(profile.depth for profile in profiles)),
-                      reliability=ReliabilityPolicy.RELIABLE,
-                      durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE)
+    return QoSProfile(
+        depth=max(LEAST_DEPTH, sum(profile.depth for profile in profiles)),
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )

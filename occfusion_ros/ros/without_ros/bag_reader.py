@@ -54,8 +54,10 @@ class Bag:
         """
         if not connections:
             return
-        found, missing = self._reader.messages(connections), Counter(
-            {topic: self._counts[topic] for topic in {connection.topic for connection in connections}})
+        found, missing = (
+            self._reader.messages(connections),
+            Counter({topic: self._counts[topic] for topic in {connection.topic for connection in connections}}),
+        )
         while True:
             try:
                 message = next(found)
@@ -66,8 +68,10 @@ class Bag:
             missing[message[0].topic] -= 1
             yield message
         if lost := [f"{count} on {topic}" for topic, count in sorted(missing.items()) if count > 0]:
-            raise BagError(f"the bag {self.path} is damaged: its files say that there are more messages: "
-                           f"{', '.join(lost)}; a damaged MCAP is repaired by: mcap recover")
+            raise BagError(
+                f"the bag {self.path} is damaged: its files say that there are more messages: "
+                f"{', '.join(lost)}; a damaged MCAP is repaired by: mcap recover"
+            )
 
 
 @contextmanager
@@ -95,8 +99,10 @@ def _check_logs(path: Path) -> None:
     for file in path.glob("*.db3") if path.is_dir() else [path]:
         log = file.with_name(f"{file.name}-wal")
         if log.is_file() and log.stat().st_size:
-            raise BagError(f"cannot read the bag {path}: messages lie in {log} (its recorder runs or was ended); "
-                           f"put them into the bag: sqlite3 {file} 'PRAGMA wal_checkpoint(TRUNCATE)'")
+            raise BagError(
+                f"cannot read the bag {path}: messages lie in {log} (its recorder runs or was ended); "
+                f"put them into the bag: sqlite3 {file} 'PRAGMA wal_checkpoint(TRUNCATE)'"
+            )
 
 
 def _reader_class() -> type:
@@ -160,11 +166,17 @@ def _of_ros2(path: Path, connections: list) -> list:
     foreign = [c for c in connections if c.ext.serialization_format != CDR]
     if len(foreign) == len(connections):
         kinds = ", ".join(sorted({c.ext.serialization_format or "none" for c in foreign}))
-        raise BagError(f"{path} has no messages of ROS 2 (its encodings: {kinds}); of ROS 1 make a bag of ROS 2 with "
-                       f"rosbags-convert --src {path} --dst FOLDER")
+        raise BagError(
+            f"{path} has no messages of ROS 2 (its encodings: {kinds}); of ROS 1 make a bag of ROS 2 with "
+            f"rosbags-convert --src {path} --dst FOLDER"
+        )
     for connection in foreign:
-        logger.warning("skipping %s: %s in %s is not of ROS 2", connection.topic, connection.msgtype,
-                       connection.ext.serialization_format or "no encoding")
+        logger.warning(
+            "skipping %s: %s in %s is not of ROS 2",
+            connection.topic,
+            connection.msgtype,
+            connection.ext.serialization_format or "no encoding",
+        )
     return [c for c in connections if c.ext.serialization_format == CDR]
 
 
@@ -203,13 +215,17 @@ def _folder(path: Path, error: Exception) -> str:
     if not (path / "metadata.yaml").is_file():
         if not files:
             return "the folder has neither a metadata.yaml nor .mcap or .db3 files: it is no bag"
-        return (f"the folder has no metadata.yaml (its recorder was ended early); give the file itself, {files[0]}, "
-                f"or make one: ros2 bag reindex {path}")
+        return (
+            f"the folder has no metadata.yaml (its recorder was ended early); give the file itself, {files[0]}, "
+            f"or make one: ros2 bag reindex {path}"
+        )
     for file in files:
         if (text := _diagnosis(file, error)) and "cut short" in text or "empty" in text:
             return f"{file.name}: {text}"
-    return (f"{one_line(error)}; where metadata.yaml is wrong: ros2 bag reindex {path}, or give one .mcap or .db3 file "
-            "itself")
+    return (
+        f"{one_line(error)}; where metadata.yaml is wrong: ros2 bag reindex {path}, or give one .mcap or .db3 file "
+        "itself"
+    )
 
 
 def _mcap(path: Path, end: bytes, error: Exception) -> str:
@@ -217,13 +233,16 @@ def _mcap(path: Path, end: bytes, error: Exception) -> str:
         return f"it is an MCAP file, so its name must end in .mcap, got {path.name}"
     repair = f"mcap recover {path} -o {path.with_name(f'{path.stem}-recovered.mcap')}"
     if end != MCAP_MAGIC:
-        return ("the MCAP file is cut short (its recorder was ended early, or the copy is not whole); repair it: "
-                f"{repair}")
+        return (
+            f"the MCAP file is cut short (its recorder was ended early, or the copy is not whole); repair it: {repair}"
+        )
     return f"the MCAP file is damaged ({type(error).__name__}: {one_line(error)}); repair it: {repair}"
 
 
 def _sqlite(path: Path, error: Exception) -> str:
     if path.suffix != ".db3":
         return f"it is an sqlite3 file, so its name must end in .db3, got {path.name}"
-    return (f"the sqlite3 file is cut short or damaged ({one_line(error)}); repair it: "
-            f"sqlite3 {path} .recover | sqlite3 NEW.db3")
+    return (
+        f"the sqlite3 file is cut short or damaged ({one_line(error)}); repair it: "
+        f"sqlite3 {path} .recover | sqlite3 NEW.db3"
+    )

@@ -31,28 +31,48 @@ def _positive(text: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="play_bag", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="play_bag", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("bag", type=Path, help="the bag's folder, or one .mcap or .db3 file")
     parser.add_argument("--rate", type=_positive, default=1.0, help="bag seconds per second (default: 1)")
     parser.add_argument("--clock", type=_positive, default=100.0, metavar="HZ", help="rate of /clock (default: 100)")
     parser.add_argument("--no-clock", action="store_true", help="do not publish /clock")
     parser.add_argument("--loop", action="store_true", help="start again at the end; time jumps back")
-    parser.add_argument("--stay", action="store_true",
-                        help="at the end go on offering what is latched, such as /tf_static, until interrupted")
+    parser.add_argument(
+        "--stay",
+        action="store_true",
+        help="at the end go on offering what is latched, such as /tf_static, until interrupted",
+    )
     parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="play only these (default: all)")
-    parser.add_argument("--wait-for", nargs="+", default=[], metavar="TOPIC",
-                        help="start when these have subscribers, whether the bag or somebody else publishes them")
-    parser.add_argument("--wait-for-node", nargs="+", default=[], metavar="NODE",
-                        help="start when these nodes, such as /occfusion, have subscribed to what is played")
-    parser.add_argument("--wait-timeout", type=_positive, default=60.0, metavar="S",
-                        help="give up waiting after this many seconds (default: 60)")
+    parser.add_argument(
+        "--wait-for",
+        nargs="+",
+        default=[],
+        metavar="TOPIC",
+        help="start when these have subscribers, whether the bag or somebody else publishes them",
+    )
+    parser.add_argument(
+        "--wait-for-node",
+        nargs="+",
+        default=[],
+        metavar="NODE",
+        help="start when these nodes, such as /occfusion, have subscribed to what is played",
+    )
+    parser.add_argument(
+        "--wait-timeout",
+        type=_positive,
+        default=60.0,
+        metavar="S",
+        help="give up waiting after this many seconds (default: 60)",
+    )
     return parser
 
 
 def _play(options: argparse.Namespace, node) -> None:
     from .bag_player import BagPlayer
     from .bag_reader import open_bag
+
     with open_bag(options.bag) as bag:
         player = BagPlayer(node, bag, options.topics, 0 if options.no_clock else options.clock, options.rate)
         player.audience.wait(options.wait_for_node, options.wait_for, options.wait_timeout)
@@ -71,6 +91,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _load(argv: list[str]) -> Callable[[], int]:
     from ..startup.rclpy_start import StartError, check_middleware_installed
+
     try:
         check_middleware_installed()
     except StartError as error:
@@ -78,6 +99,7 @@ def _load(argv: list[str]) -> Callable[[], int]:
     import rclpy  # noqa: F401 - takes long, as rosbags does
     import rosbags.rosbag2  # noqa: F401
     from rclpy.utilities import remove_ros_args
+
     options = _parser().parse_args(remove_ros_args(argv))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     return partial(_run, options, argv)
@@ -88,6 +110,7 @@ def _run(options: argparse.Namespace, argv: list[str]) -> int:
 
     from ..startup.dds import use_shared_memory_profile
     from ..startup.rclpy_start import StartError, create_node, start
+
     use_shared_memory_profile()
     context = rclpy.Context()  # its own, so that rclpy installs no signal handlers
     try:

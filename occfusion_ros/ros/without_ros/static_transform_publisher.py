@@ -13,8 +13,12 @@ from ..startup.interrupts import run_until_interrupted
 def quaternion(roll: float, pitch: float, yaw: float) -> tuple[float, float, float, float]:
     """Unit quaternion (x, y, z, w) of turns by roll about x, then pitch about y, then yaw about z (fixed axes, rad)."""
     (sr, cr), (sp, cp), (sy, cy) = ((math.sin(angle / 2), math.cos(angle / 2)) for angle in (roll, pitch, yaw))
-    return (sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy, cr * cp * sy - sr * sp * cy,
-            cr * cp * cy + sr * sp * sy)
+    return (
+        sr * cp * cy - cr * sp * sy,
+        cr * sp * cy + sr * cp * sy,
+        cr * cp * sy - sr * sp * cy,
+        cr * cp * cy + sr * sp * sy,
+    )
 
 
 def transform_message(options: argparse.Namespace):
@@ -22,11 +26,18 @@ def transform_message(options: argparse.Namespace):
     from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
     from std_msgs.msg import Header
     from tf2_msgs.msg import TFMessage
+
     x, y, z, w = quaternion(options.roll, options.pitch, options.yaw)
-    transform = Transform(translation=Vector3(x=options.x, y=options.y, z=options.z),
-                          rotation=Quaternion(x=x, y=y, z=z, w=w))
-    return TFMessage(transforms=[TransformStamped(header=Header(frame_id=options.frame_id), transform=transform,
-                                                  child_frame_id=options.child_frame_id)])
+    transform = Transform(
+        translation=Vector3(x=options.x, y=options.y, z=options.z), rotation=Quaternion(x=x, y=y, z=z, w=w)
+    )
+    return TFMessage(
+        transforms=[
+            TransformStamped(
+                header=Header(frame_id=options.frame_id), transform=transform, child_frame_id=options.child_frame_id
+            )
+        ]
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,18 +53,21 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Publish until SIGINT or SIGTERM."""
-    return run_until_interrupted(partial(_load, sys.argv[1:] if argv is None else argv), "static_transform_publisher",
-                                 exit_code=0)
+    return run_until_interrupted(
+        partial(_load, sys.argv[1:] if argv is None else argv), "static_transform_publisher", exit_code=0
+    )
 
 
 def _load(argv: list[str]) -> Callable[[], int]:
     from ..startup.rclpy_start import StartError, check_middleware_installed
+
     try:
         check_middleware_installed()
     except StartError as error:
         sys.exit(f"error: {error}")
     import tf2_msgs.msg  # noqa: F401 - takes long, as rclpy does
     from rclpy.utilities import remove_ros_args
+
     return partial(_publish, _parser().parse_args(remove_ros_args(argv)), argv)
 
 
@@ -64,6 +78,7 @@ def _publish(options: argparse.Namespace, argv: list[str]) -> int:
 
     from ..startup.dds import use_shared_memory_profile
     from ..startup.rclpy_start import StartError, create_node, start
+
     use_shared_memory_profile()
     context = rclpy.Context()  # its own, so that rclpy installs no signal handlers
     try:

@@ -61,9 +61,17 @@ class Supervisor:
     def start(self, process: Process) -> None:
         """Start one more process."""
         child = subprocess.Popen(
-            command(process), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace", bufsize=1, env={**os.environ, "PYTHONUNBUFFERED": "1", **self.plan.environment},
-            start_new_session=True, preexec_fn=_die_with_parent)
+            command(process),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            bufsize=1,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **self.plan.environment},
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
         self._children[process.name] = child
         reader = threading.Thread(target=self._relay, args=(process.name, child), daemon=True)
         self._readers.append(reader)
@@ -96,8 +104,10 @@ class Supervisor:
         Returns:
             exit code: that of the process; 128 + the signal's number for a signal.
         """
-        previous = {number: signal.signal(number, lambda got, _: self._events.put((None, 128 + got)))
-                    for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {
+            number: signal.signal(number, lambda got, _: self._events.put((None, 128 + got)))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
         try:
             while True:
                 process, code = self.next_end()
@@ -147,6 +157,7 @@ def command(process: Process) -> list[str]:
 def _installed(process: Process) -> str:
     """Path of an executable of another package."""
     from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+
     try:
         path = Path(get_package_prefix(process.package)) / "lib" / process.package / process.executable
     except (PackageNotFoundError, OSError) as error:
@@ -182,12 +193,17 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m occfusion_ros.ros.without_ros.supervisor",
-                                     description="Start the node and what goes with it, as `ros2 launch occfusion_ros "
-                                                 "occ.launch.py` does.")
+    parser = argparse.ArgumentParser(
+        prog="python -m occfusion_ros.ros.without_ros.supervisor",
+        description="Start the node and what goes with it, as `ros2 launch occfusion_ros occ.launch.py` does.",
+    )
     for argument in ARGUMENTS:
-        parser.add_argument(f"--{argument.name}", default=argument.default, choices=argument.choices or None,
-                            help=f"{argument.description} (default: {argument.default or 'not set'})")
+        parser.add_argument(
+            f"--{argument.name}",
+            default=argument.default,
+            choices=argument.choices or None,
+            help=f"{argument.description} (default: {argument.default or 'not set'})",
+        )
     return parser
 
 

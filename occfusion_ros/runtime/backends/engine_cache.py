@@ -47,9 +47,11 @@ class EngineCache:
         except OSError as error:
             raise BackendError(f"engine cache {folder}: {error.strerror}; name another folder") from error
         if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise BackendError(f"engine cache {folder}: expected a folder of user {os.getuid()} that nobody else may "
-                               f"write to, got owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):o}: run "
-                               f"'chmod go-w' on it, or name another folder")
+            raise BackendError(
+                f"engine cache {folder}: expected a folder of user {os.getuid()} that nobody else may "
+                f"write to, got owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):o}: run "
+                f"'chmod go-w' on it, or name another folder"
+            )
 
     def get(self, name: str, key: dict[str, str], build: Callable[[], bytes]) -> bytes:
         """The engine of `key`, built where it is not there.

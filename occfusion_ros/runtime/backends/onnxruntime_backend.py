@@ -56,8 +56,10 @@ class OnnxRuntimeBackend:
         try:
             self.session = onnxruntime.InferenceSession(content, options, providers=providers)
         except Exception as error:  # its exceptions have no common base of their own
-            raise BackendError(f"{file}: ONNX Runtime {onnxruntime.__version__} cannot load it ({one_line(error)}); "
-                               "export the model again or update onnxruntime") from error
+            raise BackendError(
+                f"{file}: ONNX Runtime {onnxruntime.__version__} cannot load it ({one_line(error)}); "
+                "export the model again or update onnxruntime"
+            ) from error
         self._check_against_contract()
         self.outputs = OutputBuffers(spec, self.device)
 
@@ -76,10 +78,14 @@ class OnnxRuntimeBackend:
         return outputs
 
     def _check_against_contract(self) -> None:
-        for side, specs, nodes in (("inputs", self.spec.inputs, self.session.get_inputs()),
-                                   ("outputs", self.spec.outputs, self.session.get_outputs())):
+        for side, specs, nodes in (
+            ("inputs", self.spec.inputs, self.session.get_inputs()),
+            ("outputs", self.spec.outputs, self.session.get_outputs()),
+        ):
             expected = {(s.name, s.dtype, s.shape) for s in specs}
             got = {(n.name, DTYPES.get(n.type, n.type), tuple(n.shape)) for n in nodes}
             if expected != got:
-                raise ContractError(f"{self.file}: its {side} differ from the contract, expected "
-                                    f"{sorted(map(str, expected))}, got {sorted(map(str, got))}: export it again")
+                raise ContractError(
+                    f"{self.file}: its {side} differ from the contract, expected "
+                    f"{sorted(map(str, expected))}, got {sorted(map(str, got))}: export it again"
+                )

@@ -69,18 +69,26 @@ class OpenVinoBackend:
 
         self.openvino, self.file, self.spec, self.name = openvino, file, spec, f"openvino {precision}"
         self.core = openvino.Core()
-        self.config = {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": threads,
-                       "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
+        self.config = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,
+        }
         try:
             self.model = self.core.read_model(content, b"")
         except Exception as error:  # RuntimeError, and what its frontends raise
-            raise BackendError(f"{file}: OpenVINO {openvino.__version__} cannot read it ({one_line(error)}); export "
-                               "the model again or update openvino") from error
+            raise BackendError(
+                f"{file}: OpenVINO {openvino.__version__} cannot read it ({one_line(error)}); export "
+                "the model again or update openvino"
+            ) from error
         self._check_against_contract()
         if saturates(self.model, processor := this_processor()):
-            raise BackendError(f"{file}: its weights of 8 bits cannot be calculated right on this processor "
-                               f"({processor.name}, no VNNI): take precision fp32 or backend onnxruntime, or quantize "
-                               "it again with export.quantize, which takes 7 bits")
+            raise BackendError(
+                f"{file}: its weights of 8 bits cannot be calculated right on this processor "
+                f"({processor.name}, no VNNI): take precision fp32 or backend onnxruntime, or quantize "
+                "it again with export.quantize, which takes 7 bits"
+            )
         self.outputs = OutputBuffers(spec, self.device)
         self.requests: dict[tuple[tuple[str, int], ...], Any] = {}  # of openvino.InferRequest
 
@@ -110,10 +118,14 @@ class OpenVinoBackend:
         return self.requests[key]
 
     def _check_against_contract(self) -> None:
-        for side, specs, ports in (("inputs", self.spec.inputs, self.model.inputs),
-                                   ("outputs", self.spec.outputs, self.model.outputs)):
+        for side, specs, ports in (
+            ("inputs", self.spec.inputs, self.model.inputs),
+            ("outputs", self.spec.outputs, self.model.outputs),
+        ):
             expected = {(s.name, s.dtype, len(s.shape)) for s in specs}
             got = {(port.get_any_name(), port.element_type.to_dtype().name, len(port.partial_shape)) for port in ports}
             if expected != got:
-                raise ContractError(f"{self.file}: its {side} differ from the contract, expected "
-                                    f"{sorted(map(str, expected))}, got {sorted(map(str, got))}: export it again")
+                raise ContractError(
+                    f"{self.file}: its {side} differ from the contract, expected "
+                    f"{sorted(map(str, expected))}, got {sorted(map(str, got))}: export it again"
+                )

@@ -14,20 +14,31 @@ from typing import Any
 
 from ...core.errors import ContractError
 
-_FILE = re.compile(r"(?:models/model\.json|data/(?:weights|constants)/(?:model_(?:weights|constants)_config\.json"
-                   r"|(?:weight|tensor)_\d+)|data/sample_inputs/model\.pt|archive_format|archive_version|byteorder"
-                   r"|version|\.data/(?:serialization_id|version)|\.format_version|\.storage_alignment)")
+_FILE = re.compile(
+    r"(?:models/model\.json|data/(?:weights|constants)/(?:model_(?:weights|constants)_config\.json"
+    r"|(?:weight|tensor)_\d+)|data/sample_inputs/model\.pt|archive_format|archive_version|byteorder"
+    r"|version|\.data/(?:serialization_id|version)|\.format_version|\.storage_alignment)"
+)
 _EMPTY = "data/sample_inputs/model.pt"  # always there; PyTorch would unpickle it, and ours hold nothing
 
 _WORD = re.compile(r"[\w.]*", re.ASCII)  # names end up in code that PyTorch generates
 _OPERATOR = re.compile(r"torch\.ops\.aten\.(?!from_file)\w+\.\w+|torch\.sym_\w+|_operator\.\w+", re.ASCII)
-_EXPRESSION = re.compile(r"(?:Symbol\('[su]\d+'|\b(?:Add|Mul|Integer|IntTrueDiv|FloorDiv|CeilDiv|CleanDiv|Mod|PythonMod"
-                         r"|Max|Min)\(|\b(?:positive|nonnegative|integer)=(?:True|False)|\b[su]?\d+\b|[(),*+ -])*")
+_EXPRESSION = re.compile(
+    r"(?:Symbol\('[su]\d+'|\b(?:Add|Mul|Integer|IntTrueDiv|FloorDiv|CeilDiv|CleanDiv|Mod|PythonMod"
+    r"|Max|Min)\(|\b(?:positive|nonnegative|integer)=(?:True|False)|\b[su]?\d+\b|[(),*+ -])*"
+)
 _GUARD = re.compile(r"(?:L\['\w+'\]|\.size\(\)\[\d+\]|\b\d+\b|[=!<>]=|//|[()<>*+% -])*", re.ASCII)
 _TREE = re.compile(r'(?:[][{},: \d]|null|"(?:type|context|children_spec|builtins\.(?:tuple|list|dict)|null|\[\])")*')
 _VERSION = re.compile(r"[\w.+]*", re.ASCII)
-_RULES = {"target": _OPERATOR, "as_operator": _OPERATOR, "expr_str": _EXPRESSION, "guards_code": _GUARD,
-          "in_spec": _TREE, "out_spec": _TREE, "torch_version": _VERSION}
+_RULES = {
+    "target": _OPERATOR,
+    "as_operator": _OPERATOR,
+    "expr_str": _EXPRESSION,
+    "guards_code": _GUARD,
+    "in_spec": _TREE,
+    "out_spec": _TREE,
+    "torch_version": _VERSION,
+}
 _KEYS = {"range_constraints": _EXPRESSION}
 
 
@@ -44,8 +55,10 @@ def checked_archive(content: bytes, file: str) -> io.BytesIO:
     files = _files(content)
     wrong = list(_wrong_files(files)) or list(_wrong_json(files))
     if wrong:
-        raise ContractError(f"{file}: expected JSON and raw tensors alone, as export.to_onnx writes them, got "
-                            f"{', '.join(wrong[:3]):.300}: it is not loaded; export the model again")
+        raise ContractError(
+            f"{file}: expected JSON and raw tensors alone, as export.to_onnx writes them, got "
+            f"{', '.join(wrong[:3]):.300}: it is not loaded; export the model again"
+        )
     result = io.BytesIO()
     with zipfile.ZipFile(result, "w", zipfile.ZIP_STORED) as archive:
         for name, data in files.items():

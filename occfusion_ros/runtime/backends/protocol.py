@@ -84,8 +84,9 @@ def usable_gpu() -> bool:
     try:
         return torch.cuda.is_available() and torch.ones(1, device="cuda").add(1).item() == 2
     except RuntimeError as error:
-        logger.warning("there is a GPU, but PyTorch %s cannot use it (%s): taking the CPU", torch.__version__,
-                       one_line(error))
+        logger.warning(
+            "there is a GPU, but PyTorch %s cannot use it (%s): taking the CPU", torch.__version__, one_line(error)
+        )
         return False
 
 
@@ -98,8 +99,10 @@ def pick_precision(backend: str, wanted: str, offered: tuple[str, ...]) -> str:
     if wanted == "auto":
         return offered[0]
     if wanted not in offered:
-        raise BackendError(f"precision {wanted} is not to be had with backend {backend} and this model on this "
-                           f"machine, which offer {', '.join(offered)}")
+        raise BackendError(
+            f"precision {wanted} is not to be had with backend {backend} and this model on this "
+            f"machine, which offer {', '.join(offered)}"
+        )
     return wanted
 
 
@@ -117,8 +120,10 @@ def check_inputs(network: str, spec: NetworkSpec, inputs: dict[str, torch.Tensor
         got = inputs[tensor.name]
         if str(got.dtype) != f"torch.{tensor.dtype}" or not _fits(tensor, got.shape, lengths):
             known = {name: length for name, length in lengths.items() if name in " ".join(map(str, tensor.shape))}
-            raise BackendError(f"{network}: input {tensor.name}: expected {tensor.dtype} {list(tensor.shape)}"
-                               f"{f' with {known}' if known else ''}, got {str(got.dtype)[6:]} {list(got.shape)}")
+            raise BackendError(
+                f"{network}: input {tensor.name}: expected {tensor.dtype} {list(tensor.shape)}"
+                f"{f' with {known}' if known else ''}, got {str(got.dtype)[6:]} {list(got.shape)}"
+            )
     return lengths
 
 
@@ -159,7 +164,12 @@ class OutputBuffers:
         if key not in self.kept:
             if len(self.kept) == self.KEPT:
                 self.kept.pop(next(iter(self.kept)))
-            self.kept[key] = {tensor.name: torch.empty([axis_length(axis, lengths) for axis in tensor.shape],
-                                                       dtype=getattr(torch, tensor.dtype), device=self.device)
-                              for tensor in self.spec.outputs}
+            self.kept[key] = {
+                tensor.name: torch.empty(
+                    [axis_length(axis, lengths) for axis in tensor.shape],
+                    dtype=getattr(torch, tensor.dtype),
+                    device=self.device,
+                )
+                for tensor in self.spec.outputs
+            }
         return self.kept[key]

@@ -12,26 +12,34 @@ logger = logging.getLogger(__name__)
 
 def _tensorrt() -> ModuleType:
     from . import tensorrt_backend
+
     return tensorrt_backend
 
 
 def _openvino() -> ModuleType:
     from . import openvino_backend
+
     return openvino_backend
 
 
 def _onnxruntime() -> ModuleType:
     from . import onnxruntime_backend
+
     return onnxruntime_backend
 
 
 def _torch() -> ModuleType:
     from . import torch_backend
+
     return torch_backend
 
 
 BACKENDS: dict[str, Callable[[], ModuleType]] = {
-    "tensorrt": _tensorrt, "openvino": _openvino, "onnxruntime": _onnxruntime, "torch": _torch}
+    "tensorrt": _tensorrt,
+    "openvino": _openvino,
+    "onnxruntime": _onnxruntime,
+    "torch": _torch,
+}
 """Modules by name. Each has `unavailable_reason()`, `precisions(spec)` and `load(artifact, network, settings)`."""
 
 BACKEND_NAMES = ("auto", *BACKENDS)

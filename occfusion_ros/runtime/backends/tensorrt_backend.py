@@ -77,18 +77,32 @@ def axis_limits(artifact: Artifact) -> dict[str, int]:
     return {"cameras": artifact.contract.max_cameras, "parents": artifact.contract.refine_budget}
 
 
-def engine_key(trt: ModuleType, artifact: Artifact, onnx_sha256: str, precision: str,
-               limits: dict[str, int]) -> dict[str, str]:
+def engine_key(
+    trt: ModuleType, artifact: Artifact, onnx_sha256: str, precision: str, limits: dict[str, int]
+) -> dict[str, str]:
     """Everything that an engine depends on."""
     contract = json.dumps(artifact.contract.to_dict(), sort_keys=True)
-    return {"onnx": onnx_sha256, "contract": hashlib.sha256(contract.encode()).hexdigest(),
-            "flavor": trt.__name__, "tensorrt": trt.__version__, "gpu": torch.cuda.get_device_name(),
-            "compute capability": ".".join(map(str, torch.cuda.get_device_capability())), "precision": precision,
-            "options": json.dumps({"limits": limits, "workspace": WORKSPACE}, sort_keys=True)}
+    return {
+        "onnx": onnx_sha256,
+        "contract": hashlib.sha256(contract.encode()).hexdigest(),
+        "flavor": trt.__name__,
+        "tensorrt": trt.__version__,
+        "gpu": torch.cuda.get_device_name(),
+        "compute capability": ".".join(map(str, torch.cuda.get_device_capability())),
+        "precision": precision,
+        "options": json.dumps({"limits": limits, "workspace": WORKSPACE}, sort_keys=True),
+    }
 
 
-def build_engine(trt: ModuleType, onnx: bytes, file: str, spec: NetworkSpec, limits: dict[str, int],
-                 cache: EngineCache | None = None, capability: str = "") -> bytes:
+def build_engine(
+    trt: ModuleType,
+    onnx: bytes,
+    file: str,
+    spec: NetworkSpec,
+    limits: dict[str, int],
+    cache: EngineCache | None = None,
+    capability: str = "",
+) -> bytes:
     """Build an engine from an ONNX file; the numbers of cameras and of refined voxels stay dynamic in one profile.
 
     Args:
@@ -127,8 +141,10 @@ def _profile(builder: Any, spec: NetworkSpec, limits: dict[str, int]) -> Any:  #
     """One profile from one camera and one voxel to the most of each, best at the most."""
     profile = builder.create_optimization_profile()
     for tensor in spec.inputs:
-        shortest, longest = ([axis_length(axis, dict(lengths)) for axis in tensor.shape]
-                             for lengths in (dict.fromkeys(limits, 1), limits))
+        shortest, longest = (
+            [axis_length(axis, dict(lengths)) for axis in tensor.shape]
+            for lengths in (dict.fromkeys(limits, 1), limits)
+        )
         if shortest != longest:
             profile.set_shape(tensor.name, shortest, longest, longest)
     return profile
@@ -228,12 +244,19 @@ class TensorRTBackend:
             raise RuntimeError(self.log.errors())
 
     def _check_against_contract(self, trt: ModuleType) -> None:
-        for side, mode, specs in (("inputs", trt.TensorIOMode.INPUT, self.spec.inputs),
-                                  ("outputs", trt.TensorIOMode.OUTPUT, self.spec.outputs)):
+        for side, mode, specs in (
+            ("inputs", trt.TensorIOMode.INPUT, self.spec.inputs),
+            ("outputs", trt.TensorIOMode.OUTPUT, self.spec.outputs),
+        ):
             expected = {(s.name, s.dtype) for s in specs}
             names = (self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors))
-            got = {(name, trt.nptype(self.engine.get_tensor_dtype(name)).__name__) for name in names
-                   if self.engine.get_tensor_mode(name) == mode}
+            got = {
+                (name, trt.nptype(self.engine.get_tensor_dtype(name)).__name__)
+                for name in names
+                if self.engine.get_tensor_mode(name) == mode
+            }
             if expected != got:
-                raise ContractError(f"{self.file}: the {side} of its engine differ from the contract, expected "
-                                    f"{sorted(expected)}, got {sorted(got)}: export it again")
+                raise ContractError(
+                    f"{self.file}: the {side} of its engine differ from the contract, expected "
+                    f"{sorted(expected)}, got {sorted(got)}: export it again"
+                )

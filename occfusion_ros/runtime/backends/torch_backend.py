@@ -35,8 +35,9 @@ def load(artifact: Artifact, network: str, settings: BackendSettings) -> "TorchB
     return TorchBackend(module, file.name, spec, precision, device, settings.cores)
 
 
-def read_program(content: bytes, file: str, device: torch.device = torch.device("cpu"),
-                 exporter: str = "") -> torch.nn.Module:
+def read_program(
+    content: bytes, file: str, device: torch.device = torch.device("cpu"), exporter: str = ""
+) -> torch.nn.Module:
     """A program on a device, from an archive that holds nothing to be unpickled or evaluated, see `program_archive`.
 
     Args:
@@ -50,8 +51,9 @@ def read_program(content: bytes, file: str, device: torch.device = torch.device(
     except ContractError:
         raise
     except Exception as error:  # whatever reading a damaged archive raises
-        raise ContractError(f"{file}: expected a program that export.to_onnx wrote, got {one_line(error)}: copy the "
-                            "artifact again") from error
+        raise ContractError(
+            f"{file}: expected a program that export.to_onnx wrote, got {one_line(error)}: copy the artifact again"
+        ) from error
     try:
         program = torch.export.load(archive)
         if device.type != "cpu":  # where it was exported
@@ -60,9 +62,11 @@ def read_program(content: bytes, file: str, device: torch.device = torch.device(
             program = move_to_device_pass(program, device)
         return _without_dtypes_noted(program).module()
     except Exception as error:  # the reader has no errors of its own
-        raise BackendError(f"{file}: exported with PyTorch {exporter or '(not known which)'}, here is "
-                           f"{torch.__version__}, which cannot take it ({one_line(error)}): install that version, "
-                           "export the model with this one, or take another backend") from error
+        raise BackendError(
+            f"{file}: exported with PyTorch {exporter or '(not known which)'}, here is "
+            f"{torch.__version__}, which cannot take it ({one_line(error)}): install that version, "
+            "export the model with this one, or take another backend"
+        ) from error
 
 
 def _without_dtypes_noted(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
@@ -77,8 +81,15 @@ def _without_dtypes_noted(program: torch.export.ExportedProgram) -> torch.export
 class TorchBackend:
     """One module on its device; on the CPU in float32, on a GPU in half precision where its operations allow it."""
 
-    def __init__(self, module: torch.nn.Module, file: str, spec: NetworkSpec, precision: str, device: torch.device,
-                 threads: int = 0) -> None:
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        file: str,
+        spec: NetworkSpec,
+        precision: str,
+        device: torch.device,
+        threads: int = 0,
+    ) -> None:
         self.file, self.spec, self.precision, self.device = file, spec, precision, device
         self.name, self.threads = f"torch {precision} on {device.type}", threads or usable_cores()
         self.module = module
