@@ -41,6 +41,7 @@ fuzz: setup ## Send malformed messages through conversions and node for some min
 
 lint: setup ## Check the style of the code, and the types of what has no ROS in it
 	@$(VENV_PYTHON) -m ruff check .
+	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m mypy
 
 soak: setup ## Run the node under load for 50 minutes and write docs/reliability.md

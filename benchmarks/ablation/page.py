@@ -6,6 +6,7 @@ from typing import Any
 from occfusion_ros.core.atomic import replacing, write_text
 
 from ..markdown import table
+from .results import Results
 from .variants import ALL, ANYWHERE, LONGER, NONE, REFERENCE, SHARES, SHIPPED, STANDARD, VARIANTS
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results.md"
@@ -35,46 +36,6 @@ MODES = {
 }
 
 ACCURACY = ("IoU %", "mIoU %", "mIoU % without refinement")
-
-
-class Results:
-    """What `benchmarks.ablation` found; figures in percent."""
-
-    def __init__(self, data: dict[str, Any]) -> None:
-        self.data, self.rows = data, data["rows"]
-
-    def values(self, row: str, figure: str, mode: str = STANDARD) -> list[float]:
-        """One figure for every seed, in the order of the seeds."""
-        return [100 * run["modes"][mode][figure] for _, run in sorted(self.rows[row]["seeds"].items())]
-
-    def mean(self, row: str, figure: str, mode: str = STANDARD) -> float:
-        """Over the seeds."""
-        values = self.values(row, figure, mode)
-        return sum(values) / len(values)
-
-    def cell(self, row: str, figure: str, mode: str = STANDARD) -> str:
-        """Mean and range."""
-        values = self.values(row, figure, mode)
-        return f"{self.mean(row, figure, mode):.1f} ({min(values):.1f} to {max(values):.1f})"
-
-    def cells(self, row: str) -> list[str]:
-        """IoU, mIoU, and mIoU without refinement."""
-        return [self.cell(row, "iou"), self.cell(row, "miou"), self.cell(row, "miou", NONE)]
-
-    def compare(self, row: str, other: str, figure: str = "miou") -> str:
-        """How `row` does against `other`, seed by seed."""
-        pairs = [
-            a - b
-            for (seed, _), a in zip(sorted(self.rows[row]["seeds"].items()), self.values(row, figure))
-            for (theirs, _), b in zip(sorted(self.rows[other]["seeds"].items()), self.values(other, figure))
-            if seed == theirs
-        ]
-        mean = sum(pairs) / len(pairs)
-        name = {"miou": "mIoU", "iou": "IoU"}[figure]
-        amount = f"{name} {mean:+.1f} points on average, {min(pairs):+.1f} to {max(pairs):+.1f} by seed"
-        if min(pairs) > 0:
-            return f"better in every seed ({amount})"
-        return f"{'worse' if max(pairs) < 0 else 'no difference that holds'} in every seed ({amount})"
 
 
 def fusion_section(results: Results) -> list[str]:

@@ -75,7 +75,8 @@ def table(figures: dict[str, Any]) -> str:
             *lines,
             "",
             f"IoU {_text(figures['iou']).strip()}   mIoU {_text(figures['miou']).strip()} over "
-            f"{figures['classes_present']} classes present, {figures['miou_all']:.3f} over all {len(rays['per_class'])}",
+            f"{figures['classes_present']} classes present, "
+            f"{figures['miou_all']:.3f} over all {len(rays['per_class'])}",
             f"RayIoU {_text(rays['mean']).strip()} ({at}), {rays['rays']:,} of {rays['rays_cast']:,} rays count",
             f"{figures['frames']} frames, observed voxels only",
         ]
