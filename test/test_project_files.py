@@ -77,7 +77,7 @@ def test_a_script_can_be_started(script):
 def test_what_containers_install_with_pip_is_pinned():
     pinned = {canonical(line) for line in (REPOSITORY / "constraints.txt").read_text().splitlines() if "==" in line}
     ros, dockerfile = ((REPOSITORY / name).read_text() for name in (".ci/ros", "docker/Dockerfile"))
-    names = " ".join(re.findall(r"pinned ([\w\s\\-]+?)(?: >|\))", ros)).replace("\\", "").split()
+    names = " ".join(re.findall(r"pinned ([\w\s\\-]+?)(?: [|]|\))", ros)).replace("\\", "").split()
     names += "|".join(re.findall(r'packages\+?="([^"]+)"', dockerfile)).strip("|").split("|")
     assert {"torch", "safetensors", "nuscenes-devkit", "embreex"} <= set(names) and set(filter(None, names)) <= pinned
 
