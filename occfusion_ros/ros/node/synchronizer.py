@@ -173,7 +173,10 @@ class Synchronizer:
         if again or len(self._behind) == REPLAYED:
             self._restart_ns = self._behind[0]
             return True
-        return stamp_ns < self._newest_ns - JUMP_NS or stamp_ns == self._restart_ns
+        if stamp_ns < self._newest_ns - JUMP_NS:
+            self._restart_ns = None  # this is another run than the one that began there
+            return True
+        return stamp_ns == self._restart_ns
 
     def poll(self, now_ns: int) -> list[Match]:
         """Release the sweeps that are ready, the oldest first.
@@ -197,8 +200,11 @@ class Synchronizer:
         """Whether a nearer image of a camera is to be expected."""
         if newest_ns is None:
             return True
-        silent = newest_ns < stamp_ns - SILENT_NS and self._released is not None and name in self._released[1]
-        return newest_ns < stamp_ns and not silent
+        return newest_ns < stamp_ns and not (newest_ns < stamp_ns - SILENT_NS and self._was_missing(name, stamp_ns))
+
+    def _was_missing(self, name: str, stamp_ns: int) -> bool:
+        """Whether the sweep just before went without a camera; one from before a pause tells nothing of it."""
+        return self._released is not None and self._released[0] >= stamp_ns - SILENT_NS and name in self._released[1]
 
     def _release(self, stamp_ns: int, item: Any) -> Match:
         nearest = {name: camera.nearest(stamp_ns) for name, camera in self._cameras.items()}
