@@ -32,7 +32,7 @@ from ..load.messages import Messages, messages_of
 
 WARM_UP = 5
 PERCENTILES = (50, 90, 99)
-DRIVE = seeds.VALIDATION[2]  # synthetic, where no data root is given
+DRIVE = seeds.TIMING[0]  # synthetic, where no data root is given
 
 
 def example_frame(root: Path | None) -> SensorFrame:

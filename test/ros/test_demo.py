@@ -126,10 +126,10 @@ def model() -> Path:
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory) -> Path:
     """A data root with one synthetic drive of two sweeps."""
-    from synthetic import write_nuscenes_root
+    from synthetic import seeds, write_nuscenes_root
 
     root = tmp_path_factory.mktemp("recording")
-    write_nuscenes_root(root, 1, 2, seed=901_000, progress=False)
+    write_nuscenes_root(root, 1, 2, seeds.TESTS[901], progress=False)
     return root
 
 
