@@ -54,6 +54,13 @@ def small_artifact(tmp_path_factory) -> Path:
 
     from export.to_onnx import export
 
-    folder = tmp_path_factory.mktemp("small")
-    export(save_small_checkpoint(folder / "weights.safetensors"), folder / "artifact", data=None, frames=1)
-    return folder / "artifact"
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # one for all workers: theirs lie beside each other
+        folder = folder.parent
+    artifact, partial = folder / "small", folder / "small.partial"
+    with open(folder / "small.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not artifact.exists():
+            export(save_small_checkpoint(folder / "small.safetensors"), partial, data=None, frames=1)
+            partial.rename(artifact)
+    return artifact

@@ -7,52 +7,44 @@ import numpy as np
 import pytest
 import torch
 from helpers.small_model import CONFIG
+from helpers.tiny_training import make_frame
 
 from benchmarks.ablation import __main__ as study
 from benchmarks.ablation import frames, page
 from benchmarks.ablation.accuracy import chosen_voxels
 from benchmarks.ablation.training import train_config
-from benchmarks.ablation.variants import ALL, ANYWHERE, MODEL, NETWORKS, NONE, REFERENCE, SHARES, VARIANTS
+from benchmarks.ablation.variants import ALL, ANYWHERE, NETWORKS, NONE, REFERENCE, SHARES, VARIANTS
 from benchmarks.performance import cost
 from benchmarks.performance.counting import macs
-from benchmarks.performance.networks import example
 from models.network.occfusion import FuserOutput, OccFusion, entropy
-from models.training.data import PreparedFrame
 from models.training.predict import occupied_voxels
 from occfusion_ros.core.grid import GridSpec
 
-GRID = GridSpec()
+GRID = CONFIG.presample.grid
+ROWS = (REFERENCE, "lidar")
+SMALL = {name: replace(VARIANTS[name], model=replace(CONFIG, fusion=VARIANTS[name].model.fusion)) for name in ROWS}
 
 
 def write_frames(folder, seeds, *_) -> list:
-    """One frame a drive on the whole grid: a road with a box on it, points on both, features of noise."""
+    """One frame a drive on the whole grid, of which the middle holds a tiny frame."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for seed in seeds:
-        rng = np.random.default_rng(seed)
-        semantics = np.zeros(GRID.size, np.uint8)
-        semantics[:, :, 15] = 11
-        corner = rng.integers(200, 280, 2)
-        semantics[corner[0] : corner[0] + 20, corner[1] : corner[1] + 10, 16:24] = 4
-        voxels = np.flatnonzero(semantics)
-        seen = np.stack(np.unravel_index(rng.choice(voxels, 8000), GRID.size), 1)
-        points = np.c_[GRID.centers(seen), rng.random(8000)].astype(np.float32)
-        features = tuple(
-            rng.normal(size=(6, channels, 256 // stride, 704 // stride)).astype(np.float16)
-            for channels, stride in ((40, 8), (112, 16), (320, 32))
-        )
-        image_from_grid = example(MODEL)[0]["image_from_grid"][0].numpy()
-        paths.append(folder / f"{seed}.npz")
-        PreparedFrame(points, image_from_grid, features, semantics, semantics >= 0).save(paths[-1])
+    paths, whole = [folder / f"{seed}.npz" for seed in seeds], GridSpec()
+    for seed, path in zip(seeds, paths):
+        frame, semantics = make_frame(seed), np.zeros(whole.size, np.uint8)
+        x, y, _ = whole.indices(GRID.centers(np.zeros((1, 3))))[0][0]
+        semantics[x : x + GRID.size[0], y : y + GRID.size[1]] = frame.semantics
+        replace(frame, semantics=semantics, observed=semantics >= 0, grid=whole).save(path)
     return paths
 
 
 @pytest.fixture(scope="module")
 def quick_page(tmp_path_factory):
-    """Page of a quick study of two rows and the page after a second run that had nothing left to do."""
+    """Page of a quick study of two small networks and the page after a second run that had nothing left to do."""
     folder = tmp_path_factory.mktemp("study")
     patch = pytest.MonkeyPatch()
     patch.setattr(frames, "prepare_all", write_frames)
+    patch.setattr(frames, "WINDOW", GRID)
+    patch.setattr(study, "VARIANTS", {**VARIANTS, **SMALL})
     arguments = ["--quick", "--seeds", "1", "--rows", "lidar", "--out", str(folder), "--page", str(folder / "page.md")]
     assert study.main(arguments) == 0
     first = json.loads((folder / "page.json").read_text())

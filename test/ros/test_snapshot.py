@@ -162,7 +162,8 @@ def test_a_picture_that_cannot_be_written_is_left_out_and_the_next_is_taken(sour
     assert main(["--out", str(tmp_path), "--count", "2", "--timeout", "20"]) == 1
     picture = next(tmp_path.iterdir())
     out, errors = capsys.readouterr()
-    assert errors == f"left out: cannot write {picture}: No space left on device\n"
+    written = [line for line in errors.splitlines() if not line.startswith("drawing is too slow")]  # so it may be
+    assert written == [f"left out: cannot write {picture}: No space left on device"]
     assert out.splitlines()[1:] == [str(picture)] and list(tmp_path.iterdir()) == [picture]
     assert Picture.open(picture).size
 
