@@ -6,7 +6,7 @@ ARGS ?=
 VENV_PYTHON := .venv/bin/python
 
 # Tests that only compute, and so may run side by side; the others start processes and watch the clock.
-COMPUTING := $(addprefix test/,core datasets export models presample runtime synthetic viz)
+COMPUTING := $(addprefix test/,core datasets export memory models presample runtime synthetic viz)
 
 # ROS 2 of the system must not leak into the one from pip.
 unexport PYTHONPATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH RMW_IMPLEMENTATION VIRTUAL_ENV

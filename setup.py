@@ -33,6 +33,7 @@ setup(
     zip_safe=False,
     # Versions are fixed in constraints.txt.
     install_requires=[
+        "numba",
         "numpy",
         "onnxruntime",
         "opencv-python-headless",

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from models.evaluate import labeled_frames
+from models.evaluate import samples
 from models.evaluation.metrics import ConfusionMatrix
+from models.evaluation.nuscenes_frames import RecordedFrames
 from models.network.occfusion import OccFusion
 from occfusion_ros.core.atomic import write_text
 from occfusion_ros.core.command import one_sentence
@@ -268,7 +269,9 @@ def labeled_examples(root: Path | None, count: int) -> list[tuple[SensorFrame, n
     """The first frames of a data root that have an occupancy truth, with it; `count` at most, none without a root."""
     if root is None:
         return []
-    return [(frame, truth) for _, _, frame, truth in islice(labeled_frames(NuScenesReader(root)), count)]
+    reader = NuScenesReader(root)
+    recorded = RecordedFrames(reader)
+    return [(recorded.frame(scene, token), truth) for scene, token, truth in islice(samples(reader), count)]
 
 
 def table(reports: list[Report]) -> str:

@@ -2,6 +2,7 @@
 
 Runs the very pipeline that the robot runs on every sample that has an occupancy truth, and prints, over the observed
 voxels (truth 255 is ignored): OpenOccupancy's geometric IoU and mIoU, RayIoU, each by class, and IoU by range.
+With a memory the key frames of a scene are played in their order, and each is answered from those before it too.
 """
 
 import argparse
@@ -15,10 +16,10 @@ from tqdm import tqdm
 from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.errors import DatasetError
-from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.datasets.other_labels import explain
+from occfusion_ros.memory.memory import MEMORIES, Memory
 from occfusion_ros.runtime.backends.protocol import PRECISIONS, BackendSettings
 from occfusion_ros.runtime.pipeline import REFINE_MODES, Pipeline
 
@@ -52,8 +53,10 @@ class Evaluation:
         self.frames += 1
 
 
-def evaluate(pipeline: Pipeline, reader: NuScenesReader, scenes: list[str] | None = None) -> Evaluation:
-    """Run all samples that have an occupancy truth.
+def evaluate(
+    pipeline: Pipeline, reader: NuScenesReader, scenes: list[str] | None = None, memory: Memory | None = None
+) -> Evaluation:
+    """Run all samples that have an occupancy truth, and with a memory those between them too.
 
     Raises:
         DatasetError: there is none, or the model's grid is not the one of the labels.
@@ -62,8 +65,17 @@ def evaluate(pipeline: Pipeline, reader: NuScenesReader, scenes: list[str] | Non
     if grid != GridSpec():
         raise DatasetError(f"expected a model on the grid of the labels, {GridSpec()}, got {grid}")
     result, recorded = Evaluation(RangeBands(grid), RayIoU(grid)), RecordedFrames(reader)
-    for scene, token, frame, truth in labeled_frames(reader, scenes):
-        result.add(pipeline(frame).labels, truth, recorded.sensor_positions(scene, token))
+    of_scene = ""
+    for scene, token, truth in samples(reader, scenes, every=memory is not None):
+        frame = recorded.frame(scene, token)
+        answer = pipeline(frame)
+        if memory is not None:
+            if scene != of_scene:
+                memory.reset("another scene")
+            answer = memory.answer(answer, frame, recorded.map_from_grid(scene, token))
+        of_scene = scene
+        if truth is not None:
+            result.add(answer.labels, truth, recorded.sensor_positions(scene, token))
     if not result.frames:
         count = sum(1 for scene in scenes or reader.scenes() for _ in reader.samples(scene))
         raise DatasetError(
@@ -75,16 +87,15 @@ def evaluate(pipeline: Pipeline, reader: NuScenesReader, scenes: list[str] | Non
     return result
 
 
-def labeled_frames(
-    reader: NuScenesReader, scenes: list[str] | None = None
-) -> Iterator[tuple[str, str, SensorFrame, np.ndarray]]:
-    """(scene, sample token, frame, truth) of every sample that has an occupancy truth; with a progress bar."""
-    recorded = RecordedFrames(reader)
-    samples = [(scene, token) for scene in scenes or reader.scenes() for token in reader.samples(scene)]
-    for scene, token in tqdm(samples, "evaluating", unit="frame"):
+def samples(
+    reader: NuScenesReader, scenes: list[str] | None = None, every: bool = False
+) -> Iterator[tuple[str, str, np.ndarray | None]]:
+    """(scene, sample token, truth) of every sample that has an occupancy truth, or of all; with a progress bar."""
+    tokens = [(scene, token) for scene in scenes or reader.scenes() for token in reader.samples(scene)]
+    for scene, token in tqdm(tokens, "evaluating", unit="frame"):
         truth = reader.occupancy(token)
-        if truth is not None:
-            yield scene, token, recorded.frame(scene, token), truth
+        if truth is not None or every:
+            yield scene, token, truth
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -98,6 +109,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--backend", default="auto", help="inference backend (%(default)s)")
     parser.add_argument("--precision", default="auto", choices=PRECISIONS, help="of the engines (%(default)s)")
     parser.add_argument("--refine", default="active", choices=REFINE_MODES, help="what is refined (%(default)s)")
+    parser.add_argument("--memory", default="none", choices=("none", *MEMORIES), help="of earlier frames (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--picture", type=Path, help="draw the figures and the first frame to this PNG file")
     options = parser.parse_args(argv)
@@ -105,7 +117,8 @@ def main(argv: list[str] | None = None) -> int:
         pipeline = Pipeline.load(
             options.artifact, options.backend, options.refine, BackendSettings(precision=options.precision)
         )
-        result = evaluate(pipeline, NuScenesReader(options.data), options.scene)
+        memory = Memory(pipeline.contract.grid, MEMORIES[options.memory]) if options.memory != "none" else None
+        result = evaluate(pipeline, NuScenesReader(options.data), options.scene, memory)
         figures = report(result.bands, result.rays, result.frames)
         print(table(figures))
         if options.json:

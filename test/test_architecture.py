@@ -47,6 +47,7 @@ def _room(rooms: str, packages: str, lazily: str = "", more: set[str] = frozense
 ROOMS = {
     "core": _room("", "numpy", lazily="yaml"),
     "presample": _room("core", "numpy torch"),
+    "memory": _room("core", "numba numpy"),
     "runtime": _room("core presample", "numpy torch tqdm", lazily="onnxruntime openvino tensorrt yaml"),
     "datasets": _room("core", "numpy tqdm", lazily="PIL cv2 nuscenes pyquaternion rosbags"),
     "viz": _room("core", "numpy PIL", lazily="embreex"),
@@ -56,7 +57,7 @@ ROOMS = {
     "ros.transforms": _room("core ros.conversions", "numpy rclpy", more=MESSAGES, lazily="tf2_ros"),
     "ros.health": _room("core ros.conversions", "numpy rclpy", more=MESSAGES),
     "ros.node": _room(
-        "core presample runtime ros.startup ros.conversions ros.transforms ros.health",
+        "core memory presample runtime ros.startup ros.conversions ros.transforms ros.health",
         "numpy rclpy yaml",
         more=MESSAGES,
         lazily="cv2 torch",
@@ -90,7 +91,7 @@ ROOMS = {
         "numpy torch tqdm safetensors",
         lazily="PIL nuscenes yaml",
     ),
-    "models": _room("core presample runtime datasets models", "numpy torch tqdm", lazily="PIL yaml"),
+    "models": _room("core memory presample runtime datasets models", "numpy torch tqdm", lazily="PIL yaml"),
     "export": _room(
         "core presample runtime datasets models synthetic",
         "numpy torch tqdm yaml",

@@ -18,6 +18,7 @@ SHARED = {"launch": "launch/*.launch.py", "config": "config/*", "rviz": "rviz/*.
 ROSDEP_KEYS = {
     "PIL": "python3-pil",
     "cv2": "python3-opencv",
+    "numba": "python3-numba",
     "numpy": "python3-numpy",
     "tf2_ros": "tf2_ros_py",
     "onnxruntime": "python3-onnxruntime-pip",

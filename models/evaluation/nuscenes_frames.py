@@ -1,5 +1,6 @@
 """Recorded key frames in the grid frame, whatever the vehicle: the tables say how its LiDAR is mounted."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -28,9 +29,15 @@ class RecordedFrames:
         sweep = self._sweeps_of_scene(scene)[sample_token]
         matrix = grid_from_lidar(sweep.base_from_sensor.matrix)
         normalized = read_sweep(sweep.path)[:, 3].max() <= 1
-        return self.reader.frame(
+        frame = self.reader.frame(
             sample_token, None if (matrix == np.eye(4)).all() else matrix, 1.0 if normalized else INTENSITY_MAX
         )
+        return replace(frame, ray_origins=self.ray_origin(scene, sample_token)[None])
+
+    def map_from_grid(self, scene: str, sample_token: str) -> np.ndarray:
+        """(4, 4) float64, metres: the pose of a key frame's grid."""
+        sweep = self._sweeps_of_scene(scene)[sample_token]
+        return sweep.map_from_sensor @ np.linalg.inv(self.grid_from_lidar(scene, sample_token))
 
     def grid_from_lidar(self, scene: str, sample_token: str) -> np.ndarray:
         """(4, 4) float64 of a key frame."""

@@ -79,6 +79,8 @@ class SensorFrame:
         frame_id: name of the grid frame.
         body_removed: returns from the vehicle itself are left out already; else those in the circle that the model was
             trained with are.
+        ray_origins: (L, 3) float64, metres in the grid frame: where each LiDAR stood; one at the frame's origin.
+        origin_of_point: (N,) uint8, the LiDAR of each point; None where there is only one.
     """
 
     stamp_ns: int
@@ -87,16 +89,27 @@ class SensorFrame:
     missing_cameras: tuple[str, ...] = ()
     frame_id: str = "lidar_top"
     body_removed: bool = False
+    ray_origins: np.ndarray = field(default_factory=lambda: np.zeros((1, 3)))
+    origin_of_point: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         _check(self.points, "points", (None, 4), np.float32)
+        _check(self.ray_origins, "ray_origins", (None, 3), np.float64)
+        if self.origin_of_point is not None:
+            _check(self.origin_of_point, "origin_of_point", (len(self.points),), np.uint8)
         names = [camera.name for camera in self.cameras]
         if len(set(names)) != len(names):
             raise InvalidFrameError(f"camera names must be unique, got {names}")
 
     def without_body(self, box: EgoBox) -> "SensorFrame":
         """The frame without the returns from inside a box, which takes the place of the model's circle."""
-        return replace(self, points=self.points.compress(~box.contains(self.points[:, :3]), axis=0), body_removed=True)
+        kept, of = ~box.contains(self.points[:, :3]), self.origin_of_point
+        return replace(
+            self,
+            points=self.points.compress(kept, axis=0),
+            body_removed=True,
+            origin_of_point=None if of is None else of.compress(kept),
+        )
 
 
 @dataclass(frozen=True)
@@ -111,6 +124,7 @@ class OccupancyGrid:
         cameras: names of the cameras that took part.
         model_id: the artifact that computed it.
         stage_ms: milliseconds spent in each stage.
+        remembered: (M,) int64 ascending flat voxels (z fastest) whose label comes from earlier frames alone.
     """
 
     spec: GridSpec
@@ -120,6 +134,8 @@ class OccupancyGrid:
     cameras: tuple[str, ...] = ()
     model_id: str = ""
     stage_ms: dict[str, float] = field(default_factory=dict)
+    remembered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         _check(self.labels, "labels", self.spec.size, np.uint8)
+        _check(self.remembered, "remembered", (None,), np.int64)

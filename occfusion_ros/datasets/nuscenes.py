@@ -152,6 +152,9 @@ class NuScenesReader:
             points,
             self._cameras(sample_token, sweep.map_from_sensor @ lidar_from_grid),
             frame_id=frame_id,
+            ray_origins=np.zeros((1, 3))
+            if grid_from_lidar is None
+            else grid_from_lidar[None, :3, 3].astype(np.float64),
         )
 
     def occupancy(self, sample_token: str) -> np.ndarray | None:

@@ -1,0 +1,91 @@
+"""Blocks of voxels in which a voxel is a bit: small enough for a processor's cache, and quick to look through."""
+
+import numpy as np
+from numba import njit
+
+WORD = 64  # voxels along z in a word
+
+
+def words_of(size: tuple[int, ...]) -> tuple[int, int, int]:
+    """Give the shape (X, Y, W) of the words for a block of (X, Y, Z) voxels: bit z % 64 of word z // 64."""
+    return size[0], size[1], -(-size[2] // WORD)
+
+
+def unpack(words: np.ndarray, depth: int) -> np.ndarray:
+    """(X, Y, W) uint64 to (X, Y, depth) bool."""
+    in_bytes = words.astype("<u8", copy=False).view(np.uint8)  # (X, Y, 8 * W)
+    return np.unpackbits(in_bytes, axis=2, count=depth, bitorder="little").view(bool)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def wrapped(index, size):
+    """Place in a ring, of an index of 0 to 2 * size - 1; far quicker than a division."""
+    return index - size if index >= size else index
+
+
+@njit(nogil=True, cache=True, inline="always")
+def at_bit(words, x, y, z):
+    """Whether the bit of a voxel is set."""
+    return (words[x, y, z >> 6] >> np.uint64(z & 63)) & np.uint64(1) != 0
+
+
+@njit(nogil=True, cache=True)
+def listed(words, offset, size, start, end):
+    """The voxels, (N, 3) int32 from the low corner, whose bits are set in slices x of a ring's memory.
+
+    Args:
+        words: (X, Y, W) uint64. offset: (3,) int64, where the low corner lies. size: (X, Y, Z).
+    """
+    found, count = np.empty((1 << 16, 3), np.int32), 0
+    for x in range(start, end):
+        for y in range(words.shape[1]):
+            for w in range(words.shape[2]):
+                word, z = words[x, y, w], w << 6
+                while word:
+                    if not word & np.uint64(0xFF):
+                        word >>= np.uint64(8)
+                        z += 8
+                        continue
+                    if word & np.uint64(1):
+                        if count == len(found):
+                            more = np.empty((2 * count, 3), np.int32)
+                            more[:count] = found
+                            found = more
+                        found[count, 0] = wrapped(x - offset[0] + size[0], size[0])
+                        found[count, 1] = wrapped(y - offset[1] + size[1], size[1])
+                        found[count, 2] = wrapped(z - offset[2] + size[2], size[2])
+                        count += 1
+                    word >>= np.uint64(1)
+                    z += 1
+    return found[:count]
+
+
+@njit(nogil=True, cache=True)
+def nonzero(labels, start, end):
+    """The voxels, (N, 3) int32, of (X, Y, Z) uint8 that are not 0, in slices x of a range, and their labels (N,)."""
+    size = labels.shape
+    found, values, count = np.empty((1 << 17, 3), np.int32), np.empty(1 << 17, np.uint8), 0
+    for x in range(start, end):
+        for y in range(size[1]):
+            column = labels[x, y]
+            if not column.any():
+                continue
+            for z in range(size[2]):
+                if column[z]:
+                    if count == len(values):
+                        more, more_values = np.empty((2 * count, 3), np.int32), np.empty(2 * count, np.uint8)
+                        more[:count], more_values[:count] = found, values
+                        found, values = more, more_values
+                    found[count, 0], found[count, 1], found[count, 2] = x, y, z
+                    values[count] = column[z]
+                    count += 1
+    return found[:count], values[:count]
+
+
+@njit(nogil=True, cache=True)
+def set_at(words, points, size):
+    """Set the bits of the voxels in which points lie, (N, 3) float64 voxels, those outside left out."""
+    for i in range(len(points)):
+        x, y, z = points[i]
+        if 0 <= x < size[0] and 0 <= y < size[1] and 0 <= z < size[2]:  # False for NaN
+            words[int(x), int(y), int(z) >> 6] |= np.uint64(1) << np.uint64(int(z) & 63)

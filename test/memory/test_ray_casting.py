@@ -1,0 +1,83 @@
+"""Rays give the voxels of the exact traversal on arrays, whatever the order of the points and the number of threads."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.datasets.rays import mark_passed
+from occfusion_ros.memory.bits import unpack, words_of
+from occfusion_ros.memory.ray_casting import RayCaster, one_a_voxel
+
+POOL = ThreadPoolExecutor(2)
+GRID = GridSpec(low=(-6.4, -6.4, -8.0), voxel_size=0.2, size=(64, 64, 80))  # two words along z
+
+
+def cast(rays, grid=GRID, threads=2):
+    caster = RayCaster(grid.size, grid.voxel_size, POOL, threads)
+    to_voxels = [
+        ((origin - grid.low) / grid.voxel_size, (points - grid.low) / grid.voxel_size) for origin, points in rays
+    ]
+    caster.cast(to_voxels)
+    return unpack(caster.passed, grid.size[2]), unpack(caster.returned, grid.size[2])
+
+
+def reference(rays, grid=GRID):
+    passed, returned = np.zeros(grid.size, bool), np.zeros(grid.size, bool)
+    for origin, points in rays:
+        own = np.zeros(words_of(grid.size), np.uint64)
+        ends = one_a_voxel(own, (points - grid.low) / grid.voxel_size, grid.size) * grid.voxel_size + grid.low
+        mark_passed(passed, grid, origin, ends)
+        voxels, inside = grid.indices(points)
+        returned[tuple(voxels[inside].T)] = True
+    return passed & ~returned, returned
+
+
+def points(rng, count, spread=8.0):
+    return rng.normal(0, spread, (count, 3))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), outside=st.booleans(), sensors=st.integers(1, 3))
+def test_the_same_voxels_as_on_arrays(seed, outside, sensors):
+    rng = np.random.default_rng(seed)
+    rays = [(rng.uniform(-5, 5, 3) + (20.0 if outside else 0), points(rng, 300)) for _ in range(sensors)]
+    (passed, returned), (expected, expected_returned) = cast(rays), reference(rays)
+    assert (returned == expected_returned).all()
+    # Where a ray runs through an edge, float32 and integers may take either side.
+    assert np.count_nonzero(passed != expected) <= 1e-3 * np.count_nonzero(expected) + 2
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_neither_order_nor_threads_matter(threads):
+    rng = np.random.default_rng(0)
+    origin, ends = np.array([0.1, 0.2, 0.3]), points(rng, 2000)
+    expected = cast([(origin, ends)])
+    passed, returned = cast([(origin, rng.permutation(ends))], threads=threads)
+    assert (passed == expected[0]).all() and (returned == expected[1]).all()
+
+
+def test_no_ray_ends_in_what_returned_to_another_sensor():
+    near, far = np.array([[1.0, 0.1, 0.1]]), np.array([[3.0, 0.1, 0.1]])
+    passed, returned = cast([(np.array([0.0, 0.1, 0.1]), far), (np.array([0.0, 0.1, 0.1]), near)])
+    at, _ = GRID.indices(near)
+    assert returned[tuple(at[0])] and not passed[tuple(at[0])]
+
+
+def test_points_that_are_none_and_far_away_do_no_harm():
+    odd = np.array([[np.nan, 0, 0], [np.inf, 1, 1], [1e12, -1e12, 5], [0, 0, 0], [1e-9, 0, 0]])
+    passed, returned = cast([(np.zeros(3), odd)])
+    assert passed.any() and returned.sum() == 1  # the far one passes voxels, those at the sensor return from its own
+
+
+def test_a_sweep_of_nothing_sees_nothing_and_leaves_nothing_of_the_last_one():
+    caster = RayCaster(GRID.size, GRID.voxel_size, POOL, 2)
+    caster.cast([(np.full(3, 30.0), np.full((1, 3), 40.0))])
+    assert caster.passed.any() and caster.returned.any()
+    caster.cast([])
+    assert not caster.passed.any() and not caster.returned.any()
+    caster.cast([(np.zeros(3), np.zeros((0, 3)))])
+    assert not caster.passed.any()
