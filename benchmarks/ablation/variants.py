@@ -12,7 +12,7 @@ from occfusion_ros.presample.presampler import PresampleConfig
 
 REFERENCE, LONGER = "reference", "longer"
 SHIPPED = "shipped"  # a network that was trained elsewhere, measured as it is
-WINDOW = GridSpec((-25.6, -25.6, -5.0), 0.2, (256, 256, 40))
+WINDOW = GridSpec((GridSpec.low[0] / 2, GridSpec.low[1] / 2, GridSpec.low[2]), size=(256, 256, GridSpec.size[2]))
 """The part of the grid that is trained and measured: 51.2 m x 51.2 m around the vehicle."""
 
 MODEL = ModelConfig(PresampleConfig(grid=WINDOW, fusion_queries=4096), bev=(48, 80, 128))

@@ -4,7 +4,6 @@ Runs `cost`, `latency` and `scaling` of this package, keeps their figures beside
 --render only the page is written again.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -24,6 +23,7 @@ from ..gpu.page import figures_beside, section_of
 from ..machine import processor, versions
 from ..markdown import table
 from . import cost, latency, lenses, scaling
+from .options import parser_of
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 PACKAGES = ("torch", "onnxruntime", "openvino", "numpy", "tensorrt", "tensorrt-rtx-cu13")
@@ -47,7 +47,7 @@ def measure(artifact: Path, data: Path | None, threads: int, repeats: int) -> di
             artifact, latency.messages_of(frame), threads, repeats, ["openvino", "onnxruntime", "torch", "tensorrt"]
         ),
         "lenses": lenses.measure(artifact, repeats),
-        "growth": scaling.measure(artifact, frame, threads),
+        "scaling": scaling.measure(artifact, frame, threads),
         "floor": network_floor(NETWORKS["base"], PUBLISHED["ceilings"]),
         "cost": cost.network_costs(),
     }
@@ -140,7 +140,7 @@ def lens_section(data: dict[str, Any] | None) -> list[str]:
         ]
         for r in data["cost"]
     ]
-    same = [[r["images"], f"{r['all']:.4f}", f"{r['occupied']:.3f}"] for r in data["agreement"]]
+    same = [[r["images"], f"{r['all']:.4f}", f"{r['occupied']:.3f}"] for r in data["equal_labels"]]
     height, width = data["size"]
     return [
         "## Distorted images",
@@ -160,10 +160,10 @@ def lens_section(data: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def growth_section(rows: list[dict[str, Any]]) -> list[str]:
-    """How time grows."""
+def scaling_section(rows: list[dict[str, Any]]) -> list[str]:
+    """Show how time grows."""
     lines = [
-        "## Growth",
+        "## Scaling",
         "",
         "One thing changes at a time (ONNX Runtime, float32, the same frame). The exponent tells by which power",
         "the time of a frame grows over the last step: 1 is linear.",
@@ -179,7 +179,7 @@ def growth_section(rows: list[dict[str, Any]]) -> list[str]:
         *lines,
         *table(["what", "milliseconds of a frame", "exponent"], body),
         "",
-        "![Growth of the time of a frame](images/performance_growth.png)",
+        "![How the time of a frame grows](images/performance_scaling.png)",
         "",
     ]
 
@@ -221,8 +221,8 @@ def plot_latency(data: dict[str, Any], path: Path) -> None:
         figure.savefig(partial, format="png", dpi=100)
 
 
-def plot_growth(rows: list[dict[str, Any]], path: Path) -> None:
-    """A panel for each axis."""
+def plot_scaling(rows: list[dict[str, Any]], path: Path) -> None:
+    """Plot a panel for each axis."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 6), layout="constrained")
@@ -240,7 +240,7 @@ def write_page(data: dict[str, Any], path: Path) -> None:
     """Write the page at `path` and its plots in images/ beside it."""
     images = path.parent / "images"
     plot_latency(data, images / "performance_latency.png")
-    plot_growth(data["growth"], images / "performance_growth.png")
+    plot_scaling(data["scaling"], images / "performance_scaling.png")
     lines = [
         "# Performance",
         "",
@@ -249,7 +249,7 @@ def write_page(data: dict[str, Any], path: Path) -> None:
         *cost_section(data["cost"]),
         *latency_section(data),
         *lens_section(data.get("lenses")),
-        *growth_section(data["growth"]),
+        *scaling_section(data["scaling"]),
         *section_of(figures_beside(path), data["floor"]),
         *method_section(data),
     ]
@@ -260,15 +260,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     from occfusion_ros.runtime.artifact import find_artifact
 
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.performance",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--artifact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
-    parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engines (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=100, help="frames that are timed (%(default)s)")
+    parser = parser_of("benchmarks.performance", __doc__, "--artifact", "--data", "--threads", "--repeats")
     parser.add_argument("--page", type=Path, default=PAGE, help="page to write (%(default)s), with its .json beside it")
     parser.add_argument("--render", action="store_true", help="only write the page again from its .json")
     parser.add_argument("--lenses", action="store_true", help="measure only distorted images, and keep the rest")

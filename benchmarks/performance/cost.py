@@ -4,11 +4,9 @@ GMACs, parameters and peak memory by part, for one frame with six cameras, of th
 network like M-CONet with the images of `base`; all by one counter.
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +19,7 @@ from occfusion_ros.core.command import one_sentence
 from ..ablation.variants import NETWORKS
 from .counting import macs
 from .networks import CAMERAS, MCONetParts, OccFusionParts, children_of, example
+from .options import parser_of
 from .peak_memory import MCONET, peak_memory
 
 REPEATS = 7
@@ -126,12 +125,7 @@ def refiner_time(config: ModelConfig, refined: int, repeats: int = REPEATS) -> f
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.performance.cost",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser = parser_of("benchmarks.performance.cost", __doc__, "--json")
     parser.add_argument(
         "--no-memory",
         action="store_true",

@@ -3,7 +3,6 @@
 Processor time of one core for each rig, with images at the cameras' own size and at the size that training renders.
 """
 
-import argparse
 import statistics
 import time
 
@@ -16,6 +15,7 @@ from synthetic.sensors.rig import RIGS
 
 from ..ablation.variants import MODEL
 from ..machine import processor
+from .options import parser_of
 
 
 def frame_seconds(rig: str, image_size: tuple[int, int] | None, drives: int, frames: int) -> list[float]:
@@ -37,11 +37,7 @@ def frame_seconds(rig: str, image_size: tuple[int, int] | None, drives: int, fra
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.performance.generation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("benchmarks.performance.generation", __doc__)
     parser.add_argument("--drives", type=int, default=6, help="drives of each rig (%(default)s)")
     parser.add_argument("--frames", type=int, default=4, help="frames of each drive (%(default)s)")
     options = parser.parse_args(argv)

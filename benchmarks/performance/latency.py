@@ -4,7 +4,6 @@ Messages of six JPEG cameras and a LiDAR in, serialized occupancy out, stage by 
 that runs here; and beside it the image backbone alone. Percentiles are over frames after a warm-up.
 """
 
-import argparse
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from occfusion_ros.runtime.pipeline import Pipeline, Stopwatch
 from synthetic import seeds
 
 from ..load.messages import Messages, messages_of
+from .options import parser_of
 
 WARM_UP = 5
 PERCENTILES = (50, 90, 99)
@@ -165,17 +165,10 @@ def main(argv: list[str] | None = None) -> int:
     from occfusion_ros.runtime.artifact import find_artifact
     from occfusion_ros.runtime.backends.registry import BACKENDS
 
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.performance.latency",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = parser_of(
+        "benchmarks.performance.latency", __doc__, "--artifact", "--data", "--threads", "--repeats", "--json"
     )
-    parser.add_argument("--artifact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
-    parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engines (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=100, help="frames that are timed (%(default)s)")
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS), help="only these")
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args(argv)
     with one_sentence(parser, "latency"):
         messages = messages_of(example_frame(options.data))

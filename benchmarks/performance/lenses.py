@@ -4,7 +4,6 @@ A synthetic street is rendered with rectified cameras and through lenses, and th
 labels are compared, and what the images cost is timed.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -18,13 +17,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from occfusion_ros.core.errors import OccFusionError
+from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.frames import CameraImage, SensorFrame
 from occfusion_ros.core.lens import BROWN, FISHEYE, Lens
 from occfusion_ros.presample.projection import fit_pixels, network_map
 from occfusion_ros.runtime.pipeline import Pipeline
 from synthetic import SyntheticDrive, seeds
 from synthetic.sensors.rig import Camera, nuscenes_rig
+
+from .options import parser_of
 
 DRIVE, FRAME = seeds.VALIDATION[3], 4
 RECTIFIED, NO_CAMERAS = "rectified", "no cameras"
@@ -53,8 +54,8 @@ def twins(
     return frames
 
 
-def agreement(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
-    """Share of equal labels: of `all` voxels, and of those that either side calls `occupied`."""
+def equal_labels(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
+    """Count shares of equal labels: of `all` voxels, and of those that either side calls `occupied`."""
     equal, occupied = one == other, (one > 0) | (other > 0)
     return {"all": float(equal.mean()), "occupied": float(equal[occupied].mean())}
 
@@ -77,8 +78,8 @@ def undistorted_by_opencv(camera: CameraImage) -> CameraImage:
     return replace(camera, image=cv2.remap(camera.image, *maps, cv2.INTER_LINEAR), lens=None)
 
 
-def answers(pipeline: Pipeline, frames: dict[str, SensorFrame]) -> list[dict[str, Any]]:
-    """Agreement with the answer to rectified images: `images`, `all`, `occupied`.
+def compare(pipeline: Pipeline, frames: dict[str, SensorFrame]) -> list[dict[str, Any]]:
+    """Compare the answers with that to rectified images: `images`, `all`, `occupied`.
 
     Beside the lenses stand what would be if OpenCV had undistorted the images, if nobody had, and without cameras.
     """
@@ -94,7 +95,7 @@ def answers(pipeline: Pipeline, frames: dict[str, SensorFrame]) -> list[dict[str
     }
     others = {**frames, **first, **raw, NO_CAMERAS: replace(frames[RECTIFIED], cameras=())}
     labels = {name: pipeline(frame).labels for name, frame in others.items()}
-    return [{"images": name, **agreement(labels[RECTIFIED], labels[name])} for name in others if name != RECTIFIED]
+    return [{"images": name, **equal_labels(labels[RECTIFIED], labels[name])} for name in others if name != RECTIFIED]
 
 
 def costs(size: tuple[int, int], horizon: float, repeats: int) -> list[dict[str, Any]]:
@@ -131,13 +132,13 @@ def _milliseconds(tasks: dict[str, Callable[[], Any]], repeats: int) -> dict[str
 
 
 def measure(artifact: Path, repeats: int) -> dict[str, Any]:
-    """`agreement` by images and `cost` by lens."""
+    """Measure `equal_labels` by images and `cost` by lens."""
     pipeline, frames = Pipeline.load(artifact), twins(DRIVE, FRAME)
     return {
         "backend": pipeline.backend_name,
         "size": frames[RECTIFIED].cameras[0].image.shape[:2],
         "repeats": repeats,
-        "agreement": answers(pipeline, frames),
+        "equal_labels": compare(pipeline, frames),
         "cost": costs(pipeline.contract.image_size, pipeline.contract.horizon, repeats),
     }
 
@@ -146,18 +147,11 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     from occfusion_ros.runtime.artifact import find_artifact
 
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.performance.lenses",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--artifact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
+    parser = parser_of("benchmarks.performance.lenses", __doc__, "--artifact")
     parser.add_argument("--repeats", type=int, default=30, help="images that are timed (%(default)s)")
     options = parser.parse_args(argv)
-    try:
+    with one_sentence(parser, "lenses"):
         print(json.dumps(measure(find_artifact(options.artifact), options.repeats), indent=1))
-    except OccFusionError as error:
-        parser.exit(2, f"lenses: {error}\n")
     return 0
 
 

@@ -11,6 +11,7 @@ from benchmarks.performance.mconet import BINS, GRID, MCONetLike
 from benchmarks.performance.sparse_convolution import SparseTensor, voxel_means
 from models.network.fusion import FusedPoints, stack_cameras
 from models.network.occfusion import FuserOutput, ModelConfig, OccFusion
+from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
 from synthetic import seeds
@@ -180,4 +181,4 @@ def sweeps_of_a_drive() -> SparseTensor:
         matrix = grid_from_map @ map_from_grid
         places.append(np.c_[sweep.points[:, :3] @ matrix[:3, :3].T + matrix[:3, 3], sweep.points[:, 3]])
     points = torch.from_numpy(np.concatenate(places)).float()
-    return voxel_means(points, (-51.2, -51.2, -5.0), 0.1, tuple(8 * edge for edge in GRID))
+    return voxel_means(points, GridSpec.low, 0.1, tuple(8 * edge for edge in GRID))

@@ -3,7 +3,6 @@
 `python -m benchmarks.performance.peak_memory NAME` prints JSON: MiB by part and in total, weights and inputs aside.
 """
 
-import argparse
 import json
 import os
 import re
@@ -15,6 +14,7 @@ import torch
 
 from ..ablation.variants import NETWORKS, VARIANTS
 from .networks import MCONetParts, OccFusionParts
+from .options import parser_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MIB = 2**20
@@ -51,11 +51,7 @@ def peak_memory(name: str, refined: int) -> dict[str, float]:
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     configs = {**NETWORKS, **{name: row.model for name, row in VARIANTS.items()}}
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.performance.peak_memory",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("benchmarks.performance.peak_memory", __doc__)
     parser.add_argument("name", choices=[*configs, MCONET], help="a network, or a variant of the study")
     parser.add_argument("--refined", type=int, default=1024, help="coarse voxels that are refined (%(default)s)")
     options = parser.parse_args(argv)

@@ -4,7 +4,6 @@
 whose engines take any number of cameras and voxels.
 """
 
-import argparse
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -26,6 +25,7 @@ from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
 
 from .latency import example_frame
+from .options import parser_of
 
 POINTS = (10_000, 30_000, 100_000, 300_000)
 CAMERAS = (0, 1, 2, 4, 6, 8)
@@ -62,10 +62,14 @@ def with_budget(pipeline: Pipeline, refined: int) -> Pipeline:
 
 
 def untrained(edge: int, folder: Path, settings: BackendSettings) -> Pipeline:
-    """The shipped network with random weights on a grid of edge x edge x 40 voxels."""
+    """The shipped network with random weights on a grid of edge x edge columns."""
     config = ModelConfig()
     half = edge * config.presample.grid.voxel_size / 2
-    grid = GridSpec((-half, -half, config.presample.grid.low[2]), config.presample.grid.voxel_size, (edge, edge, 40))
+    grid = GridSpec(
+        (-half, -half, config.presample.grid.low[2]),
+        config.presample.grid.voxel_size,
+        (edge, edge, config.presample.grid.size[2]),
+    )
     torch.manual_seed(0)
     model = OccFusion(replace(config, presample=replace(config.presample, grid=grid))).eval()
     write_artifact(model, {"model_id": f"grid {edge}", "trained_on": "nothing", "accuracy": {}}, folder)
@@ -82,9 +86,9 @@ def measure(folder: Path, frame: SensorFrame, threads: int) -> list[dict[str, An
         *(("refined voxels", n, lambda n=n: time_frame(with_budget(pipeline, n), frame)) for n in REFINED),
     ]
     rows = []
-    for axis, value, job in tqdm(jobs, "growth", unit="point"):
+    for axis, value, job in tqdm(jobs, "scaling", unit="point"):
         rows += list(_rows(axis, value, job()))
-    for edge in tqdm(EDGES, "growth with the grid", unit="grid"):
+    for edge in tqdm(EDGES, "scaling with the grid", unit="grid"):
         with tempfile.TemporaryDirectory() as place:
             rows += list(_rows("grid columns", edge * edge, time_frame(untrained(edge, Path(place), settings), frame)))
     return rows
@@ -106,17 +110,9 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     from occfusion_ros.runtime.artifact import find_artifact
 
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.performance.scaling",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--artifact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
-    parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engines (%(default)s)")
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser = parser_of("benchmarks.performance.scaling", __doc__, "--artifact", "--data", "--threads", "--json")
     options = parser.parse_args(argv)
-    with one_sentence(parser, "growth"):
+    with one_sentence(parser, "scaling"):
         rows = measure(find_artifact(options.artifact), example_frame(options.data), options.threads)
         for row in rows:
             if row["stage"] == "total":

@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from occfusion_ros.core.errors import InvalidFrameError
-from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.core.grid import GridSpec, flatten, strides
 from occfusion_ros.core.labels import EMPTY, IGNORE, NUM_LABELS, OPENOCCUPANCY_CLASSES
 
 THRESHOLDS = (1.0, 2.0, 4.0)  # metres
@@ -75,10 +75,9 @@ def first_hits(
             f"got {labels.shape} and {np.count_nonzero(~inside)} origins outside"
         )
     walled = np.pad(labels, 1, constant_values=OUTSIDE)
-    strides = np.array([walled.shape[1] * walled.shape[2], walled.shape[2], 1], np.int32)
     cells = walled.reshape(-1)  # (X + 2) * (Y + 2) * (Z + 2)
-    cell = ((start + 1) @ strides).astype(np.int32)
-    step = (np.where(directions < 0, -1, 1) * strides).astype(np.int32)
+    cell = flatten(*(start + 1).T, walled.shape).astype(np.int32)
+    step = (np.where(directions < 0, -1, 1) * strides(walled.shape)).astype(np.int32)
     along = directions != 0
     inverse = 1 / np.where(along, np.abs(directions), 1)
     face = np.where(

@@ -37,7 +37,7 @@ _LABELS = {label.name.lower(): int(label) for label in Label}
 
 @dataclass
 class Share:
-    """`part` of `whole`."""
+    """Count `part` of `whole`."""
 
     part: int = 0
     whole: int = 0
@@ -49,7 +49,7 @@ class Share:
 
     @property
     def value(self) -> float:
-        """0..1; NaN of nothing."""
+        """Return `part` over `whole`, 0..1; NaN of nothing."""
         return self.part / self.whole if self.whole else math.nan
 
 
@@ -58,8 +58,8 @@ def _box_shares() -> dict[str, Share]:
 
 
 @dataclass
-class Agreement:
-    """Figures of one scene.
+class Consistency:
+    """Keep the figures of one scene.
 
     Attributes:
         frames, cameras: how many key frames, and cameras in the first.
@@ -81,7 +81,7 @@ class Agreement:
 
 
 def points_in_box(points: np.ndarray, box: Any, grid_from_lidar: np.ndarray) -> np.ndarray:
-    """(N,) bool: grid-frame points (N, 3) inside a box of `NuScenesReader.boxes` (LiDAR frame), faces included.
+    """Find, (N,) bool, the grid-frame points (N, 3) in a box of `NuScenesReader.boxes` (LiDAR frame), faces included.
 
     The devkit's box has its length along its own x axis, its width along y and its height along z.
     """
@@ -94,7 +94,7 @@ def points_in_box(points: np.ndarray, box: Any, grid_from_lidar: np.ndarray) -> 
 
 
 def with_neighbors(occupied: np.ndarray) -> np.ndarray:
-    """(X, Y, Z) bool: the voxel or one of its 26 neighbors is occupied."""
+    """Find, (X, Y, Z) bool, the voxels that are occupied or have an occupied one among their 26 neighbors."""
     grown = occupied
     for axis in range(3):
         wide = np.pad(grown, [(1, 1) if axis == other else (0, 0) for other in range(3)])
@@ -104,7 +104,7 @@ def with_neighbors(occupied: np.ndarray) -> np.ndarray:
 
 
 def passed_voxels(grid: GridSpec, origin: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(X, Y, Z) bool: rays from the sensor (3,) to the returns (N, 3) pass the voxel, and none returns from it."""
+    """Find, (X, Y, Z) bool, the voxels that rays from the sensor (3,) to the returns (N, 3) pass without a return."""
     passed = np.zeros(grid.size, bool)
     mark_passed(passed, grid, origin, points)
     voxels, inside = grid.indices(points)
@@ -113,14 +113,14 @@ def passed_voxels(grid: GridSpec, origin: np.ndarray, points: np.ndarray) -> np.
 
 
 def beyond_vehicle(points: np.ndarray) -> np.ndarray:
-    """(M, 3) float64 of the points (N, 4): finite, and no return from the vehicle that carries the sensors."""
+    """Choose, (M, 3) float64, the points (N, 4) that are finite and not on the vehicle that carries the sensors."""
     xyz = points[:, :3].astype(np.float64)
     return xyz[np.isfinite(xyz).all(axis=1) & (np.hypot(xyz[:, 0], xyz[:, 1]) > Preprocessing.ego_radius)]
 
 
-def measure(pipeline: Pipeline, recorded: RecordedFrames, scene: str) -> Agreement:
-    """Figures over all key frames of a scene."""
-    result, grid = Agreement(), pipeline.contract.grid
+def measure(pipeline: Pipeline, recorded: RecordedFrames, scene: str) -> Consistency:
+    """Measure all key frames of a scene."""
+    result, grid = Consistency(), pipeline.contract.grid
     for token in recorded.reader.samples(scene):
         frame = recorded.frame(scene, token)
         labels = pipeline(frame).labels
@@ -143,17 +143,17 @@ def measure(pipeline: Pipeline, recorded: RecordedFrames, scene: str) -> Agreeme
 
 
 def scenes_with_cameras(reader: NuScenesReader) -> list[str]:
-    """Names of the scenes that have images."""
+    """Name the scenes that have images."""
     return [scene for scene in reader.scenes() if any(r.modality == "camera" for r in reader.records(scene))]
 
 
 def total(shares: dict[str, Share]) -> Share:
-    """All classes together."""
+    """Add up all classes."""
     return Share(sum(share.part for share in shares.values()), sum(share.whole for share in shares.values()))
 
 
-def boxes_of_all(results: Iterable[Agreement]) -> str:
-    """One line: the points in boxes of all scenes together."""
+def boxes_of_all(results: Iterable[Consistency]) -> str:
+    """Sum up the points in boxes of all scenes in one line."""
     seen, unseen = (
         total({str(i): total(shares) for i, shares in enumerate(several)})
         for several in zip(*((result.with_cameras, result.without_cameras) for result in results), strict=True)
@@ -164,8 +164,8 @@ def boxes_of_all(results: Iterable[Agreement]) -> str:
     )
 
 
-def lines(scene: str, result: Agreement) -> Iterator[str]:
-    """The figures of a scene beside their targets, for people."""
+def lines(scene: str, result: Consistency) -> Iterator[str]:
+    """Write the figures of a scene beside their targets, a line each."""
     yield f"{scene}: {result.frames} frames, {result.cameras} cameras"
     for name, share, good, target in (
         (
@@ -195,8 +195,8 @@ def lines(scene: str, result: Agreement) -> Iterator[str]:
         )
 
 
-def _runner_up(result: Agreement, name: str) -> str:
-    """The other class that points in boxes of a class get most often."""
+def _runner_up(result: Consistency, name: str) -> str:
+    """Name the other class that points in boxes of a class get most often."""
     counts = result.labels.get(name, np.zeros(0, np.int64)).copy()
     if not counts.sum():
         return ""
@@ -214,8 +214,8 @@ def _verdict(share: Share, good: bool) -> str:
     return "not measured" if not share.whole else "PASS" if good else "short of target"
 
 
-def as_json(result: Agreement) -> dict[str, Any]:
-    """The figures for machines: shares 0..1 (None of nothing) with their counts."""
+def as_json(result: Consistency) -> dict[str, Any]:
+    """Turn the figures into JSON values: shares 0..1 (None of nothing) with their counts."""
 
     def entry(share: Share) -> dict[str, Any]:
         return {"share": share.value if share.whole else None, "part": share.part, "whole": share.whole}
@@ -234,7 +234,7 @@ def as_json(result: Agreement) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
+    """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m models.evaluation.sensor_consistency",
         description=__doc__,
@@ -244,7 +244,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--artifact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args(argv)
-    with one_sentence(parser, "agreement"):
+    with one_sentence(parser, "sensor_consistency"):
         recorded = RecordedFrames(NuScenesReader(options.data))
         scenes = scenes_with_cameras(recorded.reader)
         if not scenes:

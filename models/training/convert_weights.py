@@ -40,8 +40,8 @@ WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys under which train
 
 
 @dataclass
-class Adoption:
-    """What became of a state dict; names are those of the source, but for `missing`.
+class Conversion:
+    """Say what became of a state dict; names are those of the source, but for `missing`.
 
     Attributes:
         placed: which now are in the network. unplaced: which no rule names, or whose new name the network lacks.
@@ -67,13 +67,13 @@ class Adoption:
 
 
 def parts(names: Sequence[str]) -> list[str]:
-    """Names by the first two parts of their paths, with how many there are of each."""
+    """Group names by the first two parts of their paths, with how many there are of each."""
     heads = [".".join(name.split(".")[:2]) for name in names]
     return [f"{head} ({heads.count(head)})" for head in dict.fromkeys(heads)]
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file by name; `module.`, which parallel training puts before every name, is taken off.
+    """Read the tensors of a file by name; `module.`, which parallel training puts before every name, is taken off.
 
     Raises:
         ContractError: it cannot be read, or holds anything but tensors and plain values.
@@ -102,16 +102,16 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
 
 
 def renamed(name: str, rules: Sequence[Rule]) -> str | None:
-    """A name by the first rule that fits its beginning, None where none does."""
+    """Rename by the first rule that fits the beginning of a name, None where none does."""
     for pattern, replacement in rules:
         if re.match(pattern, name):
             return re.sub(pattern, replacement, name, count=1)
     return None
 
 
-def adopt(model: OccFusion, state: Mapping[str, torch.Tensor], rules: Sequence[Rule]) -> Adoption:
+def convert(model: OccFusion, state: Mapping[str, torch.Tensor], rules: Sequence[Rule]) -> Conversion:
     """Put the tensors that fit into a network."""
-    own, result = model.state_dict(), Adoption()
+    own, result = model.state_dict(), Conversion()
     found = {}
     for name, tensor in state.items():
         target = renamed(name, rules)
@@ -128,7 +128,7 @@ def adopt(model: OccFusion, state: Mapping[str, torch.Tensor], rules: Sequence[R
 
 
 def parse_rule(text: str) -> Rule:
-    """PATTERN=REPLACEMENT."""
+    """Parse PATTERN=REPLACEMENT."""
     pattern, equals, replacement = text.partition("=")
     try:
         re.compile(pattern)
@@ -162,11 +162,11 @@ def main(argv: list[str] | None = None) -> int:
     rules = (*options.rule, *RULES.get(options.rules, ()))
     if not rules:
         parser.error("expected --rules or --rule")
-    with one_sentence(parser, "adopt"):
+    with one_sentence(parser, "convert_weights"):
         config, model_config = load_config(options.config)
         torch.manual_seed(config.seed)
         model = OccFusion(model_config)
-        result = adopt(model, read_state(options.source), rules)
+        result = convert(model, read_state(options.source), rules)
         print(result)
         if not result.placed:
             raise ContractError(f"{options.source}: nothing in it fits the network, nothing was written")

@@ -8,6 +8,11 @@ import numpy as np
 from .errors import ContractError
 
 
+def strides(size: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return how far apart in flat indices the neighbors along x, y and z of an (X, Y, Z) block lie."""
+    return size[1] * size[2], size[2], 1
+
+
 def flatten(x: Any, y: Any, z: Any, size: tuple[int, ...]) -> Any:
     """Turn indices into an (X, Y, Z) block of any size into flat ones, z fastest; see `GridSpec.flatten`."""
     return (x * size[1] + y) * size[2] + z

@@ -8,7 +8,7 @@ x faces, of y faces and of z faces are all it passes; crossings of one kind are 
 import numpy as np
 
 from ..core.errors import DatasetError
-from ..core.grid import GridSpec
+from ..core.grid import GridSpec, strides
 
 STOP = 0.3  # metres before the return where a ray's free space ends
 _MARGIN = 1e-3  # voxels: rays end this far inside the grid, so that rounding never leaves it
@@ -54,7 +54,7 @@ def _mark_crossings(
     cells: np.ndarray, size: tuple[int, int, int], axis: int, start: np.ndarray, end: np.ndarray
 ) -> None:
     """Set the cells that rays enter through faces across `axis`."""
-    strides = (size[1] * size[2], size[2], 1)
+    to_next = strides(size)
     crossings = np.abs(np.floor(end[:, axis]) - np.floor(start[:, axis])).astype(int)
     order = np.argsort(-crossings, kind="stable")[: np.count_nonzero(crossings)]
     start, end, crossings = start[order], end[order], crossings[order]  # rays that still run are always a prefix
@@ -62,14 +62,14 @@ def _mark_crossings(
     cell = np.floor(start[:, axis])
     slope = (end - start) / np.abs(end - start)[:, axis, None]  # (M, 3) voxels for each voxel along the axis
     at = start + slope * np.abs(cell + forward - start[:, axis])[:, None]  # the first crossing
-    step = np.where(forward, 1, -1).astype(np.int32) * np.int32(strides[axis])
-    entered = cell.astype(np.int32) * np.int32(strides[axis]) + step
+    step = np.where(forward, 1, -1).astype(np.int32) * np.int32(to_next[axis])
+    entered = cell.astype(np.int32) * np.int32(to_next[axis]) + step
     others = [other for other in range(3) if other != axis]
     tracks = [
         (
             np.ascontiguousarray(at[:, other], np.float32),
             np.ascontiguousarray(slope[:, other], np.float32),
-            np.int32(strides[other]),
+            np.int32(to_next[other]),
         )
         for other in others
     ]

@@ -6,8 +6,8 @@ import numpy as np
 
 from occfusion_ros.core.labels import THINGS
 
-from .lorries import TRUCK, truck
 from .mesh import GLASS, Mesh, Paint, box, cylinder, ellipsoid, join, pose
+from .trucks import TRUCK, truck
 from .vehicle_parts import CHROME, DARK, RUBBER, WINDOW, body_color, lettering, tail_lights, wheels
 
 BARRIER, BICYCLE, BUS, CAR, CONSTRUCTION, MOTORCYCLE, PEDESTRIAN, CONE, TRAILER = map(int, THINGS[:9])

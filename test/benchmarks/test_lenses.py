@@ -34,7 +34,7 @@ def frames():
 def test_occupancy_is_that_of_the_rectified_twins(frames):
     """The shipped model; the twins differ by sensor noise too, so that undistorting by OpenCV is no better."""
     pipeline = Pipeline.load("nano", "onnxruntime", settings=BackendSettings(precision="fp32"))
-    found = {row["images"]: row for row in lenses.answers(pipeline, frames)}
+    found = {row["images"]: row for row in lenses.compare(pipeline, frames)}
     for name in TWINS:
         ours, opencv, raw = found[name], found[f"{name}, by OpenCV"], found[f"{name}, taken as rectified"]
         assert ours["all"] > 0.998 and ours["occupied"] > 0.92, found
@@ -42,7 +42,7 @@ def test_occupancy_is_that_of_the_rectified_twins(frames):
     assert found[lenses.NO_CAMERAS]["occupied"] < 0.85
 
 
-def test_the_page_shows_cost_and_agreement():
+def test_the_page_shows_cost_and_equal_labels():
     for row in lenses.costs((64, 176), 0.27, 2):
         assert row["lens"] in lenses.LENSES and min(row["rectified"], row["undistorted"], row["map"]) > 0
     page = "\n".join(
@@ -52,7 +52,7 @@ def test_the_page_shows_cost_and_agreement():
                 "size": SIZE,
                 "repeats": 2,
                 "cost": [{"lens": "fisheye", "rectified": 2.0, "undistorted": 3.0, "map": 9.0}],
-                "agreement": [{"images": "fisheye", "all": 0.9993, "occupied": 0.95}],
+                "equal_labels": [{"images": "fisheye", "all": 0.9993, "occupied": 0.95}],
             }
         )
     )

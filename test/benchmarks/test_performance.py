@@ -113,7 +113,7 @@ def test_the_page_says_what_was_measured(tmp_path):
         "source": "a synthetic frame",
         "cuda": False,
         "latency": stages,
-        "growth": grown,
+        "scaling": grown,
         "cost": costs,
         "floor": performance.network_floor(performance.NETWORKS["base"], performance.PUBLISHED["ceilings"]),
     }
@@ -126,5 +126,5 @@ def test_the_page_says_what_was_measured(tmp_path):
     assert "takes 2.1 times as long as the backbone alone; the goal of at most 2 is missed" in text
     assert "**Nothing was run on a GPU**" in text and "Not run here: tensorrt" in text
     assert "| cameras | 1: 10, 2: 20 | 1.00 |" in text
-    for name in ("latency", "growth"):
+    for name in ("latency", "scaling"):
         assert (tmp_path / f"images/performance_{name}.png").stat().st_size > 5000

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from models.network.occfusion import OccFusion
 from models.network.resnet import ResNet50
 from models.training.checkpoint import load_checkpoint
-from models.training.convert_weights import RULES, adopt, main, read_state, renamed
+from models.training.convert_weights import RULES, convert, main, read_state, renamed
 from occfusion_ros.core.errors import ContractError
 
 RESNET = replace(CONFIG, backbone="resnet50")
@@ -34,7 +34,7 @@ def openoccupancy_state() -> dict[str, torch.Tensor]:
 
 def test_a_backbone_and_a_neck_find_their_places():
     model, state = OccFusion(RESNET), openoccupancy_state()
-    result = adopt(model, state, RULES["openoccupancy"])
+    result = convert(model, state, RULES["openoccupancy"])
     assert torch.equal(model.backbone.layer3[2].conv2.weight, state["img_backbone.layer3.2.conv2.weight"])
     assert torch.equal(model.pyramid.lateral[1].bias, state["img_neck.lateral_convs.1.conv.bias"])
     assert torch.equal(model.pyramid.smooth[0].weight, state["img_neck.fpn_convs.0.conv.weight"])
@@ -46,7 +46,7 @@ def test_a_backbone_and_a_neck_find_their_places():
 
 def test_what_does_not_fit_is_named_with_both_shapes():
     state = {"conv1.weight": torch.zeros(64, 3, 7, 7), "layer1.0.conv1.weight": torch.zeros(8, 64, 1, 1)}
-    result = adopt(OccFusion(RESNET), state, RULES["torchvision"])
+    result = convert(OccFusion(RESNET), state, RULES["torchvision"])
     assert result.placed == ["conv1.weight"]
     assert "does not fit: layer1.0.conv1.weight: expected [64, 64, 1, 1], got [8, 64, 1, 1]" in str(result)
 

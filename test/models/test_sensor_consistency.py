@@ -1,4 +1,4 @@
-"""Agreement with the sensors: on a scene worked out by hand, and the targets on the real recordings."""
+"""Consistency with the sensors: on a scene worked out by hand, and the targets on the real recordings."""
 
 import json
 from pathlib import Path
@@ -136,7 +136,7 @@ def test_real_frames_are_in_the_grid_frame(nuscenes_sample):
 
 
 def test_the_shipped_model_agrees_with_real_recordings(nuscenes_sample, tmp_path, capsys):
-    file = tmp_path / "agreement.json"
+    file = tmp_path / "consistency.json"
     assert sensor_consistency.main(["--data", str(nuscenes_sample), "--artifact", str(NANO), "--json", str(file)]) == 0
     scenes = json.loads(file.read_text())["scenes"]
     assert set(scenes) == {"nus-scene0061", "ddad-scene-02"}

@@ -1,4 +1,4 @@
-"""Trucks: pickups, and lorries with one of several bodies. Frame as in `actors`."""
+"""Trucks: pickups, and heavy trucks with one of several bodies. Frame as in `actors`."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ TRUCK = int(Label.TRUCK)
 def truck(rng: np.random.Generator) -> Mesh:
     """Box truck, curtain-sided truck, flatbed, tipper, tanker or pickup."""
     kind = str(rng.choice(["pickup", *_CARGO], p=[0.2, 0.3, 0.15, 0.12, 0.15, 0.08]))
-    return _pickup(rng) if kind == "pickup" else _lorry(rng, kind)
+    return _pickup(rng) if kind == "pickup" else _heavy_truck(rng, kind)
 
 
 def _pickup(rng: np.random.Generator) -> Mesh:
@@ -33,7 +33,7 @@ def _pickup(rng: np.random.Generator) -> Mesh:
     return join(parts + wheels(TRUCK, [-0.3 * length, 0.32 * length], width / 2 - 0.12, 0.4))
 
 
-def _lorry(rng: np.random.Generator, kind: str) -> Mesh:
+def _heavy_truck(rng: np.random.Generator, kind: str) -> Mesh:
     """A cab and, behind it, one of `_CARGO`."""
     paint, glass = Paint(TRUCK, body_color(rng)), Paint(TRUCK, WINDOW, GLASS)
     length, width, height = rng.uniform(6, 11), rng.uniform(2.2, 2.55), rng.uniform(2.7, 3.8)
@@ -112,4 +112,4 @@ def _tank_body(rng: np.random.Generator, length: float, width: float, height: fl
 
 
 _CARGO = {"box": _box_body, "curtain": _curtain_body, "flat": _flat_body, "tipper": _tipper_body, "tank": _tank_body}
-"""Bodies of lorries by name: (rng, length, width, height, paint) to parts, the middle of the bed's floor at 0."""
+"""Bodies of heavy trucks by name: (rng, length, width, height, paint) to parts, the middle of the bed's floor at 0."""
