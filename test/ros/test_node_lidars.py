@@ -34,6 +34,8 @@ def test_clouds_of_two_lidars_are_one_sweep(two):
     assert stamp_ns(message.header) == NOW and message.header.frame_id == "grid" and not two.faults()
     np.testing.assert_allclose(two.pipeline.frames[0].points[:, :3], [[1, 4, 0], [-1, -4, 0]], atol=1e-6)
     assert two.pipeline.frames[0].missing_cameras == ()
+    np.testing.assert_allclose(two.pipeline.frames[0].ray_origins, [[0, 2, 0], [0, -2, 0]])
+    assert two.pipeline.frames[0].origin_of_point.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("rear", ["silent", "too old", "no return", "no stamp", "unknown frame"])
@@ -114,6 +116,7 @@ def test_a_box_takes_the_place_of_the_vehicles_circle(start, box):
     (frame,) = rig.pipeline.frames
     np.testing.assert_allclose(frame.points[:, :3], [[0, 5, -1.84], [-1.5, 1, -1.84]], atol=1e-6)
     assert frame.body_removed
+    np.testing.assert_allclose(frame.ray_origins, [[0, 0, -1.84]], atol=1e-6)
     rig.send("/lidar_top", cloud(BODY[:2], stamp_ns=NOW + S, frame_id="base_link"))
     rig.wait_for_fault("invalid sweep")
     assert "outside ego_box" in rig.node.statistics.last_error and len(rig.pipeline.frames) == 1
@@ -135,6 +138,22 @@ def test_recorded_frames_lose_the_vehicle_as_the_nodes_do(start):
     offline = whole.without_body(EgoBox.of_extents(box))
     np.testing.assert_array_equal(offline.points, live.points)
     assert offline.body_removed and live.body_removed and len(live.points) < len(BODY)
+
+
+def test_points_keep_their_lidar_where_the_vehicle_is_left_out(start):
+    rig = start(**TWO, ego_box=[-1.0, 1.0, -1.0, 1.0, -1.0, 1.0])
+    rig.send_transform("grid", "front", (0.0, 2.0, 0.0))
+    rig.send_transform("grid", "rear", (0.0, -2.0, 0.0))
+    for where, rows in (
+        ("rear", [[0.0, 2, 0, 0], [5, 0, 0, 0]]),
+        ("front", [[3.0, 0, 0, 0], [0, -2, 0, 0], [4, 0, 0, 0]]),
+    ):
+        rig.send(f"/{where}/points", cloud(np.array(rows), stamp_ns=NOW, frame_id=where))
+    rig.wait_for_occupancy(1)
+    (frame,) = rig.pipeline.frames
+    reach = np.linalg.norm(frame.points[:, :3] - frame.ray_origins[frame.origin_of_point], axis=1)
+    np.testing.assert_allclose(reach, [3, 4, 5], rtol=1e-6)
+    assert frame.origin_of_point.tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,8 @@ class Reader:
         self.reader = SweepReader(lambda cause, error: self.faults.append(cause), self.lines.append)
 
     def __call__(self, clouds: dict[str, PointCloud2], **changes) -> np.ndarray:
-        return self.reader.read(clouds, "grid", replace(PARAMETERS, **changes), self._lookup)
+        self.sweep = self.reader.read(clouds, "grid", replace(PARAMETERS, **changes), self._lookup)
+        return self.sweep.points
 
     def _lookup(self, *arguments) -> np.ndarray:
         self.lookups += 1
@@ -147,6 +148,38 @@ def test_clouds_are_merged_each_at_its_own_stamp(read, tree):
 def test_clouds_that_move_are_merged_point_by_point(read, tree):
     clouds = {"/left": measured(tree, "left", SPREAD), "/right": measured(tree, "right", SPREAD, stamp=NOW - 60 * MS)}
     assert farthest(read(clouds), expected(tree)) < 0.01
+
+
+@pytest.mark.parametrize("missing", [None, "left", "right"])
+def test_each_point_knows_where_its_lidar_stood(read, tree, missing):
+    """Of a LiDAR whose cloud came 60 ms earlier the place is farther back, and the one that is left out has none."""
+    clouds = {"/left": measured(tree, "left", SPREAD), "/right": measured(tree, "right", SPREAD, stamp=NOW - 60 * MS)}
+    grid_from_map = tree.lookup("grid", "map", NOW)
+    places = {
+        name: (grid_from_map @ tree.lookup("map", name, stamp))[:3, 3]
+        for name, stamp in (("left", NOW), ("right", NOW - 60 * MS))
+    }
+    if missing:
+        clouds[f"/{missing}"].fields = []
+        del places[missing]
+    read(clouds)
+    np.testing.assert_allclose(read.sweep.ray_origins, list(places.values()), atol=1e-9)
+    of = read.sweep.origin_of_point
+    assert of is None if missing else of.tolist() == [0] * len(SCENE) + [1] * len(SCENE)
+
+
+def test_points_that_are_no_returns_take_their_origin_with_them(read, tree):
+    clouds = {
+        name: cloud(np.array(rows), stamp_ns=NOW, frame_id=name[1:])
+        for name, rows in (
+            ("/left", [[0.0, 0, 0, 0], [9, 0, 0, 0]]),
+            ("/right", [[7.0, 0, 0, 0], [0, 0, 0, 0], [8, 0, 0, 0]]),
+        )
+    }
+    read(clouds)
+    assert read.sweep.origin_of_point.tolist() == [0, 1, 1]
+    reach = np.linalg.norm(read.sweep.points[:, :3] - read.sweep.ray_origins[read.sweep.origin_of_point], axis=1)
+    np.testing.assert_allclose(reach, [9, 7, 8], rtol=1e-6)
 
 
 def test_no_returns_are_told_for_each_sensor(read, tree):

@@ -84,7 +84,7 @@ class FrameBuilder:
         header = next(iter(clouds.values())).header
         stamp, grid_frame = stamp_ns(header), parameters.grid_frame or frame_of(header)
         lookup = self._patient_lookup(parameters.max_wait_s)
-        points = self._sweeps.read(clouds, grid_frame, parameters, lookup)
+        sweep = self._sweeps.read(clouds, grid_frame, parameters, lookup)
 
         def pose(image: Image | CompressedImage) -> np.ndarray:
             return _camera_from_grid(image.header, grid_frame, stamp, parameters.fixed_frame, lookup)
@@ -95,7 +95,15 @@ class FrameBuilder:
         cameras = tuple(filter(None, self._decoders.map(use, *zip(*images.items()))))
         used = {camera.name for camera in cameras}
         masked = tuple(name for name in images if name not in used)
-        frame = SensorFrame(stamp, points, cameras, (*masked, *missing), grid_frame)
+        frame = SensorFrame(
+            stamp,
+            sweep.points,
+            cameras,
+            (*masked, *missing),
+            grid_frame,
+            ray_origins=sweep.ray_origins,
+            origin_of_point=sweep.origin_of_point,
+        )
         return _without_body(frame, parameters, lookup) if parameters.ego_box else frame
 
     def start_over(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from sensor_msgs.msg import PointCloud2
@@ -16,6 +17,20 @@ from ..transforms.tree import TransformError
 from .parameters import NodeParameters
 
 Lookup = Callable[[str, str, int], np.ndarray]  # target frame, source frame, stamp -> (4, 4) target_from_source
+
+
+class Sweep(NamedTuple):
+    """What the clouds of one moment hold, in the grid frame at the sweep's stamp.
+
+    Attributes:
+        points: (N, 4) float32: x, y, z in metres, intensity in 0..1.
+        ray_origins: (L, 3) float64, metres: where each LiDAR stood at its own cloud's stamp.
+        origin_of_point: (N,) uint8, the LiDAR of each point; None where there is only one.
+    """
+
+    points: np.ndarray
+    ray_origins: np.ndarray
+    origin_of_point: np.ndarray | None
 
 
 class SweepReader:
@@ -36,8 +51,8 @@ class SweepReader:
 
     def read(
         self, clouds: Mapping[str, PointCloud2], grid_frame: str, parameters: NodeParameters, lookup: Lookup
-    ) -> np.ndarray:
-        """Points of the sweep, (N, 4) float32: x, y, z in metres in the grid frame at its stamp, intensity in 0..1.
+    ) -> Sweep:
+        """Read the clouds that belong to one sweep.
 
         Args:
             clouds: by topic; the first is the one whose stamp the sweep has. One that cannot be used is left out and
@@ -57,26 +72,28 @@ class SweepReader:
             raise next(iter(errors.values()))
         for topic, error in errors.items():
             self._on_fault(f"{'transform' if isinstance(error, TransformError) else 'cloud'} {topic}", error)
-        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+        return _merged(parts)
 
     def _read_one(
         self, topic: str, message: PointCloud2, stamp: int, grid_frame: str, parameters: NodeParameters, lookup: Lookup
-    ) -> np.ndarray:
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The points (N, 4) of one cloud and the place (3,) of its LiDAR."""
         frame, own_stamp = frame_of(message.header), stamp_ns(message.header)
         cloud = read_cloud(message, parameters.intensity_max, with_times=parameters.deskew)
         cloud = _returns(cloud, parameters.min_range, message)
         pose = partial(_grid_from_sensor, grid_frame, stamp, frame, parameters.fixed_frame, lookup)
         grid_from_sensor, points = pose(own_stamp), cloud.points
+        origin = grid_from_sensor[:3, 3]
         if times := self._times(topic, cloud, own_stamp, parameters):
             at = knots(times.seconds)
             try:  # the latest first: where it is not there, the others need not be looked up
                 poses = np.stack([pose(own_stamp + round(seconds * NS_PER_S)) for seconds in at[::-1]])[::-1]
-                return deskewed(points, times.seconds, at, poses)
+                return deskewed(points, times.seconds, at, poses), origin
             except TransformError as error:
                 self._on_fault(f"deskew {topic}", error)
         if frame != grid_frame or own_stamp != stamp:
-            points[:, :3] = points[:, :3] @ grid_from_sensor[:3, :3].T + grid_from_sensor[:3, 3]
-        return points
+            points[:, :3] = points[:, :3] @ grid_from_sensor[:3, :3].T + origin
+        return points, origin
 
     def _times(self, topic: str, cloud: Cloud, stamp: int, parameters: NodeParameters) -> PointTimes | None:
         """When the points were measured, if they are to be deskewed; None where they are not, which is told once."""
@@ -97,6 +114,15 @@ class SweepReader:
         if parameters.fixed_frame and (before or "").partition(":")[0] != state.partition(":")[0]:
             self._on_deskew(f"{topic}: deskew {state}")
         return times
+
+
+def _merged(parts: list[tuple[np.ndarray, np.ndarray]]) -> Sweep:
+    """One sweep of several clouds, each its points and its LiDAR's place."""
+    points, origins = zip(*parts)
+    if len(parts) == 1:
+        return Sweep(points[0], np.stack(origins), None)
+    of = np.repeat(np.arange(len(parts), dtype=np.uint8), [len(part) for part in points])
+    return Sweep(np.concatenate(points), np.stack(origins), of)
 
 
 def _returns(cloud: Cloud, min_range: float, message: PointCloud2) -> Cloud:
