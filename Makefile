@@ -5,9 +5,6 @@ DATA ?=
 ARGS ?=
 VENV_PYTHON := .venv/bin/python
 
-# Tests that only compute, and so may run side by side; the others start processes and watch the clock.
-COMPUTING := $(addprefix test/,core datasets export memory models presample runtime synthetic viz)
-
 # ROS 2 of the system must not leak into the one from pip.
 unexport PYTHONPATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH RMW_IMPLEMENTATION VIRTUAL_ENV
 ifneq ($(ROS_DISTRO)$(_ROS_WHEELS_BOOTSTRAP_COMPLETE),)
@@ -27,11 +24,11 @@ setup: ## Set up what is missing; the other targets do it too
 demo: setup ## Run the node on synthetic scenes, or on the nuScenes data root in DATA, and write pictures
 	@$(VENV_PYTHON) -m occfusion_ros.ros.demo $(if $(DATA),--data "$(DATA)") $(ARGS)
 
-test: ## Run all tests
+test: ## Run all tests, at last those that play sensors in real time
 	@$(PYTHON) tools/bootstrap.py tests
 ifeq ($(ARGS),)
-	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile $(COMPUTING)
-	@$(VENV_PYTHON) -m pytest -q $(addprefix --ignore=,$(COMPUTING))
+	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not sensors"
+	@$(VENV_PYTHON) -m pytest -q -m sensors
 else
 	@$(VENV_PYTHON) -m pytest -q $(ARGS)
 endif
