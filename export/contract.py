@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.core.atomic import write_text
 from occfusion_ros.core.contract import ModelContract, NetworkSpec
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
+from occfusion_ros.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
 from occfusion_ros.runtime.artifact import CONTRACT_FILE

@@ -21,12 +21,13 @@ from tqdm import tqdm
 from models.evaluate import samples
 from models.evaluation.metrics import ConfusionMatrix
 from models.evaluation.nuscenes_frames import RecordedFrames
-from models.network.occfusion import OccFusion
 from occfusion_ros.core.atomic import write_text
 from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.processor import this_processor
 from occfusion_ros.datasets.nuscenes import NuScenesReader
+from occfusion_ros.network.occfusion import OccFusion
+from occfusion_ros.network.wrappers import FuserNetwork, RefinerNetwork
 from occfusion_ros.presample.presampler import FusedVoxels
 from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
@@ -34,7 +35,6 @@ from occfusion_ros.runtime.backends.registry import BACKENDS, unavailable_reason
 from occfusion_ros.runtime.pipeline import Pipeline
 
 from .frames import parity_frames
-from .wrappers import FuserNetwork, RefinerNetwork
 
 Tensors = dict[str, torch.Tensor]
 

@@ -17,19 +17,19 @@ from typing import Any
 import torch
 from torch.export import Dim
 
-from models.network.occfusion import ModelConfig, OccFusion
-from models.training.checkpoint import load_checkpoint, save_checkpoint
 from occfusion_ros.core.atomic import write_text
 from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.contract import ModelContract, NetworkFile, NetworkSpec, TensorSpec
 from occfusion_ros.core.errors import ContractError
+from occfusion_ros.network.checkpoint import load_checkpoint, save_checkpoint
+from occfusion_ros.network.occfusion import ModelConfig, OccFusion
+from occfusion_ros.network.wrappers import FuserNetwork, RefinerNetwork
 from occfusion_ros.runtime.artifact import CONTRACT_FILE
 
 from .contract import example_inputs, make_contract, write_contract
 from .fp16 import write_half
 from .frames import parity_frames
 from .parity import Reference, Report, as_json, eager_pipeline, examine, labeled_examples, runnable, table
-from .wrappers import FuserNetwork, RefinerNetwork
 
 OPSET = 18
 PARITY_FILE = "parity.json"

@@ -21,18 +21,20 @@ from tqdm import tqdm
 
 from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.errors import ContractError
+from occfusion_ros.network.checkpoint import load_checkpoint, save_checkpoint
+from occfusion_ros.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.presample.presampler import Presampler
 
-from .network.occfusion import ModelConfig, OccFusion
 from .training.augment import crop
 from .training.batches import Batch, BatchMaker, windowed
-from .training.checkpoint import load_checkpoint, load_torch, save_checkpoint, save_torch
 from .training.config import TrainConfig, load_config
 from .training.data import PreparedFrame
 from .training.distributed import gathered, join_processes, pick_device
+from .training.imagenet import load_imagenet
 from .training.log import TrainingLog, save_pictures
 from .training.objective import Objective, class_weights
 from .training.prepare import prepare_all, prepare_root
+from .training.state import load_state, save_state
 
 PASSES = ("all", "hard")
 FREE_TO_CHANGE = ("frames", "save_every", "pictures", "device", "threads", "workers")  # when a run goes on
@@ -71,7 +73,7 @@ class Trainer:
         torch.set_num_threads(config.threads)
         model = OccFusion(replace(model_config, presample=windowed(model_config.presample, config)))
         check_fit(config, model)
-        model.backbone.load_imagenet()
+        load_imagenet(model.backbone)
         model.backbone.requires_grad_(config.train_backbone)
         self.before = start_from(model, Path(config.init)) if config.init else ""
         for part in config.frozen:
@@ -180,7 +182,7 @@ class Trainer:
     def save(self) -> None:
         """Write the training state, atomically."""
         if self.rank == 0:
-            save_torch(
+            save_state(
                 self.out / "state.pt",
                 {"settings": self.settings(), "progress": asdict(self.progress)}
                 | {name: getattr(self, name).state_dict() for name in ("model", "average", "optimizer", "schedule")},
@@ -191,7 +193,7 @@ class Trainer:
         path = self.out / "state.pt"
         if not path.exists():
             return
-        state = load_torch(path)
+        state = load_state(path)
         before = state["settings"]
         changed = sorted(name for name, value in self.settings().items() if before.get(name, value) != value)
         if changed:

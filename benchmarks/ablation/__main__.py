@@ -21,14 +21,14 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from models.network.occfusion import ModelConfig
 from models.training.augment import AugmentConfig
-from models.training.checkpoint import load_checkpoint
 from models.training.config import TrainConfig
 from models.training.data import PreparedFrame
 from models.training.prepare import FRAMES_PER_DRIVE, prepare_all
 from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.errors import OccFusionError
+from occfusion_ros.network.checkpoint import load_checkpoint
+from occfusion_ros.network.occfusion import ModelConfig
 from synthetic.seeds import VALIDATION
 
 from ..machine import processor, versions

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 
 from models.evaluation.metrics import ConfusionMatrix
-from models.network.occfusion import FuserOutput, OccFusion, entropy
 from models.training.calibrate import fit_occupancy, fit_refined
 from models.training.data import PreparedFrame, Sample, make_sample, stack
 from models.training.predict import Prediction, labels_of, occupied_voxels
+from occfusion_ros.network.occfusion import FuserOutput, OccFusion, entropy
 from occfusion_ros.presample.children import child_voxels, describe_children, is_member
 from occfusion_ros.presample.presampler import Presampler
 from occfusion_ros.runtime.selection import most_uncertain

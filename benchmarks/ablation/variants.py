@@ -4,10 +4,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from models.network.occfusion import ModelConfig
 from models.training.augment import AugmentConfig
 from models.training.config import TrainConfig, load_config
 from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.network.occfusion import ModelConfig
 from occfusion_ros.presample.presampler import PresampleConfig
 
 REFERENCE, LONGER = "reference", "longer"

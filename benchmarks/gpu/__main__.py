@@ -20,8 +20,8 @@ from typing import Any
 import torch
 
 from benchmarks.machine import processor, versions
-from models.network.occfusion import ModelConfig
 from occfusion_ros.core.atomic import WriteError, write_json
+from occfusion_ros.network.occfusion import ModelConfig
 
 from . import street
 from .device import PUBLISHED, Device

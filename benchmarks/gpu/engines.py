@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.wrappers import FuserNetwork, RefinerNetwork
-from models.network.occfusion import OccFusion
 from occfusion_ros.core.contract import ModelContract
 from occfusion_ros.core.frames import SensorFrame
+from occfusion_ros.network.occfusion import OccFusion
+from occfusion_ros.network.wrappers import FuserNetwork, RefinerNetwork
 from occfusion_ros.runtime.backends.protocol import Backend
 from occfusion_ros.runtime.backends.torch_backend import TorchBackend
 from occfusion_ros.runtime.pipeline import Pipeline

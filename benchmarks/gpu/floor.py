@@ -6,8 +6,8 @@ import torch
 
 from benchmarks.performance.counting import Traffic, macs
 from benchmarks.performance.networks import OccFusionParts
-from models.network.occfusion import ModelConfig
 from occfusion_ros.core.frames import SensorFrame
+from occfusion_ros.network.occfusion import ModelConfig
 from occfusion_ros.runtime.pipeline import Pipeline
 
 from .device import MIB, Ceilings

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from models.network.occfusion import ModelConfig, OccFusion
-from models.training.checkpoint import load_checkpoint
 from occfusion_ros.core.contract import ModelContract, NetworkFile, NetworkSpec, TensorSpec
+from occfusion_ros.network.checkpoint import load_checkpoint
+from occfusion_ros.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.presample.presampler import PresampleConfig
 
 ZOO = Path(__file__).resolve().parents[2] / "models" / "zoo"
@@ -51,7 +51,7 @@ def contract(name: str, model: OccFusion) -> ModelContract:
 def specs(model: OccFusion) -> tuple[NetworkSpec, NetworkSpec]:
     """Tensors of fuser and refiner; the numbers of cameras and of refined voxels are dynamic axes."""
     from export.contract import example_inputs
-    from export.wrappers import RefinerNetwork
+    from occfusion_ros.network.wrappers import RefinerNetwork
 
     config = model.config
     inputs, children = (

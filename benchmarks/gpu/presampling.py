@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from models.network.occfusion import ModelConfig
 from occfusion_ros.core.frames import SensorFrame
+from occfusion_ros.network.occfusion import ModelConfig
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import FusedVoxels, Presampler
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.network.occfusion import ModelConfig, OccFusion
 from models.training.batches import BatchMaker, windowed
 from models.training.config import TrainConfig
 from models.training.data import PreparedFrame
 from models.training.objective import Objective, class_weights
+from occfusion_ros.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.presample.presampler import Presampler
 
 from . import street

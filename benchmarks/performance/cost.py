@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from models.network.occfusion import ModelConfig
 from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.command import one_sentence
+from occfusion_ros.network.occfusion import ModelConfig
 
 from ..ablation.variants import NETWORKS
 from .counting import macs

@@ -50,7 +50,7 @@ def load(way: str) -> Pipeline:
         settings = BackendSettings(precision="fp32")
         return Pipeline(artifact.contract, *(BACKENDS[way]().load(artifact, name, settings) for name in NETWORKS))
     from export.parity import eager_pipeline
-    from models.training.checkpoint import load_checkpoint
+    from occfusion_ros.network.checkpoint import load_checkpoint
 
     return eager_pipeline(load_checkpoint(NANO / "weights.safetensors")[0], artifact.contract)
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.network.resnet import ResNet50
+from occfusion_ros.network.resnet import ResNet50
 
 from .sparse_convolution import SparseEncoder, SparseTensor
 

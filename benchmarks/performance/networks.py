@@ -9,9 +9,9 @@ from torch import nn
 
 from benchmarks.performance.mconet import BINS, GRID, MCONetLike
 from benchmarks.performance.sparse_convolution import SparseTensor, voxel_means
-from models.network.fusion import FusedPoints, stack_cameras
-from models.network.occfusion import FuserOutput, ModelConfig, OccFusion
 from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.network.fusion import FusedPoints, stack_cameras
+from occfusion_ros.network.occfusion import FuserOutput, ModelConfig, OccFusion
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
 from synthetic import seeds

@@ -16,11 +16,11 @@ import torch
 from tqdm import tqdm
 
 from export.to_onnx import write_artifact
-from models.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
 

@@ -16,13 +16,13 @@ from tqdm import tqdm
 from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.labels import IGNORE, NUM_LABELS, THINGS
+from occfusion_ros.network.checkpoint import load_checkpoint, save_checkpoint
+from occfusion_ros.network.occfusion import OccFusion
 from occfusion_ros.presample.presampler import Presampler
 from synthetic.seeds import VALIDATION
 
 from ..evaluation.metrics import ConfusionMatrix
-from ..network.occfusion import OccFusion
 from .augment import crop
-from .checkpoint import load_checkpoint, save_checkpoint
 from .data import PreparedFrame
 from .logit_adjustment import adjust, returns_by_class
 from .predict import Prediction, coarse_label, labels_of, occupied_logit, predict

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from occfusion_ros.core.errors import ContractError
+from occfusion_ros.network.occfusion import ModelConfig
 
-from ..network.occfusion import ModelConfig
 from .augment import AugmentConfig
 
 

@@ -18,9 +18,9 @@ import torch
 
 from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.errors import ContractError, one_line
+from occfusion_ros.network.checkpoint import save_checkpoint
+from occfusion_ros.network.occfusion import OccFusion
 
-from ..network.occfusion import OccFusion
-from .checkpoint import save_checkpoint
 from .config import load_config
 
 Rule = tuple[str, str]

@@ -12,11 +12,11 @@ from occfusion_ros.core.atomic import replacing
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
+from occfusion_ros.network.occfusion import OccFusion
 from occfusion_ros.presample.children import from_children
 from occfusion_ros.presample.presampler import Presampler
 from occfusion_ros.viz.birdseye import birds_eye_view
 
-from ..network.occfusion import OccFusion
 from .data import PreparedFrame
 from .objective import TERMS
 from .predict import labels_of, predict

@@ -13,8 +13,8 @@ import torch
 from tqdm import tqdm
 
 from occfusion_ros.core.labels import IGNORE, NUM_LABELS
+from occfusion_ros.network.occfusion import OccFusion
 
-from ..network.occfusion import OccFusion
 from .data import PreparedFrame
 
 # LiDAR returns by class in nuScenes-lidarseg's trainval set, as its documentation lists them: bicycle, bus (rigid and

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from occfusion_ros.core.labels import IGNORE, NUM_LABELS
+from occfusion_ros.network.occfusion import FuserOutput, OccFusion, entropy
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
 
-from ..network.occfusion import FuserOutput, OccFusion, entropy
 from .data import PreparedFrame, Sample, stack, through_backbone
 from .losses import occupancy_loss, semantic_loss
 

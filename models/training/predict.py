@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import torch
 
+from occfusion_ros.network.occfusion import FuserOutput, OccFusion, entropy
 from occfusion_ros.presample.children import child_voxels, describe_children, is_member
 from occfusion_ros.presample.presampler import Presampler
 from occfusion_ros.runtime.selection import most_uncertain
 
-from ..network.occfusion import FuserOutput, OccFusion, entropy
 from .data import PreparedFrame, make_sample, stack, through_backbone
 
 

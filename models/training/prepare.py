@@ -17,13 +17,14 @@ from occfusion_ros.core.errors import ContractError, DatasetError
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE
+from occfusion_ros.network.backbone import EfficientNetLite0
 from occfusion_ros.presample.presampler import PresampleConfig, Presampler
 from synthetic import GENERATOR_VERSION
 from synthetic.sensors.rig import RIGS, Camera
 
-from ..network.backbone import EfficientNetLite0
 from .augment import AugmentConfig, augment_images
 from .data import PreparedFrame
+from .imagenet import load_imagenet
 from .manifest import claim, making
 
 FRAMES_PER_DRIVE = 4
@@ -51,7 +52,7 @@ class Preparer:
     def __init__(self, config: PresampleConfig, augmentation: AugmentConfig | None, keep_images: bool = False) -> None:
         self.presampler, self.augmentation, self.keep_images = Presampler(config), augmentation, keep_images
         self.backbone = EfficientNetLite0().eval()
-        self.backbone.load_imagenet()
+        load_imagenet(self.backbone)
 
     def __call__(
         self, frame: SensorFrame, semantics: np.ndarray, observed: np.ndarray, rng: np.random.Generator

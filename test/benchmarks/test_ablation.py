@@ -16,9 +16,9 @@ from benchmarks.ablation.training import train_config
 from benchmarks.ablation.variants import ALL, ANYWHERE, NETWORKS, NONE, REFERENCE, SHARES, VARIANTS
 from benchmarks.performance import cost
 from benchmarks.performance.counting import macs
-from models.network.occfusion import FuserOutput, OccFusion, entropy
 from models.training.predict import occupied_voxels
 from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.network.occfusion import FuserOutput, OccFusion, entropy
 
 GRID = CONFIG.presample.grid
 ROWS = (REFERENCE, "lidar")

@@ -11,10 +11,10 @@ from helpers import small_model
 
 from export import to_onnx as exporter
 from export.parity import LIMITS, Comparison, Reference, Report, compare, eager_pipeline, examine
-from models.network.occfusion import OccFusion
-from models.training.checkpoint import save_checkpoint
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.frames import SensorFrame
+from occfusion_ros.network.checkpoint import save_checkpoint
+from occfusion_ros.network.occfusion import OccFusion
 from occfusion_ros.runtime.artifact import load_artifact
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from models.network.occfusion import ModelConfig, OccFusion
-from models.training.checkpoint import save_checkpoint
 from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.network.checkpoint import save_checkpoint
+from occfusion_ros.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.presample.presampler import PresampleConfig
 
 CONFIG = ModelConfig(

@@ -2,7 +2,7 @@
 
 import torch
 
-from models.network.backbone import FeaturePyramid, standardize
+from occfusion_ros.network.backbone import FeaturePyramid, standardize
 
 CHANNELS = (4, 6, 8)
 

@@ -8,8 +8,8 @@ import torch
 from helpers.small_model import CONFIG
 from helpers.tiny_training import make_frame
 
-from models.network.occfusion import OccFusion
 from models.training.calibrate import EDGES, ENOUGH, LogitCounts, calibrate, fit_shifts
+from occfusion_ros.network.occfusion import OccFusion
 
 
 def iou(logit, label, occupied, shifts, hits, false, total):

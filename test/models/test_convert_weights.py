@@ -9,11 +9,11 @@ import torch
 from helpers.small_model import CONFIG
 from safetensors.torch import save_file
 
-from models.network.occfusion import OccFusion
-from models.network.resnet import ResNet50
-from models.training.checkpoint import load_checkpoint
 from models.training.convert_weights import RULES, convert, main, read_state, renamed
 from occfusion_ros.core.errors import ContractError
+from occfusion_ros.network.checkpoint import load_checkpoint
+from occfusion_ros.network.occfusion import OccFusion
+from occfusion_ros.network.resnet import ResNet50
 
 RESNET = replace(CONFIG, backbone="resnet50")
 

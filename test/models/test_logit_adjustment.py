@@ -6,8 +6,8 @@ import torch
 from helpers.small_model import CONFIG
 from helpers.tiny_training import make_frame
 
-from models.network.occfusion import OccFusion
 from models.training.logit_adjustment import OBJECTS, ROAD, adjust, log_ratios, returns_by_class
+from occfusion_ros.network.occfusion import OccFusion
 
 
 def test_returns_are_counted_by_the_label_of_their_voxel(tmp_path):

@@ -3,8 +3,8 @@
 import torch
 from helpers.small_model import CONFIG
 
-from models.network.occfusion import FuserOutput, OccFusion, entropy
 from models.training.objective import Objective
+from occfusion_ros.network.occfusion import FuserOutput, OccFusion, entropy
 
 TOTAL = CONFIG.coarse.num_voxels
 

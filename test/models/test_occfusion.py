@@ -9,12 +9,13 @@ import torch
 from helpers.small_model import CONFIG
 
 import models
-from models.network.fusion import FusedPoints
-from models.network.lift_splat import DEPTH_BINS, DEPTH_LOW, DEPTH_STEP, LiftSplatFusion, depth_loss
-from models.network.occfusion import ModelConfig, OccFusion
-from models.network.resnet import ResNet50
 from models.training.config import load_config
+from models.training.imagenet import take
 from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.network.fusion import FusedPoints
+from occfusion_ros.network.lift_splat import DEPTH_BINS, DEPTH_LOW, DEPTH_STEP, LiftSplatFusion, depth_loss
+from occfusion_ros.network.occfusion import ModelConfig, OccFusion
+from occfusion_ros.network.resnet import ResNet50
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
 from occfusion_ros.presample.projection import project
@@ -213,12 +214,12 @@ def test_resnet50_takes_the_published_weights_and_refuses_others():
         "fc.weight": torch.zeros(1000, 2048),
         "fc.bias": torch.zeros(1000),
     }
-    model.load_torchvision(weights)
+    take(model, weights)
     assert torch.equal(model.conv1.weight, weights["conv1.weight"])
     levels = model(torch.randint(0, 255, (1, 3, 64, 96), dtype=torch.uint8))
     assert [tuple(level.shape[1:]) for level in levels] == [(512, 8, 12), (1024, 4, 6), (2048, 2, 3)]
-    with pytest.raises(ValueError, match="resnet50: missing"):
-        model.load_torchvision({"classifier.weight": torch.zeros(1)})
+    with pytest.raises(ValueError, match="ResNet50: missing"):
+        take(model, {"classifier.weight": torch.zeros(1)})
 
 
 def test_base_is_a_network_of_resnet50_features():

@@ -6,16 +6,17 @@ import torch
 from helpers.tiny_nuscenes import TinyRoot
 from PIL import Image
 
-from models.network.backbone import EfficientNetLite0
 from models.train import main
 from models.training.augment import AugmentConfig
-from models.training.checkpoint import load_checkpoint
 from models.training.data import PreparedFrame
+from models.training.imagenet import load_imagenet
 from models.training.prepare import image_features, mixed_rig, named_scenes, prepare_drive, prepare_root
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE
 from occfusion_ros.datasets.nuscenes import NuScenesReader
+from occfusion_ros.network.backbone import EfficientNetLite0
+from occfusion_ros.network.checkpoint import load_checkpoint
 from occfusion_ros.presample.presampler import PresampleConfig, Presampler
 from synthetic import SyntheticDrive, seeds
 from synthetic.sensors.rig import RIGS
@@ -78,7 +79,7 @@ def test_labeled_samples_of_a_data_root_are_prepared_as_they_are(labeled, tmp_pa
     images, image_from_grid = presampler.prepare_images(source), presampler.projections(source)
     assert np.array_equal(frame.image_from_grid, image_from_grid.numpy())
     backbone = EfficientNetLite0().eval()
-    backbone.load_imagenet()
+    load_imagenet(backbone)
     assert torch.equal(torch.from_numpy(frame.features[0]), image_features(backbone, images)[0])
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from export.parity import eager_pipeline
-from models.training.checkpoint import load_checkpoint
 from occfusion_ros.core.frames import CameraImage, SensorFrame
+from occfusion_ros.network.checkpoint import load_checkpoint
 from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline

@@ -15,10 +15,10 @@ from helpers.tiny_training import CONFIG, SETTINGS, write_frames
 from PIL import Image
 
 from models.train import Trainer
-from models.training.checkpoint import load_checkpoint
 from models.training.config import TrainConfig
 from models.training.objective import TERMS
 from occfusion_ros.core.errors import ContractError, DatasetError
+from occfusion_ros.network.checkpoint import load_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from models.network.occfusion import ModelConfig
 from models.training.augment import AugmentConfig
 from models.training.config import TrainConfig, load_config
 from occfusion_ros.core.errors import ContractError
+from occfusion_ros.network.occfusion import ModelConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "models/configs"
 

@@ -6,9 +6,9 @@ What leaves the networks is what the robot needs, so that thresholds and arg-max
 import torch
 from torch import nn
 
-from models.network.occfusion import OccFusion, entropy
-from occfusion_ros.presample.children import ChildInputs
-from occfusion_ros.presample.presampler import FusedVoxels
+from ..presample.children import ChildInputs
+from ..presample.presampler import FusedVoxels
+from .occfusion import OccFusion, entropy
 
 
 def best_class(logits: torch.Tensor) -> torch.Tensor:

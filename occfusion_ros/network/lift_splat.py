@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from occfusion_ros.core.grid import GridSpec
-
+from ..core.grid import GridSpec
 from .decoder import ConvNormReLU
 from .fusion import FusedPoints, to_grid
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from occfusion_ros.core.grid import GridSpec
-from occfusion_ros.core.labels import NUM_LABELS
-from occfusion_ros.presample.presampler import PresampleConfig
-
+from ..core.grid import GridSpec
+from ..core.labels import NUM_LABELS
+from ..presample.presampler import PresampleConfig
 from .backbone import EfficientNetLite0, FeaturePyramid
 from .decoder import BevDecoder
 from .fusion import FusedPoints, LidarOnly, PointFusion, stack_cameras

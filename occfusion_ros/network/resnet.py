@@ -1,14 +1,13 @@
 """ResNet-50 image branch of the `base` configuration (He et al., arXiv 1512.03385), for a GPU.
 
 The stride sits in the 3 x 3 convolution ("v1.5"); module names are those of torchvision, so that its published weights
-fit. torchvision itself is not needed.
+fit.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-WEIGHTS = "https://download.pytorch.org/models/resnet50-0676ba61.pth"  # the end of the name is the hash of the file
 STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # width, bottlenecks, stride
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, of RGB in 0..255
 
@@ -47,21 +46,6 @@ class ResNet50(nn.Module):
             inputs = 4 * width
         for name, values in (("mean", MEAN), ("std", STD)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
-
-    def load_imagenet(self) -> None:
-        """Load torchvision's published weights from torch's cache of downloads, or from the network once."""
-        weights = torch.hub.load_state_dict_from_url(WEIGHTS, map_location="cpu", check_hash=True, weights_only=True)
-        self.load_torchvision(weights)
-
-    def load_torchvision(self, weights: dict[str, torch.Tensor]) -> None:
-        """Load a state dict of torchvision's `resnet50`; its classifier is left out."""
-        report = self.load_state_dict(weights, strict=False)
-        surplus = set(report.unexpected_keys) - {"fc.weight", "fc.bias"}
-        if report.missing_keys or surplus:
-            raise ValueError(
-                f"expected weights of torchvision's resnet50: missing {report.missing_keys[:3]}, "
-                f"unknown {sorted(surplus)[:3]}"
-            )
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         x = (images.to(self.conv1.weight.dtype) - self.mean) / self.std

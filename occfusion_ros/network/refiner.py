@@ -5,8 +5,7 @@ import itertools
 import torch
 from torch import nn
 
-from occfusion_ros.core.grid import flatten, unflatten
-
+from ..core.grid import flatten, unflatten
 from .fusion import sample_stacked
 
 
