@@ -41,7 +41,6 @@ def make_contract(
             fusion_queries=p.fusion_queries,
             refine_budget=config.refine_budget,
             preprocessing=p.preprocessing,
-            pytorch=str(torch.__version__),
             fuser=networks[0],
             refiner=networks[1],
             checkpoint_sha256=weights,

@@ -1,6 +1,6 @@
 """Do exported networks answer as PyTorch does? `python -m export.parity ARTIFACT --data ROOT`.
 
-Every backend and precision that runs here is compared with the artifact's PyTorch program in float32 on real frames,
+Every backend and precision that runs here is compared with PyTorch on the artifact's weights in float32 on real frames,
 through the robot's pipeline: tensors, labels, and, where frames have an occupancy truth, IoU and mIoU.
 """
 
@@ -32,6 +32,7 @@ from occfusion_ros.presample.presampler import FusedVoxels
 from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.backends.registry import BACKENDS, unavailable_reason
+from occfusion_ros.runtime.backends.torch_backend import TorchBackend
 from occfusion_ros.runtime.pipeline import Pipeline
 
 from .frames import parity_frames
@@ -63,22 +64,6 @@ LIMITS = {
     # What INT8 may lose is said by MIOU_LOSS; the classes of coarse voxels that are empty count in these, too.
     "int8": Limit(None, 0.85, 0.8),
 }
-
-
-class EagerBackend:
-    """An network's wrapper run as it is: the reference of an export."""
-
-    name = "PyTorch"
-    device = torch.device("cpu")
-
-    def __init__(self, network: FuserNetwork | RefinerNetwork) -> None:
-        self.network = network.eval()
-
-    @torch.inference_mode()
-    def run(self, inputs: Tensors) -> Tensors:
-        """See `Backend.run`."""
-        outputs = self.network(*(inputs[name] for name in self.network.INPUTS))
-        return dict(zip(self.network.OUTPUTS, outputs if isinstance(outputs, tuple) else (outputs,)))
 
 
 @dataclass(frozen=True)
@@ -158,8 +143,11 @@ def compare(frame: str, quantity: str, got: torch.Tensor, reference: torch.Tenso
 
 
 def eager_pipeline(model: OccFusion, contract: Any) -> Pipeline:  # ModelContract
-    """The network itself as a pipeline."""
-    return Pipeline(contract, EagerBackend(FuserNetwork(model)), EagerBackend(RefinerNetwork(model)))
+    """The network itself as a pipeline, on the CPU in float32: the reference of an export."""
+    halves = (FuserNetwork(model), "fuser", contract.fuser), (RefinerNetwork(model), "refiner", contract.refiner)
+    return Pipeline(
+        contract, *(TorchBackend(net.eval(), name, spec, "fp32", torch.device("cpu")) for net, name, spec in halves)
+    )
 
 
 def runnable(folder: Path, wanted: Iterable[str] = BACKENDS) -> Iterator[tuple[str, str]]:
@@ -304,12 +292,12 @@ def table(reports: list[Report]) -> str:
     )
 
 
-def as_json(model_id: str, reference: str, reports: list[Report]) -> str:
+def as_json(model_id: str, reports: list[Report]) -> str:
     """For machines, with the processor, on which low precisions depend."""
     processor = this_processor()
     report = {
         "model": model_id,
-        "reference": reference,
+        "reference": "PyTorch",
         "processor": [processor.name, *processor.notable],
         "passed": not any(r.failures for r in reports),
         "backends": [r.to_dict() for r in reports],
@@ -342,7 +330,7 @@ def main(argv: list[str] | None = None) -> int:
         ]
         print(table(reports))
         if options.json:
-            write_text(options.json, as_json(pipeline.contract.model_id, "the artifact's PyTorch program", reports))
+            write_text(options.json, as_json(pipeline.contract.model_id, reports))
     failures = [failure for report in reports for failure in report.failures]
     print("\n".join(failures))
     return 1 if failures else 0

@@ -42,7 +42,6 @@ def engine_files(network: str) -> dict[str, str]:
     return {
         "fp32": f"{network}.onnx",
         "fp16": f"{network}.fp16.onnx",
-        "program": f"{network}.pt2",
         "weights": WEIGHTS_FILE,
     }
 
@@ -69,7 +68,7 @@ def export_engines(model: OccFusion, folder: Path) -> tuple[NetworkSpec, Network
 def export_engine(
     network: torch.nn.Module, inputs: dict[str, torch.Tensor], shapes: dict[str, Any], folder: Path, name: str
 ) -> NetworkSpec:
-    """Trace one wrapper once and write it as a program, as ONNX in float32 and as ONNX in float16."""
+    """Trace one wrapper and write it as ONNX in float32 and in float16."""
     names = engine_files(name)
     print(f"exporting {', '.join(names.values())} ...", flush=True)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision operators that are not used here
@@ -86,19 +85,9 @@ def export_engine(
             output_names=list(network.OUTPUTS),
         )
         onnx.save(folder / names["fp32"], external_data=False)
-        save_program(program, folder / names["program"])
     forget_origin(folder / names["fp32"])
     write_half(folder / names["fp32"], folder / names["fp16"])
     return engine_spec(folder, names)
-
-
-def save_program(program: torch.export.ExportedProgram, path: Path) -> None:
-    """Write a program without what tells where it was made, and without the inputs that it was traced with."""
-    for node in program.graph.nodes:
-        for note in ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node", "torch_fn"):
-            node.meta.pop(note, None)
-    program._example_inputs = None  # torch.export.save would pickle them
-    torch.export.save(program, path)
 
 
 def forget_origin(path: Path) -> None:
@@ -178,7 +167,7 @@ def export(checkpoint: Path, out: Path, data: Path | None, frames: int) -> list[
             labeled_examples(data, LABELED),
         )
         reports = [examine(folder, backend, precision, reference) for backend, precision in runnable(folder)]
-        write_text(folder / PARITY_FILE, as_json(contract.model_id, "PyTorch", reports))
+        write_text(folder / PARITY_FILE, as_json(contract.model_id, reports))
         print(table(reports))
         failures = [failure for report in reports for failure in report.failures]
         if failures:

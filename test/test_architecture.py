@@ -49,7 +49,9 @@ ROOMS = {
     "presample": _room("core", "numpy torch"),
     "memory": _room("core", "numba numpy"),
     "network": _room("core presample", "torch safetensors"),
-    "runtime": _room("core presample network", "numpy torch tqdm", lazily="onnxruntime openvino tensorrt yaml"),
+    "runtime": _room(
+        "core presample network", "numpy torch tqdm", lazily="onnxruntime openvino safetensors tensorrt yaml"
+    ),
     "datasets": _room("core", "numpy tqdm", lazily="PIL cv2 nuscenes pyquaternion rosbags"),
     "viz": _room("core", "numpy PIL", lazily="embreex"),
     "ros": _room("", ""),  # the rooms below it, from the ground up

@@ -1,4 +1,4 @@
-"""The networks that are measured, from weights: a program of PyTorch is tied to its version, weights are not."""
+"""The networks that are measured, from weights."""
 
 from pathlib import Path
 

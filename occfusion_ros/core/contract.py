@@ -4,7 +4,6 @@
 dictionaries into validated types and back.
 """
 
-import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -13,12 +12,12 @@ from .grid import GridSpec
 from .labels import SemanticClass
 from .preprocessing import UNRECORDED, Preprocessing
 
-FORMAT = 3
-FORMATS = (2, FORMAT)  # that are read; 2 says nothing of pre-processing and of PyTorch
-VARIANTS = ("fp32", "fp16", "int8", "int8_onnxruntime", "program", "weights")
+FORMAT = 4
+FORMATS = (2, 3, FORMAT)  # that are read, see `_in_todays_format`
+VARIANTS = ("fp32", "fp16", "int8", "int8_onnxruntime", "weights")
 """Files of a network: ONNX in float32; ONNX in float16 inside; ONNX quantized for TensorRT and OpenVINO (symmetric)
-and for ONNX Runtime (asymmetric activations); a `torch.export` program in float32; and the
-weights of the whole model (safetensors), the same file for both networks."""
+and for ONNX Runtime (asymmetric activations); and the weights of the whole model (safetensors), the same file for both
+networks."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,6 @@ class ModelContract:
         fusion_queries: most coarse voxels that are fused with image features.
         refine_budget: K, most coarse voxels that the active decoder refines.
         preprocessing: what else the weights were trained with.
-        pytorch: version of PyTorch that wrote the programs; empty where it is not known.
         fuser, refiner: the two networks, see `NetworkSpec`.
         checkpoint_sha256: hash of the weights the networks were exported from; the artifact's own where it has any.
         trained_on: what data the weights were trained on.
@@ -110,7 +108,6 @@ class ModelContract:
     fusion_queries: int
     refine_budget: int
     preprocessing: Preprocessing
-    pytorch: str
     fuser: NetworkSpec
     refiner: NetworkSpec
     checkpoint_sha256: str
@@ -130,8 +127,6 @@ class ModelContract:
         for name, kind in (("model_id", str), ("trained_on", str), ("grid_frame", str), ("accuracy", dict)):
             if not isinstance(getattr(self, name), kind):
                 raise ContractError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
-        if not isinstance(self.pytorch, str) or not re.fullmatch(r"[\w.+-]{0,60}", self.pytorch):
-            raise ContractError(f"pytorch must be a version or empty, got {self.pytorch!r:.100}")
         if not 0 < self.horizon < 1:
             raise ContractError(f"horizon must lie between 0 and 1, got {self.horizon!r}")
 
@@ -154,11 +149,11 @@ class ModelContract:
         got = data.get("format") if isinstance(data, dict) else type(data).__name__
         if type(got) is not int or got not in FORMATS:
             raise ContractError(
-                f"contract format must be {' or '.join(map(str, FORMATS))}, got {got!r}: export the model again"
+                f"contract format must be one of {', '.join(map(str, FORMATS))}, got {got!r}: export the model again"
             )
         values = {key: value for key, value in data.items() if key != "format"}
-        if got == 2:
-            values |= {"preprocessing": asdict(UNRECORDED), "pytorch": ""}
+        if got < FORMAT:
+            values = _in_todays_format(values, got)
         nested = {"grid": GridSpec, "preprocessing": Preprocessing, "fuser": NetworkSpec, "refiner": NetworkSpec}
         for key, kind in nested.items():
             values[key] = _build(kind, values.get(key), key)
@@ -166,6 +161,18 @@ class ModelContract:
             raise ContractError(f"contract: classes must be a list, got {values.get('classes')!r}")
         values["classes"] = tuple(_build(SemanticClass, c, "classes") for c in values["classes"])
         return _build(ModelContract, values, "contract")
+
+
+def _in_todays_format(values: dict[Any, Any], before: int) -> dict[Any, Any]:
+    """Format 2 says nothing of pre-processing; 2 and 3 may name programs of PyTorch, which are left out."""
+    if before == 2:
+        values = values | {"preprocessing": asdict(UNRECORDED)}
+    for network in ("fuser", "refiner"):
+        match values.get(network):
+            case {"files": dict(files)}:
+                kept = {variant: file for variant, file in files.items() if variant != "program"}
+                values = values | {network: values[network] | {"files": kept}}
+    return {key: value for key, value in values.items() if key != "pytorch"}
 
 
 def _build(kind: type, data: Any, where: str) -> Any:

@@ -16,7 +16,7 @@ from ..core.preprocessing import UNRECORDED, Preprocessing
 from ..presample.presampler import PresampleConfig
 from .occfusion import ModelConfig, OccFusion
 
-DAMAGED = (SafetensorError, AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError)
+DAMAGED = (ContractError, SafetensorError, LookupError, OverflowError, RuntimeError, TypeError, ValueError)
 """What reading a file raises that is not what it should be."""
 
 

@@ -59,7 +59,7 @@ class RefinerNetwork(nn.Module):
 
     def __init__(self, model: OccFusion) -> None:
         super().__init__()
-        self.refiner = model.refiner  # alone: a program holds all that its module has
+        self.refiner = model.refiner  # alone: of the rest of the network nothing is kept
         self.register_buffer("refined_shift", model.refined_shift)
         self.feature_rows = model.config.presample.image_size[0] // self.IMAGE_STRIDE
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..core.contract import ModelContract
 from ..core.errors import InvalidFrameError
 from ..core.frames import SensorFrame
 from ..core.grid import GridSpec, flatten
@@ -54,6 +55,20 @@ class PresampleConfig:
     def __post_init__(self) -> None:
         if self.sampling not in SAMPLINGS:
             raise ValueError(f"sampling must be one of {', '.join(SAMPLINGS)}, got {self.sampling!r}")
+
+    @classmethod
+    def of(cls, contract: ModelContract) -> "PresampleConfig":
+        """How frames are pre-sampled for a model."""
+        return cls(
+            contract.grid,
+            contract.coarse_factor,
+            contract.points_per_voxel,
+            contract.fusion_queries,
+            contract.image_size,
+            contract.horizon,
+            contract.max_cameras,
+            preprocessing=contract.preprocessing,
+        )
 
     @property
     def num_features(self) -> int:

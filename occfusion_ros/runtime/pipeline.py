@@ -72,7 +72,7 @@ class Pipeline:
         self.contract, self.refine = contract, refine
         self.fuser, self.refiner = fuser, refiner
         # Pre-sampling runs on the GPU where there is one, whatever runs the networks.
-        self.presampler = Presampler(presample_config(contract), "cuda" if usable_gpu() else "cpu")
+        self.presampler = Presampler(PresampleConfig.of(contract), "cuda" if usable_gpu() else "cpu")
 
     @classmethod
     def load(
@@ -218,17 +218,3 @@ class Pipeline:
         label = labels[parent, child]
         labels[parent, child] = torch.where(label == 0, semantic[parent], label)
         return from_children(labels, grid, factor).cpu().numpy()
-
-
-def presample_config(contract: ModelContract) -> PresampleConfig:
-    """How frames are pre-sampled for a model."""
-    return PresampleConfig(
-        contract.grid,
-        contract.coarse_factor,
-        contract.points_per_voxel,
-        contract.fusion_queries,
-        contract.image_size,
-        contract.horizon,
-        contract.max_cameras,
-        preprocessing=contract.preprocessing,
-    )

@@ -36,7 +36,7 @@ def quantized(small_artifact, tmp_path_factory, frames):
 
 def test_int8_files_are_added_and_run(quantized, frames):
     contract = load_artifact(quantized).contract
-    assert set(contract.fuser.files) == {"fp32", "fp16", "program", "weights", "int8", "int8_onnxruntime"}
+    assert set(contract.fuser.files) == {"fp32", "fp16", "weights", "int8", "int8_onnxruntime"}
     assert contract.refiner.files["int8"] == contract.refiner.files["fp32"]
     exact, rough = (
         Pipeline.load(quantized, "onnxruntime", settings=BackendSettings(1, precision))

@@ -1,6 +1,5 @@
 import json
 import shutil
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,10 +170,7 @@ def test_the_command_says_what_is_wrong(arguments, message, capsys, tmp_path, mo
 def test_engine_files_do_not_tell_where_they_were_made(small_artifact, shipped):
     root = Path(__file__).parents[2]
     folder = root / "models/zoo/nano" if shipped else small_artifact
-    for path in (*folder.glob("*.onnx"), *folder.glob("*.pt2")):
+    for path in folder.glob("*.onnx"):
         content = path.read_bytes()
-        if path.suffix == ".pt2":
-            with zipfile.ZipFile(path) as archive:
-                content = b"".join(archive.read(name) for name in archive.namelist() if name.endswith(".json"))
         traces = (str(root).encode(), b'stack_trace"', b'File "', b"site-packages")
         assert not [trace for trace in traces if trace in content], path.name

@@ -4,9 +4,9 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-import torch
+import yaml
 
-from export.parity import eager_pipeline
+from occfusion_ros.core.contract import FORMAT
 from occfusion_ros.core.frames import CameraImage, SensorFrame
 from occfusion_ros.network.checkpoint import load_checkpoint
 from occfusion_ros.runtime.artifact import load_artifact
@@ -37,10 +37,12 @@ def frame() -> SensorFrame:
 
 
 def test_the_network_from_the_weights_answers_as_the_shipped_files_do():
-    model, _ = load_checkpoint(NANO / "weights.safetensors")
-    with torch.inference_mode():
-        own = eager_pipeline(model, load_artifact(NANO).contract)(frame()).labels
-    shipped = Pipeline.load(NANO, "onnxruntime", settings=BackendSettings(precision="fp32"))
-    answer = shipped(frame()).labels
+    settings = BackendSettings(precision="fp32")
+    own, answer = (Pipeline.load(NANO, name, settings=settings)(frame()).labels for name in ("torch", "onnxruntime"))
     occupied = (own > 0) | (answer > 0)
     assert occupied.any() and (own == answer)[occupied].mean() > 0.9999
+
+
+def test_the_shipped_contract_is_of_todays_format_and_says_what_it_was_trained_with():
+    data = yaml.safe_load((NANO / "contract.yaml").read_text())
+    assert data["format"] == FORMAT and data["preprocessing"]["ego_radius"] == 1.5

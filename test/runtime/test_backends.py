@@ -1,17 +1,14 @@
 """What all backends share, and each of them on a small exported network."""
 
-import re
 import shutil
 import sys
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 from occfusion_ros.core.contract import NetworkFile, NetworkSpec, TensorSpec
 from occfusion_ros.core.errors import BackendError, ContractError
-from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.runtime import backends
 from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends import openvino_backend, registry, tensorrt_backend, torch_backend
@@ -76,13 +73,12 @@ def test_the_next_best_backend_is_taken_where_the_best_one_fails(small_artifact,
 
 
 def refuse(*_, **__):
-    raise RuntimeError("Serialized schema version (8, 14) is not compatible with 8.5")
+    raise RuntimeError("Found no driver of this version")
 
 
 @pytest.mark.parametrize(
     "fault",
     [
-        "another PyTorch",
         "a module that is not there",
         "a library that breaks at import",
         "a network that fails at its first run",
@@ -91,9 +87,7 @@ def refuse(*_, **__):
 )
 def test_whatever_is_this_machines_fault_falls_back(small_artifact, monkeypatch, caplog, fault):
     monkeypatch.setattr(registry, "ON_CPU", ("torch", "onnxruntime"))
-    if fault == "another PyTorch":
-        monkeypatch.setattr(torch.export, "load", refuse)
-    elif fault == "a module that is not there":
+    if fault == "a module that is not there":
         monkeypatch.setitem(sys.modules, "occfusion_ros.runtime.backends.torch_backend", None)
         monkeypatch.delattr(backends, "torch_backend")
     elif fault == "a library that breaks at import":
@@ -107,20 +101,12 @@ def test_whatever_is_this_machines_fault_falls_back(small_artifact, monkeypatch,
         Pipeline.load(small_artifact, "torch")
 
 
-def test_both_versions_of_pytorch_are_named(small_artifact, monkeypatch):
-    monkeypatch.setattr(torch.export, "load", refuse)
-    monkeypatch.setattr(torch, "__version__", "2.9.0")
-    exporter = load_artifact(small_artifact).contract.pytorch
-    with pytest.raises(BackendError, match=f"exported with PyTorch {re.escape(exporter)}, here is 2.9.0, which cannot"):
-        Pipeline.load(small_artifact, "torch")
-
-
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x")])
 def test_what_is_the_artifacts_fault_does_not_fall_back(small_artifact, tmp_path, monkeypatch, damage):
     folder = shutil.copytree(small_artifact, tmp_path / "copy")
-    damage(folder / "refiner.pt2")
+    damage(folder / "weights.safetensors")
     monkeypatch.setattr(registry, "ON_CPU", ("torch", "onnxruntime"))
-    with pytest.raises(ContractError, match=r"refiner\.pt2: "):
+    with pytest.raises(ContractError, match=r"weights\.safetensors: "):
         Pipeline.load(folder)
 
 
@@ -133,7 +119,7 @@ def test_where_nothing_runs_each_reason_is_named(monkeypatch):
 def test_a_gpu_that_cannot_be_used_is_none(monkeypatch, caplog):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch, "ones", refuse)
-    assert not usable_gpu() and "cannot use it (Serialized" in caplog.text
+    assert not usable_gpu() and "cannot use it (Found" in caplog.text
     assert candidates("auto")[0] in registry.ON_CPU
 
 
@@ -207,7 +193,7 @@ def test_a_run_depends_on_its_inputs_alone_and_any_number_of_cameras_and_voxels_
     other = network.run(example(spec, {"cameras": 2, "parents": 5}, -1.0))["labels"].clone()
     again = network.run(example(spec, {"cameras": 2, "parents": 5}, 1.0))["labels"]
     assert torch.equal(again, first) and not torch.equal(other, first)
-    with pytest.raises(BackendError, match=r"refiner\..*: input parent: expected int64"):
+    with pytest.raises(BackendError, match=r"refiner.*: input parent: expected int64"):
         network.run({**example(spec, {"cameras": 1, "parents": 5}), "parent": torch.zeros(5)})
 
 
@@ -229,17 +215,3 @@ def test_an_engine_that_is_not_the_contracts_is_refused(small_artifact, kind):
     renamed = replace(spec, outputs=(replace(spec.outputs[0], dtype="float32"),))
     with pytest.raises(ContractError, match=r"refiner\.onnx: its outputs differ from the contract"):
         kind(artifact.read(spec.files["fp32"]), "refiner.onnx", renamed, "fp32")
-
-
-def test_a_program_runs_in_half_precision_too(small_artifact):
-    """As on a GPU: what the export noted of dtypes holds in float32 only."""
-    artifact, answers = load_artifact(small_artifact), {}
-    for precision in ("fp32", "fp16"):
-        networks = []
-        for network in ("fuser", "refiner"):
-            spec = artifact.network(network)
-            file = spec.files["program"]
-            module = torch_backend.read_program(artifact.read(file), file.name)
-            networks.append(torch_backend.TorchBackend(module, file.name, spec, precision, torch.device("cpu")))
-        answers[precision] = Pipeline(artifact.contract, *networks)(SensorFrame(0, np.zeros((0, 4), np.float32))).labels
-    assert (answers["fp16"] == answers["fp32"]).mean() > 0.99 and answers["fp32"].any()

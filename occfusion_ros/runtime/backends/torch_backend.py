@@ -1,24 +1,28 @@
-"""Networks as `torch.export` programs: what runs where nothing else does, with CUDA graphs on a GPU."""
+"""Networks in PyTorch, from an artifact's weights: what runs where nothing else does, with CUDA graphs on a GPU."""
 
 import torch
 
 from ...core.contract import NetworkSpec
 from ...core.errors import BackendError, ContractError, one_line
 from ...core.processor import usable_cores
+from ...presample.presampler import PresampleConfig
 from ..artifact import Artifact
 from .cuda_graphs import CudaGraphs
-from .program_archive import checked_archive
 from .protocol import BackendSettings, OutputBuffers, check_inputs, pick_precision, torch_threads, usable_gpu
 
 
 def unavailable_reason() -> str:
-    """Why this backend cannot run here; it always can."""
+    """Why this backend cannot run here; empty where it can."""
+    try:
+        import safetensors  # noqa: F401
+    except ImportError as error:
+        return f"safetensors is not installed ({error}): pip install safetensors"
     return ""
 
 
 def precisions(spec: NetworkSpec) -> tuple[str, ...]:
     """What it can calculate a network in here, the best first."""
-    if "program" not in spec.files:
+    if "weights" not in spec.files:
         return ()
     return ("fp16", "fp32") if usable_gpu() else ("fp32",)
 
@@ -27,55 +31,38 @@ def load(artifact: Artifact, network: str, settings: BackendSettings) -> "TorchB
     """An network of an artifact, ready to run."""
     spec = artifact.network(network)
     if not precisions(spec):
-        raise BackendError(f"model {artifact.contract.model_id} has no program for PyTorch: export it again")
+        raise BackendError(f"model {artifact.contract.model_id} has no weights for PyTorch: export it again")
     precision = pick_precision("torch", settings.precision, precisions(spec))
     device = torch.device("cuda" if usable_gpu() else "cpu")
-    file = spec.files["program"]
-    module = read_program(artifact.read(file), file.name, device, artifact.contract.pytorch)
-    return TorchBackend(module, file.name, spec, precision, device, settings.cores)
+    module = build_network(artifact, network).to(device)
+    return TorchBackend(module, f"{network} of {spec.files['weights'].name}", spec, precision, device, settings.cores)
 
 
-def read_program(
-    content: bytes, file: str, device: torch.device = torch.device("cpu"), exporter: str = ""
-) -> torch.nn.Module:
-    """A program on a device, from an archive that holds nothing to be unpickled or evaluated, see `program_archive`.
-
-    Args:
-        exporter: version of PyTorch that wrote it, for the message; empty where it is not known.
+def build_network(artifact: Artifact, network: str) -> torch.nn.Module:
+    """One of an artifact's two networks, on the CPU.
 
     Raises:
-        ContractError: it holds something else, or is no program. BackendError: this PyTorch cannot take it.
+        ContractError: the weights are damaged, or those of another network than the contract describes.
     """
-    try:
-        archive = checked_archive(content, file)
-    except ContractError:
-        raise
-    except Exception as error:  # whatever reading a damaged archive raises
-        raise ContractError(
-            f"{file}: expected a program that export.to_onnx wrote, got {one_line(error)}: copy the artifact again"
-        ) from error
-    try:
-        program = torch.export.load(archive)
-        if device.type != "cpu":  # where it was exported
-            from torch.export.passes import move_to_device_pass
+    from ...network.checkpoint import read_checkpoint
+    from ...network.wrappers import FuserNetwork, RefinerNetwork
 
-            program = move_to_device_pass(program, device)
-        return _without_dtypes_noted(program).module()
-    except Exception as error:  # the reader has no errors of its own
-        raise BackendError(
-            f"{file}: exported with PyTorch {exporter or '(not known which)'}, here is "
-            f"{torch.__version__}, which cannot take it ({one_line(error)}): install that version, "
-            "export the model with this one, or take another backend"
-        ) from error
-
-
-def _without_dtypes_noted(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """A program that does not insist on the dtypes that its export saw: in half precision they are others."""
-    graph = program.graph_module.graph
-    for node in graph.find_nodes(op="call_function", target=torch.ops.aten._assert_tensor_metadata.default):
-        graph.erase_node(node)
-    program.graph_module.recompile()
-    return program
+    contract, spec = artifact.contract, artifact.network(network)
+    path = artifact.folder / spec.files["weights"].name
+    model, _ = read_checkpoint(artifact.read(spec.files["weights"]), str(path))
+    module = {"fuser": FuserNetwork, "refiner": RefinerNetwork}[network](model).eval()
+    inputs, outputs = (tuple(tensor.name for tensor in side) for side in (spec.inputs, spec.outputs))
+    for what, expected, got in (
+        ("fusion", "point", model.config.fusion),  # the others are there to compare with
+        ("pre-sampling", PresampleConfig.of(contract), model.config.presample),
+        ("inputs", inputs, module.INPUTS),
+        ("outputs", outputs, module.OUTPUTS),
+    ):
+        if got != expected:
+            raise ContractError(
+                f"{path}: expected {what} {expected}, which the contract has, got {got}: export it again"
+            )
+    return module
 
 
 class TorchBackend:
