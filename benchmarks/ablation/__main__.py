@@ -1,7 +1,7 @@
-"""Train and measure every row of the study, and write docs/results.md: `python -m benchmarks.ablation`.
+"""Train and measure every variant of the study, and write docs/results.md: `python -m benchmarks.ablation`.
 
-Every row is trained from scratch on the same frames, steps and thresholds; rows come before seeds, so a run that is
-stopped leaves whole tables. What is finished is kept in OUT and not made again.
+Every variant is trained from scratch on the same frames, steps and thresholds; variants come before seeds, so a run
+that is stopped leaves whole tables. What is finished is kept in OUT and not made again.
 """
 
 import argparse
@@ -49,7 +49,7 @@ class StudyError(OccFusionError):
 
 @dataclass(frozen=True)
 class Budget:
-    """What every row gets.
+    """What every variant gets.
 
     Attributes:
         steps: optimizer steps. train, fit, test: synthetic drives to train on, to fit thresholds on, to measure on.
@@ -92,16 +92,18 @@ def kept(path: Path, settings: dict[str, Any], make: Callable[[], Any]) -> Any:
     return result
 
 
-def train_and_measure(row: Variant, config: TrainConfig, frames: Frames, path: Path, settings: dict[str, Any]) -> Any:
-    """Accuracy of a row by refinement; weights beside `path` that were trained alike are measured as they are."""
+def train_and_measure(
+    variant: Variant, config: TrainConfig, frames: Frames, path: Path, settings: dict[str, Any]
+) -> Any:
+    """Accuracy of a variant by refinement; weights beside `path` that were trained alike are measured as they are."""
     folder = path.with_suffix("")
     weights = folder / "weights.safetensors"
     if not (weights.exists() and path.exists() and alike(json.loads(path.read_text())["settings"], settings)):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        train(row, config, frames.train, folder)
+        train(variant, config, frames.train, folder)
     fit, test = ([PreparedFrame.load(frame) for frame in paths] for paths in (frames.fit, frames.test))
-    return {"modes": measure(load_checkpoint(weights)[0], fit, test, row.modes)}
+    return {"modes": measure(load_checkpoint(weights)[0], fit, test, variant.modes)}
 
 
 def alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -109,40 +111,40 @@ def alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return {**one, "modes": None} == {**json.loads(json.dumps(other)), "modes": None}
 
 
-def run_rows(
+def run_variants(
     names: list[str], seeds: int, budget: Budget, frames: Frames, out: Path, minutes: float
 ) -> dict[str, dict[str, Any]]:
-    """Results by row and seed; begins no row after so many minutes."""
+    """Results by variant and seed; begins no variant after so many minutes."""
     results: dict[str, dict[str, Any]] = {name: {} for name in names}
     jobs = [(seed, name) for seed in range(seeds) for name in names]
     end = time.monotonic() + 60 * minutes
-    bar = tqdm(jobs, "rows", unit="row")
+    bar = tqdm(jobs, "variants", unit="variant")
     for seed, name in bar:
-        row, path = VARIANTS[name], out / "rows" / f"{name}-{seed}.json"
+        variant, path = VARIANTS[name], out / "variants" / f"{name}-{seed}.json"
         bar.set_postfix_str(f"{name}, seed {seed}")
-        config = train_config(row, seed, budget.steps, budget.train)
+        config = train_config(variant, seed, budget.steps, budget.train)
         settings = {
-            "model": asdict(row.model),
+            "model": asdict(variant.model),
             "train": asdict(config),
-            "modes": row.modes,
+            "modes": variant.modes,
             "budget": asdict(replace(budget, repeats=0)),
         }
         if time.monotonic() > end and not path.exists():
             continue
-        make = partial(train_and_measure, row, config, frames, path, settings)
+        make = partial(train_and_measure, variant, config, frames, path, settings)
         try:
             results[name][str(seed)] = kept(path, settings, make)
-        except Exception:  # one row must not cost the others their results
+        except Exception:  # one variant must not cost the others their results
             traceback.print_exc()
             tqdm.write(f"{name}, seed {seed}: failed, left out", sys.stderr)
     return {name: by_seed for name, by_seed in results.items() if by_seed}
 
 
 def measure_costs(names: list[str], refined: int, budget: Budget, out: Path) -> dict[str, Any]:
-    """Costs of the rows that differ in cost, each beside the reference."""
+    """Costs of the variants that differ in cost, each beside the reference."""
     torch.set_num_threads(TRAIN.threads)
     reference, costs = cost.Forward(VARIANTS[REFERENCE].model, refined), {}
-    for name in tqdm([name for name in COSTED if name in names], "costs", unit="row"):
+    for name in tqdm([name for name in COSTED if name in names], "costs", unit="variant"):
         config = VARIANTS[name].model
 
         def make(name: str = name, config: ModelConfig = config) -> dict[str, Any]:
@@ -177,7 +179,7 @@ def averages(by_seed: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def measure_shipped(weights: Path, validation: Path, budget: Budget, out: Path, workers: int) -> dict[str, Any]:
-    """A trained network on the whole held-out frames, in the form of a row."""
+    """A trained network on the whole held-out frames, in the form of a variant."""
     model, metadata = load_checkpoint(weights)
 
     def make() -> dict[str, Any]:
@@ -194,7 +196,7 @@ def measure_shipped(weights: Path, validation: Path, budget: Budget, out: Path, 
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     found = kept(out / "shipped.json", {"weights": digest, "budget": asdict(budget), "modes": EVERY_MODE}, make)
     return {
-        "row": {
+        "variant": {
             "title": f"{metadata['model_id']}: {metadata['trained_on']}",
             "seeds": {"0": {"modes": found["modes"]}},
         },
@@ -204,10 +206,10 @@ def measure_shipped(weights: Path, validation: Path, budget: Budget, out: Path, 
 
 def study(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Path, minutes: float) -> dict[str, Any]:
     """Everything that the page shows."""
-    rows = run_rows(names, seeds, budget, frames, out, minutes)
-    if REFERENCE not in rows:
-        raise StudyError(f"the {REFERENCE} row failed: without it there is nothing to compare with")
-    modes = {name: averages(by_seed) for name, by_seed in rows.items()}
+    variants = run_variants(names, seeds, budget, frames, out, minutes)
+    if REFERENCE not in variants:
+        raise StudyError(f"the {REFERENCE} variant failed: without it there is nothing to compare with")
+    modes = {name: averages(by_seed) for name, by_seed in variants.items()}
     return {
         "budget": asdict(budget),
         "drives": {use: [seeds.start, seeds.stop - 1] for use, seeds in budget.seeds().items()},
@@ -217,7 +219,7 @@ def study(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Pat
         "threads": TRAIN.threads,
         "load": round(os.getloadavg()[0], 1),
         "versions": versions("torch", "numpy"),
-        "rows": {name: {"title": VARIANTS[name].title, "seeds": by_seed} for name, by_seed in rows.items()},
+        "variants": {name: {"title": VARIANTS[name].title, "seeds": by_seed} for name, by_seed in variants.items()},
         "costs": measure_costs(names, round(modes[REFERENCE][STANDARD]["refined"]), budget, out),
         "refinement": {
             name: measure_refinement(VARIANTS[name].model, figures, budget)
@@ -250,15 +252,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--frames", type=Path, help="prepared training frames, filled where needed (OUT/frames)")
     parser.add_argument("--validation", type=Path, help="prepared held-out frames, likewise (OUT/validation)")
     parser.add_argument("--weights", type=Path, help="trained network whose refinement is measured besides")
-    parser.add_argument("--seeds", type=int, default=3, help="repetitions of every row (%(default)s)")
-    parser.add_argument("--steps", type=int, default=Budget.steps, help="optimizer steps of a row (%(default)s)")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no row after so many minutes")
+    parser.add_argument("--seeds", type=int, default=3, help="repetitions of every variant (%(default)s)")
+    parser.add_argument("--steps", type=int, default=Budget.steps, help="optimizer steps of a variant (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no variant after so many minutes")
     parser.add_argument(
-        "--rows",
+        "--variants",
         nargs="+",
         choices=VARIANTS,
         default=list(VARIANTS),
-        metavar="ROW",
+        metavar="VARIANT",
         help=f"only these, besides the reference: {', '.join(VARIANTS)}",
     )
     parser.add_argument("--workers", type=int, default=2, help="processes that prepare frames (%(default)s)")
@@ -278,7 +280,7 @@ def main(argv: list[str] | None = None) -> int:
                 options.out,
                 options.workers,
             )
-            names = [name for name in VARIANTS if name == REFERENCE or name in options.rows]
+            names = [name for name in VARIANTS if name == REFERENCE or name in options.variants]
             found = study(names, options.seeds, budget, frames, options.out, options.minutes)
             if options.weights:
                 shipped = measure_shipped(
@@ -288,7 +290,7 @@ def main(argv: list[str] | None = None) -> int:
                     options.out,
                     options.workers,
                 )
-                found["rows"][SHIPPED], found["refinement"][SHIPPED] = shipped["row"], shipped["costs"]
+                found["variants"][SHIPPED], found["refinement"][SHIPPED] = shipped["variant"], shipped["costs"]
             results.parent.mkdir(parents=True, exist_ok=True)
             write_json(results, found)
         write_page(json.loads(results.read_text()), options.page)

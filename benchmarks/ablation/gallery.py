@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     if pipeline.contract.grid != GridSpec():
         parser.error(f"expected a model of the grid of the synthetic truth, {GridSpec()}, got {pipeline.contract.grid}")
     options.out.mkdir(parents=True, exist_ok=True)
-    for number in tqdm(range(options.drives), "drawing", unit="frame"):
+    for number in tqdm(range(options.drives), "pictures", unit="frame"):
         frame = SyntheticDrive(seeds.GALLERY[number], image_size=RENDER_SIZE).frame(FRAME)
         picture = side_by_side(frame, pipeline(frame.frame))
         picture.save(options.out / f"synthetic_{number + 1}.jpg", quality=88, optimize=True)

@@ -41,13 +41,13 @@ ACCURACY = ("IoU %", "mIoU %", "mIoU % without refinement")
 def fusion_section(results: Results) -> list[str]:
     """OccFusion against the baselines."""
     rows, costs = [], results.data["costs"]
-    there = [name for name in FUSION if name in results.rows]
+    there = [name for name in FUSION if name in results.variants]
     for name in there:
         price = costs[name]
         gmacs, memory, seconds = price["gmacs"], price["memory"], price["seconds"]
         rows.append(
             [
-                results.rows[name]["title"],
+                results.variants[name]["title"],
                 *results.cells(name),
                 *(f"{gmacs[part]:.2f}" for part in ("image branch", "fusion", "decoder", "refiner", "total")),
                 f"{gmacs['parameters']:.2f}",
@@ -74,7 +74,7 @@ def fusion_section(results: Results) -> list[str]:
         "relative",
     ]
     found = [
-        f"- OccFusion against {results.rows[name]['title']}: {results.compare(REFERENCE, name)}; "
+        f"- OccFusion against {results.variants[name]['title']}: {results.compare(REFERENCE, name)}; "
         f"{results.compare(REFERENCE, name, 'iou')}."
         for name in there[1:]
     ]
@@ -91,15 +91,15 @@ def fusion_section(results: Results) -> list[str]:
 
 def sampling_section(results: Results) -> list[str]:
     """Pre-sampling and theta."""
-    there = [name for name in SAMPLING if name in results.rows]
+    there = [name for name in SAMPLING if name in results.variants]
     titles = {REFERENCE: "both"}
-    rows = [[titles.get(name, results.rows[name]["title"]), *results.cells(name)] for name in there]
+    rows = [[titles.get(name, results.variants[name]["title"]), *results.cells(name)] for name in there]
     found = [
-        f"- Both against {results.rows[name]['title']}: {results.compare(REFERENCE, name)}."
+        f"- Both against {results.variants[name]['title']}: {results.compare(REFERENCE, name)}."
         for name in there
         if name != REFERENCE
     ]
-    thetas = {theta: name for theta, name in THETA.items() if name in results.rows}
+    thetas = {theta: name for theta, name in THETA.items() if name in results.variants}
     costs = results.data["costs"]
     numbers = [
         [
@@ -143,32 +143,32 @@ def refinement_section(results: Results) -> list[str]:
         "that have the highest entropy, as the robot does; *anywhere* takes as many of the highest entropy",
         "wherever they lie.",
         f"In training, {results.data['train']['refined']} occupied voxels of each frame are refined: half are the",
-        "most uncertain ones, half are random, as M-CONet draws them. The refiner learns late, so one row is",
+        "most uncertain ones, half are random, as M-CONet draws them. The refiner learns late, so one variant is",
         f"trained {VARIANTS[LONGER].longer} times as long as the others.",
         "",
         "![Accuracy against the cost of refinement](images/results_refinement.png)",
         "",
     ]
-    return lines + [line for row in refined_rows(results) for line in refinement_table(results, row)]
+    return lines + [line for variant in refined_variants(results) for line in refinement_table(results, variant)]
 
 
-def refined_rows(results: Results) -> list[str]:
+def refined_variants(results: Results) -> list[str]:
     """Variants that were measured with every refinement, in the order of the page."""
     order = (SHIPPED, LONGER, REFERENCE)
-    return [row for row in order if row in results.data["refinement"]]
+    return [variant for variant in order if variant in results.data["refinement"]]
 
 
-def refinement_table(results: Results, row: str) -> list[str]:
+def refinement_table(results: Results, variant: str) -> list[str]:
     """Accuracy and cost of the refinements of one network."""
-    prices = results.data["refinement"][row]
+    prices = results.data["refinement"][variant]
     full, active = prices[ALL], prices[STANDARD]
     rows = [
         [
             title,
             str(prices[mode]["refined"]),
-            results.cell(row, "iou", mode),
-            results.cell(row, "miou", mode),
-            f"{kept(results, row, mode):.1f}",
+            results.cell(variant, "iou", mode),
+            results.cell(variant, "miou", mode),
+            f"{kept(results, variant, mode):.1f}",
             f"{prices[mode]['gmacs']:.2f}",
             f"{percent(prices[mode]['gmacs'], full['gmacs']):.0f}",
             f"{1e3 * prices[mode]['seconds']:.0f}",
@@ -185,27 +185,27 @@ def refinement_table(results: Results, row: str) -> list[str]:
         "of the GMACs of all, %",
         "time of the refiner, ms",
     ]
-    met = kept(results, row, STANDARD) >= 100 * KEPT_GOAL and active["gmacs"] < COST_GOAL * full["gmacs"]
-    gain = results.mean(row, "miou", ALL) - results.mean(row, "miou", NONE)
-    own = results.mean(row, "miou", STANDARD) - results.mean(row, "miou", NONE)
+    met = kept(results, variant, STANDARD) >= 100 * KEPT_GOAL and active["gmacs"] < COST_GOAL * full["gmacs"]
+    gain = results.mean(variant, "miou", ALL) - results.mean(variant, "miou", NONE)
+    own = results.mean(variant, "miou", STANDARD) - results.mean(variant, "miou", NONE)
     return [
-        f"### {results.rows[row]['title']}",
+        f"### {results.variants[variant]['title']}",
         "",
         *table(head, rows),
         "",
-        f"- Active at 25 % has {kept(results, row, STANDARD):.1f} % of the mIoU of refining all, at "
+        f"- Active at 25 % has {kept(results, variant, STANDARD):.1f} % of the mIoU of refining all, at "
         f"{percent(active['gmacs'], full['gmacs']):.0f} % of the refiner's multiply-adds and "
         f"{percent(active['seconds'], full['seconds']):.0f} % of its time: the goal is "
-        f"{'met' if met else 'missed'}. Taken anywhere, 25 % have {kept(results, row, 'anywhere25'):.1f} %.",
+        f"{'met' if met else 'missed'}. Taken anywhere, 25 % have {kept(results, variant, 'anywhere25'):.1f} %.",
         f"- Against no refinement, refining all changes mIoU by {gain:+.1f} points, active at 25 % by {own:+.1f}."
         + (" Refining all lowers accuracy here, so keeping up with it proves little." if gain < 0 else ""),
         "",
     ]
 
 
-def kept(results: Results, row: str, mode: str) -> float:
+def kept(results: Results, variant: str, mode: str) -> float:
     """Percent of the mIoU of refining all that a refinement of the same network has."""
-    return percent(results.mean(row, "miou", mode), results.mean(row, "miou", ALL))
+    return percent(results.mean(variant, "miou", mode), results.mean(variant, "miou", ALL))
 
 
 def percent(part: float, whole: float) -> float:
@@ -215,7 +215,7 @@ def percent(part: float, whole: float) -> float:
 
 def active_section(results: Results) -> list[str]:
     """Shares of active training."""
-    there = {share: name for share, name in ACTIVE.items() if name in results.rows}
+    there = {share: name for share, name in ACTIVE.items() if name in results.variants}
     rows = [[f"{share:.1f}" if share else "off", *results.cells(name)] for share, name in there.items()]
     best = max(there, key=lambda share: results.mean(there[share], "miou"))
     found = [
@@ -267,8 +267,8 @@ def method_section(results: Results) -> list[str]:
     """How the figures came about."""
     data = results.data
     budget, train, drives = data["budget"], data["train"], data["drives"]
-    runs = sorted({len(row["seeds"]) for name, row in results.rows.items() if name != SHIPPED})
-    left_out = [name for name in VARIANTS if name not in results.rows]
+    runs = sorted({len(variant["seeds"]) for name, variant in results.variants.items() if name != SHIPPED})
+    left_out = [name for name in VARIANTS if name not in results.variants]
     number = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
     frames = {use: budget[use] * data["frames_per_drive"] for use in drives}
     seeds = {use: f"{first} to {last}" for use, (first, last) in drives.items()}
@@ -279,9 +279,9 @@ def method_section(results: Results) -> list[str]:
         "`python -m benchmarks.ablation --render` writes this page again from [results.json](results.json)."
         + f" Not run: {', '.join(left_out)}." * bool(left_out),
         "",
-        f"- Every row is trained from scratch, {number} times with seeds 0, 1, ... of weights, order and "
+        f"- Every variant is trained from scratch, {number} times with seeds 0, 1, ... of weights, order and "
         "augmentation; cells give the mean and, in brackets, the range.",
-        f"- The same for every row: {budget['steps']} optimizer steps of {train['batch']} frames (AdamW, one-cycle "
+        f"- The same for every variant: {budget['steps']} optimizer steps of {train['batch']} frames (AdamW, one-cycle "
         f"schedule, peak {train['learning_rate']:g}), on {frames['train']} frames of synthetic drives "
         f"{seeds['train']}. The image backbone is frozen.",
         "- This is a small budget on a small network: 51.2 m x 51.2 m around the vehicle (256 x 256 x 40 voxels of "
@@ -289,7 +289,7 @@ def method_section(results: Results) -> list[str]:
         "between rows mean something, and only where they hold in every seed.",
         f"- Accuracy: OpenOccupancy's IoU and mIoU (over the classes present) on {frames['test']} frames of "
         f"held-out drives {seeds['test']}, over the voxels that their sweeps observe, with thresholds fitted for "
-        f"each row on {frames['fit']} frames of other held-out drives {seeds['fit']}. Where nothing else is said, "
+        f"each variant on {frames['fit']} frames of other held-out drives {seeds['fit']}. Where nothing else is said, "
         "active refinement of 25 %.",
         "- Cameras only: no return enters anywhere; every coarse voxel is a query, with one point.",
         "- GMACs: multiply-adds (half of the FLOPs that `torch.utils.flop_counter` counts) of convolutions and "
@@ -309,20 +309,22 @@ def plot_refinement(results: Results, path: Path) -> None:
     """mIoU against the refiner's multiply-adds, one panel a network."""
     from matplotlib.figure import Figure
 
-    there = refined_rows(results)
+    there = refined_variants(results)
     figure = Figure(figsize=(9, 3.2 * -(-len(there) // 2)), layout="constrained")
     lines = {"active": [NONE, *SHARES, ALL], "anywhere": [NONE, *ANYWHERE]}
-    for axes, row in zip(figure.subplots(-(-len(there) // 2), 2, squeeze=False).flat, there):
-        prices = results.data["refinement"][row]
+    for axes, variant in zip(figure.subplots(-(-len(there) // 2), 2, squeeze=False).flat, there):
+        prices = results.data["refinement"][variant]
         for label, modes in lines.items():
-            draw_range(axes, results, [prices[mode]["gmacs"] for mode in modes], [(row, mode) for mode in modes], label)
+            draw_range(
+                axes, results, [prices[mode]["gmacs"] for mode in modes], [(variant, mode) for mode in modes], label
+            )
         axes.axhline(
-            KEPT_GOAL * results.mean(row, "miou", ALL),
+            KEPT_GOAL * results.mean(variant, "miou", ALL),
             color="gray",
             linestyle=":",
             label=f"{100 * KEPT_GOAL:.0f} % of refining all",
         )
-        title = results.rows[row]["title"].split(":")[0]
+        title = results.variants[variant]["title"].split(":")[0]
         axes.set(title=title, xlabel="refiner, GMACs a frame (0: none, last: all)", ylabel="mIoU, %")
     figure.axes[0].legend()
     for axes in figure.axes[len(there) :]:
@@ -335,7 +337,7 @@ def plot_active(results: Results, path: Path) -> None:
     """mIoU by share of active training."""
     from matplotlib.figure import Figure
 
-    there = {share: name for share, name in ACTIVE.items() if name in results.rows}
+    there = {share: name for share, name in ACTIVE.items() if name in results.variants}
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.add_subplot()
     draw_range(axes, results, list(range(len(there))), [(name, STANDARD) for name in there.values()], "mean and range")
@@ -347,9 +349,9 @@ def plot_active(results: Results, path: Path) -> None:
 
 
 def draw_range(axes: Any, results: Results, x: list[float], points: list[tuple[str, str]], label: str) -> None:
-    """A line through the means of (row, mode) points with bars from the least to the greatest seed."""
-    means = [results.mean(row, "miou", mode) for row, mode in points]
-    values = [results.values(row, "miou", mode) for row, mode in points]
+    """A line through the means of (variant, mode) points with bars from the least to the greatest seed."""
+    means = [results.mean(variant, "miou", mode) for variant, mode in points]
+    values = [results.values(variant, "miou", mode) for variant, mode in points]
     bars = [[m - min(v) for m, v in zip(means, values)], [max(v) - m for m, v in zip(means, values)]]
     axes.errorbar(x, means, bars, marker="o", capsize=3, label=label)
 
@@ -365,7 +367,7 @@ def write_page(data: dict[str, Any], path: Path) -> None:
         "# Results",
         "",
         "What the parts of the method bring, measured on synthetic drives with one small budget",
-        "for every row. See the end of the page for how.",
+        "for every variant. See the end of the page for how.",
         "",
     ]
     lines += [line for section in sections for line in section(results)]

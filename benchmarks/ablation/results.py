@@ -9,32 +9,32 @@ class Results:
     """What `benchmarks.ablation` found; figures in percent."""
 
     def __init__(self, data: dict[str, Any]) -> None:
-        self.data, self.rows = data, data["rows"]
+        self.data, self.variants = data, data["variants"]
 
-    def values(self, row: str, figure: str, mode: str = STANDARD) -> list[float]:
+    def values(self, variant: str, figure: str, mode: str = STANDARD) -> list[float]:
         """One figure for every seed, in the order of the seeds."""
-        return [100 * run["modes"][mode][figure] for _, run in sorted(self.rows[row]["seeds"].items())]
+        return [100 * run["modes"][mode][figure] for _, run in sorted(self.variants[variant]["seeds"].items())]
 
-    def mean(self, row: str, figure: str, mode: str = STANDARD) -> float:
+    def mean(self, variant: str, figure: str, mode: str = STANDARD) -> float:
         """Over the seeds."""
-        values = self.values(row, figure, mode)
+        values = self.values(variant, figure, mode)
         return sum(values) / len(values)
 
-    def cell(self, row: str, figure: str, mode: str = STANDARD) -> str:
+    def cell(self, variant: str, figure: str, mode: str = STANDARD) -> str:
         """Mean and range."""
-        values = self.values(row, figure, mode)
-        return f"{self.mean(row, figure, mode):.1f} ({min(values):.1f} to {max(values):.1f})"
+        values = self.values(variant, figure, mode)
+        return f"{self.mean(variant, figure, mode):.1f} ({min(values):.1f} to {max(values):.1f})"
 
-    def cells(self, row: str) -> list[str]:
+    def cells(self, variant: str) -> list[str]:
         """IoU, mIoU, and mIoU without refinement."""
-        return [self.cell(row, "iou"), self.cell(row, "miou"), self.cell(row, "miou", NONE)]
+        return [self.cell(variant, "iou"), self.cell(variant, "miou"), self.cell(variant, "miou", NONE)]
 
-    def compare(self, row: str, other: str, figure: str = "miou") -> str:
-        """How `row` does against `other`, seed by seed."""
+    def compare(self, variant: str, other: str, figure: str = "miou") -> str:
+        """How `variant` does against `other`, seed by seed."""
         pairs = [
             a - b
-            for (seed, _), a in zip(sorted(self.rows[row]["seeds"].items()), self.values(row, figure))
-            for (theirs, _), b in zip(sorted(self.rows[other]["seeds"].items()), self.values(other, figure))
+            for (seed, _), a in zip(sorted(self.variants[variant]["seeds"].items()), self.values(variant, figure))
+            for (theirs, _), b in zip(sorted(self.variants[other]["seeds"].items()), self.values(other, figure))
             if seed == theirs
         ]
         mean = sum(pairs) / len(pairs)

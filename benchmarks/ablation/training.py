@@ -1,4 +1,4 @@
-"""Training of a row of the study."""
+"""Train a variant of the study."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +9,14 @@ from models.training.config import TrainConfig
 from .variants import TRAIN, Variant
 
 
-def train_config(row: Variant, seed: int, steps: int, drives: int) -> TrainConfig:
-    """Settings of the trainer for a row."""
-    steps *= row.longer
-    return replace(TRAIN, steps=steps, save_every=steps, drives=drives, seed=seed, **row.train)
+def train_config(variant: Variant, seed: int, steps: int, drives: int) -> TrainConfig:
+    """Return the settings of the trainer for a variant."""
+    steps *= variant.longer
+    return replace(TRAIN, steps=steps, save_every=steps, drives=drives, seed=seed, **variant.train)
 
 
-def train(row: Variant, config: TrainConfig, paths: list[Path], out: Path) -> Path:
-    """Train a row on prepared frames; returns its weights."""
-    Trainer(config, paths, out, row.model).run()
+def train(variant: Variant, config: TrainConfig, paths: list[Path], out: Path) -> Path:
+    """Train a variant on prepared frames; return its weights."""
+    Trainer(config, paths, out, variant.model).run()
     (out / "state.pt").unlink()  # as large as the weights several times over
     return out / "weights.safetensors"

@@ -21,8 +21,8 @@ from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.network.occfusion import FuserOutput, OccFusion, entropy
 
 GRID = CONFIG.presample.grid
-ROWS = (REFERENCE, "lidar")
-SMALL = {name: replace(VARIANTS[name], model=replace(CONFIG, fusion=VARIANTS[name].model.fusion)) for name in ROWS}
+NAMES = (REFERENCE, "lidar")
+SMALL = {name: replace(VARIANTS[name], model=replace(CONFIG, fusion=VARIANTS[name].model.fusion)) for name in NAMES}
 
 
 def write_frames(folder, seeds, *_) -> list:
@@ -45,7 +45,17 @@ def quick_page(tmp_path_factory):
     patch.setattr(frames, "prepare_all", write_frames)
     patch.setattr(frames, "WINDOW", GRID)
     patch.setattr(study, "VARIANTS", {**VARIANTS, **SMALL})
-    arguments = ["--quick", "--seeds", "1", "--rows", "lidar", "--out", str(folder), "--page", str(folder / "page.md")]
+    arguments = [
+        "--quick",
+        "--seeds",
+        "1",
+        "--variants",
+        "lidar",
+        "--out",
+        str(folder),
+        "--page",
+        str(folder / "page.md"),
+    ]
     assert study.main(arguments) == 0
     first = json.loads((folder / "page.json").read_text())
     patch.setattr(study, "train", None)  # nothing may be trained again
@@ -56,8 +66,8 @@ def quick_page(tmp_path_factory):
 
 def test_a_quick_study_trains_measures_and_keeps(quick_page):
     folder, first, second = quick_page
-    assert set(first["rows"]) == {REFERENCE, "lidar"} and first["rows"] == second["rows"]
-    modes = first["rows"][REFERENCE]["seeds"]["0"]["modes"]
+    assert set(first["variants"]) == {REFERENCE, "lidar"} and first["variants"] == second["variants"]
+    modes = first["variants"][REFERENCE]["seeds"]["0"]["modes"]
     assert set(modes) == {NONE, ALL, *SHARES, *ANYWHERE}
     assert all(0 <= modes[mode][figure] <= 1 for mode in modes for figure in ("iou", "miou"))
     assert modes[NONE]["refined"] == 0
@@ -73,7 +83,7 @@ def test_the_page_says_what_was_found_and_renders_again(quick_page):
     (folder / "page.md").unlink()
     assert study.main(["--render", "--page", str(folder / "page.md")]) == 0
     assert (folder / "page.md").read_text() == text
-    iou = 100 * found["rows"]["lidar"]["seeds"]["0"]["modes"]["active25"]["iou"]
+    iou = 100 * found["variants"]["lidar"]["seeds"]["0"]["modes"]["active25"]["iou"]
     assert f"| LiDAR only | {iou:.1f} ({iou:.1f} to {iou:.1f}) |" in text
     assert "not trained" in text and (folder / "images/results_refinement.png").stat().st_size > 5000
 
@@ -94,10 +104,10 @@ def test_results_of_other_settings_are_not_kept(tmp_path):
     ],
 )
 def test_a_verdict_needs_every_seed(miou, verdict):
-    def row(values):
+    def variant(values):
         return {"seeds": {str(seed): {"modes": {"active25": {"miou": value}}} for seed, value in enumerate(values)}}
 
-    results = page.Results({"rows": {"a": row(miou), "b": row((0.2, 0.2))}})
+    results = page.Results({"variants": {"a": variant(miou), "b": variant((0.2, 0.2))}})
     assert results.compare("a", "b").startswith(verdict)
 
 
@@ -142,8 +152,8 @@ def test_parts_of_a_network_are_counted():
     assert base["parameters"] > 23.5
 
 
-def test_every_row_is_a_network_that_can_be_built():
-    for row in VARIANTS.values():
+def test_every_variant_is_a_network_that_can_be_built():
+    for variant in VARIANTS.values():
         with torch.device("meta"):
-            OccFusion(row.model)
-        assert train_config(row, 3, 100, 5).seed == 3
+            OccFusion(variant.model)
+        assert train_config(variant, 3, 100, 5).seed == 3
