@@ -13,7 +13,7 @@ SPACING = 8  # key frames between two synthetic frames
 
 def parity_frames(root: Path | None, count: int, max_cameras: int) -> dict[str, SensorFrame]:
     """`count` frames of a nuScenes data root (of synthetic drives without one), then cases with fewer cameras."""
-    frames = recorded_frames(root, count) if root else _synthetic(count)
+    frames = nuscenes_frames(root, count) if root else _synthetic(count)
     whole = max(frames.values(), key=lambda frame: len(frame.cameras))
     cases = {"one camera": 1, "every second camera": 2, "no cameras": 0}
     for name, step in cases.items():
@@ -22,9 +22,9 @@ def parity_frames(root: Path | None, count: int, max_cameras: int) -> dict[str, 
     return {name: replace(frame, cameras=frame.cameras[:max_cameras]) for name, frame in frames.items()}
 
 
-def recorded_frames(root: Path, count: int) -> dict[str, SensorFrame]:
+def nuscenes_frames(root: Path, count: int) -> dict[str, SensorFrame]:
     """Samples spread evenly over a nuScenes data root, in the grid frame."""
-    from models.evaluation.nuscenes_frames import RecordedFrames
+    from models.evaluation.nuscenes_frames import NuScenesFrames
     from occfusion_ros.datasets.nuscenes import NuScenesReader
 
     reader = NuScenesReader(root)
@@ -32,7 +32,7 @@ def recorded_frames(root: Path, count: int) -> dict[str, SensorFrame]:
     if not tokens:
         raise DatasetError(f"no samples in {root}")
     step = max(1, len(tokens) // count)
-    recorded = RecordedFrames(reader)
+    recorded = NuScenesFrames(reader)
     return {f"{scene} {token[:8]}": recorded.frame(scene, token) for scene, token in tokens[::step][:count]}
 
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from models.evaluate import samples
 from models.evaluation.metrics import ConfusionMatrix
-from models.evaluation.nuscenes_frames import RecordedFrames
+from models.evaluation.nuscenes_frames import NuScenesFrames
 from occfusion_ros.core.atomic import write_text
 from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.frames import SensorFrame
@@ -258,7 +258,7 @@ def labeled_examples(root: Path | None, count: int) -> list[tuple[SensorFrame, n
     if root is None:
         return []
     reader = NuScenesReader(root)
-    recorded = RecordedFrames(reader)
+    recorded = NuScenesFrames(reader)
     return [(recorded.frame(scene, token), truth) for scene, token, truth in islice(samples(reader), count)]
 
 

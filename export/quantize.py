@@ -29,7 +29,7 @@ from occfusion_ros.runtime.pipeline import Pipeline
 from synthetic import SyntheticDrive, seeds
 
 from .contract import write_contract
-from .frames import parity_frames, recorded_frames
+from .frames import nuscenes_frames, parity_frames
 from .parity import Reference, examine, labeled_examples, runnable, table
 from .to_onnx import file_hash
 
@@ -44,7 +44,7 @@ PERCENTILE = 99.999  # of a tensor's values that its range covers: single outlie
 def calibration_frames(root: Path | None, count: int) -> Iterator[SensorFrame]:
     """Frames to find ranges on: of a nuScenes data root, or one each of so many synthetic drives."""
     if root:
-        yield from recorded_frames(root, count).values()
+        yield from nuscenes_frames(root, count).values()
     else:
         for seed in seeds.QUANTIZATION[:count]:
             yield SyntheticDrive(seed, image_size=IMAGE_SIZE).frame(4).frame

@@ -24,7 +24,7 @@ from occfusion_ros.runtime.backends.protocol import PRECISIONS, BackendSettings
 from occfusion_ros.runtime.pipeline import REFINE_MODES, Pipeline
 
 from .evaluation.metrics import RangeBands
-from .evaluation.nuscenes_frames import RecordedFrames
+from .evaluation.nuscenes_frames import NuScenesFrames
 from .evaluation.ray_iou import RayIoU, choose_origins
 from .evaluation.report import report, save_picture, table
 
@@ -64,7 +64,7 @@ def evaluate(
     grid = pipeline.contract.grid
     if grid != GridSpec():
         raise DatasetError(f"expected a model on the grid of the labels, {GridSpec()}, got {grid}")
-    result, recorded = Evaluation(RangeBands(grid), RayIoU(grid)), RecordedFrames(reader)
+    result, recorded = Evaluation(RangeBands(grid), RayIoU(grid)), NuScenesFrames(reader)
     of_scene = ""
     for scene, token, truth in samples(reader, scenes, every=memory is not None):
         frame = recorded.frame(scene, token)

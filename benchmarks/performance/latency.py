@@ -41,11 +41,11 @@ def example_frame(root: Path | None) -> SensorFrame:
         from synthetic import SyntheticDrive
 
         return SyntheticDrive(DRIVE).frame(4).frame
-    from models.evaluation.nuscenes_frames import RecordedFrames
+    from models.evaluation.nuscenes_frames import NuScenesFrames
     from occfusion_ros.datasets.nuscenes import NuScenesReader
 
     reader = NuScenesReader(root)
-    recorded = RecordedFrames(reader)
+    recorded = NuScenesFrames(reader)
     frames = (recorded.frame(scene, token) for scene in reader.scenes() for token in reader.samples(scene))
     found = next((frame for frame in frames if len(frame.cameras) == 6), None)
     if found is None:

@@ -13,7 +13,7 @@ ALIGNED = 0.9  # cosine from which on two axes are the same
 LOWEST_SENSOR = -1.0  # metres, grid frame: no LiDAR is mounted nearer to the road
 
 
-class RecordedFrames:
+class NuScenesFrames:
     """Key frames of a data root, and where their LiDAR stood.
 
     Where the LiDAR's y axis looks forward (nuScenes), its frame is the grid frame; any other sweep is brought there

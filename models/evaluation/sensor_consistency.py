@@ -28,7 +28,7 @@ from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.datasets.rays import mark_passed
 from occfusion_ros.runtime.pipeline import Pipeline
 
-from .nuscenes_frames import RecordedFrames
+from .nuscenes_frames import NuScenesFrames
 
 LEAST_RETURNS, MOST_PASSED = 0.9, 0.05  # targets
 BOX_CLASSES = {"vehicle.car": "car", "vehicle.truck": "truck", "movable_object.barrier": "barrier"}
@@ -118,7 +118,7 @@ def beyond_vehicle(points: np.ndarray) -> np.ndarray:
     return xyz[np.isfinite(xyz).all(axis=1) & (np.hypot(xyz[:, 0], xyz[:, 1]) > Preprocessing.ego_radius)]
 
 
-def measure(pipeline: Pipeline, recorded: RecordedFrames, scene: str) -> Consistency:
+def measure(pipeline: Pipeline, recorded: NuScenesFrames, scene: str) -> Consistency:
     """Measure all key frames of a scene."""
     result, grid = Consistency(), pipeline.contract.grid
     for token in recorded.reader.samples(scene):
@@ -245,7 +245,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args(argv)
     with one_sentence(parser, "sensor_consistency"):
-        recorded = RecordedFrames(NuScenesReader(options.data))
+        recorded = NuScenesFrames(NuScenesReader(options.data))
         scenes = scenes_with_cameras(recorded.reader)
         if not scenes:
             raise DatasetError(f"expected a scene with cameras in {options.data}, got none")

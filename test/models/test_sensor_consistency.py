@@ -9,7 +9,7 @@ import pytest
 from helpers.tiny_nuscenes import SCENE, TinyRoot
 
 from models.evaluation import sensor_consistency
-from models.evaluation.nuscenes_frames import RecordedFrames, grid_from_lidar
+from models.evaluation.nuscenes_frames import NuScenesFrames, grid_from_lidar
 from models.evaluation.sensor_consistency import (
     measure,
     passed_voxels,
@@ -44,7 +44,7 @@ class KnownAnswers:
 
 
 def test_hand_made_scene(tmp_path):
-    recorded = RecordedFrames(NuScenesReader(TinyRoot(tmp_path / "root").root))
+    recorded = NuScenesFrames(NuScenesReader(TinyRoot(tmp_path / "root").root))
     result = measure(KnownAnswers(), recorded, SCENE)
     assert (result.frames, result.cameras) == (2, 2)
     assert (result.returns.part, result.returns.whole) == (8, 10), "one of five returns a frame was moved away"
@@ -70,7 +70,7 @@ class BlockedView(KnownAnswers):
 
 
 def test_occupied_voxels_on_the_way_are_counted(tmp_path):
-    recorded = RecordedFrames(NuScenesReader(TinyRoot(tmp_path / "root").root))
+    recorded = NuScenesFrames(NuScenesReader(TinyRoot(tmp_path / "root").root))
     assert measure(BlockedView(), recorded, SCENE).passed.part == 2, "one in each frame"
 
 
@@ -124,7 +124,7 @@ def test_without_cameras_it_says_so(tmp_path, capsys):
 
 
 def test_real_frames_are_in_the_grid_frame(nuscenes_sample):
-    recorded = RecordedFrames(NuScenesReader(nuscenes_sample))
+    recorded = NuScenesFrames(NuScenesReader(nuscenes_sample))
     for scene, frame_id in (("nus-scene0061", "lidar_top"), ("ddad-scene-02", "grid")):
         token = next(recorded.reader.samples(scene))
         frame = recorded.frame(scene, token)
