@@ -18,36 +18,34 @@ def carry(source, target_from_source, size):
     Returns:
         target (M, 3) int32 voxels and rows (M,) int32 of `source`.
     """
-    turn, shift = target_from_source[:3, :3], target_from_source[:3, 3]
-    half = np.empty(3)  # extents of a turned voxel
-    for k in range(3):
-        half[k] = 0.5 * (abs(turn[k, 0]) + abs(turn[k, 1]) + abs(turn[k, 2]))
+    t00, t01, t02, sx = target_from_source[0]
+    t10, t11, t12, sy = target_from_source[1]
+    t20, t21, t22, sz = target_from_source[2]
+    hx, hy, hz = (
+        0.5 * (abs(t00) + abs(t01) + abs(t02)),
+        0.5 * (abs(t10) + abs(t11) + abs(t12)),
+        0.5 * (abs(t20) + abs(t21) + abs(t22)),
+    )
     target, rows = np.empty((len(source) * 2 + 64, 3), np.int32), np.empty(len(source) * 2 + 64, np.int32)
     count = 0
-    low, high, at = np.empty(3, np.int64), np.empty(3, np.int64), np.empty(3)
     for row in range(len(source)):
-        sx, sy, sz = source[row]
-        inside = True
-        for k in range(3):
-            at[k] = turn[k, 0] * (sx + 0.5) + turn[k, 1] * (sy + 0.5) + turn[k, 2] * (sz + 0.5) + shift[k]
-            low[k] = max(int(np.ceil(at[k] - half[k] - 0.5)), 0)
-            high[k] = min(int(np.floor(at[k] + half[k] - 0.5)), size[k] - 1)
-            inside &= low[k] <= high[k]
-        if not inside:
-            continue
-        for x in range(low[0], high[0] + 1):
-            for y in range(low[1], high[1] + 1):
-                for z in range(low[2], high[2] + 1):
-                    dx, dy, dz = x + 0.5 - at[0], y + 0.5 - at[1], z + 0.5 - at[2]
+        x, y, z = source[row, 0] + 0.5, source[row, 1] + 0.5, source[row, 2] + 0.5
+        ax = t00 * x + t01 * y + t02 * z + sx
+        ay = t10 * x + t11 * y + t12 * z + sy
+        az = t20 * x + t21 * y + t22 * z + sz
+        for tx in range(max(int(np.ceil(ax - hx - 0.5)), 0), min(int(np.floor(ax + hx - 0.5)) + 1, size[0])):
+            for ty in range(max(int(np.ceil(ay - hy - 0.5)), 0), min(int(np.floor(ay + hy - 0.5)) + 1, size[1])):
+                for tz in range(max(int(np.ceil(az - hz - 0.5)), 0), min(int(np.floor(az + hz - 0.5)) + 1, size[2])):
+                    dx, dy, dz = tx + 0.5 - ax, ty + 0.5 - ay, tz + 0.5 - az
                     # Its place in the source voxel, whose center is 0: the inverse of a rotation is its transpose.
                     if (
-                        -0.5 <= turn[0, 0] * dx + turn[1, 0] * dy + turn[2, 0] * dz < 0.5
-                        and -0.5 <= turn[0, 1] * dx + turn[1, 1] * dy + turn[2, 1] * dz < 0.5
-                        and -0.5 <= turn[0, 2] * dx + turn[1, 2] * dy + turn[2, 2] * dz < 0.5
+                        -0.5 <= t00 * dx + t10 * dy + t20 * dz < 0.5
+                        and -0.5 <= t01 * dx + t11 * dy + t21 * dz < 0.5
+                        and -0.5 <= t02 * dx + t12 * dy + t22 * dz < 0.5
                     ):
                         if count == len(rows):
                             target, rows = _longer(target, rows)
-                        target[count, 0], target[count, 1], target[count, 2] = x, y, z
+                        target[count, 0], target[count, 1], target[count, 2] = tx, ty, tz
                         rows[count] = row
                         count += 1
     return target[:count], rows[:count]

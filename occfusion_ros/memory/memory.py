@@ -97,6 +97,7 @@ class Memory:
         self._claimed = np.zeros_like(self._rays.passed)
         self._returned = np.zeros(bits.words_of(grid.size), np.uint64)
         self._motion = MotionCheck()
+        self._votes = _votes(grid)
         self._grid_metres = np.eye(4)  # from voxels, from the grid's low corner
         self._grid_metres[:3, :3] *= grid.voxel_size
         self._grid_metres[:3, 3] = grid.low
@@ -182,7 +183,7 @@ class Memory:
         volume, rays, gains = self.volume, self._rays, GAINS
         state = (volume.voxels, volume.occupied, volume.known, volume.offset)
         self._claimed[:] = 0
-        weights = _votes(own, self.grid)
+        weights = self._votes[own[:, 0], own[:, 1]]
         for voxels, rows in self._carried(own, pose, self.volume.size):
             add_predicted(
                 *state, voxels, rows, labels, weights, rays.passed, rays.returned, self._claimed, _MOVABLE, _FLAT, gains
@@ -265,10 +266,10 @@ def _table(labels: tuple[int, ...]) -> np.ndarray:
     return table
 
 
-def _votes(voxels: np.ndarray, grid: GridSpec) -> np.ndarray:
-    """(N,) uint8 votes of predicted voxels (N, 3): the nearer to the sensors, the more is a label worth."""
-    x, y = (grid.low[axis] + (voxels[:, axis] + 0.5) * grid.voxel_size for axis in range(2))
-    return np.clip(NEAR_VOTES / np.maximum(np.hypot(x, y), 1), 1, MOST_VOTES).astype(np.uint8)
+def _votes(grid: GridSpec) -> np.ndarray:
+    """(X, Y) uint8 votes of the columns of a grid: the nearer to the sensors, the more is a label worth."""
+    x, y = (grid.low[axis] + (np.arange(grid.size[axis]) + 0.5) * grid.voxel_size for axis in range(2))
+    return np.clip(NEAR_VOTES / np.maximum(np.hypot.outer(x, y), 1), 1, MOST_VOTES).astype(np.uint8)
 
 
 _MOVABLE, _THING, _FLAT = _table(MOVABLE), _table(THINGS), _table(FLAT_GROUND)
