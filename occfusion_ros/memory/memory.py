@@ -22,7 +22,7 @@ from . import bits
 from .answer import correct, fill, mark_unknown
 from .carrying import carry, moved, places
 from .motion_check import MotionCheck
-from .ray_casting import RayCaster
+from .ray_casting import RayCaster, sweep_rays
 from .volume import MOST, Gains, RollingVolume, add_free, add_predicted, fade
 
 logger = logging.getLogger(__name__)
@@ -168,9 +168,7 @@ class Memory:
         grid_from_metres = np.linalg.inv(self._grid_metres)
         self._returned[:] = 0
         bits.set_at(self._returned, moved(frame.points, grid_from_metres), self.grid.size)
-        ends, of = moved(frame.points, pose @ grid_from_metres), frame.origin_of_point
-        origins = moved(frame.ray_origins, pose @ grid_from_metres)
-        self._rays.cast([(origin, ends if of is None else ends[of == i]) for i, origin in enumerate(origins)])
+        self._rays.cast(sweep_rays(frame, pose @ grid_from_metres))
 
     def _predicted(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The voxels of the grid that are predicted occupied, (N, 3) int32, and their labels, (N,) uint8."""

@@ -12,7 +12,9 @@ from functools import partial
 import numpy as np
 from numba import njit
 
+from ..core.frames import SensorFrame
 from .bits import WORD, words_of
+from .carrying import moved
 
 STOP_M = 0.3  # metres before the return where a ray's free space ends
 _MARGIN = 1e-3  # voxels: rays end this far inside the block, so that rounding never leaves it
@@ -68,6 +70,13 @@ class RayCaster:
         for part in self._parts[1:]:
             self.passed |= part
         self.passed &= ~self.returned
+
+
+def sweep_rays(frame: SensorFrame, voxels_from_grid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Give the rays of a sweep for `RayCaster.cast`; `voxels_from_grid` is (4, 4) float64, from metres."""
+    ends, of = moved(frame.points, voxels_from_grid), frame.origin_of_point
+    origins = moved(frame.ray_origins, voxels_from_grid)
+    return [(origin, ends if of is None else ends[of == i]) for i, origin in enumerate(origins)]
 
 
 @njit(nogil=True, cache=True)

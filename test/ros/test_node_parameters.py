@@ -7,13 +7,8 @@ import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from occfusion_ros.core.shipped import shipped
-from occfusion_ros.ros.node.parameters import (
-    NUSCENES_CAMERAS,
-    NodeParameters,
-    ParameterError,
-    declare_parameters,
-    read_parameters,
-)
+from occfusion_ros.ros.node.declared_parameters import declare_parameters, read_parameters
+from occfusion_ros.ros.node.parameters import NUSCENES_CAMERAS, NodeParameters, ParameterError
 from occfusion_ros.ros.node.parameters_page import GROUPS, tables
 
 

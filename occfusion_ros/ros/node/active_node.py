@@ -27,6 +27,7 @@ from ..transforms.tree import TransformError
 from .component_health import TransformHealth, model_health
 from .frame_builder import FrameBuilder
 from .frame_health import FrameHealth, latency_health
+from .frame_memory import FrameMemory
 from .input_health import InputHealth
 from .parameters import NodeParameters
 from .publishers import Outputs
@@ -109,6 +110,8 @@ class ActiveNode:
                 self._node.get_logger().info,
             )
         )
+        grid = self._pipeline.contract.grid
+        self._memory = own(FrameMemory(grid, self.settings, self._frames.fixed_from_grid, self._report_fault))
         self._worker = own(LatestWorker(self._work))
         self._poll_timer = self._node.create_timer(POLL_S, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._poll_timer.cancel()
@@ -181,6 +184,7 @@ class ActiveNode:
             "latency": lambda: latency_health(self._statistics, self.settings.latency_budget_ms),
             "transforms": TransformHealth(self._statistics, self._transforms),
             "model": partial(model_health, self._pipeline),
+            "remembered": self._memory.health,
             **({"cameras": self._geometry} if settings.cameras else {}),
         }
 
@@ -191,6 +195,7 @@ class ActiveNode:
         elif self._synchronizer.add_cloud(stamp, _Sweep(message, arrival), self._clock.now_ns()):
             self._node.get_logger().warning("time jumped back: starting over")
             self._frames.start_over()
+            self._memory.start_over()
         self._poll()
         if self._synchronizer.waiting:
             self._poll_timer.reset()
@@ -233,7 +238,7 @@ class ActiveNode:
         self._node.get_logger().warning("time jumped back: starting over", throttle_duration_sec=10.0)
         for match in self._synchronizer.set_back():
             self._synchronizer.dropped["superseded"] += self._worker.submit(match)
-        for part in (self._frames, *self._inputs):
+        for part in (self._frames, self._memory, *self._inputs):
             part.start_over()
 
     def _poll(self) -> None:
@@ -272,7 +277,7 @@ class ActiveNode:
         frame = self._frames.build({settings.clouds[0]: match.cloud.message, **clouds}, found, missing, settings)
         self._geometry.observe(frame)
         built = time.monotonic()
-        grid = self._pipeline(frame, settings.backend_timeout_s)
+        grid = self._memory(self._pipeline(frame, settings.backend_timeout_s), frame, settings)
         computed = time.monotonic()
         self._outputs.publish(grid, settings)
         done = time.monotonic()

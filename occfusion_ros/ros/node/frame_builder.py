@@ -106,6 +106,15 @@ class FrameBuilder:
         )
         return _without_body(frame, parameters, lookup) if parameters.ego_box else frame
 
+    def fixed_from_grid(self, frame: SensorFrame, parameters: NodeParameters) -> np.ndarray:
+        """(4, 4) from the grid to the fixed frame at the sweep's stamp, which is waited for as others are.
+
+        Raises:
+            TransformError: it is not known.
+        """
+        lookup = self._patient_lookup(parameters.max_wait_s)
+        return lookup(parameters.fixed_frame, frame.frame_id, frame.stamp_ns)
+
     def start_over(self) -> None:
         """Time was set back: only static transforms still hold, and what the frame in work waits for will not come."""
         self._jumps += 1  # first, so that whoever misses a transform for it knows

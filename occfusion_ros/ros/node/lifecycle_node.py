@@ -21,15 +21,10 @@ from ..health.statistics import Statistics
 from .active_node import ActiveNode
 from .camera_masks import read_masks
 from .component_health import memory_health
+from .declared_parameters import declare_parameters, read_parameters, unknown_parameters
+from .frame_memory import prepare_memory
 from .meanwhile import served
-from .parameters import (
-    NodeParameters,
-    ParameterError,
-    check_values,
-    declare_parameters,
-    read_parameters,
-    unknown_parameters,
-)
+from .parameters import NodeParameters, ParameterError, check_values
 from .ros_logging import RosLogHandler
 from .watchdog import FramePipeline, WatchedPipeline, load_other_backend, warm_up_frame
 
@@ -170,7 +165,11 @@ class OccFusionNode(LifecycleNodeMixin, Node):
         )
 
     def _load_guarded(self, settings: NodeParameters, meanwhile: Callable[[], None]) -> WatchedPipeline:
-        return WatchedPipeline(partial(self._load, settings), settings.load_timeout_s, meanwhile)
+        def load() -> FramePipeline:
+            prepare_memory(settings)
+            return self._load(settings)
+
+        return WatchedPipeline(load, settings.load_timeout_s, meanwhile)
 
     @contextmanager
     def _waiting(self) -> Iterator[Callable[[], None]]:

@@ -4,11 +4,7 @@ What training fixed (grid, classes, image size) is not here but in the model's c
 """
 
 from dataclasses import Field, dataclass, field, fields, replace
-from difflib import get_close_matches
 from typing import Any
-
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.exceptions import ParameterUninitializedException
 
 from ...core.ego_box import EgoBox
 from ...core.errors import InvalidFrameError, OccFusionError
@@ -177,8 +173,8 @@ class NodeParameters:
     fixed_frame: str = _parameter(
         "",
         "TF frame that stands still, such as map or odom, to account for the vehicle's "
-        "motion between image and sweep, and within a sweep; empty: motion is "
-        "neglected",
+        "motion between image and sweep, and within a sweep, and to remember in; empty: motion is "
+        "neglected, and nothing remembered",
     )
     camera_tolerance_s: float = _parameter(
         0.1,
@@ -191,6 +187,30 @@ class NodeParameters:
         "most seconds that a sweep waits for late images, and for late transforms",
         limits=(0.0, 10.0),
         changes=ANY_TIME,
+    )
+
+    memory: str = _parameter(
+        "none",
+        "what earlier frames add to an answer, in fixed_frame: none; short: what stands still, for a minute after it "
+        "was last seen; long: for as long as it lies within reach",
+        choices=("none", "short", "long"),
+    )
+    memory_range_m: float = _parameter(
+        0.0,
+        "metres to each side of the vehicle that are remembered; 0, or less than the grid's: as far as the grid",
+        limits=(0.0, 150.0),
+    )
+    movable_memory_s: float = _parameter(
+        0.0,
+        "seconds for which what can move, such as a vehicle, is remembered where nothing looks; 0: not at all",
+        limits=(0.0, 3600.0),
+        changes=ANY_TIME,
+    )
+    unknown: str = _parameter(
+        "none",
+        "which voxels are answered as unknown instead of free: none; occluded: those that no ray has reached, in this "
+        "sweep or in memory",
+        choices=("none", "occluded"),
     )
 
     dense: bool = _parameter(
@@ -274,51 +294,6 @@ class NodeParameters:
         return list(given)
 
 
-def declare_parameters(node) -> None:
-    """Declare all parameters on an rclpy node."""
-    for parameter in fields(NodeParameters):
-        node.declare_parameter(parameter.name, _ros_default(parameter), _descriptor(parameter))
-
-
-def _ros_default(parameter: Field) -> Any:
-    """ROS does not know of which type an empty list is."""
-    if parameter.type == tuple[str, ...]:
-        return list(parameter.default) or [""]
-    return None if parameter.default == () else parameter.default
-
-
-def read_parameters(node) -> NodeParameters:
-    """The values of a node's declared parameters.
-
-    Raises:
-        ParameterError: values that cannot be used, or not together.
-    """
-    return NodeParameters(**{p.name: _value(node, p.name) for p in fields(NodeParameters)})
-
-
-def _value(node, name: str) -> Any:
-    """None for an empty list from the command line or a file, which has no type."""
-    try:
-        return node.get_parameter(name).value
-    except ParameterUninitializedException:
-        return None
-
-
-def unknown_parameters(node) -> list[str]:
-    """Names that arguments or files set and that the node does not have, each with the one that may be meant.
-
-    ROS passes them over in silence.
-    """
-    names = [field.name for field in fields(NodeParameters)]
-    unknown = [
-        name
-        for name in node._parameter_overrides  # there is no public way to them
-        if not node.has_parameter(name) and not name.startswith("qos_overrides.")
-    ]
-    likely = {name: get_close_matches(name, names, 1) for name in unknown}
-    return [f"{name} ({likely[name][0]}?)" if likely[name] else name for name in unknown]
-
-
 def check_values(values: dict[str, Any]) -> None:
     """Check values one by one, for a node that is not configured: others may follow before they have to fit together.
 
@@ -328,21 +303,6 @@ def check_values(values: dict[str, Any]) -> None:
     for parameter in fields(NodeParameters):
         if parameter.name in values:
             _check_value(parameter, values[parameter.name])
-
-
-def _descriptor(parameter: Field) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(
-        description=meaning(parameter),
-        read_only=parameter.metadata["changes"] == NEVER,
-        dynamic_typing="true" in parameter.metadata["choices"],
-    )
-    descriptor.dynamic_typing |= parameter.type == tuple[float, ...]  # whole numbers too, or none at all
-    if limits := parameter.metadata["limits"]:
-        if isinstance(parameter.default, int):
-            descriptor.integer_range = [IntegerRange(from_value=limits[0], to_value=limits[1])]
-        else:
-            descriptor.floating_point_range = [FloatingPointRange(from_value=limits[0], to_value=limits[1])]
-    return descriptor
 
 
 def _check_value(parameter: Field, value: Any) -> None:

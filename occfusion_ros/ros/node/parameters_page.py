@@ -14,6 +14,7 @@ GROUPS = {
     "cameras": "Cameras",
     "lidar_reliability": "Quality of service",
     "grid_frame": "Frames and pairing",
+    "memory": "Memory and unknown space",
     "dense": "Outputs",
 }
 """Titles of the groups, by the first parameter of each."""

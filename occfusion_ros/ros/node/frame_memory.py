@@ -1,0 +1,127 @@
+"""What earlier frames add to an answer, and what no ray has reached: how the node uses `occfusion_ros.memory`."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from ...core.errors import OccFusionError
+from ...core.frames import OccupancyGrid, SensorFrame
+from ...core.grid import GridSpec
+from ..conversions.stamps import NS_PER_S
+from ..health.diagnostics import OK, WARN, TaskStatus
+from ..transforms.tree import TransformError
+from .parameters import NodeParameters
+
+logger = logging.getLogger(__name__)
+
+LONG_S = 1.0  # compiling that takes longer is told
+NO_FRAME = "there is no memory without fixed_frame: each frame is answered on its own"
+MB = 1e6
+
+
+def prepare_memory(parameters: NodeParameters) -> None:
+    """Compile what the parameters ask for, if anything, so that no frame waits for it.
+
+    Raises:
+        OccFusionError: what is compiled can be kept nowhere.
+    """
+    if not asks_for_memory(parameters):
+        return
+    start = time.monotonic()
+    try:
+        from ...memory.warm_up import warm_up
+    except RuntimeError as error:  # of numba, where it finds no folder to keep its results in
+        raise OccFusionError(f"memory: {error}; set NUMBA_CACHE_DIR to a folder that can be written") from error
+    warm_up()
+    if (seconds := time.monotonic() - start) > LONG_S:
+        logger.info("compiling the memory took %.0f s", seconds)
+
+
+def asks_for_memory(parameters: NodeParameters) -> bool:
+    """Whether answers differ from what the network says of single frames."""
+    return parameters.memory != "none" or parameters.unknown != "none"
+
+
+class FrameMemory:
+    """Answers frames from the memory that the parameters name, or from their own rays where it has nothing to say.
+
+    Attributes:
+        without_pose: frames that were answered on their own, because their pose in the fixed frame was not known.
+    """
+
+    def __init__(
+        self,
+        grid: GridSpec,
+        parameters: NodeParameters,
+        pose: Callable[[SensorFrame, NodeParameters], np.ndarray],
+        on_fault: Callable[[str, Exception], None],
+    ) -> None:
+        """
+        Args:
+            grid: of the frames.
+            pose: gives (4, 4) from the grid to the fixed frame at a frame's stamp, or raises TransformError.
+            on_fault: called with a cause and the error for each frame without a pose.
+        """
+        self._mode, self._pose, self._on_fault, self.without_pose = parameters.memory, pose, on_fault, 0
+        self._lock = threading.Lock()  # frames come from the worker, all else from the executor
+        self._memory = self._occlusion = None
+        if parameters.memory != "none" and parameters.fixed_frame:
+            from ...memory.memory import MEMORIES, Memory
+
+            self._memory = Memory(grid, replace(MEMORIES[parameters.memory], range_m=parameters.memory_range_m))
+        elif parameters.memory != "none":
+            logger.warning(NO_FRAME)
+        if parameters.unknown == "occluded":
+            from ...memory.occlusion import Occlusion
+
+            self._occlusion = Occlusion(grid)
+
+    def __call__(self, predicted: OccupancyGrid, frame: SensorFrame, parameters: NodeParameters) -> OccupancyGrid:
+        """Answer a frame of which the network says `predicted`; the time it takes is the stage ``memory``."""
+        if not self._memory and not self._occlusion:
+            return predicted
+        start = time.monotonic()
+        pose = self._pose_of(frame, parameters) if self._memory else None
+        with self._lock:
+            if pose is not None:
+                self._memory.settings = replace(self._memory.settings, movable_s=parameters.movable_memory_s)
+                answer = self._memory.answer(predicted, frame, pose, parameters.unknown)
+            else:
+                answer = self._occlusion.answer(predicted, frame) if self._occlusion else predicted
+        return replace(answer, stage_ms={**answer.stage_ms, "memory": 1e3 * (time.monotonic() - start)})
+
+    def start_over(self) -> None:
+        """Time was set back."""
+        if self._memory:
+            with self._lock:
+                self._memory.reset("time was set back")
+
+    def close(self) -> None:
+        """End the threads and free what is remembered."""
+        for part in filter(None, (self._memory, self._occlusion)):
+            part.close()
+        self._memory = self._occlusion = None
+
+    def health(self) -> TaskStatus:
+        """What is remembered, for diagnostics."""
+        if not self._memory:
+            return TaskStatus(OK if self._mode == "none" else WARN, "off" if self._mode == "none" else NO_FRAME)
+        state = self._memory.state
+        values = {"mode": self._mode, "frames": state.frames, "mb": f"{self._memory.nbytes / MB:.0f}"}
+        if state.last_ns is not None:  # what the worker writes last
+            values["seconds"] = f"{(state.last_ns - state.first_ns) / NS_PER_S:.1f}"
+        values |= {"resets": state.resets, "last_reset": state.reset_reason, "frames_without_pose": self.without_pose}
+        return TaskStatus(OK, f"{state.frames} frames" if state.frames else "empty", values)
+
+    def _pose_of(self, frame: SensorFrame, parameters: NodeParameters) -> np.ndarray | None:
+        """The frame's pose; None, reported, where it is not known."""
+        try:
+            return self._pose(frame, parameters)
+        except TransformError as error:
+            self.without_pose += 1
+            self._on_fault("memory transform", error)
+            return None

@@ -1,0 +1,146 @@
+"""The node in this process: what it remembers, what it does not know, and what makes it forget."""
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from helpers.rig import LATCHED, MS, NOW, Rig, S, values
+from helpers.ros_messages import cloud
+from helpers.voxel_world import VoxelWorld, pose
+from rclpy.parameter import Parameter
+from std_msgs.msg import Float64
+
+from occfusion_ros.core.labels import IGNORE
+from occfusion_ros.memory.memory import MEMORIES, UNKNOWN_FORMS
+from occfusion_ros.ros.conversions.occupancy_grid import grid_from_message
+from occfusion_ros.ros.node.parameters import NodeParameters, ParameterError
+
+ROOM = VoxelWorld.room()
+SHORT = {"memory": "short", "fixed_frame": "odom", "max_wait_s": 0.05}
+
+
+def drive(rig: Rig, steps: range, start: int = NOW, with_pose: bool = True) -> list[np.ndarray]:
+    """Sweeps every 100 ms, half a metre apart; the labels that are answered."""
+    answers = []
+    for i in steps:
+        stamp, count = start + 100 * i * MS, len(rig.occupancy)
+        if with_pose:
+            rig.send_transform("odom", "lidar_top", (0.5 * i, 0.0, 0.0), stamp_ns=stamp)
+        rig.send("/lidar_top", cloud(ROOM.sweep(pose(0.5 * i)), stamp_ns=stamp))
+        answers.append(grid_from_message(rig.wait_for_occupancy(count + 1)).labels)
+    return answers
+
+
+def occupied(labels: np.ndarray) -> int:
+    return np.count_nonzero((labels > 0) & (labels < IGNORE))
+
+
+@pytest.fixture(scope="module")
+def alone(ros) -> list[np.ndarray]:
+    """What is answered without a memory."""
+    rig = Rig(max_wait_s=0.05)
+    answers = drive(rig, range(6))
+    rig.close()
+    return answers
+
+
+def test_parameters_name_what_there_is():
+    for name, forms in (("memory", ("none", *MEMORIES)), ("unknown", UNKNOWN_FORMS)):
+        for form in forms:
+            NodeParameters(**{name: form})
+        with pytest.raises(ParameterError, match=", ".join(forms)):
+            NodeParameters(**{name: "elephant"})
+
+
+def test_the_memory_fills_what_one_sweep_does_not_see(start, alone):
+    rig = start(**SHORT)
+    answers = drive(rig, range(6))
+    times = rig.listen(Float64, "/occfusion/debug/processing_time_ms/memory", LATCHED)
+    rig.wait(lambda: times, "the time of the memory")
+    np.testing.assert_array_equal(answers[0], alone[0])
+    assert occupied(answers[-1]) > 1.2 * occupied(alone[-1])
+    assert not (answers[-1] == IGNORE).any() and not rig.faults()
+    state = rig.wait_for_status("remembered", DiagnosticStatus.OK, "6 frames")
+    assert values(state) | {"mb": ""} == {
+        "mode": "short",
+        "frames": "6",
+        "seconds": "0.5",
+        "mb": "",
+        "resets": "0",
+        "last_reset": "",
+        "frames_without_pose": "0",
+    }
+    assert times[-1].data > 0
+
+
+def test_without_a_memory_nothing_is_added_and_nothing_said(start, alone):
+    rig = start(max_wait_s=0.05)
+    assert rig.wait_for_status("remembered", DiagnosticStatus.OK).message == "off"
+    assert not rig.node.count_publishers("/occfusion/debug/processing_time_ms/memory")
+    assert rig.node._perception._memory._memory is None
+
+
+def test_without_fixed_frame_single_frames_are_answered_and_it_is_said(start, alone):
+    rig = start(memory="long", max_wait_s=0.05)
+    assert all((got == expected).all() for got, expected in zip(drive(rig, range(2)), alone))
+    assert "no memory without fixed_frame" in rig.wait_for_status("remembered", DiagnosticStatus.WARN).message
+    assert not rig.faults()
+
+
+def test_unknown_is_what_no_ray_has_reached_and_a_memory_knows_of_more_rays(start, alone):
+    known = {}
+    for memory in ("none", "short"):
+        rig = start(**SHORT | {"memory": memory}, unknown="occluded")
+        answers = drive(rig, range(3))
+        known[memory] = [(labels != IGNORE).mean() for labels in answers]
+        assert not any((labels[single > 0] == IGNORE).any() for labels, single in zip(answers, alone))
+        rig.node.trigger_deactivate()  # the next one has the same name
+    assert all(0.05 < share < 0.95 for share in known["none"])
+    assert known["short"][2] > 1.3 * known["none"][2]
+
+
+def test_a_frame_without_a_pose_is_answered_on_its_own_and_what_was_remembered_is_kept(start, alone):
+    rig = start(**SHORT, unknown="occluded")
+    before = drive(rig, range(3))
+    (lost,) = drive(rig, range(3, 4), with_pose=False)
+    np.testing.assert_array_equal(np.where(lost == IGNORE, 0, lost), alone[3])
+    assert (lost == IGNORE).any() and rig.faults() == {"memory transform": 1}
+    (after,) = drive(rig, range(4, 5))
+    assert occupied(after) > 1.2 * occupied(alone[4]) and (after == IGNORE).sum() < (before[0] == IGNORE).sum()
+    assert "1 x memory transform" in rig.wait_for_status("frames", DiagnosticStatus.WARN).message
+    state = values(rig.wait_for_status("remembered", DiagnosticStatus.OK, "4 frames"))
+    assert (state["frames_without_pose"], state["resets"]) == ("1", "0")
+
+
+def test_time_that_jumps_back_and_poses_that_jump_make_it_forget(start, alone):
+    rig = start(**SHORT)
+    drive(rig, range(4))
+    again = NOW - 60 * S
+    np.testing.assert_array_equal(drive(rig, range(1), again)[0], alone[0])  # whose pose is forgotten with the jump
+    np.testing.assert_array_equal(drive(rig, range(1, 2), again)[0], alone[1])
+    state = values(rig.wait_for_status("remembered", DiagnosticStatus.OK, "1 frames"))
+    assert (state["resets"], state["last_reset"]) == ("1", "time was set back")
+    rig.send_transform("odom", "lidar_top", (100.0, 0.0, 0.0), stamp_ns=again + 200 * MS)
+    rig.send("/lidar_top", cloud(ROOM.sweep(pose(1.0)), stamp_ns=again + 200 * MS))
+    rig.wait_for_occupancy(7)
+    state = values(rig.wait_for_status("remembered", DiagnosticStatus.OK, "1 frames"))
+    assert state["resets"] == "2" and "jumped by 99.5 m" in state["last_reset"]
+
+
+def test_deactivating_frees_it_and_activating_begins_anew(start, alone):
+    rig = start(**SHORT)
+    drive(rig, range(3))
+    rig.node.trigger_deactivate()
+    assert rig.node._perception is None
+    rig.node.trigger_activate()
+    np.testing.assert_array_equal(drive(rig, range(3, 4))[0], alone[3])
+    assert rig.wait_for_status("remembered", DiagnosticStatus.OK, "1 frames")
+
+
+def test_what_moves_may_be_remembered_while_the_node_runs_and_the_rest_not(start):
+    rig = start(**SHORT)
+    (result,) = rig.node.set_parameters([Parameter("movable_memory_s", value=2.0)])
+    assert result.successful
+    drive(rig, range(1))
+    assert rig.node._perception._memory._memory.settings.movable_s == 2.0
+    for name, value in (("memory", "none"), ("memory_range_m", 60.0), ("unknown", "occluded")):
+        assert not rig.node.set_parameters([Parameter(name, value=value)])[0].successful
