@@ -98,7 +98,7 @@ ROOMS = {
         lazily="onnx onnxruntime onnxscript",
     ),
     "benchmarks": _room(
-        "core presample network runtime datasets synthetic viz ros models export",
+        "core memory presample network runtime datasets synthetic viz ros models export",
         "numpy PIL rclpy torch tqdm",
         more=MESSAGES,
         lazily="cv2 matplotlib onnx onnxruntime yaml",

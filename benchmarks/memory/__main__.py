@@ -1,0 +1,136 @@
+"""Measure what earlier frames are worth: `python -m benchmarks.memory --data ROOT [--data ROOT]`.
+
+Every key frame is predicted once. Then the drives are answered by the frame alone, with a memory of 1, 2, 4 and 8
+frames before it and of all, with poses that are wrong or missing, and with unknown space told apart. Figures go to
+docs/memory.json and the page docs/memory.md; --render only writes the page again.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from itertools import chain
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from occfusion_ros.core.atomic import write_json, write_text
+from occfusion_ros.core.command import one_sentence
+from occfusion_ros.memory.memory import MEMORIES, Memory
+from occfusion_ros.runtime.pipeline import Pipeline
+
+from ..machine import processor, versions
+from .drives import Moment, recorded_drives, synthetic_drives
+from .figures import accuracy, changed_poses, known_space
+from .page import FIGURES, PAGE, page
+
+PAST = (1, 2, 4, 8)
+FAULTS = ("yaw", "position", "missing", "late")
+PACKAGES = ("numpy", "numba")
+
+
+def answer_all(
+    memory: Memory, moments: Sequence[Moment], poses: Sequence[np.ndarray | None], unknown: str = "none"
+) -> list[np.ndarray]:
+    """Labels of a drive's frames, each answered from all before it; alone where there is no pose."""
+    memory.reset("another drive")
+    return [
+        m.predicted.labels if pose is None else memory.answer(m.predicted, m.frame, pose, unknown).labels
+        for m, pose in zip(moments, poses)
+    ]
+
+
+def answer_from(memory: Memory, moments: Sequence[Moment], past: int) -> list[np.ndarray]:
+    """Labels of a drive's frames, each answered from so many before it."""
+    answers = []
+    for index in range(len(moments)):
+        window = moments[max(0, index - past) : index + 1]
+        answers.append(answer_all(memory, window, [m.fixed_from_grid for m in window])[-1])
+    return answers
+
+
+def measure(moments: Sequence[Moment], memory: Memory, progress: Callable[[str], None]) -> dict[str, Any]:
+    """All figures of a drive."""
+    poses = [moment.fixed_from_grid for moment in moments]
+    figures: dict[str, Any] = {"frames": len(moments), "by_past": {}, "faults": {}}
+    figures["by_past"]["0"] = accuracy(moments, [moment.predicted.labels for moment in moments])
+    for past in PAST:
+        if past < len(moments) - 1:
+            progress(f"{past} past frames")
+            figures["by_past"][str(past)] = accuracy(moments, answer_from(memory, moments, past))
+    progress("all past frames")
+    figures["by_past"]["all"] = accuracy(moments, answer_all(memory, moments, poses))
+    for kind in FAULTS:
+        progress(kind)
+        figures["faults"][kind] = accuracy(moments, answer_all(memory, moments, changed_poses(moments, kind)))
+        figures["faults"][kind]["resets"] = memory.state.resets
+    progress("unknown space")
+    figures["known"] = known_space(moments, answer_all(memory, moments, poses, "occluded"))
+    alone = [answer_all(memory, [m], [m.fixed_from_grid], "occluded")[0] for m in moments]
+    figures["known_alone"] = known_space(moments, alone)
+    return figures
+
+
+def cost(moments: Sequence[Moment], memory: Memory, repeats: int = 3) -> dict[str, Any]:
+    """Milliseconds that the memory takes for a frame of a drive, with the volume full."""
+    times: dict[str, list[float]] = {"none": [], "occluded": []}
+    for _ in range(repeats):
+        for unknown, taken in times.items():
+            memory.reset("another drive")
+            for number, moment in enumerate(moments):
+                start = time.perf_counter()
+                memory.answer(moment.predicted, moment.frame, moment.fixed_from_grid, unknown)
+                if number >= len(moments) // 2:
+                    taken.append(1e3 * (time.perf_counter() - start))
+    return {
+        "ms": {unknown: median(taken) for unknown, taken in times.items()},
+        "points": int(median(len(moment.frame.points) for moment in moments)),
+        "threads": memory.threads,
+        "bytes": memory.nbytes,
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.memory", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, action="append", default=[], help="data root in the nuScenes format")
+    parser.add_argument("--artifact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
+    parser.add_argument("--backend", default="onnxruntime", help="inference backend (%(default)s)")
+    parser.add_argument("--render", action="store_true", help="only write the page again from the figures")
+    options = parser.parse_args(argv)
+    with one_sentence(parser, "memory"):
+        if not options.render:
+            write_json(FIGURES, run(options))
+        write_text(PAGE, page(json.loads(FIGURES.read_text())))
+        print(PAGE)
+    return 0
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure all drives."""
+    pipeline = Pipeline.load(options.artifact, options.backend)
+    memory = Memory(pipeline.contract.grid, MEMORIES["short"])
+    figures: dict[str, Any] = {
+        "machine": processor(),
+        "versions": versions(*PACKAGES),
+        "model": pipeline.contract.model_id,
+        "backend": pipeline.backend_name,
+        "drives": {},
+        "cost": {},
+    }
+    drives = chain(*(recorded_drives(pipeline, root) for root in options.data), synthetic_drives(pipeline))
+    for name, moments in drives:
+        with tqdm(total=len(PAST) + len(FAULTS) + 2, desc=name, leave=False) as bar:
+            figures["drives"][name] = measure(moments, memory, lambda what: (bar.set_postfix_str(what), bar.update()))
+        figures["cost"][name] = cost(moments, memory)
+    memory.close()
+    return figures
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
