@@ -7,7 +7,6 @@ takes the versions that are there, goes on past what fails, and keeps what it ha
 docs/gpu.json, and the section of docs/performance.md is written from them.
 """
 
-import argparse
 import tempfile
 import time
 import traceback
@@ -21,6 +20,7 @@ import torch
 
 from benchmarks.machine import processor, versions
 from occfusion_ros.core.atomic import WriteError, write_json
+from occfusion_ros.core.command import parser_of
 from occfusion_ros.network.occfusion import ModelConfig
 
 from . import street
@@ -162,9 +162,7 @@ def check_shipped(subject: Subject) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; 1 where a part failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("python -m benchmarks.gpu", __doc__)
     parser.add_argument("--json", type=Path, default=FIGURES, help="where the figures go (%(default)s)")
     parser.add_argument(
         "--page",

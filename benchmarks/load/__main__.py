@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from occfusion_ros.core.atomic import write_json
+from occfusion_ros.core.command import parser_of
 from occfusion_ros.core.errors import OccFusionError
 
 from ..machine import processor, versions
@@ -146,9 +147,7 @@ def measure(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.load", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("python -m benchmarks.load", __doc__)
     parser.add_argument("part", nargs="?", choices=("soak", "load"), help="what to measure")
     parser.add_argument("--minutes", type=float, default=30.0, help="of a soak (%(default)s)")
     parser.add_argument(

@@ -4,7 +4,6 @@ Publishes LiDAR sweeps, raw or JPEG images, calibrations and TF, each stamped wi
 stamps to LOG. It waits until somebody listens to the LiDAR and to every camera.
 """
 
-import argparse
 import heapq
 import json
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from occfusion_ros.core.command import parser_of
 from occfusion_ros.core.frames import CameraImage
 
 from .messages import BASE, MAP, camera_info, jpeg_image, load_frame, messages_of, raw_image, transform
@@ -171,11 +171,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from occfusion_ros.ros.startup.dds import use_shared_memory_profile
 
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.load.sensors",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("python -m benchmarks.load.sensors", __doc__)
     parser.add_argument("frame", type=Path, help="frame that benchmarks.load.messages.save_frame wrote")
     parser.add_argument("log", type=Path, help="JSON file to write: stamps by sensor, lateness in milliseconds")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long (%(default)s)")

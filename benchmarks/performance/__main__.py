@@ -23,7 +23,7 @@ from ..gpu.page import figures_beside, section_of
 from ..machine import processor, versions
 from ..markdown import table
 from . import cost, latency, lenses, scaling
-from .options import parser_of
+from .options import parser_with
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 PACKAGES = ("torch", "onnxruntime", "openvino", "numpy", "tensorrt", "tensorrt-rtx-cu13")
@@ -260,7 +260,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     from occfusion_ros.runtime.artifact import find_artifact
 
-    parser = parser_of("benchmarks.performance", __doc__, "--artifact", "--data", "--threads", "--repeats")
+    parser = parser_with("benchmarks.performance", __doc__, "--artifact", "--data", "--threads", "--repeats")
     parser.add_argument("--page", type=Path, default=PAGE, help="page to write (%(default)s), with its .json beside it")
     parser.add_argument("--render", action="store_true", help="only write the page again from its .json")
     parser.add_argument("--lenses", action="store_true", help="measure only distorted images, and keep the rest")

@@ -19,7 +19,7 @@ from occfusion_ros.network.occfusion import ModelConfig
 from ..ablation.variants import NETWORKS
 from .counting import macs
 from .networks import CAMERAS, MCONetParts, OccFusionParts, children_of, example
-from .options import parser_of
+from .options import parser_with
 from .peak_memory import MCONET, peak_memory
 
 REPEATS = 7
@@ -125,7 +125,7 @@ def refiner_time(config: ModelConfig, refined: int, repeats: int = REPEATS) -> f
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = parser_of("benchmarks.performance.cost", __doc__, "--json")
+    parser = parser_with("benchmarks.performance.cost", __doc__, "--json")
     parser.add_argument(
         "--no-memory",
         action="store_true",

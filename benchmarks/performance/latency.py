@@ -28,7 +28,7 @@ from occfusion_ros.runtime.pipeline import Pipeline, Stopwatch
 from synthetic import seeds
 
 from ..load.messages import Messages, messages_of
-from .options import parser_of
+from .options import parser_with
 
 WARM_UP = 5
 PERCENTILES = (50, 90, 99)
@@ -165,7 +165,7 @@ def main(argv: list[str] | None = None) -> int:
     from occfusion_ros.runtime.artifact import find_artifact
     from occfusion_ros.runtime.backends.registry import BACKENDS
 
-    parser = parser_of(
+    parser = parser_with(
         "benchmarks.performance.latency", __doc__, "--artifact", "--data", "--threads", "--repeats", "--json"
     )
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS), help="only these")

@@ -25,7 +25,7 @@ from occfusion_ros.runtime.pipeline import Pipeline
 from synthetic import SyntheticDrive, seeds
 from synthetic.sensors.rig import Camera, nuscenes_rig
 
-from .options import parser_of
+from .options import parser_with
 
 DRIVE, FRAME = seeds.VALIDATION[3], 4
 RECTIFIED, NO_CAMERAS = "rectified", "no cameras"
@@ -147,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     from occfusion_ros.runtime.artifact import find_artifact
 
-    parser = parser_of("benchmarks.performance.lenses", __doc__, "--artifact")
+    parser = parser_with("benchmarks.performance.lenses", __doc__, "--artifact")
     parser.add_argument("--repeats", type=int, default=30, help="images that are timed (%(default)s)")
     options = parser.parse_args(argv)
     with one_sentence(parser, "lenses"):

@@ -1,8 +1,10 @@
 """Options that several of the commands have."""
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
+
+from occfusion_ros.core.command import parser_of
 
 SHARED: dict[str, dict[str, Any]] = {
     "--artifact": {"default": "nano", "help": "folder of a model, or name of a shipped one (%(default)s)"},
@@ -13,11 +15,9 @@ SHARED: dict[str, dict[str, Any]] = {
 }
 
 
-def parser_of(command: str, description: str | None, *shared: str) -> ArgumentParser:
+def parser_with(command: str, description: str | None, *shared: str) -> ArgumentParser:
     """Make the parser of `python -m COMMAND` with some of the `SHARED` options."""
-    parser = ArgumentParser(
-        f"python -m {command}", description=description, formatter_class=RawDescriptionHelpFormatter
-    )
+    parser = parser_of(f"python -m {command}", description)
     for option in shared:
         parser.add_argument(option, **SHARED[option])
     return parser

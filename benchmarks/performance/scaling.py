@@ -25,7 +25,7 @@ from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
 
 from .latency import example_frame
-from .options import parser_of
+from .options import parser_with
 
 POINTS = (10_000, 30_000, 100_000, 300_000)
 CAMERAS = (0, 1, 2, 4, 6, 8)
@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     from occfusion_ros.runtime.artifact import find_artifact
 
-    parser = parser_of("benchmarks.performance.scaling", __doc__, "--artifact", "--data", "--threads", "--json")
+    parser = parser_with("benchmarks.performance.scaling", __doc__, "--artifact", "--data", "--threads", "--json")
     options = parser.parse_args(argv)
     with one_sentence(parser, "scaling"):
         rows = measure(find_artifact(options.artifact), example_frame(options.data), options.threads)

@@ -8,7 +8,6 @@ boxes get the box's class, with the cameras and without. The model never predict
 of its own sweep, so the first figure only falls short where something is broken.
 """
 
-import argparse
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from occfusion_ros.core.atomic import write_json
-from occfusion_ros.core.command import one_sentence
+from occfusion_ros.core.command import one_sentence, parser_of
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import EMPTY, NUM_LABELS, OPENOCCUPANCY_CLASSES, Label
@@ -235,11 +234,7 @@ def as_json(result: Consistency) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m models.evaluation.sensor_consistency",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("python -m models.evaluation.sensor_consistency", __doc__)
     parser.add_argument("--data", type=Path, required=True, help="data root in the nuScenes format")
     parser.add_argument("--artifact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from occfusion_ros.core.command import one_sentence
+from occfusion_ros.core.command import one_sentence, parser_of
 from occfusion_ros.core.errors import ContractError, one_line
 from occfusion_ros.network.checkpoint import save_checkpoint
 from occfusion_ros.network.occfusion import OccFusion
@@ -141,11 +141,7 @@ def parse_rule(text: str) -> Rule:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m models.training.convert_weights",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("python -m models.training.convert_weights", __doc__)
     parser.add_argument("source", type=Path, help="weights of others")
     parser.add_argument("out", type=Path, help="checkpoint to write (.safetensors)")
     parser.add_argument("--config", type=Path, required=True, help="settings of the network, as for models.train")

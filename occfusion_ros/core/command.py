@@ -1,10 +1,15 @@
-"""How commands end when something is wrong that their user can mend."""
+"""What commands have in common: how they describe themselves, and how they end when their user can mend something."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from occfusion_ros.core.errors import OccFusionError
+
+
+def parser_of(command: str, description: str | None) -> ArgumentParser:
+    """Make the parser of a command whose description keeps its lines, as of a module's docstring."""
+    return ArgumentParser(command, description=description, formatter_class=RawDescriptionHelpFormatter)
 
 
 @contextmanager
