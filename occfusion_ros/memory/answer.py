@@ -36,7 +36,7 @@ def correct(out, own, labels, at, voxels, offset, returned, movable, thing, flat
 
 
 @njit(nogil=True, cache=True)
-def fill(out, targets, rows, remembered, voxels, offset, claimed, movable, show_movable):
+def fill(out, targets, rows, remembered, voxels, offset, movable, show_movable):
     """Fill empty voxels of the grid with what is remembered there; returns them, (M,) int64 flat, z fastest.
 
     Args:
@@ -44,8 +44,6 @@ def fill(out, targets, rows, remembered, voxels, offset, claimed, movable, show_
         targets, rows: voxels of the grid, (K, 3) int32, and the rows of `remembered`, (N, 3) int32 voxels of the volume
             from its low corner, in which their centers lie.
         voxels, offset: of the volume. movable: (256,) bool by label. show_movable: whether it may be filled in.
-        claimed: (X, Y, W) uint64 bits of the volume, from its low corner: the frame itself has these voxels already, in
-            a neighbor.
     """
     size, shape = voxels.shape, out.shape
     filled, count = np.empty(len(targets), np.int64), 0
@@ -54,8 +52,6 @@ def fill(out, targets, rows, remembered, voxels, offset, claimed, movable, show_
         if out[gx, gy, gz]:
             continue
         vx, vy, vz = remembered[rows[i]]
-        if at_bit(claimed, vx, vy, vz):
-            continue
         x, y, z = wrapped(vx + offset[0], size[0]), wrapped(vy + offset[1], size[1]), wrapped(vz + offset[2], size[2])
         label = np.uint8(voxels[x, y, z, LABEL])
         if movable[label] and not show_movable:
@@ -73,7 +69,7 @@ def mark_unknown(out, start, end, volume_from_grid, known, offset, passed, depth
     Args:
         out: (X, Y, Z) uint8 labels, changed in place.
         volume_from_grid: (4, 4) float64, both in voxels from their low corners.
-        known: (X, Y, W) uint64 bits, a ring whose low corner lies at `offset`. passed: (X, Y, W) bits from the corner.
+        known: (X, Y, W) uint64 bits, a ring whose low corner lies at `offset`. passed: (X, Y, W), a ring along z alone.
         depth: voxels of the volume along z. label: of what is not known.
     """
     turn, shift = volume_from_grid[:3, :3], volume_from_grid[:3, 3]
@@ -92,10 +88,8 @@ def mark_unknown(out, start, end, volume_from_grid, known, offset, passed, depth
                     )
                     if not (0 <= vx < known.shape[0] and 0 <= vy < known.shape[1] and 0 <= vz < depth):
                         out[gx, gy, gz] = label
-                    elif not at_bit(passed, vx, vy, vz) and not at_bit(
-                        known,
-                        wrapped(vx + offset[0], known.shape[0]),
-                        wrapped(vy + offset[1], known.shape[1]),
-                        wrapped(vz + offset[2], depth),
-                    ):
+                        continue
+                    rx, ry = wrapped(vx + offset[0], known.shape[0]), wrapped(vy + offset[1], known.shape[1])
+                    rz = wrapped(vz + offset[2], depth)
+                    if not at_bit(passed, vx, vy, rz) and not at_bit(known, rx, ry, rz):
                         out[gx, gy, gz] = label

@@ -30,17 +30,51 @@ def at_bit(words, x, y, z):
 
 
 @njit(nogil=True, cache=True)
-def listed(words, offset, size, start, end):
-    """The voxels, (N, 3) int32 from the low corner, whose bits are set in slices x of a ring's memory.
+def turn(words, depth, by):
+    """Turn the bits of every column, (X, Y, W) uint64, in place: that of voxel z comes to (z + by) % depth."""
+    if by == 0:
+        return
+    count, rest = words.shape[2], depth - by
+    old = np.empty(count, np.uint64)
+    for x in range(words.shape[0]):
+        for y in range(words.shape[1]):
+            some = np.uint64(0)
+            for w in range(count):
+                old[w] = words[x, y, w]
+                some |= old[w]
+            if not some:
+                continue
+            for w in range(count):
+                low, bit = w - (by >> 6), np.uint64(by & 63)  # shifted up
+                new = old[low] << bit if low >= 0 else np.uint64(0)
+                if bit and low >= 1:
+                    new |= old[low - 1] >> (np.uint64(64) - bit)
+                high, bit = w + (rest >> 6), np.uint64(rest & 63)  # shifted down: what came round
+                if high < count:
+                    new |= old[high] >> bit
+                if bit and high + 1 < count:
+                    new |= old[high + 1] << (np.uint64(64) - bit)
+                words[x, y, w] = new
+            spare = count * WORD - depth
+            if spare:
+                words[x, y, count - 1] &= ~np.uint64(0) >> np.uint64(spare)
+
+
+@njit(nogil=True, cache=True)
+def listed(words, without, offset, size, start, end):
+    """The voxels, (N, 3) int32 from the low corner, whose bits are set, in slices x of a range from the low corner.
 
     Args:
-        words: (X, Y, W) uint64. offset: (3,) int64, where the low corner lies. size: (X, Y, Z).
+        words: (X, Y, W) uint64, a ring. without: (X, Y, W) uint64; voxels to leave out, a ring along z alone.
+        offset: (3,) int64, where the ring's low corner lies. size: (X, Y, Z).
     """
     found, count = np.empty((1 << 16, 3), np.int32), 0
-    for x in range(start, end):
-        for y in range(words.shape[1]):
+    for vx in range(start, end):
+        x = wrapped(vx + offset[0], size[0])
+        for vy in range(words.shape[1]):
+            y = wrapped(vy + offset[1], size[1])
             for w in range(words.shape[2]):
-                word, z = words[x, y, w], w << 6
+                word, z = words[x, y, w] & ~without[vx, vy, w], w << 6
                 while word:
                     if not word & np.uint64(0xFF):
                         word >>= np.uint64(8)
@@ -51,8 +85,7 @@ def listed(words, offset, size, start, end):
                             more = np.empty((2 * count, 3), np.int32)
                             more[:count] = found
                             found = more
-                        found[count, 0] = wrapped(x - offset[0] + size[0], size[0])
-                        found[count, 1] = wrapped(y - offset[1] + size[1], size[1])
+                        found[count, 0], found[count, 1] = vx, vy
                         found[count, 2] = wrapped(z - offset[2] + size[2], size[2])
                         count += 1
                     word >>= np.uint64(1)

@@ -168,7 +168,7 @@ class Memory:
         grid_from_metres = np.linalg.inv(self._grid_metres)
         self._returned[:] = 0
         bits.set_at(self._returned, moved(frame.points, grid_from_metres), self.grid.size)
-        self._rays.cast(sweep_rays(frame, pose @ grid_from_metres))
+        self._rays.cast(sweep_rays(frame, pose @ grid_from_metres), turned=int(self.volume.offset[2]))
 
     def _predicted(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The voxels of the grid that are predicted occupied, (N, 3) int32, and their labels, (N,) uint8."""
@@ -178,18 +178,23 @@ class Memory:
         return (voxels, values) if known.all() else (voxels[known], values[known])
 
     def _add(self, own: np.ndarray, labels: np.ndarray, pose: np.ndarray) -> None:
-        volume, rays, gains = self.volume, self._rays, GAINS
-        state = (volume.voxels, volume.occupied, volume.known, volume.offset)
+        volume, rays, state = self.volume, self._rays, self._state()
         self._claimed[:] = 0
         weights = self._votes[own[:, 0], own[:, 1]]
-        for voxels, rows in self._carried(own, pose, self.volume.size):
-            add_predicted(
-                *state, voxels, rows, labels, weights, rays.passed, rays.returned, self._claimed, _MOVABLE, _FLAT, gains
-            )
-        free = rays.passed & ~self._claimed
-        self._side_by_side(
-            lambda start, end: add_free(*state, free, start, end, _MOVABLE, gains[2]), self.volume.size[0]
-        )
+        carried = self._carried(own, pose, volume.size)
+        sweep = (rays.passed, rays.returned, self._claimed)
+
+        def add(start: int, end: int) -> None:
+            for voxels, rows in carried:
+                add_predicted(*state, voxels, rows, start, end, labels, weights, *sweep, _MOVABLE, _FLAT, GAINS)
+            add_free(*state, rays.passed, self._claimed, start, end, _MOVABLE, GAINS[2])
+
+        self._side_by_side(add, volume.size[0])
+
+    def _state(self) -> tuple[np.ndarray, ...]:
+        """What the compiled loops ask of the volume."""
+        volume = self.volume
+        return volume.voxels, volume.occupied, volume.known, volume.settled, volume.offset
 
     def _carried(self, source: np.ndarray, pose: np.ndarray, size: tuple) -> list[tuple[np.ndarray, np.ndarray]]:
         """See `carry`: its results for shares of the source, rows counted over all of them."""
@@ -206,9 +211,8 @@ class Memory:
             for span in (self.settings.static_s, self.settings.movable_s)
         ]
         if before and any(units):
-            start, volume = part * width, self.volume
-            end = min(start + width, volume.size[0])
-            fade(volume.voxels, volume.occupied, volume.known, start, end, *units, _MOVABLE)
+            start, end = part * width, min((part + 1) * width, self.volume.size[0])
+            fade(*self._state()[:-1], start, end, *units, _MOVABLE)
 
     def _count(self, stamp_ns: int) -> None:
         state = self.state
@@ -219,16 +223,14 @@ class Memory:
     def _answer(
         self, predicted: OccupancyGrid, own: np.ndarray, labels: np.ndarray, pose: np.ndarray, unknown: str
     ) -> OccupancyGrid:
-        volume, out = self.volume, predicted.labels.copy()
-        at = places(own, pose, volume.size)
-        correct(out, own, labels, at, volume.voxels, volume.offset, self._returned, _MOVABLE, _THING, _FLAT)
-        parts = self._side_by_side(partial(bits.listed, volume.occupied, volume.offset, volume.size), volume.size[0])
-        remembered = np.concatenate(parts)
-        show = self.settings.movable_s > 0
-        filled = [
-            fill(out, voxels, rows, remembered, volume.voxels, volume.offset, self._claimed, _MOVABLE, show)
-            for voxels, rows in self._carried(remembered, np.linalg.inv(pose), self.grid.size)
-        ]
+        volume, out, table = self.volume, predicted.labels.copy(), (_MOVABLE, _THING, _FLAT)
+
+        def correct_some(start: int, end: int) -> None:
+            at = places(own[start:end], pose, volume.size)
+            correct(out, own[start:end], labels[start:end], at, volume.voxels, volume.offset, self._returned, *table)
+
+        self._side_by_side(correct_some, len(own))
+        filled = self._side_by_side(partial(self._fill, out, np.linalg.inv(pose)), volume.size[0])
         if unknown == "occluded":
             mark = partial(
                 mark_unknown,
@@ -241,6 +243,17 @@ class Memory:
             )
             self._side_by_side(lambda start, end: mark(out, start, end), self.grid.size[0])
         return replace(predicted, labels=out, remembered=np.sort(np.concatenate(filled)))
+
+    def _fill(self, out: np.ndarray, grid_from_volume: np.ndarray, start: int, end: int) -> np.ndarray:
+        """Fill with what is remembered in slices of the volume; the flat voxels of the grid that were filled, (M,).
+
+        What the frame has itself is in the grid already, if in a neighbor, where the two are turned to each other.
+        """
+        volume = self.volume
+        remembered = bits.listed(volume.occupied, self._claimed, volume.offset, volume.size, start, end)
+        voxels, rows = carry(remembered, grid_from_volume, self.grid.size)
+        show = self.settings.movable_s > 0
+        return fill(out, voxels, rows, remembered, volume.voxels, volume.offset, _MOVABLE, show)
 
     def _side_by_side(self, work: Callable[[int, int], Any], count: int) -> list:
         """What `work` gives for shares of `count` slices, each from a start to an end."""

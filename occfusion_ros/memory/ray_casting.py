@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from ..core.frames import SensorFrame
-from .bits import WORD, words_of
+from .bits import WORD, turn, words_of
 from .carrying import moved
 
 STOP_M = 0.3  # metres before the return where a ray's free space ends
@@ -26,7 +26,7 @@ class RayCaster:
     Attributes:
         size: voxels along x, y and z.
         passed, returned: (X, Y, W) uint64, bit z % 64 of word z // 64: rays passed the voxel and none returned from it,
-            one returned. Of the last sweep that was cast.
+            one returned. Of the last sweep that was cast, turned along z as it was asked for.
     """
 
     def __init__(self, size: tuple[int, int, int], voxel_size: float, pool: ThreadPoolExecutor, threads: int) -> None:
@@ -49,7 +49,7 @@ class RayCaster:
         """Bytes that it takes."""
         return self._parts.nbytes + self.returned.nbytes + self._own.nbytes
 
-    def cast(self, rays: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    def cast(self, rays: Sequence[tuple[np.ndarray, np.ndarray]], turned: int = 0) -> None:
         """Cast one ray to the center of every voxel from which something returns to a sensor.
 
         However many points lie in a voxel, it gets one ray: the result does not depend on the points' order.
@@ -57,6 +57,7 @@ class RayCaster:
         Args:
             rays: for each sensor, where it stands, (3,) float64, and its returns, (N, 3) float64, both in voxels from
                 the block's low corner, inside of it or not; those that are not finite are left out.
+            turned: by how many voxels the bits are turned along z, as in a ring's memory.
         """
         self._parts[:] = 0
         self.returned[:] = 0
@@ -70,6 +71,8 @@ class RayCaster:
         for part in self._parts[1:]:
             self.passed |= part
         self.passed &= ~self.returned
+        for words in (self.passed, self.returned):
+            turn(words, self.size[2], turned)
 
 
 def sweep_rays(frame: SensorFrame, voxels_from_grid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

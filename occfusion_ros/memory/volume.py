@@ -43,7 +43,8 @@ class RollingVolume:
         voxel_size: metres.
         low: (3,) int64, the low corner in voxels from the fixed frame's origin.
         voxels: (X, Y, Z, 3) int8: evidence, label (as uint8) and lead.
-        occupied, known: (X, Y, W) uint64 bits: evidence is positive; there is any.
+        occupied, known, settled: (X, Y, W) uint64 bits: evidence is positive; there is any; it is free, and cannot be
+            more so.
     """
 
     def __init__(self, size: tuple[int, int, int], voxel_size: float) -> None:
@@ -53,6 +54,7 @@ class RollingVolume:
         self.voxels = np.zeros((*size, 3), np.int8)
         self.occupied = np.zeros(words_of(size), np.uint64)
         self.known = np.zeros(words_of(size), np.uint64)
+        self.settled = np.zeros(words_of(size), np.uint64)
 
     @property
     def offset(self) -> np.ndarray:
@@ -62,11 +64,15 @@ class RollingVolume:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that the volume takes."""
-        return self.voxels.nbytes + self.occupied.nbytes + self.known.nbytes
+        return sum(part.nbytes for part in self._parts)
+
+    @property
+    def _parts(self) -> tuple[np.ndarray, ...]:
+        return self.voxels, self.occupied, self.known, self.settled
 
     def clear(self) -> None:
         """Forget everything."""
-        for part in (self.voxels, self.occupied, self.known):
+        for part in self._parts:
             part[:] = 0
 
     def center_on(self, position: np.ndarray) -> None:
@@ -85,7 +91,7 @@ class RollingVolume:
         index: list = [slice(None)] * 3
         index[axis] = places
         self.voxels[tuple(index)] = 0
-        for bits in (self.occupied, self.known):
+        for bits in self._parts[1:]:
             if axis < 2:
                 bits[tuple(index)] = 0
             else:
@@ -103,31 +109,50 @@ class RollingVolume:
 
 @njit(nogil=True, cache=True)
 def add_predicted(
-    voxels, occupied, known, offset, targets, rows, labels, weights, passed, returned, claimed, movable, flat, gains
+    voxels,
+    occupied,
+    known,
+    settled,
+    offset,
+    targets,
+    rows,
+    start,
+    end,
+    labels,
+    weights,
+    passed,
+    returned,
+    claimed,
+    movable,
+    flat,
+    gains,
 ):
     """Add what a frame says of the voxels that it predicts to be occupied.
 
     What moves takes a voxel over and leaves it at once; what stands still gathers evidence and votes.
 
     Args:
-        voxels, occupied, known, offset: of the volume.
+        voxels, occupied, known, settled, offset: of the volume.
         targets: (M, 3) int32 voxels from the low corner, each once; rows: (M,) int32 of `labels`.
+        start, end: only targets with such x are added, so that several threads may share the work.
         labels, weights: (N,) uint8, predicted labels and their votes.
-        passed, returned: (X, Y, W) uint64 bits of the sweep, from the low corner.
-        claimed: (X, Y, W) uint64; bits of the targets are set.
+        passed, returned: (X, Y, W) uint64 bits of the sweep, rings along z.
+        claimed: (X, Y, W) uint64, a ring along z; bits of the targets are set.
         movable, flat: (256,) bool by label.
         gains: (3,) int64 of `Gains`.
     """
     size = voxels.shape
     for i in range(len(targets)):
         vx, vy, vz = targets[i]
+        if not start <= vx < end:
+            continue
         x, y, z = wrapped(vx + offset[0], size[0]), wrapped(vy + offset[1], size[1]), wrapped(vz + offset[2], size[2])
         label, weight = labels[rows[i]], np.int64(weights[rows[i]])
-        claimed[vx, vy, vz >> 6] |= np.uint64(1) << np.uint64(vz & 63)
+        claimed[vx, vy, z >> 6] |= np.uint64(1) << np.uint64(z & 63)
         before, evidence = np.uint8(voxels[x, y, z, LABEL]), np.int64(voxels[x, y, z, EVIDENCE])
-        if at_bit(returned, vx, vy, vz):
+        if at_bit(returned, vx, vy, z):
             gain = gains[0]
-        elif at_bit(passed, vx, vy, vz) and not flat[label]:
+        elif at_bit(passed, vx, vy, z) and not flat[label]:
             gain = gains[2]
         else:
             gain = gains[1]
@@ -144,39 +169,41 @@ def add_predicted(
                 lead -= weight
             else:
                 before, lead = label, weight - lead if before else weight
-        _write(voxels, occupied, known, x, y, z, evidence, before, lead)
+        _write(voxels, occupied, known, settled, x, y, z, evidence, before, lead)
 
 
 @njit(nogil=True, cache=True)
-def add_free(voxels, occupied, known, offset, passed, start, end, movable, gain):
-    """Add what a frame says of voxels that rays passed, `passed` (X, Y, W) uint64 bits, in the slices x of a range."""
+def add_free(voxels, occupied, known, settled, offset, passed, claimed, start, end, movable, gain):
+    """Add what a frame says of voxels that rays passed and that it does not claim, in the slices x of a range.
+
+    Args:
+        passed, claimed: (X, Y, W) uint64 bits, rings along z. gain: negative, of `Gains`.
+    """
     size = voxels.shape
     for vx in range(start, end):
         x = wrapped(vx + offset[0], size[0])
         for vy in range(size[1]):
             y = wrapped(vy + offset[1], size[1])
             for w in range(passed.shape[2]):
-                word, vz = passed[vx, vy, w], w << 6
+                word, z = passed[vx, vy, w] & ~claimed[vx, vy, w] & ~settled[x, y, w], w << 6
                 while word:
                     if not word & np.uint64(0xFF):
                         word >>= np.uint64(8)
-                        vz += 8
+                        z += 8
                         continue
                     if word & np.uint64(1):
-                        z = wrapped(vz + offset[2], size[2])
-                        evidence = np.int64(voxels[x, y, z, EVIDENCE])
-                        label = np.uint8(voxels[x, y, z, LABEL])
+                        evidence, label = np.int64(voxels[x, y, z, EVIDENCE]), np.uint8(voxels[x, y, z, LABEL])
                         evidence = gain if movable[label] and evidence > 0 else max(-MOST, evidence + gain)
                         if evidence > 0:
                             voxels[x, y, z, EVIDENCE] = evidence
-                        elif evidence != voxels[x, y, z, EVIDENCE] or label:
-                            _write(voxels, occupied, known, x, y, z, evidence, np.uint8(0), 0)
+                        else:
+                            _write(voxels, occupied, known, settled, x, y, z, evidence, np.uint8(0), 0)
                     word >>= np.uint64(1)
-                    vz += 1
+                    z += 1
 
 
 @njit(nogil=True, cache=True)
-def fade(voxels, occupied, known, start, end, units, movable_units, movable):
+def fade(voxels, occupied, known, settled, start, end, units, movable_units, movable):
     """Take units of evidence from all voxels in the slices x of a range of memory, towards nothing known."""
     for x in range(start, end):
         for y in range(known.shape[1]):
@@ -188,19 +215,34 @@ def fade(voxels, occupied, known, start, end, units, movable_units, movable):
                         less = movable_units if movable[label] else units
                         evidence = max(0, evidence - less) if evidence > 0 else min(0, evidence + less)
                         lead = np.int64(voxels[x, y, z, LEAD]) if evidence > 0 else 0
-                        _write(voxels, occupied, known, x, y, z, evidence, label if evidence > 0 else np.uint8(0), lead)
+                        _write(
+                            voxels,
+                            occupied,
+                            known,
+                            settled,
+                            x,
+                            y,
+                            z,
+                            evidence,
+                            label if evidence > 0 else np.uint8(0),
+                            lead,
+                        )
                     word >>= np.uint64(1)
                     z += 1
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _write(voxels, occupied, known, x, y, z, evidence, label, lead):
+def _write(voxels, occupied, known, settled, x, y, z, evidence, label, lead):
     voxels[x, y, z, EVIDENCE], voxels[x, y, z, LABEL], voxels[x, y, z, LEAD] = evidence, np.int8(label), lead
     bit, word = np.uint64(1) << np.uint64(z & 63), z >> 6
     if evidence > 0:
         occupied[x, y, word] |= bit
     else:
         occupied[x, y, word] &= ~bit
+    if evidence == -MOST:
+        settled[x, y, word] |= bit
+    else:
+        settled[x, y, word] &= ~bit
     if evidence != 0:
         known[x, y, word] |= bit
     else:

@@ -13,7 +13,7 @@ from occfusion_ros.core.frames import OccupancyGrid, SensorFrame
 from occfusion_ros.core.labels import IGNORE, Label
 from occfusion_ros.memory.bits import listed, unpack
 from occfusion_ros.memory.memory import Memory, MemorySettings, volume_size
-from occfusion_ros.memory.volume import EVIDENCE, LABEL
+from occfusion_ros.memory.volume import EVIDENCE, LABEL, MOST
 
 ROOM = VoxelWorld.room()
 NOTHING = VoxelWorld({})  # no ray returns, so none passes
@@ -25,7 +25,7 @@ CAR = int(Label.CAR)
 def remembered(memory: Memory) -> dict[tuple, int]:
     """Labels of the occupied voxels by their place in the fixed frame."""
     volume = memory.volume
-    voxels = listed(volume.occupied, volume.offset, volume.size, 0, volume.size[0])
+    voxels = listed(volume.occupied, np.zeros_like(volume.occupied), volume.offset, volume.size, 0, volume.size[0])
     at = tuple(((voxels + volume.offset) % volume.size).T)
     return {
         tuple(v): int(k) for v, k in zip((voxels + volume.low).tolist(), volume.voxels[at][:, LABEL].view(np.uint8))
@@ -125,6 +125,7 @@ def test_rolling_keeps_every_voxel_in_its_place(memory):
         assert set(remembered(memory)) <= inside
         assert (unpack(volume.occupied, volume.size[2]) == (volume.voxels[..., EVIDENCE] > 0)).all()
         assert (unpack(volume.known, volume.size[2]) == (volume.voxels[..., EVIDENCE] != 0)).all()
+        assert (unpack(volume.settled, volume.size[2]) == (volume.voxels[..., EVIDENCE] == -MOST)).all()
 
 
 def with_car(frame, at, edge=4):
