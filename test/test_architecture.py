@@ -82,7 +82,7 @@ ROOMS = {
         "core datasets viz synthetic ros.conversions ros.node ros.bringup ros.tools ros.without_ros",
         "numpy",
         more=MESSAGES,
-        lazily="rclpy",
+        lazily="PIL rclpy yaml",
     ),
     "synthetic": _room("core datasets", "numpy tqdm", lazily="PIL cv2 embreex"),
     "models.evaluation": _room("core datasets presample runtime viz network", "numpy torch tqdm", lazily="matplotlib"),

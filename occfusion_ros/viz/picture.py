@@ -46,6 +46,22 @@ def frame_picture(
     return np.asarray(page)
 
 
+def comparison_picture(grids: Mapping[str, OccupancyGrid], classes: tuple[SemanticClass, ...]) -> np.ndarray:
+    """Draw answers to one frame beside each other, from above; (height, width, 3) uint8 RGB.
+
+    Args:
+        grids: by what is written on each.
+        classes: names and colors of the labels.
+    """
+    page = Image.new("RGB", (2 * MARGIN + len(grids) * (MAP_SIZE + GAP) - GAP, HEADER + MAP_SIZE + MARGIN), PAPER)
+    _title(ImageDraw.Draw(page), next(iter(grids.values())))
+    for i, (caption, grid) in enumerate(grids.items()):
+        occupied = np.count_nonzero((grid.labels != EMPTY) & (grid.labels != IGNORE))
+        panel = _map_panel(grid, classes, f"{caption}: {occupied:,} occupied voxels")
+        page.paste(panel, (MARGIN + i * (MAP_SIZE + GAP), HEADER))
+    return np.asarray(page)
+
+
 def _scene(grid: OccupancyGrid, classes: tuple[SemanticClass, ...], size: tuple[int, int], view: View) -> Image.Image:
     reason = unavailable_reason()
     if not reason:
@@ -93,8 +109,10 @@ def _tag(draw: ImageDraw.ImageDraw, text: str) -> None:
     draw.text((8, 3), text, PAPER, font)
 
 
-def _map_panel(grid: OccupancyGrid, classes: tuple[SemanticClass, ...]) -> Image.Image:
-    """The bird's-eye view with the vehicle and a scale bar."""
+def _map_panel(
+    grid: OccupancyGrid, classes: tuple[SemanticClass, ...], caption: str = "from above, forward is up"
+) -> Image.Image:
+    """The bird's-eye view with the vehicle, a scale bar and a caption."""
     flat = birds_eye_view(grid, classes)
     scale = MAP_SIZE / max(flat.shape[:2])
     size = (round(flat.shape[1] * scale), round(flat.shape[0] * scale))
@@ -105,7 +123,7 @@ def _map_panel(grid: OccupancyGrid, classes: tuple[SemanticClass, ...]) -> Image
     pixels_per_meter = scale / grid.spec.voxel_size
     _vehicle(draw, -grid.spec.low[0] * pixels_per_meter, grid.spec.high[1] * pixels_per_meter, pixels_per_meter)
     _scale_bar(draw, size[1] - 18, pixels_per_meter)
-    _tag(draw, "from above, forward is up")
+    _tag(draw, caption)
     return panel
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.frames import OccupancyGrid
@@ -162,7 +163,7 @@ def test_every_sweep_is_answered_with_all_cameras(run):
     assert code == 0 and len(outcome.answers) == 2
     assert all(set(a.message.cameras) == set(NUSCENES_CAMERAS) for a in outcome.answers.values())
     assert all(set(a.images) == set(NUSCENES_CAMERAS) for a in outcome.answers.values())
-    assert len(list(out.glob("*/*.png"))) == 1
+    assert len(list(out.glob("*/occupancy_*.png"))) == 1
 
 
 @pytest.mark.sensors
@@ -206,10 +207,22 @@ def test_a_replay_runs_on_the_backend_that_is_asked_for(model, recording, tmp_pa
             "6",
             "--backend",
             backend,
+            "--memory",
+            "none",
         ]
     )
     captured = capfd.readouterr()
     assert code == 0 and f"on {backend} " in captured.out + captured.err
+
+
+@pytest.mark.sensors
+def test_the_last_sweep_is_shown_alone_and_from_memory(run):
+    (picture,) = run[2].glob("*/memory.png")
+    image = np.asarray(Image.open(picture))
+    middle = image.shape[1] // 2
+    assert len(np.unique(image[:, :middle].reshape(-1, 3), axis=0)) > 5, "the left half shows no classes"
+    assert (image[:, :middle] != image[:, -middle:]).any(), "both halves are the same"
+    assert "memory: short" in (picture.parent / "memory.yaml").read_text().replace('"', "")
 
 
 @pytest.mark.sensors
@@ -227,6 +240,8 @@ def test_real_scenes_of_three_rigs_are_answered_sweep_by_sweep(nuscenes_sample, 
             str(tmp_path),
             "--domain",
             str(ros_domain),
+            "--memory",
+            "none",
             "--model",
             "nano",
             "--pictures",

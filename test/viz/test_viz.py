@@ -10,7 +10,16 @@ from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE, OPENOCCUPANCY_CLASSES
 from occfusion_ros.viz.birdseye import BACKGROUND, birds_eye_view
 from occfusion_ros.viz.perspective import View, perspective_view
-from occfusion_ros.viz.picture import HEADER, INK, MAP_SIZE, MARGIN, MISSING, SCENE_WIDTH, frame_picture
+from occfusion_ros.viz.picture import (
+    HEADER,
+    INK,
+    MAP_SIZE,
+    MARGIN,
+    MISSING,
+    SCENE_WIDTH,
+    comparison_picture,
+    frame_picture,
+)
 from occfusion_ros.viz.voxels import exposed_faces
 
 CAR, PEDESTRIAN, ROAD = 4, 7, 11
@@ -145,3 +154,12 @@ def test_a_dense_scene_is_drawn_within_seconds():
     start = time.process_time()
     frame_picture(OccupancyGrid(GridSpec(), labels, 0, "lidar_top"), OPENOCCUPANCY_CLASSES, {})
     assert time.process_time() - start < 20  # about 3 s on an idle core
+
+
+def test_a_comparison_shows_every_grid_with_what_is_written_on_it():
+    one, two = make_grid((np.s_[5:20, 5:20, 3:9], CAR)), make_grid((np.s_[5:9, 5:9, 3:9], CAR))
+    for other, same in ((one, True), (two, False)):
+        picture = comparison_picture({"a": one, "b": other}, OPENOCCUPANCY_CLASSES)
+        left = picture[HEADER + 30 :, MARGIN : MARGIN + MAP_SIZE]
+        right = picture[HEADER + 30 :, picture.shape[1] - MARGIN - MAP_SIZE : picture.shape[1] - MARGIN]
+        assert left.shape == right.shape and (left == right).all() == same

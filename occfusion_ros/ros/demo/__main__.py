@@ -2,7 +2,8 @@
 
 Without --data the drives are synthetic ones, made on the first run. With --data they are the scenes of a data root in
 the nuScenes format. Each is converted to a bag, played to the node by processes of their own, and checked: every sweep
-must get an occupancy message with the sweep's own stamp. Pictures, bags and synthetic data are kept under --out.
+must get an occupancy message with the sweep's own stamp. Then the node plays the drive again and remembers it, and a
+picture shows the last sweep answered alone and from memory. Pictures, bags and synthetic data are kept under --out.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.atomic import write_json, write_text
+from ...core.atomic import replacing, write_json, write_text
 from ...core.errors import DatasetError, OccFusionError
 from ...core.labels import OPENOCCUPANCY_CLASSES
 from ...core.processor import usable_cores
@@ -156,14 +157,52 @@ def run_scene(bag: Path, options: argparse.Namespace) -> bool:
         "model": options.model,
         "backend": options.backend,
     }
+    outcome, folder = _replay(bag, arguments, options), options.out / bag.name
+    print("\n".join(report(outcome)), flush=True)
+    for answer in list(outcome.answers.values())[: options.pictures]:
+        print(f"picture         {write_picture(answer, outcome.classes, folder)}", flush=True)
+    if options.memory == "none" or len(outcome.answers) < 2 or outcome.faults():
+        return not outcome.faults()
+    remembering = _replay(bag, with_memory(arguments, options.memory, folder), options)
+    if common := sorted(set(outcome.answers) & set(remembering.answers)):
+        print(f"memory          {write_comparison(outcome, remembering, common[-1], folder)}", flush=True)
+    for fault in remembering.faults():
+        print(f"FAULT           with memory: {fault}", flush=True)
+    return not remembering.faults()
+
+
+def _replay(bag: Path, arguments: dict[str, str], options: argparse.Namespace) -> Replay:
+    """Replay a bag, and once more with more time where the node left sweeps out."""
     outcome = replay(bag, arguments, options.seconds_per_sweep)
     if outcome.faults():
         print(f"the node left sweeps out; trying again {PATIENCE:g} times slower", flush=True)
         outcome = replay(bag, arguments, PATIENCE * options.seconds_per_sweep)
-    print("\n".join(report(outcome)), flush=True)
-    for answer in list(outcome.answers.values())[: options.pictures]:
-        print(f"picture         {write_picture(answer, outcome.classes, options.out / bag.name)}", flush=True)
-    return not outcome.faults()
+    return outcome
+
+
+def with_memory(arguments: dict[str, str], memory: str, folder: Path) -> dict[str, str]:
+    """Arguments of a node that remembers in the map: its parameters are written to a file in a folder."""
+    import yaml
+
+    values = yaml.safe_load(Path(arguments["params_file"]).read_text())["/**"]["ros__parameters"]
+    file = folder / "memory.yaml"
+    write_json(file, {"/**": {"ros__parameters": {**values, "memory": memory, "fixed_frame": "map"}}})
+    return {**arguments, "params_file": str(file.resolve())}
+
+
+def write_comparison(alone: Replay, remembering: Replay, stamp: int, folder: Path) -> Path:
+    """Draw the answers to one sweep, given alone and from memory, beside each other."""
+    from PIL import Image
+
+    from ...viz.picture import comparison_picture
+
+    classes = alone.classes or OPENOCCUPANCY_CLASSES
+    path = folder / "memory.png"
+    replays = {"the sweep alone": alone, "with all before it": remembering}
+    grids = {caption: each.answers[stamp].decoded()[0] for caption, each in replays.items()}
+    with replacing(path) as partial_file:
+        Image.fromarray(comparison_picture(grids, classes)).save(partial_file, "PNG")
+    return path
 
 
 def report(outcome: Replay) -> list[str]:
@@ -215,6 +254,9 @@ def _parser() -> argparse.ArgumentParser:
         "--backend", default="", help="inference backend (default: configured, which is the fastest that runs here)"
     )
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for everything (default: out/demo)")
+    parser.add_argument(
+        "--memory", default="short", choices=("none", "short", "long"), help="of a second replay (default: short)"
+    )
     parser.add_argument("--pictures", type=int, default=3, metavar="N", help="pictures of each scene (default: 3)")
     parser.add_argument(
         "--seconds-per-sweep",
