@@ -79,7 +79,9 @@ def test_what_containers_install_with_pip_is_pinned():
     ros, dockerfile = ((REPOSITORY / name).read_text() for name in (".ci/ros", "docker/Dockerfile"))
     names = " ".join(re.findall(r"pinned ([\w\s\\-]+?)(?: [|]|\))", ros)).replace("\\", "").split()
     names += "|".join(re.findall(r'packages\+?="([^"]+)"', dockerfile)).strip("|").split("|")
-    assert {"torch", "safetensors", "nuscenes-devkit", "embreex"} <= set(names) and set(filter(None, names)) <= pinned
+    assert {"torch", "numba", "safetensors", "nuscenes-devkit", "embreex"} <= set(names) and set(
+        filter(None, names)
+    ) <= pinned
 
 
 def test_the_container_image_copies_and_starts_what_there_is():
