@@ -25,6 +25,7 @@ from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.ros.conversions.camera_info import RECTIFIED, calibration_from_info
 from occfusion_ros.ros.conversions.image import rgb_from_compressed, rgb_from_image
+from occfusion_ros.ros.conversions.occupancy_grid import grid_from_message
 from occfusion_ros.ros.conversions.point_cloud import MAX_METERS, points_from_cloud
 from occfusion_ros.ros.conversions.stamps import frame_of
 from occfusion_ros.ros.transforms.buffer import insert_transform
@@ -37,7 +38,14 @@ CHUNK = 500  # messages of one seed
 SLOW_S = 1.0
 HANG_S = 60
 MOST_MB = 1500.0  # by which a process may grow; the largest image that is taken needs half a gigabyte
-SHARES = {"PointCloud2": 0.3, "Image": 0.2, "CompressedImage": 0.2, "CameraInfo": 0.2, "TF": 0.1}
+SHARES = {
+    "PointCloud2": 0.3,
+    "Image": 0.2,
+    "CompressedImage": 0.2,
+    "CameraInfo": 0.15,
+    "TF": 0.1,
+    "OccupancyGrid3D": 0.05,
+}
 
 
 @dataclass
@@ -108,12 +116,21 @@ def _transforms(malformed: MalformedMessages) -> None:
         raise errors[0]
 
 
+def _occupancy(malformed: MalformedMessages) -> None:
+    grid = grid_from_message(malformed.occupancy())
+    flat = grid.labels.reshape(-1)
+    expect(flat.size <= 2**28, f"{flat.size} voxels")
+    expect(bool((grid.remembered < flat.size).all()), "a remembered voxel outside the grid")
+    expect(not (flat[grid.remembered] == 255).any(), "a remembered voxel that is unknown")
+
+
 KINDS: dict[str, Callable[[MalformedMessages], None]] = {
     "PointCloud2": _cloud,
     "Image": _image,
     "CompressedImage": _compressed,
     "CameraInfo": _camera_info,
     "TF": _transforms,
+    "OccupancyGrid3D": _occupancy,
 }
 
 

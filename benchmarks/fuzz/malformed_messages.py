@@ -9,6 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from occfusion_ros.core.frames import OccupancyGrid
+from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.ros.conversions.occupancy_grid import message_from_grid
+
 FRAMES = ("base_link", "lidar_top", "cam_front", "map")
 NOW_NS = 1_700_000_000 * 10**9
 SIZE = (48, 64)  # height, width of images that are as they should be
@@ -128,6 +132,26 @@ class MalformedMessages:
         )
         return message
 
+    def occupancy(self) -> Any:
+        """An OccupancyGrid3D."""
+        labels = self.rng.choice(np.array([0, 0, 4, 11, 255], np.uint8), (16, 12, 5))
+        occupied = np.flatnonzero((labels > 0) & (labels < 255))
+        remembered = occupied[self.rng.random(len(occupied)) < 0.3]
+        grid = OccupancyGrid(GridSpec(size=labels.shape), labels, NOW_NS, "lidar_top", ("cam",), remembered=remembered)
+        message = message_from_grid(grid, dense=bool(self.rng.integers(2)))
+        message.header = self.header(NOW_NS, "lidar_top")
+        self.spoil(
+            message,
+            {
+                "cameras": lambda: [self.text()] * int(self.rng.choice([1, 1000])),
+                "indices": lambda: self._other_numbers(message.indices, 2**32),
+                "unknown_runs": lambda: self._other_numbers(message.unknown_runs, 2**16),
+                "origin": lambda: self._pose(message.origin),
+                "voxel_size": lambda: self._edges(message.voxel_size),
+            },
+        )
+        return message
+
     def transforms(self, stamp_ns: int = NOW_NS) -> Any:
         """A TFMessage."""
         from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
@@ -218,6 +242,20 @@ class MalformedMessages:
     def _spoilt(self, values: Any) -> Any:
         values[self.rng.integers(len(values))] = self.number()
         return values
+
+    def _other_numbers(self, values: Any, limit: int) -> list[int]:
+        """Some of them, and perhaps others."""
+        kept = list(values)[: int(self.rng.integers(len(values) + 1))]
+        return [*kept, *(self.integer() % limit for _ in range(int(self.rng.choice([0, 1, 3]))))]
+
+    def _pose(self, pose: Any) -> Any:
+        pose.position.x, pose.orientation.z = self.number(), self.number() * int(self.rng.integers(2))
+        return pose
+
+    def _edges(self, edges: Any) -> Any:
+        edges.x = self.number()
+        edges.y = edges.z = edges.x if self.rng.random() < 0.5 else 0.2
+        return edges
 
     def _region(self, region: Any) -> Any:
         region.x_offset, region.width = self.integer() % 2**32, self.integer() % 2**32

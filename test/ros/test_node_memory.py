@@ -7,6 +7,7 @@ from helpers.rig import LATCHED, MS, NOW, Rig, S, values
 from helpers.ros_messages import cloud
 from helpers.voxel_world import VoxelWorld, pose
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float64
 
 from occfusion_ros.core.labels import IGNORE
@@ -59,6 +60,10 @@ def test_the_memory_fills_what_one_sweep_does_not_see(start, alone):
     np.testing.assert_array_equal(answers[0], alone[0])
     assert occupied(answers[-1]) > 1.2 * occupied(alone[-1])
     assert not (answers[-1] == IGNORE).any() and not rig.faults()
+    assert len(grid_from_message(rig.occupancy[0]).remembered) == 0 and not rig.occupancy[-1].unknown_runs
+    remembered = grid_from_message(rig.occupancy[-1]).remembered
+    assert occupied(alone[-1]) < occupied(alone[-1]) + len(remembered) <= 1.01 * occupied(answers[-1])
+    assert not alone[-1].reshape(-1)[remembered].any()
     state = rig.wait_for_status("remembered", DiagnosticStatus.OK, "6 frames")
     assert values(state) | {"mb": ""} == {
         "mode": "short",
@@ -90,7 +95,10 @@ def test_unknown_is_what_no_ray_has_reached_and_a_memory_knows_of_more_rays(star
     known = {}
     for memory in ("none", "short"):
         rig = start(**SHORT | {"memory": memory}, unknown="occluded")
+        hulls = rig.listen(PointCloud2, "/occfusion/unknown")
         answers = drive(rig, range(3))
+        rig.wait(lambda hulls=hulls: len(hulls) == 3, "the hull of each sweep's unknown space")
+        assert 20 < hulls[-1].width < 16 * 16 * 4 and len(rig.occupancy[-1].unknown_runs) > 100
         known[memory] = [(labels != IGNORE).mean() for labels in answers]
         assert not any((labels[single > 0] == IGNORE).any() for labels, single in zip(answers, alone))
         rig.node.trigger_deactivate()  # the next one has the same name

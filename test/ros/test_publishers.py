@@ -15,7 +15,7 @@ from occfusion_ros.ros.node import publishers
 def computed(monkeypatch) -> list[str]:
     """Names of the forms that were computed, in turn."""
     forms = []
-    for name in ("occupancy_bytes", "marker_bytes", "cloud_bytes"):
+    for name in ("occupancy_bytes", "marker_bytes", "cloud_bytes", "unknown_bytes"):
         original = getattr(publishers, name)
 
         def counted(*arguments, name=name, original=original) -> bytes:

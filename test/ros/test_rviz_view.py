@@ -43,6 +43,7 @@ def test_nuscenes_has_the_view_that_ships(template):
         "PointCloud2": ["/occfusion/points", "/lidar_top"],
         "Image": [f"{topic}/compressed" for topic in NUSCENES_IMAGES],
     }
+    assert topics(view, enabled=False) == {"PointCloud2": ["/occfusion/unknown"]}
     assert image_remappings(NodeParameters(), "/occfusion") == tuple(zip(topics(view)["Image"], NUSCENES_IMAGES))
 
 

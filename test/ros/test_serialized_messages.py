@@ -30,7 +30,7 @@ from occfusion_ros.ros.conversions.occupancy_grid import (
 )
 from occfusion_ros.ros.conversions.occupied_voxels import OccupiedVoxels
 from occfusion_ros.ros.conversions.stamps import header_from, stamp_ns
-from occfusion_ros.ros.conversions.voxel_cloud import cloud_bytes
+from occfusion_ros.ros.conversions.voxel_cloud import BLOCK, cloud_bytes, unknown_bytes
 
 SPEC = GridSpec((-3.2, -3.2, -1.0), 0.2, (32, 30, 9))
 STAMP_NS = 1_532_402_927_647_951_000
@@ -56,7 +56,9 @@ def random_grid(frame_id: str, fill: float, seed: int = 0, cameras: tuple[str, .
     rng = np.random.default_rng(seed)
     labels = rng.choice(np.array([1, 4, 5, 11, 16, 255], np.uint8), SPEC.size)
     labels[rng.random(SPEC.size) >= fill] = 0
-    return OccupancyGrid(SPEC, labels, STAMP_NS, frame_id, cameras, "nano-1")
+    occupied = np.flatnonzero((labels > 0) & (labels < 255))
+    remembered = occupied[rng.random(len(occupied)) < 0.3]
+    return OccupancyGrid(SPEC, labels, STAMP_NS, frame_id, cameras, "nano-1", remembered=remembered)
 
 
 def scatter(grid: OccupancyGrid, labels: tuple[int, ...]) -> list[tuple[int, int, int]]:
@@ -69,7 +71,7 @@ def slow_occupancy(grid: OccupancyGrid, dense: bool) -> OccupancyGrid3D:
     sx, sy, sz = SPEC.size
     every = range(sx * sy * sz)
     flat = [int(v) for v in grid.labels.transpose(2, 1, 0).ravel()]
-    listed = [i for i in every if flat[i]]
+    occupied = [i for i in every if flat[i] not in (0, 255)]
     return OccupancyGrid3D(
         header=header_from(STAMP_NS, grid.frame_id),
         model_id=grid.model_id,
@@ -81,9 +83,31 @@ def slow_occupancy(grid: OccupancyGrid, dense: bool) -> OccupancyGrid3D:
         size_z=sz,
         encoding=OccupancyGrid3D.DENSE if dense else OccupancyGrid3D.SPARSE,
         free_label=0,
-        indices=[] if dense else listed,
-        data=flat if dense else [flat[i] for i in listed],
+        indices=[] if dense else occupied,
+        data=flat if dense else [flat[i] for i in occupied],
+        unknown_runs=[] if dense else slow_runs([label == 255 for label in flat]),
+        remembered=slow_bits(grid, occupied),
     )
+
+
+def slow_runs(unknown: list[bool]) -> list[int]:
+    """Lengths of runs that take turns, beginning with what is known."""
+    lengths, kind = [0], False
+    for voxel in unknown:
+        if voxel != kind:
+            lengths, kind = [*lengths, 0], voxel
+        lengths[-1] += 1
+    return lengths if any(unknown) else []
+
+
+def slow_bits(grid: OccupancyGrid, listed: list[int]) -> list[int]:
+    sx, sy, sz = SPEC.size
+    remembered = {x + sx * (y + sy * z) for x, y, z in zip(*map(np.ndarray.tolist, SPEC.unflatten(grid.remembered)))}
+    octets = [0] * (-(-len(listed) // 8) if remembered else 0)
+    for k, voxel in enumerate(listed):
+        if voxel in remembered:
+            octets[k // 8] += 1 << k % 8
+    return octets
 
 
 @pytest.mark.parametrize("dense", [False, True])
@@ -100,6 +124,7 @@ def test_occupancy_round_trip(dense):
     grid = random_grid("lidar_top", 0.2)
     again = grid_from_message(message_from_grid(grid, dense))
     np.testing.assert_array_equal(again.labels, grid.labels)
+    np.testing.assert_array_equal(again.remembered, grid.remembered)
     assert (again.spec, again.stamp_ns, again.frame_id) == (grid.spec, STAMP_NS, "lidar_top")
     assert (again.cameras, again.model_id) == (grid.cameras, "nano-1")
 
@@ -108,6 +133,26 @@ def test_unlisted_voxels_get_the_free_label():
     message = message_from_grid(random_grid("lidar_top", 0.0))
     message.free_label = 17
     assert (grid_from_message(message).labels == 17).all()
+
+
+@pytest.mark.parametrize("size", [(512, 512, 2), (65535, 2, 1), (65536, 2, 1), (65535 * 2 + 1, 1, 1)])
+@pytest.mark.parametrize("unknown", ["all", "first", "last", "half", "stripes"])
+def test_unknown_runs_of_any_length(size, unknown):
+    spec = GridSpec((0.0, 0.0, 0.0), 0.2, size)
+    labels = np.zeros(size, np.uint8)
+    {
+        "all": labels,
+        "first": labels[:1, :1, :1],
+        "last": labels[-1:, -1:, -1:],
+        "half": labels[: size[0] // 2],
+        "stripes": labels[::2],
+    }[unknown][:] = 255
+    message = message_from_grid(OccupancyGrid(spec, labels, STAMP_NS, "lidar_top"))
+    np.testing.assert_array_equal(grid_from_message(message).labels, labels)
+    runs = np.array(message.unknown_runs)
+    told = np.repeat(np.arange(len(runs)) % 2 == 1, runs)  # as the definition of the message says
+    np.testing.assert_array_equal(told, labels.transpose(2, 1, 0).ravel() == 255)
+    assert not len(message.indices)
 
 
 def changed(dense: bool = False, **values) -> OccupancyGrid3D:
@@ -134,6 +179,14 @@ def changed(dense: bool = False, **values) -> OccupancyGrid3D:
         (changed(origin=Pose(orientation=Quaternion(x=0.0, y=0.0, z=1.0, w=0.0))), "not turned"),
         (changed(dense=True, size_x=31), "expected 8370 labels"),
         (changed(dense=True, indices=[1]), "no indices"),
+        (changed(dense=True, unknown_runs=[8640]), "no runs, got 8640, 0 and 1"),
+        (changed(unknown_runs=[5, 5]), "runs of 8640 known and unknown voxels, got 10"),
+        (changed(unknown_runs=[65535] * 9), "got 589815"),
+        (changed(indices=[7], data=[1], unknown_runs=[7, 8633], remembered=[]), "to be known"),
+        (changed(indices=[7], data=[255], unknown_runs=[], remembered=[]), "to be known"),
+        (changed(indices=[7, 9], data=[1, 1], unknown_runs=[], remembered=[1, 0]), "2 bits .* in 1 bytes.*got 2 bytes"),
+        (changed(indices=[7, 9], data=[1, 1], unknown_runs=[], remembered=[4]), "the rest of the last one 0"),
+        (changed(dense=True, remembered=[1]), "got 1 bytes"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -227,6 +280,33 @@ def test_cloud_bytes(assert_same_bytes, frame_id, fill):
     voxels = OccupiedVoxels.of(grid.labels, grid.spec)
     header = header_from(STAMP_NS, frame_id)
     assert_same_bytes(lambda: cloud_bytes(header, voxels, OPENOCCUPANCY_CLASSES), slow_cloud(grid))
+
+
+def slow_hull(labels: np.ndarray) -> list[tuple[float, float, float]]:
+    unknown = {
+        block: (labels[tuple(slice(BLOCK * i, BLOCK * i + BLOCK) for i in block)] == 255).all()
+        for block in np.ndindex(*(n // BLOCK for n in labels.shape))
+    }
+    steps = [step for axis in np.eye(3, dtype=int) for step in (axis, -axis)]
+    return [
+        tuple(np.array(SPEC.low) + (np.array(block) + 0.5) * BLOCK * SPEC.voxel_size)
+        for block in unknown
+        if unknown[block] and not all(unknown.get(tuple((np.array(block) + step).tolist()), True) for step in steps)
+    ]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9, 1.0])
+def test_unknown_space_is_shown_by_its_hull(share):
+    rng = np.random.default_rng(0)
+    blocks = rng.random((9, 9, 4)) < share
+    labels = np.where(blocks.repeat(4, 0).repeat(4, 1).repeat(4, 2), 255, 3).astype(np.uint8)[:32, :30, :9]
+    labels[5, 5, 5] = 0
+    message = deserialize_message(unknown_bytes(header_from(STAMP_NS, "lidar_top"), labels, SPEC), PointCloud2)
+    got = np.frombuffer(bytes(message.data), "<f4").reshape(-1, 3)
+    expected = np.array(slow_hull(labels)).reshape(-1, 3)
+    assert len(got) == message.width and (0 < len(got) < blocks.size if 0 < share else len(got) == 0)
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    assert [field.name for field in message.fields] == ["x", "y", "z"]
 
 
 def test_class_table():

@@ -46,7 +46,9 @@ class Source:
         self.node = rclpy.create_node(name, context=self.context)
         labels = np.zeros((40, 40, 20), np.uint8)
         labels[10:30, 10:30, 5:9] = 4
-        grid = OccupancyGrid(GridSpec((-4.0, -4.0, -2.0), 0.2, (40, 40, 20)), labels, STAMP, "lidar_top", cameras, "m")
+        labels[35:] = 255  # unknown space is not drawn
+        spec, remembered = GridSpec((-4.0, -4.0, -2.0), 0.2, (40, 40, 20)), np.flatnonzero(labels == 4)[:9]
+        grid = OccupancyGrid(spec, labels, STAMP, "lidar_top", cameras, "m", remembered=remembered)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.classes = self.node.create_publisher(SemanticClasses, f"{outputs}/classes", latched)
         self.classes.publish(class_table("m", OPENOCCUPANCY_CLASSES, STAMP))

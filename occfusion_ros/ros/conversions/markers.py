@@ -21,7 +21,7 @@ def marker_bytes(
     Args:
         lifetime_s: seconds until a viewer drops the cubes when nothing new comes; 0 keeps them for ever.
     """
-    visible = voxels.known().exposed().nearest(max_cubes)
+    visible = voxels.exposed().nearest(max_cubes)
     centers = visible.centers()
     cdr = CdrWriter()
     cdr.numbers("I", len(classes))

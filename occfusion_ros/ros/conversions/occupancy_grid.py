@@ -9,8 +9,9 @@ from occfusion_msgs.msg import OccupancyGrid3D, SemanticClasses
 from ...core.errors import InvalidFrameError, OccFusionError
 from ...core.frames import OccupancyGrid
 from ...core.grid import GridSpec
-from ...core.labels import EMPTY, SemanticClass
+from ...core.labels import EMPTY, IGNORE, SemanticClass
 from .cdr import CdrWriter
+from .known_space import remembered_bits, remembered_from_bits, runs_of, unknown_from_runs
 from .occupied_voxels import OccupiedVoxels, x_slowest
 from .stamps import header_from, stamp_ns
 
@@ -31,6 +32,8 @@ def occupancy_bytes(grid: OccupancyGrid, voxels: OccupiedVoxels, dense: bool = F
     cdr.array(voxels.flat[:0].astype(np.uint32) if dense else voxels.flat.astype(np.uint32))
     cdr.array(voxels.dense if dense else voxels.labels)
     cdr.array(np.empty(0, np.uint8))  # confidence
+    cdr.array(runs_of(np.zeros(0, bool) if dense else voxels.dense == IGNORE))
+    cdr.array(remembered_bits(grid.remembered, voxels))
     return cdr.finish()
 
 
@@ -50,7 +53,8 @@ def grid_from_message(message: OccupancyGrid3D) -> OccupancyGrid:
     data = np.asarray(message.data, np.uint8)
     if len(message.confidence) not in (0, len(data)):
         raise InvalidFrameError(f"occupancy: expected 0 or {len(data)} confidences, got {len(message.confidence)}")
-    dense = _dense_labels(message, data, spec.num_voxels)
+    indices, dense = _listed(message, data, spec.num_voxels)
+    remembered = np.asarray(message.remembered, np.uint8)
     return OccupancyGrid(
         spec,
         x_slowest(dense, spec.size),
@@ -58,6 +62,7 @@ def grid_from_message(message: OccupancyGrid3D) -> OccupancyGrid:
         message.header.frame_id,
         tuple(message.cameras),
         message.model_id,
+        remembered=remembered_from_bits(remembered, indices, spec),
     )
 
 
@@ -88,15 +93,16 @@ def _grid_spec(message: OccupancyGrid3D) -> GridSpec:
         raise InvalidFrameError(f"occupancy: {error}") from error
 
 
-def _dense_labels(message: OccupancyGrid3D, data: np.ndarray, num_voxels: int) -> np.ndarray:
-    """(num_voxels,) uint8 labels, x fastest."""
-    indices = np.asarray(message.indices, np.uint32)
+def _listed(message: OccupancyGrid3D, data: np.ndarray, num_voxels: int) -> tuple[np.ndarray, np.ndarray]:
+    """The voxels in which something is, (N,) flat indices, and (num_voxels,) uint8 labels; both x fastest."""
+    indices, runs = np.asarray(message.indices, np.uint32), np.asarray(message.unknown_runs, np.uint16)
     if message.encoding == OccupancyGrid3D.DENSE:
-        if len(data) != num_voxels or len(indices):
+        if len(data) != num_voxels or len(indices) or len(runs):
             raise InvalidFrameError(
-                f"occupancy: expected {num_voxels} labels and no indices, got {len(data)} and {len(indices)}"
+                f"occupancy: expected {num_voxels} labels, no indices and no runs, "
+                f"got {len(data)}, {len(indices)} and {len(runs)}"
             )
-        return data
+        return (OccupiedVoxels.flat_of(data) if len(message.remembered) else indices), data
     if message.encoding != OccupancyGrid3D.SPARSE:
         raise InvalidFrameError(f"occupancy: expected encoding DENSE or SPARSE, got {message.encoding}")
     if len(indices) != len(data):
@@ -104,5 +110,10 @@ def _dense_labels(message: OccupancyGrid3D, data: np.ndarray, num_voxels: int) -
     if len(indices) and (indices[-1] >= num_voxels or (indices[1:] <= indices[:-1]).any()):
         raise InvalidFrameError(f"occupancy: expected strictly ascending indices below {num_voxels}")
     labels = np.full(num_voxels, message.free_label, np.uint8)
+    unknown = unknown_from_runs(runs, num_voxels) if len(runs) else np.zeros(0, bool)
+    if (data == IGNORE).any() or len(unknown) and unknown[indices].any():
+        raise InvalidFrameError("occupancy: expected listed voxels to be known, got some that are unknown")
+    if len(unknown):
+        labels[unknown] = IGNORE
     labels[indices] = data
-    return labels
+    return indices, labels

@@ -26,13 +26,13 @@ def x_slowest(flat: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class OccupiedVoxels:
-    """The voxels of a grid that are not empty.
+    """The voxels of a grid in which something is.
 
     Attributes:
         spec: the grid.
         dense: (X * Y * Z,) uint8 labels, x fastest.
         flat: (N,) int64 ascending flat indices of the voxels, x fastest.
-        labels: (N,) uint8; IGNORE (255) marks space nothing is known about.
+        labels: (N,) uint8, neither EMPTY nor IGNORE.
     """
 
     spec: GridSpec
@@ -44,16 +44,17 @@ class OccupiedVoxels:
     def of(cls, labels: np.ndarray, spec: GridSpec) -> "OccupiedVoxels":
         """From (X, Y, Z) uint8 labels."""
         dense = x_fastest(labels)
-        flat = np.flatnonzero(dense != EMPTY)
+        flat = cls.flat_of(dense)
         return cls(spec, dense, flat, dense[flat])
+
+    @staticmethod
+    def flat_of(dense: np.ndarray) -> np.ndarray:
+        """(N,) int64 places in (V,) uint8 labels where something is."""
+        return np.flatnonzero(dense - np.uint8(1) < IGNORE - 1)  # neither 0, which becomes 255, nor 255
 
     def chosen(self, mask: np.ndarray) -> "OccupiedVoxels":
         """Those where the (N,) mask is true; `dense` stays whole."""
         return OccupiedVoxels(self.spec, self.dense, self.flat[mask], self.labels[mask])
-
-    def known(self) -> "OccupiedVoxels":
-        """Those that hold something, not merely unknown."""
-        return self.chosen(self.labels != IGNORE)
 
     def centers(self) -> np.ndarray:
         """(N, 3) float64 metres, grid frame."""

@@ -1,38 +1,69 @@
-"""PointCloud2 of the centers of occupied voxels, with label and color."""
+"""PointCloud2 of voxels: the occupied ones with label and color, and where the unknown begins."""
 
 import numpy as np
 from sensor_msgs.msg import PointField
 from std_msgs.msg import Header
 
-from ...core.labels import SemanticClass
+from ...core.grid import GridSpec
+from ...core.labels import IGNORE, SemanticClass
 from .cdr import CdrWriter
 from .occupied_voxels import OccupiedVoxels
 
+BLOCK = 4  # voxels along each edge of a block of unknown space
+
 # The layout RViz and PCL (PointXYZRGBL) know: color packed as 0x00RRGGBB into the bytes of a float.
-_POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("label", "<u4")])
-_FIELDS = {
-    "x": PointField.FLOAT32,
-    "y": PointField.FLOAT32,
-    "z": PointField.FLOAT32,
-    "rgb": PointField.FLOAT32,
-    "label": PointField.UINT32,
-}
+_PLACE = [("x", "<f4"), ("y", "<f4"), ("z", "<f4")]
+_POINT = np.dtype([*_PLACE, ("rgb", "<u4"), ("label", "<u4")])
+_BLOCK = np.dtype(_PLACE)
+_KINDS = {name: PointField.FLOAT32 for name in ("x", "y", "z", "rgb")} | {"label": PointField.UINT32}
 
 
 def cloud_bytes(header: Header, voxels: OccupiedVoxels, classes: tuple[SemanticClass, ...]) -> bytes:
-    """Serialized PointCloud2 with fields x, y, z (metres), rgb and label, one point per known occupied voxel."""
-    points = _points(voxels.known(), classes)
+    """Serialized PointCloud2 with fields x, y, z (metres), rgb and label, one point per occupied voxel."""
+    return _serialized(header, _points(voxels, classes))
+
+
+def unknown_bytes(header: Header, labels: np.ndarray, spec: GridSpec) -> bytes:
+    """Serialized PointCloud2 with fields x, y, z (metres): the hull of unknown space in (X, Y, Z) uint8 labels.
+
+    One point is the center of a block of 4 x 4 x 4 unknown voxels that has a block beside it with another one in it.
+    """
+    blocks = _unknown_blocks(labels)
+    known, beside = ~blocks, np.zeros_like(blocks)
+    for axis in range(3):
+        known_along, beside_along = np.moveaxis(known, axis, 0), np.moveaxis(beside, axis, 0)
+        beside_along[1:] |= known_along[:-1]
+        beside_along[:-1] |= known_along[1:]
+    centers = np.asarray(spec.low) + (np.argwhere(blocks & beside) + 0.5) * BLOCK * spec.voxel_size
+    points = np.empty(len(centers), _BLOCK)
+    points["x"], points["y"], points["z"] = centers.T
+    return _serialized(header, points)
+
+
+def _unknown_blocks(labels: np.ndarray) -> np.ndarray:
+    """Which blocks are unknown throughout; voxels beyond the last whole block of an axis are left out."""
+    unknown = labels == IGNORE
+    for axis in range(3):
+        along = np.moveaxis(unknown, axis, 0)
+        count = len(along) // BLOCK
+        along = np.logical_and.reduce([along[i : count * BLOCK : BLOCK] for i in range(BLOCK)])
+        unknown = np.moveaxis(along, 0, axis)
+    return unknown
+
+
+def _serialized(header: Header, points: np.ndarray) -> bytes:
+    """A PointCloud2 of a structured array."""
     cdr = CdrWriter()
     cdr.header(header)
     cdr.numbers("I", 1, len(points))
-    cdr.numbers("I", len(_FIELDS))
-    for name, datatype in _FIELDS.items():
+    cdr.numbers("I", len(points.dtype.names))
+    for name in points.dtype.names:
         cdr.string(name)
-        cdr.numbers("I", _POINT.fields[name][1])
-        cdr.numbers("B", datatype)
+        cdr.numbers("I", points.dtype.fields[name][1])
+        cdr.numbers("B", _KINDS[name])
         cdr.numbers("I", 1)
     cdr.numbers("?", False)  # is_bigendian
-    cdr.numbers("I", _POINT.itemsize, points.nbytes)
+    cdr.numbers("I", points.itemsize, points.nbytes)
     cdr.array(points.view(np.uint8))
     cdr.numbers("?", True)  # is_dense
     return cdr.finish()

@@ -22,7 +22,7 @@ from ..conversions.markers import marker_bytes
 from ..conversions.occupancy_grid import class_table, occupancy_bytes
 from ..conversions.occupied_voxels import OccupiedVoxels
 from ..conversions.stamps import header_from
-from ..conversions.voxel_cloud import cloud_bytes
+from ..conversions.voxel_cloud import cloud_bytes, unknown_bytes
 from .parameters import NodeParameters
 
 KEPT = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -31,13 +31,16 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Outputs:
-    """Topics ``~/occupancy``, ``~/markers``, ``~/points``, ``~/classes`` and ``~/debug/processing_time_ms/<stage>``."""
+    """Topics ``~/occupancy``, ``~/markers``, ``~/points``, ``~/unknown``, ``~/classes`` and
+    ``~/debug/processing_time_ms/<stage>``."""
 
     def __init__(self, node: Node, contract: ModelContract) -> None:
         self._node, self._classes = node, contract.classes
         self._occupancy = node.create_publisher(OccupancyGrid3D, "~/occupancy", KEPT)
         self._markers = node.create_publisher(MarkerArray, "~/markers", KEPT)
         self._points = node.create_publisher(PointCloud2, "~/points", KEPT)
+        self._unknown = node.create_publisher(PointCloud2, "~/unknown", KEPT)
+        self._forms = {self._occupancy, self._markers, self._points, self._unknown}
         self._lock = threading.Lock()  # frames come from the worker, latecomers are looked for on the executor
         self._newest: tuple[OccupancyGrid, NodeParameters] | None = None
         self._unpublished: set[Publisher] = set()  # outputs that the newest grid was not published on
@@ -49,14 +52,14 @@ class Outputs:
     def close(self) -> None:
         """Take the topics away."""
         self._node.destroy_timer(self._timer)
-        for publisher in (self._occupancy, self._markers, self._points, self._table, *self._times.values()):
+        for publisher in (*self._forms, self._table, *self._times.values()):
             self._node.destroy_publisher(publisher)
 
     def publish(self, grid: OccupancyGrid, parameters: NodeParameters) -> None:
         """Publish one grid in all forms that are wanted; whoever comes later gets the others."""
         with self._lock:
             self._newest = grid, parameters
-            self._unpublished = {self._occupancy, self._markers, self._points}
+            self._unpublished = set(self._forms)
             self._publish_wanted()
 
     def _serve_latecomers(self) -> None:
@@ -80,6 +83,7 @@ class Outputs:
                 header, voxels, self._classes, parameters.max_markers, parameters.marker_lifetime_s
             ),
             self._points: lambda: cloud_bytes(header, voxels, self._classes),
+            self._unknown: lambda: unknown_bytes(header, grid.labels, grid.spec),
         }
         for publisher in forms.keys() & wanted:
             publisher.publish(forms[publisher]())

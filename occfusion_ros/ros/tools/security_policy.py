@@ -19,6 +19,7 @@ PUBLISHED = (
     "~/classes",
     "~/markers",
     "~/points",
+    "~/unknown",
     "~/debug/processing_time_ms/*",
     "~/transition_event",
     "/diagnostics",
