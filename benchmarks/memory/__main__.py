@@ -24,7 +24,7 @@ from occfusion_ros.runtime.pipeline import Pipeline
 
 from ..machine import processor, versions
 from .drives import Moment, recorded_drives, synthetic_drives
-from .figures import accuracy, changed_poses, known_space
+from .figures import accuracy, changed_poses, known_space, ray_iou
 from .page import FIGURES, PAGE, page
 
 PAST = (1, 2, 4, 8)
@@ -56,13 +56,13 @@ def measure(moments: Sequence[Moment], memory: Memory, progress: Callable[[str],
     """All figures of a drive."""
     poses = [moment.fixed_from_grid for moment in moments]
     figures: dict[str, Any] = {"frames": len(moments), "by_past": {}, "faults": {}}
-    figures["by_past"]["0"] = accuracy(moments, [moment.predicted.labels for moment in moments])
+    figures["by_past"]["0"] = _all_figures(moments, [moment.predicted.labels for moment in moments])
     for past in PAST:
         if past < len(moments) - 1:
             progress(f"{past} past frames")
-            figures["by_past"][str(past)] = accuracy(moments, answer_from(memory, moments, past))
+            figures["by_past"][str(past)] = _all_figures(moments, answer_from(memory, moments, past))
     progress("all past frames")
-    figures["by_past"]["all"] = accuracy(moments, answer_all(memory, moments, poses))
+    figures["by_past"]["all"] = _all_figures(moments, answer_all(memory, moments, poses))
     for kind in FAULTS:
         progress(kind)
         figures["faults"][kind] = accuracy(moments, answer_all(memory, moments, changed_poses(moments, kind)))
@@ -72,6 +72,10 @@ def measure(moments: Sequence[Moment], memory: Memory, progress: Callable[[str],
     alone = [answer_all(memory, [m], [m.fixed_from_grid], "occluded")[0] for m in moments]
     figures["known_alone"] = known_space(moments, alone)
     return figures
+
+
+def _all_figures(moments: Sequence[Moment], answers: Sequence[np.ndarray]) -> dict[str, Any]:
+    return {**accuracy(moments, answers), "ray_iou": ray_iou(moments, answers)}
 
 
 def cost(moments: Sequence[Moment], memory: Memory, repeats: int = 3) -> dict[str, Any]:

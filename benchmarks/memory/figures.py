@@ -13,31 +13,38 @@ from .drives import Moment
 
 
 def accuracy(moments: Sequence[Moment], answers: Sequence[np.ndarray]) -> dict[str, Any]:
-    """IoU and mIoU over a drive, IoU by range, RayIoU, flicker and ghosts; answers are (X, Y, Z) uint8 labels."""
-    grid = moments[0].predicted.spec
-    bands, rays = RangeBands(grid), RayIoU(grid)
+    """IoU and mIoU over a drive, IoU by range, flicker and ghosts; answers are (X, Y, Z) uint8 labels."""
+    bands = RangeBands(moments[0].predicted.spec)
     for moment, labels in zip(moments, answers):
-        known = np.where(labels == IGNORE, EMPTY, labels)
-        bands.add(known, moment.truth)
-        rays.add(known, moment.truth, choose_origins(grid, moment.sensors))
-    total = bands.total()
+        bands.add(np.where(labels == IGNORE, EMPTY, labels), moment.truth)
+    total, (changed, appeared) = bands.total(), flicker(moments, answers)
     return {
         "iou": total.iou(),
         "miou": total.miou(),
-        "ray_iou": rays.report()["mean"],
         "bands": {name: matrix.iou() for name, matrix in zip(bands.names, bands.matrices)},
-        "flicker": flicker(moments, answers),
+        "flicker": changed,
+        "appeared": appeared,
         "ghosts": sum(ghosts(moment.truth, labels) for moment, labels in zip(moments, answers)),
     }
 
 
-def flicker(moments: Sequence[Moment], answers: Sequence[np.ndarray]) -> float:
-    """Share of static voxels whose occupancy or class changes from a frame to the next in the fixed frame.
+def ray_iou(moments: Sequence[Moment], answers: Sequence[np.ndarray]) -> float | None:
+    """RayIoU over a drive; None where no ray counts. It takes long."""
+    grid = moments[0].predicted.spec
+    rays = RayIoU(grid)
+    for moment, labels in zip(moments, answers):
+        rays.add(np.where(labels == IGNORE, EMPTY, labels), moment.truth, choose_origins(grid, moment.sensors))
+    mean = rays.report()["mean"]
+    return None if mean is None or np.isnan(mean) else mean
+
+
+def flicker(moments: Sequence[Moment], answers: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Share of static voxels whose occupancy or class changes from a frame to the next, and of those that appear.
 
     Counted are voxels that are static and occupied by the truth of the later frame, and whose center lies in the grid
     of the earlier one.
     """
-    changed = counted = 0
+    changed = appeared = counted = 0
     for (before, earlier), (after, later) in zip(zip(moments, answers), list(zip(moments, answers))[1:]):
         grid = after.predicted.spec
         static = np.argwhere((after.truth != EMPTY) & (after.truth != IGNORE) & ~np.isin(after.truth, MOVABLE))
@@ -45,8 +52,9 @@ def flicker(moments: Sequence[Moment], answers: Sequence[np.ndarray]) -> float:
         places, inside = grid.indices(grid.centers(static) @ matrix[:3, :3].T + matrix[:3, 3])
         now, then = later[tuple(static[inside].T)], earlier[tuple(places[inside].T)]
         changed += np.count_nonzero(now != then)
+        appeared += np.count_nonzero((then == EMPTY) & (now != EMPTY))
         counted += len(now)
-    return changed / counted if counted else float("nan")
+    return (changed / counted, appeared / counted) if counted else (float("nan"), float("nan"))
 
 
 def ghosts(truth: np.ndarray, labels: np.ndarray) -> int:

@@ -50,11 +50,21 @@ def _by_past(by_past: dict[str, Any]) -> list[str]:
             *(_percent(figures[key]) for key in ("iou", "miou", "ray_iou")),
             *(_percent(figures["bands"][band]) for band in bands),
             _percent(figures["flicker"]),
+            _percent(figures["appeared"]),
             f"{figures['ghosts']:,}",
         ]
         for past, figures in by_past.items()
     ]
-    head = ["frames", "IoU", "mIoU", "RayIoU", *(f"IoU {band}" for band in bands), "flicker", "ghosts"]
+    head = [
+        "frames",
+        "IoU",
+        "mIoU",
+        "RayIoU",
+        *(f"IoU {band}" for band in bands),
+        "flicker",
+        "of it newly seen",
+        "ghosts",
+    ]
     return table(head, rows)
 
 
@@ -63,8 +73,14 @@ def _summary(by_past: dict[str, Any]) -> list[str]:
     ghosts = f"{all_['ghosts'] / alone['ghosts']:.2f} times" if alone["ghosts"] else "no"
     return [
         f"- IoU {100 * (all_['iou'] - alone['iou']):+.1f}, mIoU {100 * (all_['miou'] - alone['miou']):+.1f}; "
-        f"{all_['flicker'] / alone['flicker']:.2f} times the flicker, {ghosts} the ghosts.",
+        f"{all_['flicker'] / alone['flicker']:.2f} times the flicker "
+        f"({_lost(all_) / _lost(alone):.2f} times without what is newly seen), {ghosts} the ghosts.",
     ]
+
+
+def _lost(figures: dict[str, Any]) -> float:
+    """Flicker other than voxels that appear: those that vanish, or change their class."""
+    return figures["flicker"] - figures["appeared"]
 
 
 def _faults(drive: dict[str, Any]) -> list[str]:
@@ -110,7 +126,10 @@ def _how(figures: dict[str, Any]) -> Iterator[str]:
         "- IoU, mIoU (over the classes present), RayIoU and ranges as `python -m models.evaluate` counts them.",
         "- Flicker: of the voxels that are static and occupied by the truth of a frame, the share whose answer, empty",
         "  or a class, is another one than that at the same place of the fixed frame the frame before (nearest voxel).",
+        "  Newly seen: empty before, and occupied now.",
         "- Ghosts: voxels answered to hold something movable that are free by the truth.",
-        "- Synthetic truth is complete: what no ray ever reaches counts too.",
+        "- Real truth is made of all sweeps of a drive: voxels with a return are occupied, those that rays passed",
+        "  free. The memory judges in the same manner, and gains by it. Synthetic truth is complete: what no ray ever",
+        "  reaches counts too, and voxels that are filled in part are occupied although rays pass them.",
         f"- Machine: {figures['machine']}; {made}.",
     )

@@ -31,7 +31,6 @@ UNKNOWN_FORMS = ("none", "occluded")
 """Which empty voxels are answered as unknown: none, or those that no ray has reached, now or in memory."""
 
 HEIGHT_MARGIN = 4.0  # metres that the volume reaches above and below the grid, for roads that rise and fall
-NEAR_VOTES, MOST_VOTES = 50, 20  # votes of a label at 1 m, falling with the distance to 1, and the most
 FADE_PARTS = 8  # of the volume, one with every frame
 NS_PER_S = 1e9
 
@@ -97,7 +96,6 @@ class Memory:
         self._claimed = np.zeros_like(self._rays.passed)
         self._returned = np.zeros(bits.words_of(grid.size), np.uint64)
         self._motion = MotionCheck()
-        self._votes = _votes(grid)
         self._grid_metres = np.eye(4)  # from voxels, from the grid's low corner
         self._grid_metres[:3, :3] *= grid.voxel_size
         self._grid_metres[:3, 3] = grid.low
@@ -180,13 +178,12 @@ class Memory:
     def _add(self, own: np.ndarray, labels: np.ndarray, pose: np.ndarray) -> None:
         volume, rays, state = self.volume, self._rays, self._state()
         self._claimed[:] = 0
-        weights = self._votes[own[:, 0], own[:, 1]]
         carried = self._carried(own, pose, volume.size)
         sweep = (rays.passed, rays.returned, self._claimed)
 
         def add(start: int, end: int) -> None:
             for voxels, rows in carried:
-                add_predicted(*state, voxels, rows, start, end, labels, weights, *sweep, _MOVABLE, _FLAT, GAINS)
+                add_predicted(*state, voxels, rows, start, end, labels, *sweep, _MOVABLE, _FLAT, GAINS)
             add_free(*state, rays.passed, self._claimed, start, end, _MOVABLE, GAINS[2])
 
         self._side_by_side(add, volume.size[0])
@@ -275,12 +272,6 @@ def _table(labels: tuple[int, ...]) -> np.ndarray:
     table = np.zeros(256, bool)
     table[list(labels)] = True
     return table
-
-
-def _votes(grid: GridSpec) -> np.ndarray:
-    """(X, Y) uint8 votes of the columns of a grid: the nearer to the sensors, the more is a label worth."""
-    x, y = (grid.low[axis] + (np.arange(grid.size[axis]) + 0.5) * grid.voxel_size for axis in range(2))
-    return np.clip(NEAR_VOTES / np.maximum(np.hypot.outer(x, y), 1), 1, MOST_VOTES).astype(np.uint8)
 
 
 _MOVABLE, _THING, _FLAT = _table(MOVABLE), _table(THINGS), _table(FLAT_GROUND)

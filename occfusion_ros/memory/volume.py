@@ -1,9 +1,10 @@
 """The volume of remembered voxels: it rolls along with the vehicle by whole voxels, so nothing is ever resampled.
 
 A voxel takes three bytes: evidence for being occupied (positive) or free (negative), in units of a sixteenth of a
-log-odds; the label that leads; and by how much it leads the others, by a weighted majority vote (Boyer and Moore,
-"MJRTY: A Fast Majority Vote Algorithm", 1981). No evidence means that nothing is known. Two bits beside them say where
-evidence is positive and where there is any, so that most of the volume need not be looked at.
+log-odds; the label that leads; and by how many frames it leads the others, by majority vote (Boyer and Moore,
+"MJRTY: A Fast Majority Vote Algorithm", 1981). No evidence means that nothing is known. Bits beside them say where
+evidence is positive, where there is any, and where no more can be added, so that most of the volume need not be looked
+at.
 """
 
 from dataclasses import dataclass
@@ -119,7 +120,6 @@ def add_predicted(
     start,
     end,
     labels,
-    weights,
     passed,
     returned,
     claimed,
@@ -135,7 +135,7 @@ def add_predicted(
         voxels, occupied, known, settled, offset: of the volume.
         targets: (M, 3) int32 voxels from the low corner, each once; rows: (M,) int32 of `labels`.
         start, end: only targets with such x are added, so that several threads may share the work.
-        labels, weights: (N,) uint8, predicted labels and their votes.
+        labels: (N,) uint8, predicted.
         passed, returned: (X, Y, W) uint64 bits of the sweep, rings along z.
         claimed: (X, Y, W) uint64, a ring along z; bits of the targets are set.
         movable, flat: (256,) bool by label.
@@ -147,7 +147,7 @@ def add_predicted(
         if not start <= vx < end:
             continue
         x, y, z = wrapped(vx + offset[0], size[0]), wrapped(vy + offset[1], size[1]), wrapped(vz + offset[2], size[2])
-        label, weight = labels[rows[i]], np.int64(weights[rows[i]])
+        label = labels[rows[i]]
         claimed[vx, vy, z >> 6] |= np.uint64(1) << np.uint64(z & 63)
         before, evidence = np.uint8(voxels[x, y, z, LABEL]), np.int64(voxels[x, y, z, EVIDENCE])
         if at_bit(returned, vx, vy, z):
@@ -157,18 +157,18 @@ def add_predicted(
         else:
             gain = gains[1]
         if gain > 0 and (movable[label] or movable[before]):  # someone came, or went
-            evidence, lead, before = MOST if movable[label] else gain, weight, label
+            evidence, lead, before = MOST if movable[label] else gain, 1, label
         elif gain < 0 and movable[before] and evidence > 0:  # it is not there any more
-            evidence, lead, before = gain, np.int64(0), np.uint8(0)
+            evidence, lead, before = gain, 0, np.uint8(0)
         else:
             evidence = max(-MOST, min(MOST, evidence + gain))
             lead = np.int64(voxels[x, y, z, LEAD])
             if before == label:
-                lead = min(127, lead + weight)
-            elif before and lead >= weight:
-                lead -= weight
+                lead = min(127, lead + 1)
+            elif before and lead:
+                lead -= 1
             else:
-                before, lead = label, weight - lead if before else weight
+                before, lead = label, 1
         _write(voxels, occupied, known, settled, x, y, z, evidence, before, lead)
 
 

@@ -37,10 +37,11 @@ def drive():
 
 def test_the_truth_does_not_flicker_and_half_of_it_flickers_by_half(drive):
     truths = [moment.truth for moment in drive]
-    assert flicker(drive, truths) == 0
+    assert flicker(drive, truths) == (0, 0)
     empty = [np.where(i % 2, 0, truth).astype(np.uint8) for i, truth in enumerate(truths)]
-    assert flicker(drive, empty) == 1
-    assert np.isnan(flicker(drive[:1], truths[:1]))
+    changed, appeared = flicker(drive, empty)
+    assert changed == 1 and appeared == pytest.approx(1 / 3, abs=0.02)
+    assert np.isnan(flicker(drive[:1], truths[:1])).all()
 
 
 def test_ghosts_are_movable_where_the_truth_is_free():
