@@ -41,9 +41,10 @@ lint: setup ## Check the style of the code, and the types of what has no ROS in 
 	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m mypy
 
-soak: setup ## Run the node under load for 50 minutes and write docs/reliability.md
+soak: setup ## Run the node under load for an hour and write docs/reliability.md
 	@$(VENV_PYTHON) -m benchmarks.load soak --minutes 30 --backend null
 	@$(VENV_PYTHON) -m benchmarks.load soak --minutes 10 --backend nano
+	@$(VENV_PYTHON) -m benchmarks.load soak --minutes 10 --backend nano --memory short
 	@$(VENV_PYTHON) -m benchmarks.load load
 
 clean: ## Remove the virtual environment and everything that builds and runs have made

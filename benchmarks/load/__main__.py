@@ -26,6 +26,7 @@ from occfusion_ros.core.errors import OccFusionError
 from ..machine import processor, versions
 from . import run_figures as figures
 from .harness import Harness, Run
+from .messages import MAP
 from .page import PAGE, write_page
 from .sensors import Sensors
 
@@ -68,9 +69,12 @@ def isolate() -> None:
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
 
 
-def soak(ground: Ground, backend: str, minutes: float, sensors: Sensors = Sensors()) -> dict[str, Any]:
-    """The full sensor rate for a long time."""
-    with Harness(ground.frame, sensors, **ground.models[backend]) as harness:
+def soak(
+    ground: Ground, backend: str, minutes: float, memory: str = "none", sensors: Sensors = Sensors()
+) -> dict[str, Any]:
+    """The full sensor rate for a long time, by a vehicle that drives at 10 m/s as TF has it."""
+    remembering = {} if memory == "none" else {"memory": memory, "fixed_frame": MAP}
+    with Harness(ground.frame, sensors, **ground.models[backend], **remembering) as harness:
         run = harness.run(sensors, 60 * minutes)
     return {"minutes": minutes, **described(run), "growth": figures.growth(run), "curves": figures.curves(run)}
 
@@ -138,7 +142,10 @@ def measure(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     with prepared() as ground:
         if options.part == "soak":
             words += [f"--minutes {options.minutes:g}", f"--backend {options.backend}"]
-            found, name = soak(ground, options.backend, options.minutes), f"soak {options.backend}"
+            found, name = soak(ground, options.backend, options.minutes, options.memory), f"soak {options.backend}"
+            if options.memory != "none":
+                words.append(f"--memory {options.memory}")
+                name += " with memory"
         else:
             words += [f"--seconds {options.seconds:g}"]
             found, name = load(ground, options.seconds), "load"
@@ -158,6 +165,9 @@ def main(argv: list[str] | None = None) -> int:
         choices=("null", "nano"),
         default="null",
         help="model of a soak: one that costs nothing, or the shipped one (%(default)s)",
+    )
+    parser.add_argument(
+        "--memory", choices=("none", "short", "long"), default="none", help="of the node in a soak (%(default)s)"
     )
     parser.add_argument("--page", type=Path, default=PAGE, help="page to write (%(default)s), with its .json beside it")
     parser.add_argument("--render", action="store_true", help="only write the page again from its .json")

@@ -11,12 +11,19 @@ from .run_figures import WHOLE
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 FUZZ = PAGE.with_name("fuzz.json")  # what `python -m benchmarks.fuzz --out docs/fuzz.json` wrote
-SOAKS = {"soak null": ("with a model that costs nothing", 30), "soak nano": ("with the shipped model", 10)}
+SOAKS = {
+    "soak null": ("with a model that costs nothing", 30),
+    "soak nano": ("with the shipped model", 10),
+    "soak nano with memory": ("with the shipped model and memory: short", 10),
+}
 COMMANDS = {
     f"soak {name}": f"python -m benchmarks.load soak --minutes {minutes} --backend {name}"
     for name, minutes in (("null", 30), ("nano", 10))
 }
-COMMANDS |= {"load": "python -m benchmarks.load load"}
+COMMANDS |= {
+    "soak nano with memory": "python -m benchmarks.load soak --minutes 10 --backend nano --memory short",
+    "load": "python -m benchmarks.load load",
+}
 GROWTH = {
     "anonymous_mib": "memory of its own, MiB",
     "resident_mib": "resident memory with shared pages, MiB",
@@ -116,7 +123,7 @@ FAULTS = [
 
 
 def soak_section(data: dict[str, Any]) -> list[str]:
-    """Both soaks."""
+    """All soaks."""
     lines = ["## Soak", "", "Six JPEG cameras (1600 x 900) at 12 Hz each and a LiDAR at 20 Hz, in real time.", ""]
     for name, (title, _) in SOAKS.items():
         lines += [f"### {title[0].upper()}{title[1:]}", ""]
