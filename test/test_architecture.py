@@ -20,6 +20,7 @@ MESSAGES = {
     "rosgraph_msgs",
     "sensor_msgs",
     "std_msgs",
+    "std_srvs",
     "tf2_msgs",
     "visualization_msgs",
 }

@@ -191,7 +191,9 @@ def requirements() -> set[str]:
 
 def test_setup_py_requires_what_the_code_imports():
     wanted = imported() - ONLY_WITH_ROS - WITH_ROS_WHEELS - {"pyquaternion"}  # which comes with the devkit
-    wanted = {canonical(PIP_NAMES.get(name, name)) for name in wanted if not name.endswith(("_msgs", "_interfaces"))}
+    wanted = {
+        canonical(PIP_NAMES.get(name, name)) for name in wanted if not name.endswith(("_msgs", "_srvs", "_interfaces"))
+    }
     assert wanted <= requirements()
 
 

@@ -17,6 +17,13 @@ def unpack(words: np.ndarray, depth: int) -> np.ndarray:
     return np.unpackbits(in_bytes, axis=2, count=depth, bitorder="little").view(bool)
 
 
+def pack(flags: np.ndarray) -> np.ndarray:
+    """(X, Y, Z) bool to (X, Y, W) uint64; the inverse of `unpack`."""
+    in_bytes = np.zeros((*flags.shape[:2], 8 * words_of(flags.shape)[2]), np.uint8)
+    in_bytes[..., : -(-flags.shape[2] // 8)] = np.packbits(flags, axis=2, bitorder="little")
+    return in_bytes.view("<u8").astype(np.uint64, copy=False)
+
+
 @njit(nogil=True, cache=True, inline="always")
 def wrapped(index, size):
     """Place in a ring, of an index of 0 to 2 * size - 1; far quicker than a division."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from .bits import WORD, at_bit, words_of, wrapped
+from .bits import WORD, at_bit, pack, unpack, words_of, wrapped
 
 EVIDENCE, LABEL, LEAD = 0, 1, 2  # of a voxel's three bytes
 MOST = 64  # units; evidence ends there on both sides: 4 log-odds
@@ -75,6 +75,21 @@ class RollingVolume:
         """Forget everything."""
         for part in self._parts:
             part[:] = 0
+
+    def content(self) -> tuple[np.ndarray, np.ndarray]:
+        """Give what is known, (X, Y, Z) bool from the low corner, and the bytes of those voxels, (N, 3) int8."""
+        back = tuple((-self.offset).tolist())
+        known = np.roll(unpack(self.known, self.size[2]), back, (0, 1, 2))
+        return known, np.roll(self.voxels, back, (0, 1, 2))[known]
+
+    def restore(self, low: np.ndarray, known: np.ndarray, voxels: np.ndarray) -> None:
+        """Take over what `content` gave of a volume of this size with its low corner at `low`."""
+        self.low = low
+        dense = np.zeros_like(self.voxels)
+        dense[known] = voxels
+        self.voxels[:] = np.roll(dense, tuple(self.offset.tolist()), (0, 1, 2))
+        evidence = self.voxels[..., EVIDENCE]
+        self.occupied[:], self.known[:], self.settled[:] = map(pack, (evidence > 0, evidence != 0, evidence == -MOST))
 
     def center_on(self, position: np.ndarray) -> None:
         """Roll so that a position, (3,) metres in the fixed frame, is in the middle; what leaves is forgotten."""

@@ -9,6 +9,7 @@ from helpers.voxel_world import VoxelWorld, pose
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float64
+from std_srvs.srv import Trigger
 
 from occfusion_ros.core.labels import IGNORE
 from occfusion_ros.memory.memory import MEMORIES, UNKNOWN_FORMS
@@ -142,6 +143,55 @@ def test_deactivating_frees_it_and_activating_begins_anew(start, alone):
     rig.node.trigger_activate()
     np.testing.assert_array_equal(drive(rig, range(3, 4))[0], alone[3])
     assert rig.wait_for_status("remembered", DiagnosticStatus.OK, "1 frames")
+
+
+def call(rig: Rig, name: str) -> tuple[bool, str]:
+    client = rig.vehicle.create_client(Trigger, f"/occfusion/{name}")
+    rig.wait(client.service_is_ready, name)
+    future = client.call_async(Trigger.Request())
+    rig.wait(future.done, f"the answer of {name}")
+    return future.result().success, future.result().message
+
+
+def test_a_map_is_saved_and_taken_over(start, alone, tmp_path):
+    """A node that begins behind the place of the first one knows at once what that had seen."""
+    path = tmp_path / "maps" / "room.npz"
+    rig = start(**SHORT | {"memory": "long"}, memory_file=str(path))
+    assert call(rig, "save_memory") == (False, "memory: nothing is remembered yet, so no map was written")
+    last = drive(rig, range(6))[-1]
+    done, text = call(rig, "save_memory")
+    assert (
+        done
+        and text.startswith(f"memory saved to {path}, 0.")
+        and [p.name for p in path.parent.iterdir()] == ["room.npz"]
+    )
+    assert call(rig, "reset_memory") == (True, "memory reset")
+    assert values(rig.wait_for_status("remembered", DiagnosticStatus.OK, "empty"))["last_reset"] == "asked for"
+    rig.node.trigger_deactivate()
+    rig.node.trigger_activate()
+    assert call(rig, "load_memory") == (True, f"memory loaded from {path}")
+    (first,) = drive(rig, range(5, 6), start=NOW + S)
+    assert ((first > 0) != (last > 0)).mean() < 0.001 and occupied(first) > 1.2 * occupied(alone[5])
+    assert rig.wait_for_status("remembered", DiagnosticStatus.OK, "7 frames")
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "why"),
+    [
+        ({"memory": "none"}, "reset_memory", "memory: it is off"),
+        ({"fixed_frame": ""}, "save_memory", "no memory without fixed_frame"),
+        ({"memory_file": ""}, "load_memory", "memory_file names no file"),
+        ({"memory_file": "map.pickle"}, "load_memory", "ends in .npz, got"),
+        ({"memory_file": "~/there/is/none.npz"}, "load_memory", "there is no file"),
+        ({"memory_file": "/proc/occfusion.npz"}, "save_memory", "cannot write /proc/occfusion.npz"),
+    ],
+)
+def test_what_cannot_be_saved_or_loaded_is_told(start, changes, name, why):
+    rig = start(**SHORT | {"memory_file": "map.npz"} | changes)
+    drive(rig, range(1))
+    done, text = call(rig, name)
+    assert not done and why in text and not rig.faults()
+    assert len(drive(rig, range(1, 2))) == 1, "and the node goes on"
 
 
 def test_what_moves_may_be_remembered_while_the_node_runs_and_the_rest_not(start):

@@ -29,6 +29,7 @@ from .frame_builder import FrameBuilder
 from .frame_health import FrameHealth, latency_health
 from .frame_memory import FrameMemory
 from .input_health import InputHealth
+from .memory_services import MemoryServices
 from .parameters import NodeParameters
 from .publishers import Outputs
 from .running_clock import RunningClock
@@ -110,8 +111,9 @@ class ActiveNode:
                 self._node.get_logger().info,
             )
         )
-        grid = self._pipeline.contract.grid
-        self._memory = own(FrameMemory(grid, self.settings, self._frames.fixed_from_grid, self._report_fault))
+        pose = self._frames.fixed_from_grid
+        self._memory = own(FrameMemory(self._pipeline.contract, self.settings, pose, self._report_fault))
+        own(MemoryServices(self._node, self._memory, lambda: self.settings))
         self._worker = own(LatestWorker(self._work))
         self._poll_timer = self._node.create_timer(POLL_S, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._poll_timer.cancel()

@@ -5,16 +5,21 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...core.contract import ModelContract
 from ...core.errors import OccFusionError
 from ...core.frames import OccupancyGrid, SensorFrame
-from ...core.grid import GridSpec
 from ..conversions.stamps import NS_PER_S
 from ..health.diagnostics import OK, WARN, TaskStatus
 from ..transforms.tree import TransformError
 from .parameters import NodeParameters
+
+if TYPE_CHECKING:  # what is compiled is imported where it is wanted
+    from ...memory.memory import Memory
 
 logger = logging.getLogger(__name__)
 
@@ -55,18 +60,19 @@ class FrameMemory:
 
     def __init__(
         self,
-        grid: GridSpec,
+        contract: ModelContract,
         parameters: NodeParameters,
         pose: Callable[[SensorFrame, NodeParameters], np.ndarray],
         on_fault: Callable[[str, Exception], None],
     ) -> None:
         """
         Args:
-            grid: of the frames.
+            contract: of the model: the grid of the frames, and names of the classes.
             pose: gives (4, 4) from the grid to the fixed frame at a frame's stamp, or raises TransformError.
             on_fault: called with a cause and the error for each frame without a pose.
         """
         self._mode, self._pose, self._on_fault, self.without_pose = parameters.memory, pose, on_fault, 0
+        grid, self._classes = contract.grid, tuple(semantic_class.name for semantic_class in contract.classes)
         self._lock = threading.Lock()  # frames come from the worker, all else from the executor
         self._memory = self._occlusion = None
         if parameters.memory != "none" and parameters.fixed_frame:
@@ -97,8 +103,43 @@ class FrameMemory:
     def start_over(self) -> None:
         """Time was set back."""
         if self._memory:
-            with self._lock:
-                self._memory.reset("time was set back")
+            self.reset("time was set back")
+
+    def reset(self, reason: str) -> None:
+        """Forget everything.
+
+        Raises:
+            OccFusionError: there is no memory.
+        """
+        with self._lock:
+            self._remembering().reset(reason)
+
+    def save(self, path: Path, parameters: NodeParameters) -> None:
+        """Write what is remembered to a map file.
+
+        Raises:
+            OccFusionError: there is no memory, nothing in it, or the file cannot be written.
+        """
+        from ...memory.map_file import save_map
+
+        with self._lock:
+            save_map(path, self._remembering(), parameters.fixed_frame, self._classes)
+
+    def load(self, path: Path, parameters: NodeParameters) -> None:
+        """Take over a map file in place of what is remembered.
+
+        Raises:
+            OccFusionError: there is no memory, or the file is none that fits it.
+        """
+        from ...memory.map_file import load_map
+
+        with self._lock:
+            load_map(path, self._remembering(), parameters.fixed_frame, self._classes)
+
+    def _remembering(self) -> "Memory":
+        if not self._memory:
+            raise OccFusionError("memory: it is off" if self._mode == "none" else NO_FRAME)
+        return self._memory
 
     def close(self) -> None:
         """End the threads and free what is remembered."""

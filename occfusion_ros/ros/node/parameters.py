@@ -206,6 +206,12 @@ class NodeParameters:
         limits=(0.0, 3600.0),
         changes=ANY_TIME,
     )
+    memory_file: str = _parameter(
+        "",
+        "file, ending in .npz, that ~/save_memory writes and ~/load_memory reads; absolute, or from the node's working "
+        "folder on",
+        changes=ANY_TIME,
+    )
     unknown: str = _parameter(
         "none",
         "which voxels are answered as unknown instead of free: none; occluded: those that no ray has reached, in this "

@@ -40,6 +40,9 @@ SERVED = (
     "get_available_transitions",
     "get_state",
     "get_transition_graph",
+    "load_memory",
+    "reset_memory",
+    "save_memory",
 )
 
 
