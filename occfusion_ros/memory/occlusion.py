@@ -8,9 +8,9 @@ import numpy as np
 from ..core.errors import InvalidFrameError
 from ..core.frames import OccupancyGrid, SensorFrame
 from ..core.grid import GridSpec
-from ..core.labels import IGNORE
+from ..core.labels import EMPTY, IGNORE
 from ..core.processor import usable_cores
-from .answer import mark_unknown
+from .bits import unpack
 from .ray_casting import RayCaster, sweep_rays
 
 
@@ -24,9 +24,9 @@ class Occlusion:
             threads: how many work side by side; 0: two, or one where there is only one core.
         """
         self.grid = grid
-        self._threads = threads or min(2, usable_cores())
-        self._pool = ThreadPoolExecutor(self._threads, "occlusion")
-        self._rays = RayCaster(grid.size, grid.voxel_size, self._pool, self._threads)
+        threads = threads or min(2, usable_cores())
+        self._pool = ThreadPoolExecutor(threads, "occlusion")
+        self._rays = RayCaster(grid.size, grid.voxel_size, self._pool, threads)
         self._voxels_from_grid = np.diag([*[1 / grid.voxel_size] * 3, 1.0])
         self._voxels_from_grid[:3, 3] = -np.asarray(grid.low) / grid.voxel_size
 
@@ -43,12 +43,7 @@ class Occlusion:
         if predicted.spec != self.grid:
             raise InvalidFrameError(f"occlusion: expected a prediction on {self.grid}, got {predicted.spec}")
         self._rays.cast(sweep_rays(frame, self._voxels_from_grid))
-        labels, here = predicted.labels.copy(), np.zeros(3, np.int64)
-        seen, passed, depth = self._rays.returned, self._rays.passed, self.grid.size[2]
-
-        def mark(start: int, end: int) -> None:
-            mark_unknown(labels, start, end, np.eye(4), seen, here, passed, depth, np.uint8(IGNORE))
-
-        bounds = np.linspace(0, self.grid.size[0], self._threads + 1).astype(int)
-        list(self._pool.map(mark, bounds, bounds[1:]))
+        reached = unpack(self._rays.passed | self._rays.returned, self.grid.size[2])
+        labels = predicted.labels.copy()
+        np.putmask(labels, (labels == EMPTY) & ~reached, IGNORE)
         return replace(predicted, labels=labels)
