@@ -43,6 +43,7 @@ def make_contract(
             preprocessing=p.preprocessing,
             fuser=networks[0],
             refiner=networks[1],
+            confidence=None,
             checkpoint_sha256=weights,
             trained_on=metadata["trained_on"],
             accuracy=metadata["accuracy"],
@@ -55,7 +56,8 @@ def write_contract(contract: ModelContract, folder: Path) -> None:
     """Write `contract.yaml`, at once or not at all."""
     import yaml
 
-    write_text(folder / CONTRACT_FILE, yaml.safe_dump(contract.to_dict(), sort_keys=False))
+    text = yaml.safe_dump(contract.to_dict(), sort_keys=False, default_flow_style=None, width=120)
+    write_text(folder / CONTRACT_FILE, text)
 
 
 def example_inputs(config: ModelConfig) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

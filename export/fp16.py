@@ -8,7 +8,7 @@ from typing import Any
 # and logarithms of probabilities.
 EXACT_OPERATORS = ("GridSample", "ReduceMean", "ReduceSum", "Sqrt", "Softmax", "LogSoftmax", "Exp", "ReduceLogSumExp")
 MATRIX_OPERATORS = ("MatMul", "Gemm", "Conv")
-FLOAT, FLOAT16 = 1, 10  # in onnx.TensorProto
+FLOAT, UINT8, FLOAT16 = 1, 2, 10  # in onnx.TensorProto
 
 
 def write_half(source: Path, target: Path) -> None:
@@ -18,7 +18,7 @@ def write_half(source: Path, target: Path) -> None:
 
     model = onnx.load(source)
     half = convert_float_to_float16(
-        model, keep_io_types=True, op_block_list=list(EXACT_OPERATORS), node_block_list=list(positions(model))
+        model, keep_io_types=True, op_block_list=list(EXACT_OPERATORS), node_block_list=list(exact_nodes(model))
     )
     skip_detours(half, {node.name for node in model.graph.node})
     onnx.save(half, target)
@@ -46,10 +46,14 @@ def skip_detours(model: Any, before: set[str]) -> None:  # onnx.ModelProto
         model.graph.node.remove(node)
 
 
-def positions(model: Any) -> Iterator[str]:  # onnx.ModelProto
-    """Names of the nodes that work out where to sample: what GridSample's positions depend on, back to a product."""
+def exact_nodes(model: Any) -> Iterator[str]:  # onnx.ModelProto
+    """Names of the nodes that work out where to sample, and of those that count bytes at the doors.
+
+    They are what GridSample's positions and the outputs in bytes depend on, back to a product.
+    """
     makers = {name: node for node in model.graph.node for name in node.output}
     waiting = [node.input[1] for node in model.graph.node if node.op_type == "GridSample"]
+    waiting += [output.name for output in model.graph.output if output.type.tensor_type.elem_type == UINT8]
     seen = set()
     while waiting:
         node = makers.get(waiting.pop())

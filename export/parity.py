@@ -39,6 +39,10 @@ from .frames import parity_frames
 
 Tensors = dict[str, torch.Tensor]
 
+CONFIDENCES = dict.fromkeys(
+    ("fuser occupancy", "fuser semantic_confidence", "refiner occupancy", "refiner class_confidence"), 16
+)
+"""By how many steps of a byte they may differ; whether a voxel is occupied is compared by itself."""
 MIOU_LOSS = 0.01  # largest loss in any precision, of the mIoU of the reference
 
 
@@ -128,14 +132,15 @@ class Report:
         }
 
 
-def compare(frame: str, quantity: str, got: torch.Tensor, reference: torch.Tensor) -> Comparison:
-    """Compare two tensors of one shape and dtype."""
+def compare(frame: str, quantity: str, got: torch.Tensor, reference: torch.Tensor, within: int = 0) -> Comparison:
+    """Compare two tensors of one shape and dtype; bytes count as equal that differ by no more than `within`."""
     if got.shape != reference.shape or got.dtype != reference.dtype:
         raise ValueError(
             f"{quantity}: expected {reference.dtype} {tuple(reference.shape)}, got {got.dtype} {tuple(got.shape)}"
         )
     if not reference.is_floating_point():
-        equal, occupied = got == reference, (got != 0) | (reference != 0)
+        occupied = (got != 0) | (reference != 0)
+        equal = (got.int() - reference.int()).abs() <= within if within else got == reference
         shares = (values.double().mean().item() if values.numel() else 1.0 for values in (equal, equal[occupied]))
         return Comparison(frame, quantity, None, None, *shares)
     error = (got - reference).abs().max().item()
@@ -208,7 +213,8 @@ def examine(folder: Path, backend: str, precision: str, reference: Reference) ->
         expected = reference.expected[name]
         got = answers_of(pipeline, expected.images, expected.voxels, expected.fused, expected.parents)
         report.comparisons += [
-            compare(name, quantity, got[quantity], value) for quantity, value in expected.answers.items()
+            compare(name, quantity, got[quantity], value, CONFIDENCES.get(quantity, 0))
+            for quantity, value in expected.answers.items()
         ]
         times += [pipeline(frame).stage_ms["total"] for _ in range(3)]
     report.frame_ms = median(times)
@@ -229,13 +235,18 @@ def answers_of(
     device = pipeline.fuser.device
     voxels, parents, fed = voxels.to(device), parents.to(device), copied(fed, device)
     fused = copied(pipeline.fuser.run({"images": images.to(device), **voxels.network_inputs()}), device)
-    refined = pipeline.classify_children(fused, voxels, parents)
+    refined, of_reference = (pipeline.classify_children(said, voxels, parents) for said in (fused, fed))
+    unrefined = {name: tensor[:0] for name, tensor in refined.items()}
+    grids = {
+        "none": pipeline.compose(fused, parents[:0], unrefined, voxels.returns),
+        "active": pipeline.compose(fused, parents, refined, voxels.returns),
+    }
     answers = {
         **{f"fuser {name}": fused[name] for name in FuserNetwork.OUTPUTS},
+        "fuser occupied": fused["occupancy"] >> 7,
         "uncertainty, top K": fused["uncertainty"].topk(len(parents)).values,
-        "refiner labels": pipeline.classify_children(fed, voxels, parents),
-        "grid, refine none": torch.from_numpy(pipeline.compose(fused, parents[:0], refined[:0], voxels.returns)),
-        "grid, refine active": torch.from_numpy(pipeline.compose(fused, parents, refined, voxels.returns)),
+        **{f"refiner {name}": of_reference[name] for name in RefinerNetwork.OUTPUTS},
+        **{f"grid, refine {mode}": labels for mode, labels in grids.items()},
     }
     return {name: value.cpu() for name, value in answers.items()}
 

@@ -96,7 +96,7 @@ ROOMS = {
     "export": _room(
         "core presample network runtime datasets models synthetic",
         "numpy torch tqdm yaml",
-        lazily="onnx onnxruntime onnxscript",
+        lazily="onnx onnxruntime onnxscript sklearn",
     ),
     "benchmarks": _room(
         "core memory presample network runtime datasets synthetic viz ros models export",

@@ -137,7 +137,16 @@ class MalformedMessages:
         labels = self.rng.choice(np.array([0, 0, 4, 11, 255], np.uint8), (16, 12, 5))
         occupied = np.flatnonzero((labels > 0) & (labels < 255))
         remembered = occupied[self.rng.random(len(occupied)) < 0.3]
-        grid = OccupancyGrid(GridSpec(size=labels.shape), labels, NOW_NS, "lidar_top", ("cam",), remembered=remembered)
+        grid = OccupancyGrid(
+            GridSpec(size=labels.shape),
+            labels,
+            NOW_NS,
+            "lidar_top",
+            ("cam",),
+            remembered=remembered,
+            occupancy=labels,
+            class_confidence=labels,
+        )
         message = message_from_grid(grid, dense=bool(self.rng.integers(2)))
         message.header = self.header(NOW_NS, "lidar_top")
         self.spoil(
@@ -145,6 +154,8 @@ class MalformedMessages:
             {
                 "cameras": lambda: [self.text()] * int(self.rng.choice([1, 1000])),
                 "indices": lambda: self._other_numbers(message.indices, 2**32),
+                "confidence": lambda: self._other_numbers(message.confidence, 2**8),
+                "class_confidence": lambda: self._other_numbers(message.class_confidence, 2**8),
                 "unknown_runs": lambda: self._other_numbers(message.unknown_runs, 2**16),
                 "origin": lambda: self._pose(message.origin),
                 "voxel_size": lambda: self._edges(message.voxel_size),

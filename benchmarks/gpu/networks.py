@@ -67,13 +67,16 @@ def specs(model: OccFusion) -> tuple[NetworkSpec, NetworkSpec]:
         "image_map": ("float32", (1, config.width, f"{rows}*cameras", columns)),
     }
     answer = {
-        "occupied": ("uint8", (total, children_each)),
+        "occupancy": ("uint8", (total, children_each)),
         "semantic": ("uint8", (total,)),
+        "semantic_confidence": ("uint8", (total,)),
         "uncertainty": ("float32", (total,)),
     }
     return (
         _spec(inputs, {**answer, **features}),
-        _spec({**features, **children}, {"labels": ("uint8", ("parents", children_each))}),
+        _spec(
+            {**features, **children}, {name: ("uint8", ("parents", children_each)) for name in RefinerNetwork.OUTPUTS}
+        ),
     )
 
 

@@ -52,17 +52,20 @@ def _fuser(like: ModelContract) -> Any:
         "all": np.array([total, children]),
         "voxels": np.array([total]),
         "features": np.array([1, total, 1]),
+        "sure": np.array([255], np.uint8),
         "classes": (1 + height % len(like.classes)).astype(np.uint8),
     }
     nothing = helper.make_tensor("value", TensorProto.UINT8, [1], [0])
     nodes = [
         helper.make_node("Slice", ["voxel_features", "zero", "children", "column"], ["returned"]),
-        helper.make_node("Cast", ["returned"], ["flags"], to=TensorProto.UINT8),
+        helper.make_node("Cast", ["returned"], ["ones"], to=TensorProto.UINT8),
+        helper.make_node("Mul", ["ones", "sure"], ["flags"]),
         helper.make_node("Min", ["voxel_index", "last"], ["inside"]),
         helper.make_node("Unsqueeze", ["inside", "one"], ["rows"]),
         helper.make_node("ConstantOfShape", ["all"], ["empty"], value=nothing),
-        helper.make_node("ScatterND", ["empty", "rows", "flags"], ["occupied"]),
+        helper.make_node("ScatterND", ["empty", "rows", "flags"], ["occupancy"]),
         helper.make_node("Identity", ["classes"], ["semantic"]),
+        helper.make_node("Identity", ["classes"], ["semantic_confidence"]),
         helper.make_node("ConstantOfShape", ["voxels"], ["uncertainty"]),
         helper.make_node("ConstantOfShape", ["features"], ["grid_features"]),
         helper.make_node("Slice", ["images", "corner", "pixel", "image_axes"], ["pixels"]),
@@ -70,8 +73,9 @@ def _fuser(like: ModelContract) -> Any:
         helper.make_node("Transpose", ["shades"], ["image_map"], perm=[1, 2, 0, 3]),
     ]
     outputs = (
-        TensorSpec("occupied", "uint8", (total, children)),
+        TensorSpec("occupancy", "uint8", (total, children)),
         TensorSpec("semantic", "uint8", (total,)),
+        TensorSpec("semantic_confidence", "uint8", (total,)),
         TensorSpec("uncertainty", "float32", (total,)),
         TensorSpec("grid_features", "float32", (1, total, 1)),
         TensorSpec("image_map", "float32", (1, 1, "cameras", 1)),
@@ -87,11 +91,14 @@ def _refiner(like: ModelContract) -> Any:
     nodes = [
         helper.make_node("Cast", ["child_return"], ["flags"], to=TensorProto.UINT8),
         helper.make_node("Mul", ["flags", "class"], ["labels"]),
+        *(helper.make_node("Mul", ["flags", "sure"], [name]) for name in ("occupancy", "class_confidence")),
     ]
     doors = {"grid_features": (1, total, 1), "image_map": (1, 1, "cameras", 1)}
     inputs = tuple(replace(spec, shape=doors.get(spec.name, spec.shape)) for spec in like.refiner.inputs)
-    outputs = (TensorSpec("labels", "uint8", ("parents", children)),)
-    return _model("refiner", nodes, inputs, outputs, {"class": np.array([CLASS], np.uint8)})
+    names = ("labels", "occupancy", "class_confidence")
+    outputs = tuple(TensorSpec(name, "uint8", ("parents", children)) for name in names)
+    constants = {"class": np.array([CLASS], np.uint8), "sure": np.array([255], np.uint8)}
+    return _model("refiner", nodes, inputs, outputs, constants)
 
 
 def _model(

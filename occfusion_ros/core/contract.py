@@ -7,13 +7,14 @@ dictionaries into validated types and back.
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from .confidence import Calibration, Confidence
 from .errors import ContractError
 from .grid import GridSpec
 from .labels import SemanticClass
 from .preprocessing import UNRECORDED, Preprocessing
 
-FORMAT = 4
-FORMATS = (2, 3, FORMAT)  # that are read, see `_in_todays_format`
+FORMAT = 5
+FORMATS = (2, 3, 4, FORMAT)  # that are read, see `_in_todays_format`
 VARIANTS = ("fp32", "fp16", "int8", "int8_onnxruntime", "weights")
 """Files of a network: ONNX in float32; ONNX in float16 inside; ONNX quantized for TensorRT and OpenVINO (symmetric)
 and for ONNX Runtime (asymmetric activations); and the weights of the whole model (safetensors), the same file for both
@@ -91,6 +92,7 @@ class ModelContract:
         refine_budget: K, most coarse voxels that the active decoder refines.
         preprocessing: what else the weights were trained with.
         fuser, refiner: the two networks, see `NetworkSpec`.
+        confidence: what their bytes mean; None where that was not measured.
         checkpoint_sha256: hash of the weights the networks were exported from; the artifact's own where it has any.
         trained_on: what data the weights were trained on.
         accuracy: measured figures by data set.
@@ -110,6 +112,7 @@ class ModelContract:
     preprocessing: Preprocessing
     fuser: NetworkSpec
     refiner: NetworkSpec
+    confidence: Confidence | None
     checkpoint_sha256: str
     trained_on: str
     accuracy: dict[str, Any]
@@ -157,6 +160,8 @@ class ModelContract:
         nested = {"grid": GridSpec, "preprocessing": Preprocessing, "fuser": NetworkSpec, "refiner": NetworkSpec}
         for key, kind in nested.items():
             values[key] = _build(kind, values.get(key), key)
+        if "confidence" in values:
+            values["confidence"] = _confidence(values["confidence"])
         if not isinstance(values.get("classes"), list):
             raise ContractError(f"contract: classes must be a list, got {values.get('classes')!r}")
         values["classes"] = tuple(_build(SemanticClass, c, "classes") for c in values["classes"])
@@ -164,7 +169,8 @@ class ModelContract:
 
 
 def _in_todays_format(values: dict[Any, Any], before: int) -> dict[Any, Any]:
-    """Format 2 says nothing of pre-processing; 2 and 3 may name programs of PyTorch, which are left out."""
+    """Format 2 says nothing of pre-processing, 2 to 4 of confidence; 2 and 3 may name programs of PyTorch, left out."""
+    values = {"confidence": None, **values}
     if before == 2:
         values = values | {"preprocessing": asdict(UNRECORDED)}
     for network in ("fuser", "refiner"):
@@ -173,6 +179,21 @@ def _in_todays_format(values: dict[Any, Any], before: int) -> dict[Any, Any]:
                 kept = {variant: file for variant, file in files.items() if variant != "program"}
                 values = values | {network: values[network] | {"files": kept}}
     return {key: value for key, value in values.items() if key != "pytorch"}
+
+
+def _confidence(data: Any) -> Confidence | None:
+    """From a mapping as `contract.yaml` holds it; None is kept.
+
+    Raises:
+        ContractError: anything missing, unknown or out of range.
+    """
+    if data is None:
+        return None
+    if not isinstance(data, dict):
+        raise ContractError(f"confidence: expected a mapping, got {data!r:.100}")
+    return _build(
+        Confidence, {key: _build(Calibration, value, "confidence") for key, value in data.items()}, "confidence"
+    )
 
 
 def _build(kind: type, data: Any, where: str) -> Any:

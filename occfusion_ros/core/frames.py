@@ -125,6 +125,8 @@ class OccupancyGrid:
         model_id: the artifact that computed it.
         stage_ms: milliseconds spent in each stage.
         remembered: (M,) int64 ascending flat voxels (z fastest) whose label comes from earlier frames alone.
+        occupancy, class_confidence: (X, Y, Z) uint8, 0..255 for 0..1: probability, from this frame alone, that a voxel
+            is occupied, and of the class that it has if so; 0 where the frame says empty; None where it is not known.
     """
 
     spec: GridSpec
@@ -135,7 +137,12 @@ class OccupancyGrid:
     model_id: str = ""
     stage_ms: dict[str, float] = field(default_factory=dict)
     remembered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    occupancy: np.ndarray | None = None
+    class_confidence: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         _check(self.labels, "labels", self.spec.size, np.uint8)
         _check(self.remembered, "remembered", (None,), np.int64)
+        for name in ("occupancy", "class_confidence"):
+            if getattr(self, name) is not None:
+                _check(getattr(self, name), name, self.spec.size, np.uint8)

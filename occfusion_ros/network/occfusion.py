@@ -118,15 +118,22 @@ class OccFusion(nn.Module):
 
         Only a fusion that places pixels in space ("lift_splat") reads `image_from_grid` (B, N, 4, 4).
         """
-        batch = len(voxel_index)
+        points = FusedPoints(voxel_index, point_features, point_uv, point_camera, image_from_grid)
+        voxels, *others = self.encode(features, voxel_features, points)
+        return FuserOutput(self.coarse_head(voxels), self.occupancy_head(voxels), voxels, *others)
+
+    def encode(
+        self, features: list[torch.Tensor], voxel_features: torch.Tensor, points: FusedPoints
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """What the heads read and what comes with it: the last three of `FuserOutput`."""
+        batch = len(points.voxel_index)
         count = features[0].shape[0] // batch
         maps = [stack_cameras(level, batch) for level in self.pyramid(features)] if self.pyramid else []
-        points = FusedPoints(voxel_index, point_features, point_uv, point_camera, image_from_grid)
         query = self.voxel_encoder(voxel_features)  # (B, Q, C)
         dense, auxiliary_loss = self.fusion(query, points, maps, count)
         voxels = self.decode(dense)
         image_map = maps[0] if maps else voxels.new_empty(batch, 0)
-        return FuserOutput(self.coarse_head(voxels), self.occupancy_head(voxels), voxels, image_map, auxiliary_loss)
+        return voxels, image_map, auxiliary_loss
 
     def decode(self, dense: torch.Tensor) -> torch.Tensor:
         """(B, T, C) fused voxels to (B, T, C + D) voxel features."""

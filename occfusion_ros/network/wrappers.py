@@ -4,10 +4,13 @@ What leaves the networks is what the robot needs, so that thresholds and arg-max
 """
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from ..core.confidence import OCCUPIED, STEPS
 from ..presample.children import ChildInputs
 from ..presample.presampler import FusedVoxels
+from .fusion import FusedPoints
 from .occfusion import OccFusion, entropy
 
 
@@ -16,11 +19,21 @@ def best_class(logits: torch.Tensor) -> torch.Tensor:
     return logits[..., 1:].argmax(-1) + 1
 
 
+def occupancy_byte(log_odds: torch.Tensor) -> torch.Tensor:
+    """Log-odds of being occupied, from the threshold, to the byte that `core.confidence` describes, uint8."""
+    return (log_odds * STEPS + OCCUPIED).clamp(0, 255).to(torch.uint8)
+
+
+def class_byte(logits: torch.Tensor) -> torch.Tensor:
+    """(..., 1 + classes) logits to (...) uint8: 256ths of the best class's probability among the non-empty ones."""
+    return (logits[..., 1:].float().softmax(-1).amax(-1) * 256).clamp(max=255).to(torch.uint8)
+
+
 class FuserNetwork(nn.Module):
     """Images and pre-sampled points to the unrefined answer and what the refiner needs."""
 
     INPUTS = ("images", *FusedVoxels.NETWORK_INPUTS)
-    OUTPUTS = ("occupied", "semantic", "uncertainty", "grid_features", "image_map")
+    OUTPUTS = ("occupancy", "semantic", "semantic_confidence", "uncertainty", "grid_features", "image_map")
 
     def __init__(self, model: OccFusion) -> None:
         super().__init__()
@@ -38,23 +51,32 @@ class FuserNetwork(nn.Module):
         """See `FusedVoxels` for the inputs.
 
         Returns:
-            occupied (T, J) uint8, 0 or 1 for every child, not refined; semantic (T,) uint8, best non-empty label of a
-            coarse voxel; uncertainty (T,) float32 nats; grid_features (1, T, V) float32; image_map (1, C, N * h, w)
-            float32.
+            occupancy (T, J) uint8, log-odds of every child, not refined, see `core.confidence`; semantic (T,) uint8,
+            best non-empty label of a coarse voxel; semantic_confidence (T,) uint8, see `class_byte`; uncertainty (T,)
+            float32 nats; grid_features (1, T, V) float32; image_map (1, C, N * h, w) float32.
         """
-        points = (voxel_index, voxel_features, point_features, point_uv, point_camera)
-        out = self.model.fuse(self.model.backbone(images), *(tensor[None] for tensor in points))
-        coarse, occupancy = out.coarse.squeeze(0), out.occupancy.squeeze(0)  # indexing would copy, squeezing does not
+        points = FusedPoints(*(tensor[None] for tensor in (voxel_index, point_features, point_uv, point_camera)))
+        voxels, image_map, _ = self.model.encode(self.model.backbone(images), voxel_features[None], points)
+        coarse = self.model.coarse_head(voxels).squeeze(0)  # indexing would copy, squeezing does not
         semantic = best_class(coarse)
-        occupied = (occupancy > -self.model.occupancy_shift[semantic][:, None]).to(torch.uint8)
-        return occupied, semantic.to(torch.uint8), entropy(coarse), out.voxel_features, out.image_map
+        occupancy = self.occupancy(voxels.squeeze(0), semantic)
+        return occupancy, semantic.to(torch.uint8), class_byte(coarse), entropy(coarse), voxels, image_map
+
+    def occupancy(self, voxel_features: torch.Tensor, semantic: torch.Tensor) -> torch.Tensor:
+        """(T, V) and (T,) labels to (T, J) uint8.
+
+        Steps and the middle go into the head and the shifts: each pass over all children costs milliseconds.
+        """
+        head, shift = self.model.occupancy_head, self.model.occupancy_shift * STEPS + OCCUPIED
+        steps = F.linear(voxel_features, head.weight * STEPS, head.bias * STEPS)  # exact: STEPS is a power of two
+        return (steps + shift[semantic][:, None]).clamp(0, 255).to(torch.uint8)
 
 
 class RefinerNetwork(nn.Module):
     """The children of the chosen voxels, classified anew."""
 
     INPUTS = ("grid_features", "image_map", *ChildInputs.NETWORK_INPUTS)
-    OUTPUTS = ("labels",)
+    OUTPUTS = ("labels", "occupancy", "class_confidence")
     IMAGE_STRIDE = 8  # of the image features that `image_map` stacks
 
     def __init__(self, model: OccFusion) -> None:
@@ -72,13 +94,17 @@ class RefinerNetwork(nn.Module):
         parent_camera: torch.Tensor,
         child_seen: torch.Tensor,
         child_return: torch.Tensor,
-    ) -> torch.Tensor:
-        """The fuser's outputs and `ChildInputs` to labels (K, J) uint8."""
+    ) -> tuple[torch.Tensor, ...]:
+        """The fuser's outputs and `ChildInputs` to labels, occupancy and class confidence, all (K, J) uint8.
+
+        Labels are 0 where a child is empty; the other two are those of `FuserNetwork`, of each child.
+        """
         children = (parent, child_uv, parent_camera, child_seen, child_return)
         logits = self.refiner(
             grid_features, image_map, *(tensor[None] for tensor in children), image_map.shape[2] // self.feature_rows
         ).squeeze(0)
         label = best_class(logits)
-        # The logit of being occupied plus the shift is positive where the probability of empty is below this.
-        occupied = logits.softmax(-1)[..., 0] < torch.sigmoid(self.refined_shift)[label]
-        return (label * occupied).to(torch.uint8)  # TensorRT has uint8 at its doors only
+        odds = logits[..., 1:].float().logsumexp(-1) - logits[..., 0] + self.refined_shift[label]
+        steps = (odds * STEPS + OCCUPIED).clamp(0, 255)
+        labels = label * (steps >= OCCUPIED)
+        return labels.to(torch.uint8), steps.to(torch.uint8), class_byte(logits)  # TensorRT has uint8 at doors only

@@ -18,6 +18,7 @@ from ..presample.presampler import FusedVoxels, PresampleConfig, Presampler
 from .artifact import NETWORKS, Artifact, load_artifact
 from .backends.protocol import Backend, BackendSettings, torch_threads, usable_gpu
 from .backends.registry import BACKENDS, candidates
+from .confidence import ConfidenceReader
 from .selection import any_child, most_uncertain
 
 logger = logging.getLogger(__name__)
@@ -63,14 +64,23 @@ class Stopwatch:
         return start.elapsed_time(end) if self._on_gpu else (end - start) * 1e3
 
 
+def in_todays_form(fused: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The fuser's outputs; up to format 4 a child was 1 where occupied, and nothing was said of how sure that is."""
+    return fused | {"occupancy": fused["occupied"] << 7} if "occupied" in fused else fused
+
+
 class Pipeline:
     """Pre-sampling, the two networks and everything between them; one frame at a time."""
 
     def __init__(self, contract: ModelContract, fuser: Backend, refiner: Backend, refine: str = "active") -> None:
+        """`confidence`, an attribute: whether grids say how sure the networks are; may be set at any time."""
         if refine not in REFINE_MODES:
             raise BackendError(f"refine: expected one of {', '.join(REFINE_MODES)}, got {refine!r}")
         self.contract, self.refine = contract, refine
-        self.fuser, self.refiner = fuser, refiner
+        self.fuser, self.refiner, self.confidence = fuser, refiner, True
+        self._confidence_of = ConfidenceReader(
+            contract.confidence, contract.grid, contract.coarse_factor, torch.device(fuser.device)
+        )
         # Pre-sampling runs on the GPU where there is one, whatever runs the networks.
         self.presampler = Presampler(PresampleConfig.of(contract), "cuda" if usable_gpu() else "cpu")
 
@@ -158,13 +168,15 @@ class Pipeline:
         resampled, voxels = resampled.to(self.fuser.device), voxels.to(self.fuser.device)
         seen = None if seen is None else seen.to(self.fuser.device)
         watch.lap("upload")
-        fused = self.fuser.run({"images": resampled, **voxels.network_inputs()})
+        fused = in_todays_form(self.fuser.run({"images": resampled, **voxels.network_inputs()}))
         watch.lap("fuser")
         parents = self.select(fused)
         watch.lap("select")
         refined = self.classify_children(fused, voxels, parents, seen)
         watch.lap("refiner")
-        labels = self.compose(fused, parents, refined, voxels.returns)
+        children = self.compose(fused, parents, refined, voxels.returns)
+        labels = self.dense(children)
+        occupancy, class_confidence = self.how_sure(children, fused, parents, refined)
         watch.lap("grid")
         return OccupancyGrid(
             self.contract.grid,
@@ -174,13 +186,15 @@ class Pipeline:
             tuple(camera.name for camera in frame.cameras),
             self.contract.model_id,
             watch.finish(),
+            occupancy=occupancy,
+            class_confidence=class_confidence,
         )
 
     def select(self, fused: dict[str, torch.Tensor]) -> torch.Tensor:
         """(K,) int64 flat coarse voxels to refine."""
         if self.refine == "none":
             return torch.empty(0, dtype=torch.long, device=fused["uncertainty"].device)
-        occupied = any_child(fused["occupied"])
+        occupied = any_child(fused["occupancy"])
         if self.refine == "all":
             return occupied.nonzero()[:, 0]
         return most_uncertain(fused["uncertainty"], occupied, self.contract.refine_budget)
@@ -191,30 +205,52 @@ class Pipeline:
         voxels: FusedVoxels,
         parents: torch.Tensor,
         seen: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """(K, J) uint8 labels of the children of `parents`; the network always gets as many as the budget has.
+    ) -> dict[str, torch.Tensor]:
+        """The refiner's outputs for `parents`, (K, J) uint8; the network always gets as many as the budget has.
 
         `seen`: see `Presampler.seen_pixels`.
 
         Networks are fastest where shapes stay as they are: what a portion lacks is filled with voxel 0.
         """
         coarse, budget = {name: fused[name] for name in ("grid_features", "image_map")}, self.contract.refine_budget
-        labels = fused["semantic"].new_empty((len(parents), self.contract.coarse_factor**3))
-        for chunk, out in zip(parents.split(budget), labels.split(budget)):
-            if len(chunk):
-                filled = F.pad(chunk, (0, budget - len(chunk)))
-                children = describe_children(filled, self.presampler, voxels.image_from_grid, voxels.returns, seen)
-                out.copy_(self.refiner.run({**coarse, **children.network_inputs()})["labels"][: len(chunk)])
-        return labels
+        shape = (len(parents), self.contract.coarse_factor**3)
+        refined = {tensor.name: fused["semantic"].new_empty(shape) for tensor in self.contract.refiner.outputs}
+        for start in range(0, len(parents), budget):
+            chunk = parents[start : start + budget]
+            filled = F.pad(chunk, (0, budget - len(chunk)))
+            children = describe_children(filled, self.presampler, voxels.image_from_grid, voxels.returns, seen)
+            for name, out in self.refiner.run({**coarse, **children.network_inputs()}).items():
+                refined[name][start : start + budget] = out[: len(chunk)]
+        return refined
 
     def compose(
-        self, fused: dict[str, torch.Tensor], parents: torch.Tensor, refined: torch.Tensor, returns: torch.Tensor
-    ) -> np.ndarray:
-        """Labels (X, Y, Z) uint8 of the fine grid: refined where refined, never empty where the sweep has a return."""
-        grid, factor, semantic = self.contract.grid, self.contract.coarse_factor, fused["semantic"]
-        labels = fused["occupied"] * semantic[:, None]  # (T, J)
-        labels[parents] = refined
-        parent, child = parents_of(returns, grid, factor)
+        self,
+        fused: dict[str, torch.Tensor],
+        parents: torch.Tensor,
+        refined: dict[str, torch.Tensor],
+        returns: torch.Tensor,
+    ) -> torch.Tensor:
+        """Labels (T, J) uint8 of all children: refined where refined, never empty where the sweep has a return."""
+        semantic = fused["semantic"]
+        labels = (fused["occupancy"] >> 7) * semantic[:, None]  # occupied where the highest bit is set
+        labels[parents] = refined["labels"]
+        parent, child = parents_of(returns, self.contract.grid, self.contract.coarse_factor)
         label = labels[parent, child]
         labels[parent, child] = torch.where(label == 0, semantic[parent], label)
-        return from_children(labels, grid, factor).cpu().numpy()
+        return labels
+
+    def how_sure(
+        self,
+        children: torch.Tensor,
+        fused: dict[str, torch.Tensor],
+        parents: torch.Tensor,
+        refined: dict[str, torch.Tensor],
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """See `ConfidenceReader`; nothing where it is not asked for, or where an artifact of old does not say it."""
+        if not self.confidence or "semantic_confidence" not in fused:
+            return None, None
+        return self._confidence_of(children, fused, parents, refined)
+
+    def dense(self, children: torch.Tensor) -> np.ndarray:
+        """(T, J) of all children to (X, Y, Z) of the fine grid."""
+        return from_children(children, self.contract.grid, self.contract.coarse_factor).cpu().numpy()

@@ -2,12 +2,18 @@
 
 import torch
 
+from ..core.confidence import OCCUPIED
 
-def any_child(occupied: torch.Tensor) -> torch.Tensor:
-    """(T,) bool: which voxels have an occupied child; (T, J) uint8 of 0 and 1."""
-    if occupied.shape[1] % 8:
-        return occupied.amax(1) > 0
-    return occupied.contiguous().view(torch.int64).any(1)  # eight children at once: several times as fast
+
+def any_child(children: torch.Tensor, bits: int = OCCUPIED) -> torch.Tensor:
+    """(T,) bool: which voxels have a child with any of these bits set; (T, J) uint8, by default occupancy."""
+    if children.shape[1] % 8:
+        return (children & bits).any(1)
+    words = children.contiguous().view(torch.int64)  # eight children at once: several times as fast
+    while not words.shape[1] % 2:
+        words = words[:, : words.shape[1] // 2] | words[:, words.shape[1] // 2 :]
+    mask = int.from_bytes([bits] * 8, "little", signed=False)
+    return (words & (mask - (mask >> 63 << 64))).any(1)  # as int64
 
 
 def most_uncertain(uncertainty: torch.Tensor, occupied: torch.Tensor, budget: int) -> torch.Tensor:

@@ -1,9 +1,11 @@
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import yaml
 
+from occfusion_ros.core.confidence import Calibration, Confidence
 from occfusion_ros.core.contract import ModelContract, NetworkFile, NetworkSpec, TensorSpec
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.grid import GridSpec
@@ -29,6 +31,7 @@ def contract() -> ModelContract:
         fusion_queries=8192,
         refine_budget=1024,
         preprocessing=Preprocessing(),
+        confidence=Confidence(Calibration(occupancy=tuple(np.linspace(0, 0.9, 256).tolist()))),
         checkpoint_sha256="cd" * 32,
         trained_on="nothing",
         accuracy={"iou": 0.5},
@@ -43,10 +46,10 @@ def test_yaml_round_trip():
 
 def test_a_contract_that_says_nothing_of_preprocessing_has_the_values_it_was_trained_with():
     old = contract().to_dict() | {"format": 2}
-    del old["preprocessing"]
+    del old["preprocessing"], old["confidence"]
     read = ModelContract.from_dict(old)
-    assert read == replace(contract(), preprocessing=UNRECORDED)
-    assert ModelContract.from_dict(read.to_dict()) == read and read.to_dict()["format"] == 4
+    assert read == replace(contract(), preprocessing=UNRECORDED, confidence=None)
+    assert ModelContract.from_dict(read.to_dict()) == read and read.to_dict()["format"] == 5
     assert (UNRECORDED.version, UNRECORDED.ego_radius, UNRECORDED.near, UNRECORDED.range_scale) == (1, 1.5, 0.5, 50.0)
 
 
@@ -54,7 +57,8 @@ def test_programs_of_pytorch_that_an_old_contract_names_are_left_out():
     old = contract().to_dict() | {"format": 3, "pytorch": "2.13.0"}
     for network in ("fuser", "refiner"):
         old[network]["files"]["program"] = {"name": f"{network}.pt2", "sha256": "ef" * 32}
-    assert ModelContract.from_dict(old) == contract()
+    del old["confidence"]
+    assert ModelContract.from_dict(old) == replace(contract(), confidence=None)
     assert "program" in old["fuser"]["files"]
     with pytest.raises(ContractError, match="fuser: expected a mapping"):
         ModelContract.from_dict(old | {"fuser": None})
@@ -63,7 +67,7 @@ def test_programs_of_pytorch_that_an_old_contract_names_are_left_out():
 @pytest.mark.parametrize(
     "path, value, message",
     [
-        (("format",), 1, "format must be one of 2, 3, 4, got 1: export"),
+        (("format",), 1, "format must be one of 2, 3, 4, 5, got 1: export"),
         (("surprise",), 1, r"unknown \['surprise'\]"),
         ((7,), 1, r"unknown \['7'\]"),
         (("grid",), None, "grid: expected a mapping"),
@@ -79,8 +83,8 @@ def test_programs_of_pytorch_that_an_old_contract_names_are_left_out():
         (("image_size",), 256, "contract: "),
         (("image_size",), [256, 7.5], "image_size"),
         (("horizon",), 1.5, "horizon"),
-        (("format",), [3], "format must be one of 2, 3, 4, got"),
-        (("format",), True, "format must be one of 2, 3, 4, got"),
+        (("format",), [3], "format must be one of 2, 3, 4, 5, got"),
+        (("format",), True, "format must be one of 2, 3, 4, 5, got"),
         (("preprocessing",), None, "preprocessing: expected a mapping"),
         (("preprocessing", "version"), 2, "trained with version 2, this software has 1: take the software"),
         (("preprocessing", "position_steps"), 65536, "trained with position_steps 65536, this software has 32768"),
@@ -90,6 +94,14 @@ def test_programs_of_pytorch_that_an_old_contract_names_are_left_out():
         (("preprocessing", "range_scale"), float("nan"), "range_scale must lie between"),
         (("preprocessing", "ego_radius"), "1.5", "ego_radius must lie between"),
         (("preprocessing", "mirrors"), 1, r"preprocessing: missing \[\], unknown \['mirrors'\]"),
+        (("confidence",), 0.5, "confidence: expected a mapping, got 0.5"),
+        (("confidence", "fuser"), None, "confidence: expected a mapping, got None"),
+        (("confidence", "other"), {"occupancy": [0] * 256, "classes": [0] * 256}, r"unknown \['other'\]"),
+        (("confidence", "fuser", "occupancy"), [0.5] * 255, "expected 256 numbers of occupancy"),
+        (("confidence", "refiner", "classes"), ["sure"] * 256, "expected 256 numbers of classes"),
+        (("confidence", "refiner", "classes"), [0.5] * 255 + [0.4], "expected classes in 0..1 that never falls"),
+        (("confidence", "fuser", "classes"), [0.5] * 255 + [1.1], "expected classes in 0..1 that never falls"),
+        (("confidence", "fuser", "classes"), [0.5] * 255 + [float("nan")], "expected classes in 0..1"),
         (("pytorch",), "2.13.0", r"unknown \['pytorch'\]"),
         (("accuracy",), "good", "accuracy must be a dict"),
         (("fuser", "files", "fp32", "name"), "../fuser.onnx", "plain file name"),
@@ -127,5 +139,5 @@ def test_missing_fields_are_refused(missing):
 
 @pytest.mark.parametrize("data", [None, [], "text", 3])
 def test_something_else_than_a_mapping_is_refused(data):
-    with pytest.raises(ContractError, match="format must be one of 2, 3, 4"):
+    with pytest.raises(ContractError, match="format must be one of 2, 3, 4, 5"):
         ModelContract.from_dict(data)

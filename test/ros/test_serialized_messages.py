@@ -5,6 +5,7 @@ out.
 """
 
 import array
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,7 +59,19 @@ def random_grid(frame_id: str, fill: float, seed: int = 0, cameras: tuple[str, .
     labels[rng.random(SPEC.size) >= fill] = 0
     occupied = np.flatnonzero((labels > 0) & (labels < 255))
     remembered = occupied[rng.random(len(occupied)) < 0.3]
-    return OccupancyGrid(SPEC, labels, STAMP_NS, frame_id, cameras, "nano-1", remembered=remembered)
+    confidence = rng.integers(0, 256, (2, *SPEC.size), np.uint8) * (labels > 0) * (labels < 255)
+    occupancy, class_confidence = confidence
+    return OccupancyGrid(
+        SPEC,
+        labels,
+        STAMP_NS,
+        frame_id,
+        cameras,
+        "nano-1",
+        remembered=remembered,
+        occupancy=occupancy,
+        class_confidence=class_confidence,
+    )
 
 
 def scatter(grid: OccupancyGrid, labels: tuple[int, ...]) -> list[tuple[int, int, int]]:
@@ -85,6 +98,8 @@ def slow_occupancy(grid: OccupancyGrid, dense: bool) -> OccupancyGrid3D:
         free_label=0,
         indices=[] if dense else occupied,
         data=flat if dense else [flat[i] for i in occupied],
+        confidence=[int(grid.occupancy.transpose(2, 1, 0).ravel()[i]) for i in occupied],
+        class_confidence=[int(grid.class_confidence.transpose(2, 1, 0).ravel()[i]) for i in occupied],
         unknown_runs=[] if dense else slow_runs([label == 255 for label in flat]),
         remembered=slow_bits(grid, occupied),
     )
@@ -125,8 +140,22 @@ def test_occupancy_round_trip(dense):
     again = grid_from_message(message_from_grid(grid, dense))
     np.testing.assert_array_equal(again.labels, grid.labels)
     np.testing.assert_array_equal(again.remembered, grid.remembered)
+    np.testing.assert_array_equal(again.occupancy, grid.occupancy)
+    np.testing.assert_array_equal(again.class_confidence, grid.class_confidence)
     assert (again.spec, again.stamp_ns, again.frame_id) == (grid.spec, STAMP_NS, "lidar_top")
     assert (again.cameras, again.model_id) == (grid.cameras, "nano-1")
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_confidence_is_left_out_where_it_is_not_wanted_or_not_known(dense):
+    grid = random_grid("lidar_top", 0.2)
+    voxels = OccupiedVoxels.of(grid.labels, grid.spec)
+    unknown = replace(grid, occupancy=None, class_confidence=None)
+    without = occupancy_bytes(grid, voxels, dense, confidence=False)
+    assert without == occupancy_bytes(unknown, voxels, dense)
+    again = grid_from_message(deserialize_message(without, OccupancyGrid3D))
+    np.testing.assert_array_equal(again.labels, grid.labels)
+    assert again.occupancy is None and again.class_confidence is None
 
 
 def test_unlisted_voxels_get_the_free_label():
@@ -155,6 +184,9 @@ def test_unknown_runs_of_any_length(size, unknown):
     assert not len(message.indices)
 
 
+UNSURE = {"confidence": [], "class_confidence": []}
+
+
 def changed(dense: bool = False, **values) -> OccupancyGrid3D:
     message = message_from_grid(random_grid("lidar_top", 0.1), dense)
     for name, value in values.items():
@@ -170,7 +202,9 @@ def changed(dense: bool = False, **values) -> OccupancyGrid3D:
         (changed(indices=[8639, 8640], data=[1, 1]), "below 8640"),
         (changed(indices=[5, 6], data=[1]), "2 and 1"),
         (changed(encoding=2), "DENSE or SPARSE"),
-        (changed(confidence=[1]), "confidences"),
+        (changed(confidence=[1]), "expected 0 or .* values of confidence, got 1"),
+        (changed(class_confidence=[1]), "expected 0 or .* values of class_confidence, got 1"),
+        (changed(dense=True, confidence=[1] * 8640), "values of confidence, got 8640"),
         (changed(size_x=2**32 - 1), "at most"),
         (changed(size_x=2**32 - 1, size_y=0), "at least 1 voxel"),
         (changed(voxel_size=Vector3(x=0.2, y=0.2, z=0.3)), "cubic"),
@@ -182,8 +216,8 @@ def changed(dense: bool = False, **values) -> OccupancyGrid3D:
         (changed(dense=True, unknown_runs=[8640]), "no runs, got 8640, 0 and 1"),
         (changed(unknown_runs=[5, 5]), "runs of 8640 known and unknown voxels, got 10"),
         (changed(unknown_runs=[65535] * 9), "got 589815"),
-        (changed(indices=[7], data=[1], unknown_runs=[7, 8633], remembered=[]), "to be known"),
-        (changed(indices=[7], data=[255], unknown_runs=[], remembered=[]), "to be known"),
+        (changed(indices=[7], data=[1], unknown_runs=[7, 8633], remembered=[], **UNSURE), "to be known"),
+        (changed(indices=[7], data=[255], unknown_runs=[], remembered=[], **UNSURE), "to be known"),
         (changed(indices=[7, 9], data=[1, 1], unknown_runs=[], remembered=[1, 0]), "2 bits .* in 1 bytes.*got 2 bytes"),
         (changed(indices=[7, 9], data=[1, 1], unknown_runs=[], remembered=[4]), "the rest of the last one 0"),
         (changed(dense=True, remembered=[1]), "got 1 bytes"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from occfusion_ros.core.confidence import Calibration, Confidence
 from occfusion_ros.core.errors import BackendError, InvalidFrameError
 from occfusion_ros.core.frames import CameraImage, ImageMask, SensorFrame
 from occfusion_ros.runtime.artifact import load_artifact
@@ -125,19 +126,24 @@ class Answer:
 
 @pytest.fixture
 def scripted(small_artifact):
-    """A pipeline whose fuser says: class 4, all empty but one child of voxel (2, 3, 1); whose refiner says 0..63."""
+    """A pipeline whose fuser says: class 4, all empty but one child of voxel (2, 3, 1); whose refiner says 0..63.
+
+    Their confidences: 100 of a class and 191 of a child; 50 to 113 of a class and 137 of a child.
+    """
     contract = load_artifact(small_artifact).contract
     total = contract.coarse_grid.num_voxels
-    occupied = torch.zeros((total, 64), dtype=torch.uint8)
-    occupied[(2 * 16 + 3) * 10 + 1, 17] = 1
+    occupancy = torch.zeros((total, 64), dtype=torch.uint8)
+    occupancy[(2 * 16 + 3) * 10 + 1, 17] = 191
     fuser = Answer(
-        occupied=occupied,
+        occupancy=occupancy,
+        semantic_confidence=torch.full((total,), 100, dtype=torch.uint8),
         uncertainty=torch.arange(total).float(),
         semantic=torch.full((total,), 4, dtype=torch.uint8),
         grid_features=torch.zeros((1, total, 24)),
         image_map=torch.zeros((1, 16, 8, 12)),
     )
-    refiner = Answer(labels=torch.arange(64, dtype=torch.uint8).expand(total, 64))
+    each = torch.arange(64, dtype=torch.uint8).expand(total, 64)
+    refiner = Answer(labels=each, occupancy=torch.where(each > 0, 137, 20).byte(), class_confidence=each + 50)
     return Pipeline(replace(contract, refine_budget=1), fuser, refiner)
 
 
@@ -158,10 +164,66 @@ def test_a_return_takes_the_class_of_its_voxel_where_nothing_was_predicted(scrip
     assert scripted.refiner.asked[-1]["child_return"].nonzero().tolist() == [[0, 0], [0, 1]]
 
 
+TABLES = Confidence(
+    Calibration(tuple((np.arange(256) / 255).tolist()), tuple((np.arange(256) / 510).tolist())),
+    Calibration(tuple((np.arange(256) ** 2 / 255**2).tolist()), tuple((np.arange(256) / 255).tolist())),
+)
+"""The fuser's bytes are probabilities, those of its classes half of them; the refiner's are squared, as they are."""
+
+
+@pytest.fixture
+def measured(scripted):
+    """`scripted` with a contract that says what bytes mean."""
+    return Pipeline(replace(scripted.contract, confidence=TABLES), scripted.fuser, scripted.refiner)
+
+
+def test_confidence_is_that_of_the_network_that_gave_the_label(measured):
+    low, size = np.array(measured.contract.grid.low), measured.contract.grid.voxel_size
+    inside = np.array([[8, 12, 4], [50, 60, 30]])  # child 0 of the refined voxel, which is empty; one voxel elsewhere
+    grid = measured(SensorFrame(0, np.c_[low + (inside + 0.5) * size, np.zeros(2)].astype(np.float32)))
+    occupied = grid.labels > 0
+    assert np.array_equal(grid.occupancy > 0, occupied) and np.array_equal(grid.class_confidence > 0, occupied)
+    refined = grid.occupancy[8:12, 12:16, 4:8].ravel()
+    assert set(refined[1:]) == {round(137**2 / 255)} and refined[0] == round(128**2 / 255)  # a return is occupied
+    assert grid.class_confidence[8:12, 12:16, 4:8].ravel().tolist() == [50, *range(51, 114)]
+    assert (grid.occupancy[50, 60, 30], grid.class_confidence[50, 60, 30]) == (128, 50)
+
+
+def test_without_refinement_all_confidence_is_the_fusers(measured):
+    measured.refine = "none"
+    grid = measured(SensorFrame(0, np.zeros((0, 4), np.float32)))
+    assert grid.occupancy[grid.labels > 0].tolist() == [191] and grid.class_confidence.sum() == 50
+
+
+def test_confidence_can_be_left_out_at_any_time(measured):
+    measured.confidence = False
+    grid = measured(SensorFrame(0, np.zeros((0, 4), np.float32)))
+    assert grid.occupancy is None and grid.class_confidence is None and grid.labels.any()
+
+
+def test_an_artifact_of_old_answers_without_confidence(scripted):
+    expected = scripted(SensorFrame(0, np.zeros((0, 4), np.float32)))
+    occupancy = scripted.fuser.outputs.pop("occupancy")
+    del scripted.fuser.outputs["semantic_confidence"]
+    scripted.fuser.outputs["occupied"] = (occupancy > 0).byte()
+    scripted.refiner.outputs = {"labels": scripted.refiner.outputs["labels"]}
+    outputs = tuple(tensor for tensor in scripted.contract.refiner.outputs if tensor.name == "labels")
+    contract = replace(scripted.contract, refiner=replace(scripted.contract.refiner, outputs=outputs))
+    grid = Pipeline(contract, scripted.fuser, scripted.refiner)(SensorFrame(0, np.zeros((0, 4), np.float32)))
+    assert np.array_equal(grid.labels, expected.labels) and grid.occupancy is None and grid.class_confidence is None
+
+
+def test_every_occupied_voxel_of_a_frame_has_a_confidence(pipeline, frame):
+    grid = pipeline(frame)
+    for values in (grid.occupancy, grid.class_confidence):
+        assert np.array_equal(values > 0, grid.labels > 0) and len(np.unique(values)) > 20
+    assert grid.occupancy[grid.labels > 0].min() >= 128 and grid.class_confidence[grid.labels > 0].min() >= 255 // 16
+
+
 def test_refining_all_asks_for_every_occupied_voxel_in_portions(scripted):
-    occupied = scripted.fuser.outputs["occupied"]
-    occupied[:] = 0
-    occupied[[5, 77, 300], [0, 63, 10]] = 1
+    occupancy = scripted.fuser.outputs["occupancy"]
+    occupancy[:] = 0
+    occupancy[[5, 77, 300], [0, 63, 10]] = 200
     scripted.refine = "all"
     scripted(SensorFrame(0, np.zeros((0, 4), np.float32)))
     assert [inputs["parent"].tolist() for inputs in scripted.refiner.asked] == [[5], [77], [300]]

@@ -1,5 +1,7 @@
 """OccupancyGrid3D messages from grids and back."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import ColorRGBA
@@ -12,14 +14,17 @@ from ...core.grid import GridSpec
 from ...core.labels import EMPTY, IGNORE, SemanticClass
 from .cdr import CdrWriter
 from .known_space import remembered_bits, remembered_from_bits, runs_of, unknown_from_runs
-from .occupied_voxels import OccupiedVoxels, x_slowest
+from .occupied_voxels import OccupiedVoxels, at_voxels, x_slowest
 from .stamps import header_from, stamp_ns
 
 MAX_VOXELS = 1 << 28  # a message that claims more is refused before anything is allocated
 
 
-def occupancy_bytes(grid: OccupancyGrid, voxels: OccupiedVoxels, dense: bool = False) -> bytes:
-    """Serialized OccupancyGrid3D of a grid; `voxels` are ``OccupiedVoxels.of(grid.labels, grid.spec)``."""
+def occupancy_bytes(grid: OccupancyGrid, voxels: OccupiedVoxels, dense: bool = False, confidence: bool = True) -> bytes:
+    """Serialized OccupancyGrid3D of a grid; `voxels` are ``OccupiedVoxels.of(grid.labels, grid.spec)``.
+
+    `dense`: list every voxel. `confidence`: say how sure the grid is, where it knows.
+    """
     spec = grid.spec
     cdr = CdrWriter()
     cdr.header(header_from(grid.stamp_ns, grid.frame_id))
@@ -31,7 +36,8 @@ def occupancy_bytes(grid: OccupancyGrid, voxels: OccupiedVoxels, dense: bool = F
     cdr.numbers("B", OccupancyGrid3D.DENSE if dense else OccupancyGrid3D.SPARSE, EMPTY)
     cdr.array(voxels.flat[:0].astype(np.uint32) if dense else voxels.flat.astype(np.uint32))
     cdr.array(voxels.dense if dense else voxels.labels)
-    cdr.array(np.empty(0, np.uint8))  # confidence
+    for values in (grid.occupancy, grid.class_confidence):
+        cdr.array(np.empty(0, np.uint8) if values is None or not confidence else at_voxels(values, voxels))
     cdr.array(runs_of(np.zeros(0, bool) if dense else voxels.dense == IGNORE))
     cdr.array(remembered_bits(grid.remembered, voxels))
     return cdr.finish()
@@ -51,8 +57,6 @@ def grid_from_message(message: OccupancyGrid3D) -> OccupancyGrid:
     """
     spec = _grid_spec(message)
     data = np.asarray(message.data, np.uint8)
-    if len(message.confidence) not in (0, len(data)):
-        raise InvalidFrameError(f"occupancy: expected 0 or {len(data)} confidences, got {len(message.confidence)}")
     indices, dense = _listed(message, data, spec.num_voxels)
     remembered = np.asarray(message.remembered, np.uint8)
     return OccupancyGrid(
@@ -63,6 +67,8 @@ def grid_from_message(message: OccupancyGrid3D) -> OccupancyGrid:
         tuple(message.cameras),
         message.model_id,
         remembered=remembered_from_bits(remembered, indices, spec),
+        occupancy=_confidence("confidence", message.confidence, indices, spec),
+        class_confidence=_confidence("class_confidence", message.class_confidence, indices, spec),
     )
 
 
@@ -93,6 +99,17 @@ def _grid_spec(message: OccupancyGrid3D) -> GridSpec:
         raise InvalidFrameError(f"occupancy: {error}") from error
 
 
+def _confidence(name: str, values: Sequence[int], flat: np.ndarray, spec: GridSpec) -> np.ndarray | None:
+    """(X, Y, Z) uint8 from one value for each of the voxels `flat`, (N,), x fastest; None where there is no value."""
+    if not len(values):
+        return None
+    if len(values) != len(flat):
+        raise InvalidFrameError(f"occupancy: expected 0 or {len(flat)} values of {name}, got {len(values)}")
+    dense = np.zeros(spec.num_voxels, np.uint8)
+    dense[flat] = values
+    return x_slowest(dense, spec.size)
+
+
 def _listed(message: OccupancyGrid3D, data: np.ndarray, num_voxels: int) -> tuple[np.ndarray, np.ndarray]:
     """The voxels in which something is, (N,) flat indices, and (num_voxels,) uint8 labels; both x fastest."""
     indices, runs = np.asarray(message.indices, np.uint32), np.asarray(message.unknown_runs, np.uint16)
@@ -102,7 +119,8 @@ def _listed(message: OccupancyGrid3D, data: np.ndarray, num_voxels: int) -> tupl
                 f"occupancy: expected {num_voxels} labels, no indices and no runs, "
                 f"got {len(data)}, {len(indices)} and {len(runs)}"
             )
-        return (OccupiedVoxels.flat_of(data) if len(message.remembered) else indices), data
+        named = len(message.remembered) or len(message.confidence) or len(message.class_confidence)
+        return (OccupiedVoxels.flat_of(data) if named else indices), data
     if message.encoding != OccupancyGrid3D.SPARSE:
         raise InvalidFrameError(f"occupancy: expected encoding DENSE or SPARSE, got {message.encoding}")
     if len(indices) != len(data):

@@ -83,3 +83,9 @@ class OccupiedVoxels:
         keep = np.zeros(len(self.flat), bool)
         keep[np.argpartition(squared, count - 1)[:count]] = True
         return self.chosen(keep)
+
+
+def at_voxels(values: np.ndarray, voxels: OccupiedVoxels) -> np.ndarray:
+    """(N,) of what (X, Y, Z) `values` are at the voxels."""
+    x, y, z = voxels.spec.unflatten_x_fastest(voxels.flat).T
+    return values.reshape(-1)[voxels.spec.flatten(x, y, z)]

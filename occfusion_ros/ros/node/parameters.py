@@ -222,6 +222,11 @@ class NodeParameters:
     dense: bool = _parameter(
         False, "publish ~/occupancy with every voxel listed instead of the occupied ones", changes=ANY_TIME
     )
+    confidence: bool = _parameter(
+        True,
+        "say in ~/occupancy how probable it is that each voxel is occupied, and of its class",
+        changes=ANY_TIME,
+    )
     max_markers: int = _parameter(
         50_000, "most cubes in ~/markers; the nearest are kept", limits=(0, 10_000_000), changes=ANY_TIME
     )

@@ -78,7 +78,7 @@ class Outputs:
         grid, parameters = self._newest
         header, voxels = header_from(grid.stamp_ns, grid.frame_id), OccupiedVoxels.of(grid.labels, grid.spec)
         forms: dict[Publisher, Callable[[], bytes]] = {
-            self._occupancy: lambda: occupancy_bytes(grid, voxels, parameters.dense),
+            self._occupancy: lambda: occupancy_bytes(grid, voxels, parameters.dense, parameters.confidence),
             self._markers: lambda: marker_bytes(
                 header, voxels, self._classes, parameters.max_markers, parameters.marker_lifetime_s
             ),
