@@ -1,0 +1,1 @@
+"""Is what the networks say of their own certainty true?"""
