@@ -39,9 +39,12 @@ from .frames import parity_frames
 
 Tensors = dict[str, torch.Tensor]
 
-CONFIDENCES = dict.fromkeys(
-    ("fuser occupancy", "fuser semantic_confidence", "refiner occupancy", "refiner class_confidence"), 16
-)
+CONFIDENCES = {
+    "fuser occupancy": 16,
+    "fuser semantic_confidence": 32,  # of empty voxels too, whose class INT8 hardly knows
+    "refiner occupancy": 16,
+    "refiner class_confidence": 32,
+}
 """By how many steps of a byte they may differ; whether a voxel is occupied is compared by itself."""
 MIOU_LOSS = 0.01  # largest loss in any precision, of the mIoU of the reference
 
