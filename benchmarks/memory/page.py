@@ -128,7 +128,7 @@ def _how(figures: dict[str, Any]) -> Iterator[str]:
         "  or a class, is another one than that at the same place of the fixed frame the frame before (nearest voxel).",
         "  Newly seen: empty before, and occupied now.",
         "- Ghosts: voxels answered to hold something movable that are free by the truth.",
-        "- How much evidence a frame gives (`Gains`) was chosen on these two real drives: they are no blind test.",
+        "- How much evidence a frame gives (`Gains`) was chosen on nus-lidar-drive and pandaset-002: they are no blind test.",
         "- Real truth is made of all sweeps of a drive: voxels with a return are occupied, those that rays passed",
         "  free. The memory judges in the same manner, and gains by it. Synthetic truth is complete: what no ray ever",
         "  reaches counts too, and voxels that are filled in part are occupied although rays pass them.",
