@@ -38,7 +38,7 @@ from .accuracy import measure
 from .frames import window_frames
 from .page import RESULTS, write_page
 from .training import train, train_config
-from .variants import EVERY_MODE, NETWORKS, REFERENCE, SHIPPED, STANDARD, TRAIN, VARIANTS, Variant
+from .variants import EVERY_MODE, REFERENCE, SHIPPED, STANDARD, TRAIN, VARIANTS, Variant
 
 COSTED = (REFERENCE, "lift_splat", "lidar", "camera", "theta2", "theta8")
 
@@ -225,10 +225,6 @@ def study(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Pat
             name: measure_refinement(VARIANTS[name].model, figures, budget)
             for name, figures in modes.items()
             if set(EVERY_MODE) <= set(figures)
-        },
-        "sizes": {
-            name: {"refined": size.refine_budget, **cost.count(size, size.refine_budget)}
-            for name, size in NETWORKS.items()
         },
     }
 

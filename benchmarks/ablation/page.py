@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from occfusion_ros.core.atomic import replacing, write_text
+from occfusion_ros.core.atomic import write_text
 
 from ..markdown import table
+from ..plots import save
 from .results import Results
 from .variants import ALL, ANYWHERE, LONGER, NONE, REFERENCE, SHARES, SHIPPED, STANDARD, VARIANTS
 
@@ -243,26 +244,6 @@ def active_section(results: Results) -> list[str]:
     ]
 
 
-def sizes_section(results: Results) -> list[str]:
-    """Cost of the full-size configurations, counted."""
-    sizes = results.data["sizes"]
-    parts = ("image branch", "fusion", "decoder", "refiner", "total")
-    head = ["configuration", *(f"{part}, GMACs" for part in parts), "parameters, M", "voxels refined"]
-    rows = [
-        [name, *(f"{size[part]:.1f}" for part in parts), f"{size['parameters']:.1f}", str(size["refined"])]
-        for name, size in sizes.items()
-    ]
-    return [
-        "## Full-size configurations",
-        "",
-        "The whole 512 x 512 x 40 grid, six cameras. `nano` is the shipped model. `base` (ResNet-50, 896 x 1600",
-        "pixels, wider) is for a GPU and was **not trained**: only its cost is given, counted without running it.",
-        "",
-        *table(head, rows),
-        "",
-    ]
-
-
 def method_section(results: Results) -> list[str]:
     """How the figures came about."""
     data = results.data
@@ -329,8 +310,7 @@ def plot_refinement(results: Results, path: Path) -> None:
     figure.axes[0].legend()
     for axes in figure.axes[len(there) :]:
         axes.remove()
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=100)
+    save(figure, path)
 
 
 def plot_active(results: Results, path: Path) -> None:
@@ -344,8 +324,7 @@ def plot_active(results: Results, path: Path) -> None:
     axes.set_xticks(range(len(there)), [f"{share:.1f}" if share else "off" for share in there])
     axes.set(xlabel="share that is trained again", ylabel="mIoU, %")
     axes.legend()
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=100)
+    save(figure, path)
 
 
 def draw_range(axes: Any, results: Results, x: list[float], points: list[tuple[str, str]], label: str) -> None:
@@ -362,7 +341,7 @@ def write_page(data: dict[str, Any], path: Path) -> None:
     images = path.parent / "images"
     plot_refinement(results, images / "results_refinement.png")
     plot_active(results, images / "results_active.png")
-    sections = (fusion_section, sampling_section, refinement_section, active_section, sizes_section, method_section)
+    sections = (fusion_section, sampling_section, refinement_section, active_section, method_section)
     lines = [
         "# Results",
         "",

@@ -24,7 +24,7 @@ from occfusion_ros.core.command import parser_of
 from occfusion_ros.network.occfusion import ModelConfig
 
 from . import street
-from .device import PUBLISHED, Device
+from .device import PUBLISHED, Ceilings, Device
 from .engines import Reference, Subject, measure, onnxruntime_pair, tensorrt_pair, torch_pair
 from .floor import network_floor, stage_floor
 from .networks import CONFIGS, contract, network
@@ -84,7 +84,7 @@ class Run:
         """What the device does at most; the data sheet's figures where it cannot be measured."""
         size = {} if self.device.is_gpu else {"edge": 256, "size": 1 << 22}
         found = self.part("ceilings", lambda: asdict(self.device.ceilings(**size)))
-        self.most = type(PUBLISHED["ceilings"])(**found) if found else PUBLISHED["ceilings"]
+        self.most = Ceilings(**found) if found else PUBLISHED
 
     def presampling(self, name: str, config: ModelConfig) -> None:
         """Bits and times of pre-sampling."""

@@ -24,8 +24,8 @@ class Ceilings:
     download: float
 
 
-PUBLISHED = {"name": "H200", "ceilings": Ceilings(989e12, 4.8e12, 55e9, 55e9)}
-"""By the vendor's data sheet; the bus is PCIe 5.0 x16."""
+PUBLISHED = Ceilings(989e12, 4.8e12, 55e9, 55e9)
+"""Of an H200 by the vendor's data sheet; the bus is PCIe 5.0 x16."""
 
 
 class Device:

@@ -8,17 +8,10 @@ from typing import Any
 
 from benchmarks.markdown import table
 
-from .device import PUBLISHED
 from .engines import PERCENTILES
 
 TITLE = "## On a GPU"
 GOAL_MS = 10.0  # of `base`, for its networks
-
-
-def figures_beside(page: Path) -> dict[str, Any] | None:
-    """What `benchmarks.gpu` measured, from gpu.json beside a page; None where nothing was."""
-    path = page.with_name("gpu.json")
-    return json.loads(path.read_text()) if path.exists() else None
 
 
 def put(page: Path, section: list[str]) -> None:
@@ -28,33 +21,14 @@ def put(page: Path, section: list[str]) -> None:
     page.write_text(before + "\n".join([*section, ""]) + (rest[after.start() :] if after else ""))
 
 
-def section_of(figures: dict[str, Any] | None, floor: list[dict[str, Any]] | None = None) -> list[str]:
-    """Lines of the section, the last one empty.
-
-    Args:
-        figures: of `benchmarks.gpu`; None where it was never run.
-        floor: of `base` at published rates, see `floor.network_floor`, for that case.
-    """
-    return _unmeasured(floor) if figures is None else _measured(figures)
+def section_beside(page: Path) -> list[str]:
+    """Lines of the section from gpu.json beside a page; none where nothing was measured."""
+    path = page.with_name("gpu.json")
+    return section_of(json.loads(path.read_text())) if path.exists() else []
 
 
-def _unmeasured(floor: list[dict[str, Any]]) -> list[str]:
-    most = PUBLISHED["ceilings"]
-    rates = f"{most.flops / 1e12:.0f} TFLOP/s dense, {most.bytes / 1e12:.1f} TB/s"
-    return [
-        TITLE,
-        "",
-        "**Nothing was run on a GPU**; `python -m benchmarks.gpu` measures everything on one. The counted floor of",
-        f"`base` in half precision on an {PUBLISHED['name']} ({rates}):",
-        "",
-        *_floor_table(floor),
-        "",
-        f"- Together {sum(row['ms'] for row in floor):.1f} ms; the goal for the networks is {GOAL_MS:g} ms.",
-        "",
-    ]
-
-
-def _measured(figures: dict[str, Any]) -> list[str]:
+def section_of(figures: dict[str, Any]) -> list[str]:
+    """Lines of the section, the last one empty, from what `benchmarks.gpu` measured."""
     parts = figures["parts"]
     names = list(dict.fromkeys(name.partition(":")[0] for name in parts if ":" in name))
     versions = ", ".join(f"{name} {number}" for name, number in figures["versions"].items())
@@ -146,10 +120,3 @@ def _lacking(parts: dict[str, Any]) -> list[str]:
         if reason := part.get("error") or part.get("skipped"):
             reasons.setdefault(reason, []).append(name)
     return [f"- Not measured: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
-
-
-def _floor_table(floor: list[dict[str, Any]]) -> list[str]:
-    return table(
-        ["part", "GMACs", "weights and results, MiB", "floor, ms"],
-        [[r["part"], f"{r['gmacs']:.1f}", f"{r['mib']:.0f}", f"{r['ms']:.3f}"] for r in floor],
-    )

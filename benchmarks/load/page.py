@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from occfusion_ros.core.atomic import replacing, write_text
+from occfusion_ros.core.atomic import write_text
 
-from ..ablation.page import table
+from ..markdown import table
+from ..plots import save, stacked_bars
 from .run_figures import WHOLE
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
@@ -310,26 +311,21 @@ def plot_soak(part: dict[str, Any], path: Path) -> None:
     memory.legend()
     rate.plot(curves["rate_minutes"], curves["rate_hz"])
     rate.set(xlabel="minutes", ylabel="answers, Hz", ylim=(0, None))
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=100)
+    save(figure, path)
 
 
 def plot_load(part: dict[str, Any], path: Path) -> None:
     """Stacked stages at the highest rates."""
-    from matplotlib.figure import Figure
-
-    rows = [row for row in part["rows"] if "latency_ms" in row]
-    figure = Figure(figsize=(9, 1.5 + 0.4 * len(rows)), layout="constrained")
-    axes, left = figure.add_subplot(), [0.0] * len(rows)
-    for stage in (stage for stage in STAGES if stage not in (WHOLE, "total")):
-        widths = [row["latency_ms"].get(stage, {}).get("p50", 0.0) for row in rows]
-        axes.barh([f"{case_name(row)}, {row['lidar_hz']:.0f} Hz" for row in rows], widths, left=left, label=stage)
-        left = [a + b for a, b in zip(left, widths)]
-    axes.invert_yaxis()
-    axes.set(xlabel="median milliseconds from the newest input")
-    axes.legend(fontsize="small", ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=100)
+    bars = {
+        f"{case_name(row)}, {row['lidar_hz']:.0f} Hz": {
+            stage: row["latency_ms"][stage]["p50"]
+            for stage in STAGES
+            if stage not in (WHOLE, "total") and row["latency_ms"].get(stage)
+        }
+        for row in part["rows"]
+        if "latency_ms" in row
+    }
+    stacked_bars(bars, path, "median milliseconds from the newest input")
 
 
 def write_page(data: dict[str, Any], path: Path) -> None:

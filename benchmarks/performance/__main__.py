@@ -1,29 +1,27 @@
 """Measure cost and speed and write docs/performance.md: `python -m benchmarks.performance`.
 
-Runs `cost`, `latency` and `scaling` of this package, keeps their figures beside the page and draws its plots. With
---render only the page is written again.
+Runs `cost`, `latency`, `lenses` and `scaling` of this package, keeps their figures beside the page and draws its plots;
+with --only some of them, whose figures take the place of those kept. --render only writes the page again.
 """
 
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from occfusion_ros.core.atomic import replacing, write_json, write_text
+from occfusion_ros.core.atomic import write_json, write_text
+from occfusion_ros.core.command import parser_of
 from occfusion_ros.core.errors import OccFusionError
+from occfusion_ros.runtime.artifact import find_artifact
 
-from ..ablation.variants import NETWORKS
-from ..gpu.device import PUBLISHED
-from ..gpu.floor import network_floor
-from ..gpu.page import figures_beside, section_of
+from ..gpu.page import section_beside
+from ..load.messages import messages_of
 from ..machine import processor, versions
 from ..markdown import table
+from ..plots import save, stacked_bars
 from . import cost, latency, lenses, scaling
-from .options import parser_with
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 PACKAGES = ("torch", "onnxruntime", "openvino", "numpy", "tensorrt", "tensorrt-rtx-cu13")
@@ -31,30 +29,34 @@ CPU_GOALS = {"onnxruntime": 300.0, "openvino": 150.0}  # milliseconds of a frame
 AXES = ("points", "cameras", "refined voxels", "grid columns")
 
 
-def measure(artifact: Path, data: Path | None, threads: int, repeats: int) -> dict[str, Any]:
-    """Everything that the page shows."""
+def measure(parts: Collection[str], artifact: Path, data: Path | None, threads: int, repeats: int) -> dict[str, Any]:
+    """What the page shows of some of `PARTS`."""
     frame = latency.example_frame(data)
-    return {
-        "machine": processor(),
-        "load": round(os.getloadavg()[0], 1),
-        "versions": versions(*PACKAGES),
-        "threads": threads,
-        "repeats": repeats,
-        "points": len(frame.points),
-        "source": "a real nuScenes frame" if data else "a synthetic frame",
-        "cuda": torch.cuda.is_available(),
-        "latency": latency.measure(
-            artifact, latency.messages_of(frame), threads, repeats, ["openvino", "onnxruntime", "torch", "tensorrt"]
-        ),
-        "lenses": lenses.measure(artifact, repeats),
-        "scaling": scaling.measure(artifact, frame, threads),
-        "floor": network_floor(NETWORKS["base"], PUBLISHED["ceilings"]),
-        "cost": cost.network_costs(),
-    }
+    found: dict[str, Any] = {}
+    if "latency" in parts:
+        messages, backends = messages_of(frame), ["openvino", "onnxruntime", "torch", "tensorrt"]
+        found = {
+            "machine": processor(),
+            "load": round(os.getloadavg()[0], 1),
+            "versions": versions(*PACKAGES),
+            "threads": threads,
+            "repeats": repeats,
+            "points": len(frame.points),
+            "source": "a real nuScenes frame" if data else "a synthetic frame",
+            "latency": latency.measure(artifact, messages, threads, repeats, backends),
+        }
+    if "lenses" in parts:
+        found["lenses"] = lenses.measure(artifact, repeats)
+    if "scaling" in parts:
+        found["scaling"] = scaling.measure(artifact, frame, threads)
+    if "cost" in parts:
+        found["cost"] = cost.network_costs()
+    return found
 
 
-def cost_section(rows: list[dict[str, Any]]) -> list[str]:
+def cost_section(data: dict[str, Any]) -> list[str]:
     """Networks at their real size."""
+    rows = data["cost"]
     body = [[r["model"], r["part"], f"{r['gmacs']:.2f}", f"{r['params_m']:.2f}", f"{r['peak_mib']:.0f}"] for r in rows]
     total = {r["model"]: r for r in rows if r["part"] == "total"}
     base, theirs = total["base"], total["mconet"]
@@ -126,10 +128,9 @@ def verdicts(rows: list[dict[str, Any]]) -> Iterable[str]:
         )
 
 
-def lens_section(data: dict[str, Any] | None) -> list[str]:
-    """What distorted images cost and change; nothing where that was not measured."""
-    if not data:
-        return []
+def lens_section(data: dict[str, Any]) -> list[str]:
+    """What distorted images cost and change."""
+    data = data["lenses"]
     cost = [
         [
             r["lens"],
@@ -160,8 +161,9 @@ def lens_section(data: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def scaling_section(rows: list[dict[str, Any]]) -> list[str]:
+def scaling_section(data: dict[str, Any]) -> list[str]:
     """Show how time grows."""
+    rows = data["scaling"]
     lines = [
         "## Scaling",
         "",
@@ -204,77 +206,72 @@ def method_section(data: dict[str, Any]) -> list[str]:
 
 def plot_latency(data: dict[str, Any], path: Path) -> None:
     """Stacked stages of each backend."""
-    from matplotlib.figure import Figure
-
-    rows, leave_out = data["latency"], ("frame", "backbone alone")
-    backends = list(dict.fromkeys(map(full_name, rows)))
-    figure = Figure(figsize=(9, 1 + 0.5 * len(backends)), layout="constrained")
-    axes, left = figure.add_subplot(), dict.fromkeys(backends, 0.0)
-    for stage in dict.fromkeys(r["stage"] for r in rows if r["stage"] not in leave_out):
-        widths = {full_name(r): r["p50_ms"] for r in rows if r["stage"] == stage}
-        axes.barh(backends, [widths.get(b, 0) for b in backends], left=[left[b] for b in backends], label=stage)
-        left = {b: left[b] + widths.get(b, 0) for b in backends}
-    axes.invert_yaxis()
-    axes.set(xlabel=f"median milliseconds, {data['threads']} threads", title="nano, six cameras: where the time goes")
-    axes.legend(fontsize="small", ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=100)
+    bars: dict[str, dict[str, float]] = {}
+    for row in data["latency"]:
+        if row["stage"] not in ("frame", "backbone alone"):
+            bars.setdefault(full_name(row), {})[row["stage"]] = row["p50_ms"]
+    xlabel = f"median milliseconds, {data['threads']} threads"
+    stacked_bars(bars, path, xlabel, "nano, six cameras: where the time goes")
 
 
-def plot_scaling(rows: list[dict[str, Any]], path: Path) -> None:
+def plot_scaling(data: dict[str, Any], path: Path) -> None:
     """Plot a panel for each axis."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 6), layout="constrained")
     for axes, axis in zip(figure.subplots(2, 2).flat, AXES):
         for stage in ("total", "presample", "fuser", "refiner"):
-            points = sorted((r["value"], r["p50_ms"]) for r in rows if (r["axis"], r["stage"]) == (axis, stage))
+            points = sorted(
+                (r["value"], r["p50_ms"]) for r in data["scaling"] if (r["axis"], r["stage"]) == (axis, stage)
+            )
             axes.plot(*zip(*points), marker="o", label=stage)
         axes.set(xlabel=axis, ylabel="ms", ylim=(0, None))
     figure.axes[0].legend()
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png", dpi=100)
+    save(figure, path)
+
+
+PARTS = {
+    "cost": (cost_section, None),
+    "latency": (latency_section, plot_latency),
+    "lenses": (lens_section, None),
+    "scaling": (scaling_section, plot_scaling),
+}
+"""Section and plot of what can be measured by itself."""
 
 
 def write_page(data: dict[str, Any], path: Path) -> None:
-    """Write the page at `path` and its plots in images/ beside it."""
-    images = path.parent / "images"
-    plot_latency(data, images / "performance_latency.png")
-    plot_scaling(data["scaling"], images / "performance_scaling.png")
-    lines = [
-        "# Performance",
-        "",
-        "What the networks cost, where the time of a frame goes, and how it grows.",
-        "",
-        *cost_section(data["cost"]),
-        *latency_section(data),
-        *lens_section(data.get("lenses")),
-        *scaling_section(data["scaling"]),
-        *section_of(figures_beside(path), data["floor"]),
-        *method_section(data),
-    ]
+    """Write the page at `path` and its plots in images/ beside it, of the parts that were measured."""
+    lines = ["# Performance", "", "What the networks cost, where the time of a frame goes, and how it grows.", ""]
+    for part, (section, plot) in PARTS.items():
+        if part in data:
+            lines += section(data)
+            if plot:
+                plot(data, path.parent / f"images/performance_{part}.png")
+    lines += section_beside(path)
+    if "latency" in data:
+        lines += method_section(data)
     write_text(path, "\n".join(lines).rstrip() + "\n")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    from occfusion_ros.runtime.artifact import find_artifact
-
-    parser = parser_with("benchmarks.performance", __doc__, "--artifact", "--data", "--threads", "--repeats")
+    parser = parser_of("python -m benchmarks.performance", __doc__)
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="parts to measure (all)")
+    parser.add_argument("--artifact", default="nano", help="folder of a model, or name of a shipped one (%(default)s)")
+    parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engines (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=100, help="frames that are timed (%(default)s)")
     parser.add_argument("--page", type=Path, default=PAGE, help="page to write (%(default)s), with its .json beside it")
     parser.add_argument("--render", action="store_true", help="only write the page again from its .json")
-    parser.add_argument("--lenses", action="store_true", help="measure only distorted images, and keep the rest")
     options = parser.parse_args(argv)
     figures = options.page.with_suffix(".json")
     try:
-        if options.lenses:
-            kept = json.loads(figures.read_text())
-            kept["lenses"] = lenses.measure(find_artifact(options.artifact), options.repeats)
+        kept = json.loads(figures.read_text()) if figures.exists() else {}
+        if not options.render:
+            parts = options.only or list(PARTS)
+            kept |= measure(parts, find_artifact(options.artifact), options.data, options.threads, options.repeats)
             write_json(figures, kept)
-        elif not options.render:
-            found = measure(find_artifact(options.artifact), options.data, options.threads, options.repeats)
-            write_json(figures, found)
-        write_page(json.loads(figures.read_text()), options.page)
+        write_page(kept, options.page)
     except (OccFusionError, OSError, json.JSONDecodeError) as error:
         parser.exit(2, f"performance: {error}\n")
     print(f"page: {options.page}", file=sys.stderr)

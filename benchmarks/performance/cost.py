@@ -1,4 +1,4 @@
-"""What networks cost at their real size: `python -m benchmarks.performance.cost`.
+"""What networks cost at their real size.
 
 GMACs, parameters and peak memory by part, for one frame with six cameras, of the shipped `nano`, of `base` and of a
 network like M-CONet with the images of `base`; all by one counter.
@@ -12,14 +12,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from occfusion_ros.core.atomic import write_json
-from occfusion_ros.core.command import one_sentence
 from occfusion_ros.network.occfusion import ModelConfig
 
 from ..ablation.variants import NETWORKS
 from .counting import macs
 from .networks import CAMERAS, MCONetParts, OccFusionParts, children_of, example
-from .options import parser_with
 from .peak_memory import MCONET, peak_memory
 
 REPEATS = 7
@@ -44,7 +41,7 @@ def count(config: ModelConfig, refined: int) -> dict[str, float]:
     return {**gmacs, "parameters": parts["total"]["params_m"]}
 
 
-def network_costs(memory: bool = True) -> list[dict[str, Any]]:
+def network_costs() -> list[dict[str, Any]]:
     """A row for each model and part: `model`, `part`, `gmacs`, `params_m`, `peak_mib`."""
     rows = []
     for name in tqdm([*NETWORKS, MCONET], "counting", unit="model"):
@@ -54,21 +51,12 @@ def network_costs(memory: bool = True) -> list[dict[str, Any]]:
             if name == MCONET
             else OccFusionParts(NETWORKS[name], refined, "meta")
         )
-        peak = peak_memory(name, refined) if memory else {}
+        peak = peak_memory(name, refined)
         rows += [
-            {"model": name, "part": part, **figures, "peak_mib": peak.get(part)}
+            {"model": name, "part": part, **figures, "peak_mib": peak[part]}
             for part, figures in count_parts(network).items()
         ]
     return rows
-
-
-def cost_table(rows: list[dict[str, Any]]) -> str:
-    """For people."""
-    lines = [f"{'model':8s} {'part':16s} {'GMACs':>9s} {'params, M':>10s} {'peak, MiB':>10s}"]
-    for row in rows:
-        peak = "-" if row["peak_mib"] is None else f"{row['peak_mib']:.0f}"
-        lines.append(f"{row['model']:8s} {row['part']:16s} {row['gmacs']:9.2f} {row['params_m']:10.2f} {peak:>10s}")
-    return "\n".join(lines)
 
 
 class Forward:
@@ -121,24 +109,3 @@ def refiner_time(config: ModelConfig, refined: int, repeats: int = REPEATS) -> f
     forward = Forward(config, refined)
     forward()
     return statistics.median(seconds(forward.refine) for _ in range(repeats))
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    parser = parser_with("benchmarks.performance.cost", __doc__, "--json")
-    parser.add_argument(
-        "--no-memory",
-        action="store_true",
-        help="do not run the networks: no peak memory, but seconds instead of minutes",
-    )
-    options = parser.parse_args(argv)
-    with one_sentence(parser, "cost"):
-        rows = network_costs(not options.no_memory)
-        print(cost_table(rows))
-        if options.json:
-            write_json(options.json, rows)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

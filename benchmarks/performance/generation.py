@@ -10,12 +10,12 @@ import torch
 from tqdm import tqdm
 
 from models.training.prepare import SPACING
+from occfusion_ros.core.command import parser_of
 from synthetic import SyntheticDrive, seeds
 from synthetic.sensors.rig import RIGS
 
 from ..ablation.variants import MODEL
 from ..machine import processor
-from .options import parser_with
 
 
 def frame_seconds(rig: str, image_size: tuple[int, int] | None, drives: int, frames: int) -> list[float]:
@@ -37,7 +37,7 @@ def frame_seconds(rig: str, image_size: tuple[int, int] | None, drives: int, fra
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = parser_with("benchmarks.performance.generation", __doc__)
+    parser = parser_of("python -m benchmarks.performance.generation", __doc__)
     parser.add_argument("--drives", type=int, default=6, help="drives of each rig (%(default)s)")
     parser.add_argument("--frames", type=int, default=4, help="frames of each drive (%(default)s)")
     options = parser.parse_args(argv)

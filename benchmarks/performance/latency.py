@@ -1,4 +1,4 @@
-"""Where the time of a frame goes: `python -m benchmarks.performance.latency`.
+"""Where the time of a frame goes.
 
 Messages of six JPEG cameras and a LiDAR in, serialized occupancy out, stage by stage, on every backend and precision
 that runs here; and beside it the image backbone alone. Percentiles are over frames after a warm-up.
@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from export.parity import runnable
 from export.to_onnx import tensor_spec
-from occfusion_ros.core.atomic import write_json
-from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.contract import NetworkSpec
 from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.core.frames import CameraImage, SensorFrame
@@ -27,8 +24,7 @@ from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline, Stopwatch
 from synthetic import seeds
 
-from ..load.messages import Messages, messages_of
-from .options import parser_with
+from ..load.messages import Messages
 
 WARM_UP = 5
 PERCENTILES = (50, 90, 99)
@@ -149,36 +145,3 @@ def measure(folder: Path, messages: Messages, threads: int, repeats: int, backen
             for row in percentiles(runs[WARM_UP:])
         ]
     return rows
-
-
-def latency_table(rows: list[dict[str, Any]]) -> str:
-    """For people."""
-    lines = [f"{'backend':18s} {'stage':16s} {'p50':>8s} {'p90':>8s} {'p99':>8s}  ms"]
-    for r in rows:
-        name, times = f"{r['backend']} {r['precision']}", (r[f"p{p}_ms"] for p in PERCENTILES)
-        lines.append(f"{name:18s} {r['stage']:16s} " + " ".join(f"{ms:8.1f}" for ms in times))
-    return "\n".join(lines)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    from occfusion_ros.runtime.artifact import find_artifact
-    from occfusion_ros.runtime.backends.registry import BACKENDS
-
-    parser = parser_with(
-        "benchmarks.performance.latency", __doc__, "--artifact", "--data", "--threads", "--repeats", "--json"
-    )
-    parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=list(BACKENDS), help="only these")
-    options = parser.parse_args(argv)
-    with one_sentence(parser, "latency"):
-        messages = messages_of(example_frame(options.data))
-        rows = measure(find_artifact(options.artifact), messages, options.threads, options.repeats, options.backend)
-        print(latency_table(rows))
-        if options.json:
-            write_json(options.json, rows)
-    return 0
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    raise SystemExit(main())

@@ -1,10 +1,9 @@
-"""What distorted images cost and change: `python -m benchmarks.performance.lenses`.
+"""What distorted images cost and change.
 
 A synthetic street is rendered with rectified cameras and through lenses, and the robot's pipeline answers each. Its
 labels are compared, and what the images cost is timed.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -17,15 +16,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.frames import CameraImage, SensorFrame
 from occfusion_ros.core.lens import BROWN, FISHEYE, Lens
 from occfusion_ros.presample.projection import fit_pixels, network_map
 from occfusion_ros.runtime.pipeline import Pipeline
 from synthetic import SyntheticDrive, seeds
 from synthetic.sensors.rig import Camera, nuscenes_rig
-
-from .options import parser_with
 
 DRIVE, FRAME = seeds.VALIDATION[3], 4
 RECTIFIED, NO_CAMERAS = "rectified", "no cameras"
@@ -141,19 +137,3 @@ def measure(artifact: Path, repeats: int) -> dict[str, Any]:
         "equal_labels": compare(pipeline, frames),
         "cost": costs(pipeline.contract.image_size, pipeline.contract.horizon, repeats),
     }
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    from occfusion_ros.runtime.artifact import find_artifact
-
-    parser = parser_with("benchmarks.performance.lenses", __doc__, "--artifact")
-    parser.add_argument("--repeats", type=int, default=30, help="images that are timed (%(default)s)")
-    options = parser.parse_args(argv)
-    with one_sentence(parser, "lenses"):
-        print(json.dumps(measure(find_artifact(options.artifact), options.repeats), indent=1))
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

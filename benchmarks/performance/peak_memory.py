@@ -12,9 +12,10 @@ from pathlib import Path
 
 import torch
 
+from occfusion_ros.core.command import parser_of
+
 from ..ablation.variants import NETWORKS, VARIANTS
 from .networks import MCONetParts, OccFusionParts
-from .options import parser_with
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MIB = 2**20
@@ -51,7 +52,7 @@ def peak_memory(name: str, refined: int) -> dict[str, float]:
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     configs = {**NETWORKS, **{name: row.model for name, row in VARIANTS.items()}}
-    parser = parser_with("benchmarks.performance.peak_memory", __doc__)
+    parser = parser_of("python -m benchmarks.performance.peak_memory", __doc__)
     parser.add_argument("name", choices=[*configs, MCONET], help="a network, or a variant of the study")
     parser.add_argument("--refined", type=int, default=1024, help="coarse voxels that are refined (%(default)s)")
     options = parser.parse_args(argv)

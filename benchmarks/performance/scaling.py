@@ -1,7 +1,6 @@
 """How the time of a frame grows with points, cameras, refined voxels and the grid.
 
-`python -m benchmarks.performance.scaling`: one thing changes at a time; ONNX Runtime in float32,
-whose engines take any number of cameras and voxels.
+One thing changes at a time; ONNX Runtime in float32, whose engines take any number of cameras and voxels.
 """
 
 import tempfile
@@ -16,16 +15,11 @@ import torch
 from tqdm import tqdm
 
 from export.to_onnx import write_artifact
-from occfusion_ros.core.atomic import write_json
-from occfusion_ros.core.command import one_sentence
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
-
-from .latency import example_frame
-from .options import parser_with
 
 POINTS = (10_000, 30_000, 100_000, 300_000)
 CAMERAS = (0, 1, 2, 4, 6, 8)
@@ -104,23 +98,3 @@ def exponent(rows: list[dict[str, Any]], axis: str, stage: str = "total") -> flo
     points = sorted((row["value"], row["p50_ms"]) for row in rows if (row["axis"], row["stage"]) == (axis, stage))
     (x0, y0), (x1, y1) = points[-2:]
     return float(np.log(y1 / y0) / np.log(x1 / x0))
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    from occfusion_ros.runtime.artifact import find_artifact
-
-    parser = parser_with("benchmarks.performance.scaling", __doc__, "--artifact", "--data", "--threads", "--json")
-    options = parser.parse_args(argv)
-    with one_sentence(parser, "scaling"):
-        rows = measure(find_artifact(options.artifact), example_frame(options.data), options.threads)
-        for row in rows:
-            if row["stage"] == "total":
-                print(f"{row['axis']:15s} {row['value']:8d} {row['p50_ms']:8.1f} ms")
-        if options.json:
-            write_json(options.json, rows)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -8,7 +8,7 @@ from helpers.small_model import CONFIG
 
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import networks, street, training
-from benchmarks.gpu.page import figures_beside, section_of
+from benchmarks.gpu.page import section_beside
 from models.training.config import TrainConfig, load_config
 from occfusion_ros.core.grid import GridSpec
 
@@ -71,7 +71,7 @@ def test_the_page_shows_what_was_measured_and_what_was_not(measured):
     assert text.endswith("## How this was measured\n\nWith care.\n")
     assert "Nothing yet" not in text and "| fuser |" in text and "bit for bit what the CPU gives (5 frames)" in text
     assert "- Not measured: small: onnxruntime: ONNX Runtime" in text and "`small`, training" in text
-    assert section_of(figures_beside(page)) == text.split("# Performance\n\n")[1].split("## How")[0].split("\n")[:-1]
+    assert section_beside(page) == text.split("# Performance\n\n")[1].split("## How")[0].split("\n")[:-1]
 
 
 def test_it_goes_on_past_what_fails_and_keeps_the_rest(small, tmp_path, monkeypatch, capsys):

@@ -1,13 +1,14 @@
 """The programs that time frames: what they time, and the page they write."""
 
 import json
+from collections import defaultdict
 
 import numpy as np
 import pytest
 
+from benchmarks.load.messages import messages_of
 from benchmarks.performance import __main__ as performance
-from benchmarks.performance import latency, scaling
-from benchmarks.performance.cost import cost_table, network_costs
+from benchmarks.performance import cost, latency, scaling
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
@@ -23,7 +24,7 @@ def test_messages_carry_the_frame(frame):
     from occfusion_ros.ros.conversions.image import rgb_from_compressed
     from occfusion_ros.ros.conversions.point_cloud import points_from_cloud
 
-    messages = latency.messages_of(frame)
+    messages = messages_of(frame)
     assert np.array_equal(points_from_cloud(messages.cloud), frame.points)
     for message, camera in zip(messages.images, frame.cameras, strict=True):
         error = np.abs(rgb_from_compressed(message).astype(int) - camera.image)
@@ -32,7 +33,7 @@ def test_messages_carry_the_frame(frame):
 
 def test_stages_add_up_to_the_frame_and_the_backbone_is_timed_beside(small_artifact, frame, monkeypatch):
     monkeypatch.setattr(latency, "WARM_UP", 1)
-    rows = latency.measure(small_artifact, latency.messages_of(frame), 1, 3, ["onnxruntime"])
+    rows = latency.measure(small_artifact, messages_of(frame), 1, 3, ["onnxruntime"])
     assert {r["backend"] for r in rows} == {"onnxruntime"} and rows[0]["precision"] == "fp32"
     fp32 = {r["stage"]: r["p50_ms"] for r in rows if r["precision"] == "fp32"}
     parts = sum(ms for stage, ms in fp32.items() if stage not in ("frame", "backbone alone"))
@@ -40,7 +41,6 @@ def test_stages_add_up_to_the_frame_and_the_backbone_is_timed_beside(small_artif
     assert {"decode", "convert", "presample", "upload", "fuser", "select", "refiner", "grid", "serialize"} < set(fp32)
     assert 0 < fp32["backbone alone"] < fp32["frame"]
     assert all(r["p50_ms"] <= r["p90_ms"] <= r["p99_ms"] and r["threads"] == 1 for r in rows)
-    assert "onnxruntime fp32   frame" in latency.latency_table(rows)
 
 
 def test_the_backbone_alone_is_that_of_the_fuser(small_artifact):
@@ -65,8 +65,9 @@ def test_frames_grow_as_they_are_told(frame):
     assert scaling.exponent(rows, "points") == pytest.approx(2.0)
 
 
-def test_the_network_like_m_conet_has_the_published_size():
-    rows = network_costs(memory=False)
+def test_the_network_like_m_conet_has_the_published_size(monkeypatch):
+    monkeypatch.setattr(cost, "peak_memory", lambda *_: defaultdict(float))  # it takes minutes
+    rows = cost.network_costs()
     total = {r["model"]: r for r in rows if r["part"] == "total"}
     assert set(total) == {"nano", "base", "mconet"}
     assert total["mconet"]["gmacs"] == pytest.approx(3066, rel=0.05)  # REO, table 7
@@ -75,7 +76,6 @@ def test_the_network_like_m_conet_has_the_published_size():
     for name, whole in total.items():
         parts = [r["gmacs"] for r in rows if r["model"] == name and r["part"] != "total"]
         assert sum(parts) == pytest.approx(whole["gmacs"]) and min(parts) > 0
-    assert "mconet   total" in cost_table(rows)
 
 
 def test_the_page_says_what_was_measured(tmp_path):
@@ -111,11 +111,9 @@ def test_the_page_says_what_was_measured(tmp_path):
         "repeats": 9,
         "points": 30000,
         "source": "a synthetic frame",
-        "cuda": False,
         "latency": stages,
         "scaling": grown,
         "cost": costs,
-        "floor": performance.network_floor(performance.NETWORKS["base"], performance.PUBLISHED["ceilings"]),
     }
     page = tmp_path / "performance.md"
     page.with_suffix(".json").write_text(json.dumps(data))
@@ -124,7 +122,7 @@ def test_the_page_says_what_was_measured(tmp_path):
     assert "onnxruntime fp32: 280 ms a frame; the goal of 300 ms is met" in text
     assert "openvino bf16: 112 ms a frame; the goal of 150 ms is met" in text
     assert "takes 2.1 times as long as the backbone alone; the goal of at most 2 is missed" in text
-    assert "**Nothing was run on a GPU**" in text and "Not run here: tensorrt" in text
+    assert "Not run here: tensorrt" in text and "On a GPU" not in text and "Distorted images" not in text
     assert "| cameras | 1: 10, 2: 20 | 1.00 |" in text
     for name in ("latency", "scaling"):
         assert (tmp_path / f"images/performance_{name}.png").stat().st_size > 5000
