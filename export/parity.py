@@ -34,6 +34,7 @@ from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.backends.registry import BACKENDS, unavailable_reason
 from occfusion_ros.runtime.backends.torch_backend import TorchBackend
 from occfusion_ros.runtime.pipeline import Pipeline
+from occfusion_ros.runtime.selection import any_child
 
 from .frames import parity_frames
 
@@ -204,7 +205,7 @@ class Reference:
     def _expect(pipeline: Pipeline, frame: SensorFrame) -> Expected:
         images, voxels = pipeline.presampler.prepare_images(frame), pipeline.presampler(frame)
         fused = copied(pipeline.fuser.run({"images": images, **voxels.network_inputs()}))
-        parents = pipeline.select(fused)
+        parents = pipeline.select(fused, any_child(fused["occupancy"]))
         return Expected(images, voxels, fused, parents, answers_of(pipeline, images, voxels, fused, parents))
 
 

@@ -9,6 +9,7 @@ from benchmarks.performance.networks import OccFusionParts
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.network.occfusion import ModelConfig
 from occfusion_ros.runtime.pipeline import Pipeline
+from occfusion_ros.runtime.selection import any_child
 
 from .device import MIB, Ceilings
 
@@ -49,7 +50,7 @@ def stage_floor(
     inputs = inputs.to(device)
     fused = pipeline.fuser.run({"images": images.to(device), **inputs.network_inputs()})
     with Traffic() as select:
-        parents = pipeline.select(fused)
+        parents = pipeline.select(fused, any_child(fused["occupancy"]))
     refined = pipeline.classify_children(fused, inputs, parents)
     with Traffic() as grid:
         labels = pipeline.compose(fused, parents, refined, inputs.returns)

@@ -58,6 +58,11 @@ class Confidence:
     refiner: Calibration = Calibration()
 
 
+def first_byte(probabilities: tuple[float, ...], least: float) -> int:
+    """Give the lowest byte with a probability of at least `least`; 256 where there is none."""
+    return int(np.searchsorted(probabilities, least))
+
+
 def as_bytes(probabilities: tuple[float, ...]) -> np.ndarray:
     """(256,) uint8: probabilities with 0..255 standing for 0..1."""
     return np.rint(255 * np.asarray(probabilities)).astype(np.uint8)

@@ -138,6 +138,11 @@ class ModelContract:
         """The grid on which the fuser works."""
         return self.grid.coarse(self.coarse_factor)
 
+    @property
+    def says_confidence(self) -> bool:
+        """Whether the networks say how sure they are; those of formats 2 to 4 do not."""
+        return any(tensor.name == "semantic_confidence" for tensor in self.fuser.outputs)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, as `contract.yaml` holds them."""
         return {"format": FORMAT, **_plain(asdict(self))}

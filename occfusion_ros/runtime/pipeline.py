@@ -73,12 +73,15 @@ class Pipeline:
     """Pre-sampling, the two networks and everything between them; one frame at a time."""
 
     def __init__(self, contract: ModelContract, fuser: Backend, refiner: Backend, refine: str = "active") -> None:
-        """`confidence`, an attribute: whether grids say how sure the networks are; may be set at any time."""
+        """Two attributes may be set at any time: `confidence`, whether grids say how sure the networks are, and
+        `free_below`, the probability of being occupied from which on an empty voxel is answered as unknown; None: none.
+        """
         if refine not in REFINE_MODES:
             raise BackendError(f"refine: expected one of {', '.join(REFINE_MODES)}, got {refine!r}")
         self.contract, self.refine = contract, refine
-        self.fuser, self.refiner, self.confidence = fuser, refiner, True
-        self._confidence_of = ConfidenceReader(
+        self.fuser, self.refiner = fuser, refiner
+        self.confidence, self.free_below = True, None
+        self._confidence = ConfidenceReader(
             contract.confidence, contract.grid, contract.coarse_factor, torch.device(fuser.device)
         )
         # Pre-sampling runs on the GPU where there is one, whatever runs the networks.
@@ -170,13 +173,14 @@ class Pipeline:
         watch.lap("upload")
         fused = in_todays_form(self.fuser.run({"images": resampled, **voxels.network_inputs()}))
         watch.lap("fuser")
-        parents = self.select(fused)
+        occupied = any_child(fused["occupancy"])
+        parents = self.select(fused, occupied)
         watch.lap("select")
         refined = self.classify_children(fused, voxels, parents, seen)
         watch.lap("refiner")
         children = self.compose(fused, parents, refined, voxels.returns)
+        occupancy, class_confidence = self.how_sure(children, fused, parents, refined, voxels.returns, occupied)
         labels = self.dense(children)
-        occupancy, class_confidence = self.how_sure(children, fused, parents, refined)
         watch.lap("grid")
         return OccupancyGrid(
             self.contract.grid,
@@ -190,11 +194,10 @@ class Pipeline:
             class_confidence=class_confidence,
         )
 
-    def select(self, fused: dict[str, torch.Tensor]) -> torch.Tensor:
-        """(K,) int64 flat coarse voxels to refine."""
+    def select(self, fused: dict[str, torch.Tensor], occupied: torch.Tensor) -> torch.Tensor:
+        """(K,) int64 flat coarse voxels to refine; `occupied`: (T,) bool, whether a child is."""
         if self.refine == "none":
             return torch.empty(0, dtype=torch.long, device=fused["uncertainty"].device)
-        occupied = any_child(fused["occupancy"])
         if self.refine == "all":
             return occupied.nonzero()[:, 0]
         return most_uncertain(fused["uncertainty"], occupied, self.contract.refine_budget)
@@ -245,11 +248,26 @@ class Pipeline:
         fused: dict[str, torch.Tensor],
         parents: torch.Tensor,
         refined: dict[str, torch.Tensor],
+        returns: torch.Tensor,
+        occupied: torch.Tensor,
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """See `ConfidenceReader`; nothing where it is not asked for, or where an artifact of old does not say it."""
-        if not self.confidence or "semantic_confidence" not in fused:
-            return None, None
-        return self._confidence_of(children, fused, parents, refined)
+        """Probabilities, see `ConfidenceReader`, where they are asked for; children in doubt are marked, likewise.
+
+        Neither happens where an artifact of old does not say it.
+
+        Args:
+            occupied: (T,) bool, in which coarse voxels the fuser sees something.
+        """
+        sure = None, None
+        if not self.contract.says_confidence:
+            return sure
+        if self.confidence:
+            some = occupied.clone()
+            some[parents_of(returns, self.contract.grid, self.contract.coarse_factor)[0]] = True
+            sure = self._confidence.probabilities(children, fused, parents, refined, some.nonzero()[:, 0])
+        if self.free_below is not None:
+            self._confidence.mark_doubt(children, fused, parents, refined, returns, self.free_below)
+        return sure
 
     def dense(self, children: torch.Tensor) -> np.ndarray:
         """(T, J) of all children to (X, Y, Z) of the fine grid."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from occfusion_ros.core.confidence import OCCUPIED, STEPS, Calibration, Confidence, as_bytes
+from occfusion_ros.core.confidence import OCCUPIED, STEPS, Calibration, Confidence, as_bytes, first_byte
 from occfusion_ros.core.errors import ContractError
 
 
@@ -31,3 +31,8 @@ def test_the_two_networks_are_told_apart_and_compare_by_value():
 def test_what_is_no_table_is_refused(values):
     with pytest.raises(ContractError, match="expected 256 numbers of occupancy"):
         Calibration(occupancy=values)
+
+
+@pytest.mark.parametrize("least, byte", [(0.0, 0), (0.1, 1), (0.25, 2), (0.5, 3), (0.51, 256), (1.0, 256)])
+def test_the_first_byte_of_a_probability(least, byte):
+    assert first_byte((0.0, 0.1, 0.3) + 253 * (0.5,), least) == byte

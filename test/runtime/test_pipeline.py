@@ -7,6 +7,7 @@ import torch
 from occfusion_ros.core.confidence import Calibration, Confidence
 from occfusion_ros.core.errors import BackendError, InvalidFrameError
 from occfusion_ros.core.frames import CameraImage, ImageMask, SensorFrame
+from occfusion_ros.core.labels import IGNORE
 from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline, Stopwatch
@@ -209,8 +210,57 @@ def test_an_artifact_of_old_answers_without_confidence(scripted):
     scripted.refiner.outputs = {"labels": scripted.refiner.outputs["labels"]}
     outputs = tuple(tensor for tensor in scripted.contract.refiner.outputs if tensor.name == "labels")
     contract = replace(scripted.contract, refiner=replace(scripted.contract.refiner, outputs=outputs))
-    grid = Pipeline(contract, scripted.fuser, scripted.refiner)(SensorFrame(0, np.zeros((0, 4), np.float32)))
+    outputs = tuple(t for t in contract.fuser.outputs if t.name not in ("occupancy", "semantic_confidence"))
+    contract = replace(contract, fuser=replace(contract.fuser, outputs=outputs))
+    old = Pipeline(contract, scripted.fuser, scripted.refiner)
+    old.free_below = 0.0
+    grid = old(SensorFrame(0, np.zeros((0, 4), np.float32)))
     assert np.array_equal(grid.labels, expected.labels) and grid.occupancy is None and grid.class_confidence is None
+
+
+def doubtful(pipeline: Pipeline, free_below: float | None) -> np.ndarray:
+    """Labels of a sweep with returns in the refined voxel and elsewhere, empty voxels in doubt told apart."""
+    low, size = np.array(pipeline.contract.grid.low), pipeline.contract.grid.voxel_size
+    points = np.c_[low + (np.array([[8, 12, 4], [50, 60, 30]]) + 0.5) * size, np.zeros(2)].astype(np.float32)
+    pipeline.free_below = free_below
+    return pipeline(SensorFrame(0, points)).labels
+
+
+@pytest.mark.parametrize("refine", ["active", "none"])
+def test_empty_voxels_that_may_be_occupied_are_unknown(measured, refine):
+    """The fuser gives an empty child 0, 50 or 100 of 255, the refiner's bytes are squared."""
+    measured.refine = refine
+    occupancy = measured.fuser.outputs["occupancy"]
+    occupancy[0, :3] = torch.tensor([49, 50, 100], dtype=torch.uint8)
+    occupancy[(2 * 16 + 3) * 10 + 1, 0] = 100  # a return is occupied, whatever is said of it
+    free = doubtful(measured, None)
+    assert (free != IGNORE).all()
+    for free_below, unknown in ((0.0, None), (50 / 255, 2), (50.5 / 255, 1), (100 / 255, 1), (0.4, 0), (1.0, 0)):
+        labels = doubtful(measured, free_below)
+        expected = np.count_nonzero(free == 0) if unknown is None else unknown
+        assert np.array_equal(labels[free > 0], free[free > 0]), "what is occupied stays as it is"
+        assert np.count_nonzero(labels == IGNORE) == expected
+    assert doubtful(measured, 50 / 255)[0, 0, :4].tolist() == [0, IGNORE, IGNORE, 0]
+
+
+def test_of_a_refined_voxel_the_refiner_says_what_is_in_doubt(measured):
+    measured.refiner.outputs["labels"] = torch.zeros_like(measured.refiner.outputs["labels"])
+    measured.refiner.outputs["occupancy"] = torch.arange(64, dtype=torch.uint8).expand(2560, 64) * 2
+    measured.fuser.outputs["occupancy"][(2 * 16 + 3) * 10 + 1, 1:17] = 127  # refined away
+    labels = doubtful(measured, (60 / 255) ** 2)[8:12, 12:16, 4:8].ravel()
+    assert labels.tolist() == [4] + 29 * [0] + 34 * [IGNORE]
+
+
+def test_doubt_changes_no_confidence_and_no_frame_changes_the_next(pipeline, frame, monkeypatch):
+    expected = pipeline(frame)
+    monkeypatch.setattr(pipeline, "free_below", 0.3)
+    for _ in range(2):
+        grid = pipeline(frame)
+        unknown = grid.labels == IGNORE
+        assert 0.001 < unknown.mean() < 0.999
+        assert np.array_equal(np.where(unknown, 0, grid.labels), expected.labels)
+        assert np.array_equal(grid.occupancy, expected.occupancy)
+        assert np.array_equal(grid.class_confidence, expected.class_confidence)
 
 
 def test_every_occupied_voxel_of_a_frame_has_a_confidence(pipeline, frame):
@@ -288,7 +338,7 @@ def test_the_threads_of_whoever_uses_the_pipeline_stay_as_they_are(small_artifac
         pipeline = Pipeline.load(small_artifact, backend)
         assert torch.get_num_threads() == 3
         inside = []
-        monkeypatch.setattr(pipeline, "select", lambda fused: inside.append(torch.get_num_threads()) or [][1])
+        monkeypatch.setattr(pipeline, "select", lambda *_: inside.append(torch.get_num_threads()) or [][1])
         with pytest.raises(IndexError):
             pipeline(frame)
         assert inside == [1] and torch.get_num_threads() == 3
