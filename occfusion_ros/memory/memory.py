@@ -21,14 +21,16 @@ from ..core.processor import usable_cores
 from . import bits
 from .answer import correct, fill, mark_unknown
 from .carrying import carry, moved, places
+from .doubt import answered_in_doubt
 from .motion_check import MotionCheck
 from .ray_casting import RayCaster, sweep_rays
 from .volume import MOST, Gains, RollingVolume, add_free, add_predicted, fade
 
 logger = logging.getLogger(__name__)
 
-UNKNOWN_FORMS = ("none", "occluded")
-"""Which empty voxels are answered as unknown: none, or those that no ray has reached, now or in memory."""
+UNKNOWN_FORMS = ("none", "occluded", "confidence")
+"""Which empty voxels are answered as unknown: none, those that no ray has reached, now or in memory, or those of them
+that the prediction, too, says nothing sure of: they come as IGNORE."""
 
 HEIGHT_MARGIN = 4.0  # metres that the volume reaches above and below the grid, for roads that rise and fall
 FADE_PARTS = 8  # of the volume, one with every frame
@@ -136,6 +138,8 @@ class Memory:
         Raises:
             InvalidFrameError: the prediction is of another grid, or the pose is no rigid transform.
         """
+        if unknown == "confidence":
+            return answered_in_doubt(predicted, lambda sure: self.answer(sure, frame, fixed_from_grid, "occluded"))
         self._check(predicted, fixed_from_grid)
         if reason := self._motion.jump(frame.stamp_ns, fixed_from_grid):
             self.reset(reason)

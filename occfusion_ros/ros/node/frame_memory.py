@@ -48,7 +48,7 @@ def prepare_memory(parameters: NodeParameters) -> None:
 
 def asks_for_memory(parameters: NodeParameters) -> bool:
     """Whether answers differ from what the network says of single frames."""
-    return parameters.memory != "none" or parameters.unknown != "none"
+    return parameters.memory != "none" or parameters.unknown == "occluded"
 
 
 class FrameMemory:

@@ -143,10 +143,15 @@ class OccFusionNode(LifecycleNodeMixin, Node):
         self._masks = read_masks(settings)
         with self._waiting() as meanwhile:
             self._pipeline = self._load_guarded(settings, meanwhile)
-        limit = self._pipeline.contract.max_cameras
-        if len(settings.cameras) > limit:
+        contract = self._pipeline.contract
+        if len(settings.cameras) > contract.max_cameras:
             raise ParameterError(
-                f"cameras: model {self._pipeline.contract.model_id} takes at most {limit}, got {list(settings.cameras)}"
+                f"cameras: model {contract.model_id} takes at most {contract.max_cameras}, got {list(settings.cameras)}"
+            )
+        if settings.doubt is not None and not contract.says_confidence:
+            raise ParameterError(
+                f"unknown: expected a model that says how sure it is, got {contract.model_id}, whose contract is of an "
+                "earlier format: export it again, or take occluded"
             )
         self._settings = settings
 

@@ -215,8 +215,15 @@ class NodeParameters:
     unknown: str = _parameter(
         "none",
         "which voxels are answered as unknown instead of free: none; occluded: those that no ray has reached, in this "
-        "sweep or in memory",
-        choices=("none", "occluded"),
+        "sweep or in memory; confidence: those that the network does not surely call free, see free_below, and that no "
+        "ray has reached in memory",
+        choices=("none", "occluded", "confidence"),
+    )
+    free_below: float = _parameter(
+        0.02,
+        "probability of being occupied below which an empty voxel is surely free, where unknown is confidence",
+        limits=(0.0, 1.0),
+        changes=ANY_TIME,
     )
 
     dense: bool = _parameter(
@@ -251,6 +258,11 @@ class NodeParameters:
         object.__setattr__(self, "ego_box", _extents(self.ego_box))
         for name in ("image_topics", "camera_info_topics", *(["camera_masks"] if self.camera_masks else [])):
             self._topics(name)
+
+    @property
+    def doubt(self) -> float | None:
+        """Probability of being occupied from which on an empty voxel is unknown; None: whatever it is."""
+        return self.free_below if self.unknown == "confidence" else None
 
     @property
     def clouds(self) -> tuple[str, ...]:

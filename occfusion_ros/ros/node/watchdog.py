@@ -25,6 +25,8 @@ class FramePipeline(Protocol):
 
     contract: ModelContract
     backend_name: str
+    confidence: bool
+    free_below: float | None
 
     def __call__(self, frame: SensorFrame) -> OccupancyGrid:
         """Occupancy of one frame."""
@@ -62,6 +64,10 @@ class WatchedPipeline:
     def backend_name(self) -> str:
         """What runs the engines."""
         return self._pipeline.backend_name
+
+    def ask_for(self, confidence: bool, free_below: float | None) -> None:
+        """Say what grids are to tell from the next frame on, see `runtime.pipeline.Pipeline`."""
+        self._pipeline.confidence, self._pipeline.free_below = confidence, free_below
 
     def __call__(
         self, frame: SensorFrame, timeout_s: float, meanwhile: Callable[[], None] | None = None
