@@ -10,9 +10,11 @@ from helpers.ros_messages import cloud
 from helpers.voxel_world import VoxelWorld, pose
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import PointCloud2
+from visualization_msgs.msg import MarkerArray
 
 from occfusion_ros.core.frames import OccupancyGrid, SensorFrame
 from occfusion_ros.core.labels import EMPTY, IGNORE
+from occfusion_ros.ros.conversions.coloring import RAMP
 from occfusion_ros.ros.conversions.occupancy_grid import grid_from_message
 from occfusion_ros.ros.node.parameters import NodeParameters, ParameterError
 
@@ -117,3 +119,25 @@ def test_a_model_that_does_not_say_it_is_refused(start):
     assert not rig.node.start()
     assert "unknown: expected a model that says how sure it is, got voxel-test" in rig.node.failure
     assert rig.node.set_parameters([Parameter("unknown", value="none")])[0].successful and rig.node.start()
+
+
+def test_markers_and_points_are_colored_by_confidence(start):
+    """Which is 200 / 255 * 100 / 255 for what the sweep has; a memory adds what is gray."""
+    pipeline = SurePipeline()
+    rig = start(pipeline, confidence=False, color_by="confidence", memory="short", fixed_frame="odom", max_wait_s=0.05)
+    markers, points = rig.listen(MarkerArray, "/occfusion/markers"), rig.listen(PointCloud2, "/occfusion/points")
+    for index in range(3):
+        sweep(rig, index)
+    rig.wait(lambda: len(markers) == len(points) == 3, "markers and points")
+    sure, gray = tuple(RAMP[200 * 100 // 255].tolist()), (128, 128, 128)
+    cubes = [m for m in markers[-1].markers if m.points]
+    assert cubes and all(len(m.colors) == len(m.points) for m in cubes)
+    assert {tuple(round(255 * c) for c in (k.r, k.g, k.b)) for m in cubes for k in m.colors} == {sure, gray}
+    told = np.frombuffer(bytes(points[-1].data), np.uint8).reshape(-1, points[-1].point_step)[:, [14, 13, 12]]
+    assert set(map(tuple, told.tolist())) == {sure, gray}
+    assert pipeline.asked == 3 * [(True, None)] and not len(rig.occupancy[-1].confidence)
+    (result,) = rig.node.set_parameters([Parameter("color_by", value="class")])
+    assert result.successful
+    sweep(rig, 3)
+    rig.wait(lambda: len(markers) == 4, "markers")
+    assert not any(m.colors for m in markers[-1].markers) and pipeline.asked[-1] == (False, None)

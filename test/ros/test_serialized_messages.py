@@ -242,7 +242,18 @@ def exposed(grid: OccupancyGrid, index: tuple[int, int, int]) -> bool:
     )
 
 
-def slow_markers(grid: OccupancyGrid, lifetime_s: float) -> MarkerArray:
+def tinted(voxels: OccupiedVoxels) -> np.ndarray:
+    """A color for each voxel that no class has."""
+    return np.stack([voxels.flat % 251, voxels.flat // 251 % 251, voxels.labels], axis=1).astype(np.uint8)
+
+
+def tint(grid: OccupancyGrid, index: tuple[int, int, int]) -> tuple[int, int, int]:
+    sx, sy, _ = SPEC.size
+    flat = index[0] + sx * (index[1] + sy * index[2])
+    return flat % 251, flat // 251 % 251, int(grid.labels[index])
+
+
+def slow_markers(grid: OccupancyGrid, lifetime_s: float, colored: bool) -> MarkerArray:
     header, array_of_markers = header_from(STAMP_NS, grid.frame_id), MarkerArray()
     for c in OPENOCCUPANCY_CLASSES:
         marker = Marker(
@@ -258,19 +269,23 @@ def slow_markers(grid: OccupancyGrid, lifetime_s: float) -> MarkerArray:
             if exposed(grid, index):
                 x, y, z = SPEC.centers(np.array(index))
                 marker.points.append(Point(x=x, y=y, z=z))
+                if colored:
+                    r, g, b = (float(np.float32(channel) / np.float32(255)) for channel in tint(grid, index))
+                    marker.colors.append(ColorRGBA(r=r, g=g, b=b, a=1.0))
         marker.action = Marker.ADD if marker.points else Marker.DELETE
         array_of_markers.markers.append(marker)
     return array_of_markers
 
 
-@pytest.mark.parametrize("fill, lifetime_s", [(0.0, 0.0), (0.05, 2.5), (0.9, 5.0)])
+@pytest.mark.parametrize("fill, lifetime_s, colored", [(0.0, 0.0, True), (0.05, 2.5, True), (0.9, 5.0, False)])
 @pytest.mark.parametrize("frame_id", FRAMES)
-def test_marker_bytes(assert_same_bytes, frame_id, fill, lifetime_s):
+def test_marker_bytes(assert_same_bytes, frame_id, fill, lifetime_s, colored):
     grid = random_grid(frame_id, fill)
     voxels = OccupiedVoxels.of(grid.labels, grid.spec)
-    header = header_from(STAMP_NS, frame_id)
+    header, colors = header_from(STAMP_NS, frame_id), tinted if colored else None
     assert_same_bytes(
-        lambda: marker_bytes(header, voxels, OPENOCCUPANCY_CLASSES, 10**6, lifetime_s), slow_markers(grid, lifetime_s)
+        lambda: marker_bytes(header, voxels, OPENOCCUPANCY_CLASSES, 10**6, lifetime_s, colors),
+        slow_markers(grid, lifetime_s, colored),
     )
 
 
@@ -286,13 +301,14 @@ def test_markers_keep_the_nearest_cubes():
     np.testing.assert_allclose(distances(50), distances(10**6)[:50])
 
 
-def slow_cloud(grid: OccupancyGrid) -> PointCloud2:
-    colors = {c.label: c.rgb[0] << 16 | c.rgb[1] << 8 | c.rgb[2] for c in OPENOCCUPANCY_CLASSES}
+def slow_cloud(grid: OccupancyGrid, colored: bool) -> PointCloud2:
+    colors = {c.label: c.rgb for c in OPENOCCUPANCY_CLASSES}
     data = bytearray()
     for index in scatter(grid, tuple(colors)):
         label = int(grid.labels[index])
+        red, green, blue = tint(grid, index) if colored else colors[label]
         data += SPEC.centers(np.array(index)).astype("<f4").tobytes()
-        data += colors[label].to_bytes(4, "little") + label.to_bytes(4, "little")
+        data += bytes([blue, green, red, 0]) + label.to_bytes(4, "little")
     kinds = {"x": 7, "y": 7, "z": 7, "rgb": 7, "label": 6}
     fields = [PointField(name=n, offset=4 * i, datatype=k, count=1) for i, (n, k) in enumerate(kinds.items())]
     return PointCloud2(
@@ -307,13 +323,13 @@ def slow_cloud(grid: OccupancyGrid) -> PointCloud2:
     )
 
 
-@pytest.mark.parametrize("fill", [0.0, 0.05, 0.9])
+@pytest.mark.parametrize("fill, colored", [(0.0, True), (0.05, False), (0.9, True)])
 @pytest.mark.parametrize("frame_id", FRAMES)
-def test_cloud_bytes(assert_same_bytes, frame_id, fill):
+def test_cloud_bytes(assert_same_bytes, frame_id, fill, colored):
     grid = random_grid(frame_id, fill)
     voxels = OccupiedVoxels.of(grid.labels, grid.spec)
-    header = header_from(STAMP_NS, frame_id)
-    assert_same_bytes(lambda: cloud_bytes(header, voxels, OPENOCCUPANCY_CLASSES), slow_cloud(grid))
+    header, colors = header_from(STAMP_NS, frame_id), tinted if colored else None
+    assert_same_bytes(lambda: cloud_bytes(header, voxels, OPENOCCUPANCY_CLASSES, colors), slow_cloud(grid, colored))
 
 
 def slow_hull(labels: np.ndarray) -> list[tuple[float, float, float]]:

@@ -7,6 +7,7 @@ from std_msgs.msg import Header
 from ...core.grid import GridSpec
 from ...core.labels import IGNORE, SemanticClass
 from .cdr import CdrWriter
+from .coloring import Colors, class_colors
 from .occupied_voxels import OccupiedVoxels
 
 BLOCK = 4  # voxels along each edge of a block of unknown space
@@ -18,9 +19,14 @@ _BLOCK = np.dtype(_PLACE)
 _KINDS = {name: PointField.FLOAT32 for name in ("x", "y", "z", "rgb")} | {"label": PointField.UINT32}
 
 
-def cloud_bytes(header: Header, voxels: OccupiedVoxels, classes: tuple[SemanticClass, ...]) -> bytes:
-    """Serialized PointCloud2 with fields x, y, z (metres), rgb and label, one point per occupied voxel."""
-    return _serialized(header, _points(voxels, classes))
+def cloud_bytes(
+    header: Header, voxels: OccupiedVoxels, classes: tuple[SemanticClass, ...], colors: Colors | None = None
+) -> bytes:
+    """Serialized PointCloud2 with fields x, y, z (metres), rgb and label, one point per occupied voxel.
+
+    `colors`: of each point; None: that of its class.
+    """
+    return _serialized(header, _points(voxels, colors(voxels) if colors else class_colors(classes)[voxels.labels]))
 
 
 def unknown_bytes(header: Header, labels: np.ndarray, spec: GridSpec) -> bytes:
@@ -69,12 +75,9 @@ def _serialized(header: Header, points: np.ndarray) -> bytes:
     return cdr.finish()
 
 
-def _points(voxels: OccupiedVoxels, classes: tuple[SemanticClass, ...]) -> np.ndarray:
-    colors = np.zeros(256, np.uint32)
-    for semantic_class in classes:
-        red, green, blue = semantic_class.rgb
-        colors[semantic_class.label] = red << 16 | green << 8 | blue
+def _points(voxels: OccupiedVoxels, colors: np.ndarray) -> np.ndarray:
+    red, green, blue = colors.astype(np.uint32).T
     points = np.empty(len(voxels.flat), _POINT)
     points["x"], points["y"], points["z"] = voxels.centers().T
-    points["rgb"], points["label"] = colors[voxels.labels], voxels.labels
+    points["rgb"], points["label"] = red << 16 | green << 8 | blue, voxels.labels
     return points

@@ -279,7 +279,7 @@ class ActiveNode:
         frame = self._frames.build({settings.clouds[0]: match.cloud.message, **clouds}, found, missing, settings)
         self._geometry.observe(frame)
         built = time.monotonic()
-        self._pipeline.ask_for(settings.confidence, settings.doubt)
+        self._pipeline.ask_for(settings.asks_for_confidence, settings.doubt)
         grid = self._memory(self._pipeline(frame, settings.backend_timeout_s), frame, settings)
         computed = time.monotonic()
         self._outputs.publish(grid, settings)

@@ -234,6 +234,14 @@ class NodeParameters:
         "say in ~/occupancy how probable it is that each voxel is occupied, and of its class",
         changes=ANY_TIME,
     )
+    color_by: str = _parameter(
+        "class",
+        "colors of ~/markers and ~/points: class; confidence: from red over yellow to blue, the more probable it is "
+        "that the label is right, and gray where it is only remembered; faded: that of the class, the grayer the less "
+        "probable it is, and half gray where it is only remembered",
+        choices=("class", "confidence", "faded"),
+        changes=ANY_TIME,
+    )
     max_markers: int = _parameter(
         50_000, "most cubes in ~/markers; the nearest are kept", limits=(0, 10_000_000), changes=ANY_TIME
     )
@@ -258,6 +266,11 @@ class NodeParameters:
         object.__setattr__(self, "ego_box", _extents(self.ego_box))
         for name in ("image_topics", "camera_info_topics", *(["camera_masks"] if self.camera_masks else [])):
             self._topics(name)
+
+    @property
+    def asks_for_confidence(self) -> bool:
+        """Whether an output says how sure the network is."""
+        return self.confidence or self.color_by != "class"
 
     @property
     def doubt(self) -> float | None:

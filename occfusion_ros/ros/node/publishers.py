@@ -18,6 +18,7 @@ from occfusion_msgs.msg import OccupancyGrid3D, SemanticClasses
 
 from ...core.contract import ModelContract
 from ...core.frames import OccupancyGrid
+from ..conversions.coloring import coloring
 from ..conversions.markers import marker_bytes
 from ..conversions.occupancy_grid import class_table, occupancy_bytes
 from ..conversions.occupied_voxels import OccupiedVoxels
@@ -77,12 +78,13 @@ class Outputs:
         self._unpublished -= wanted
         grid, parameters = self._newest
         header, voxels = header_from(grid.stamp_ns, grid.frame_id), OccupiedVoxels.of(grid.labels, grid.spec)
+        colors = coloring(parameters.color_by, grid, self._classes)
         forms: dict[Publisher, Callable[[], bytes]] = {
             self._occupancy: lambda: occupancy_bytes(grid, voxels, parameters.dense, parameters.confidence),
             self._markers: lambda: marker_bytes(
-                header, voxels, self._classes, parameters.max_markers, parameters.marker_lifetime_s
+                header, voxels, self._classes, parameters.max_markers, parameters.marker_lifetime_s, colors
             ),
-            self._points: lambda: cloud_bytes(header, voxels, self._classes),
+            self._points: lambda: cloud_bytes(header, voxels, self._classes, colors),
             self._unknown: lambda: unknown_bytes(header, grid.labels, grid.spec),
         }
         for publisher in forms.keys() & wanted:
