@@ -14,6 +14,7 @@ import numpy as np
 from .errors import ContractError
 
 OCCUPIED = 128
+SHARING = 3  # classes among which, in effect, what the best one leaves is divided; see `class_entropy`
 STEPS = 16  # of a unit of log-odds; a power of two, so that scaling rounds nothing
 BYTES = np.arange(256)
 
@@ -61,6 +62,22 @@ class Confidence:
 def first_byte(probabilities: tuple[float, ...], least: float) -> int:
     """Give the lowest byte with a probability of at least `least`; 256 where there is none."""
     return int(np.searchsorted(probabilities, least))
+
+
+def class_entropy(class_confidence: np.ndarray) -> np.ndarray:
+    """Estimate the entropy of the classes of voxels, float32 nats, from the probability of the best one.
+
+    The networks give no other probabilities away; that of the best one fixes the entropy but for how the rest is
+    divided, and theirs is, on average, as if three classes shared it evenly. 0 where there is no class.
+
+    Args:
+        class_confidence: uint8 of any shape, 0..255 for 0..1, as `core.frames.OccupancyGrid` has it.
+    """
+    best = np.maximum(BYTES, 1) / 255
+    rest = 1 - best
+    table = -best * np.log(best) - rest * np.log(np.maximum(rest, 1e-9) / SHARING)
+    table[0] = 0
+    return table.astype(np.float32)[class_confidence]
 
 
 def as_bytes(probabilities: tuple[float, ...]) -> np.ndarray:

@@ -126,7 +126,8 @@ class OccupancyGrid:
         stage_ms: milliseconds spent in each stage.
         remembered: (M,) int64 ascending flat voxels (z fastest) whose label comes from earlier frames alone.
         occupancy, class_confidence: (X, Y, Z) uint8, 0..255 for 0..1: probability, from this frame alone, that a voxel
-            is occupied, and of the class that it has if so; 0 where the frame says empty; None where it is not known.
+            is occupied, and of the class that it has if so; 0 where the frame says empty or nothing, as where a label
+            is remembered, and never 0 of occupancy elsewhere; None where it is not known.
     """
 
     spec: GridSpec

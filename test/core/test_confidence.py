@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from occfusion_ros.core.confidence import OCCUPIED, STEPS, Calibration, Confidence, as_bytes, first_byte
+from occfusion_ros.core.confidence import OCCUPIED, STEPS, Calibration, Confidence, as_bytes, class_entropy, first_byte
 from occfusion_ros.core.errors import ContractError
 
 
@@ -36,3 +36,14 @@ def test_what_is_no_table_is_refused(values):
 @pytest.mark.parametrize("least, byte", [(0.0, 0), (0.1, 1), (0.25, 2), (0.5, 3), (0.51, 256), (1.0, 256)])
 def test_the_first_byte_of_a_probability(least, byte):
     assert first_byte((0.0, 0.1, 0.3) + 253 * (0.5,), least) == byte
+
+
+def test_entropy_is_that_of_a_best_class_and_three_others():
+    confidence = np.array([[255, 0, 51], [153, 128, 64]], np.uint8)
+    entropy = class_entropy(confidence)
+    assert entropy.dtype == np.float32 and entropy[0, :2].tolist() == [0, 0]
+    for byte, got in zip(confidence.flat, entropy.flat):
+        shares = np.array([byte, *3 * [(255 - byte) / 3]]) / 255
+        if 0 < byte < 255:
+            assert got == pytest.approx(-(shares * np.log(shares)).sum(), abs=1e-5)
+    assert (np.diff(class_entropy(np.arange(64, 256, dtype=np.uint8))) < 0).all(), "the surer, the less"

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from occfusion_ros.core.confidence import class_entropy
 from occfusion_ros.core.contract import FORMAT
 from occfusion_ros.core.frames import CameraImage, SensorFrame
+from occfusion_ros.network import wrappers
 from occfusion_ros.network.checkpoint import load_checkpoint
 from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
@@ -41,6 +43,19 @@ def test_the_network_from_the_weights_answers_as_the_shipped_files_do():
     own, answer = (Pipeline.load(NANO, name, settings=settings)(frame()).labels for name in ("torch", "onnxruntime"))
     occupied = (own > 0) | (answer > 0)
     assert occupied.any() and (own == answer)[occupied].mean() > 0.9999
+
+
+def test_entropy_from_the_best_class_alone_is_near_the_networks_own(monkeypatch):
+    kept = []
+    original = wrappers.class_byte
+    monkeypatch.setattr(wrappers, "class_byte", lambda logits: kept.append(logits.clone()) or original(logits))
+    Pipeline.load(NANO, "torch", settings=BackendSettings(precision="fp32"))(frame())
+    for logits in kept[-2:]:  # of the fuser, and of the refiner
+        occupied = logits.reshape(-1, logits.shape[-1])
+        classes = occupied[occupied.softmax(-1)[:, 0] < 0.5][:, 1:].softmax(-1)
+        own = -(classes * classes.clamp(min=1e-9).log()).sum(-1).numpy()
+        estimated = class_entropy((classes.amax(-1) * 255).round().byte().numpy())
+        assert len(own) > 1000 and np.abs(estimated - own).mean() < 0.2 < own.std()
 
 
 def test_the_shipped_contract_is_of_todays_format_and_says_what_it_was_trained_with():
