@@ -1,95 +1,125 @@
-"""A frame's answer from its own prediction and the volume: compiled loops over the voxels that can differ."""
+"""A frame's answer from its own prediction and the volume, column by column."""
 
 import numpy as np
 from numba import njit
 
-from .bits import at_bit, wrapped
-from .volume import EVIDENCE, LABEL
+from .columns import (
+    ALL,
+    DEPTH,
+    bit,
+    column_start,
+    column_steps,
+    highest,
+    lowest,
+    outline,
+    reach,
+    run_at,
+    shifted_down,
+    span,
+    turned_down,
+    wrapped,
+)
+from .volume import IS_FLAT, IS_MOVABLE, IS_THING, KNOWN, LABEL, OCCUPIED
 
 
 @njit(nogil=True, cache=True)
-def correct(out, own, labels, at, voxels, offset, returned, movable, thing, flat):
-    """Answer voxels that the frame predicts to be occupied: free where that was seen, else by the vote.
+def answer(
+    out, own, returned, volume_from_grid, voxels, words, offset, claimed, passed, start, end, kinds, show, unknown
+):
+    """Correct what a frame predicts, fill it with what is remembered, and mark what is not known.
 
-    A voxel with a return of the frame's own sweep stays occupied, flat ground does so too (rays graze it), and what is
-    a thing keeps the frame's label.
-
-    Args:
-        out: (X, Y, Z) uint8 labels, changed in place.
-        own, labels: (N, 3) int32 and (N,) uint8, voxels of the grid that are predicted occupied.
-        at: (N, 3) int32, where their centers lie in the volume, from its low corner; -1: outside.
-        voxels, offset: of the volume.
-        returned: (X, Y, W) uint64, bits of the grid.
-        movable, thing, flat: (256,) bool by label.
-    """
-    size = voxels.shape
-    for i in range(len(own)):
-        if at[i, 0] < 0:
-            continue
-        x = wrapped(at[i, 0] + offset[0], size[0])
-        y, z = wrapped(at[i, 1] + offset[1], size[1]), wrapped(at[i, 2] + offset[2], size[2])
-        evidence, remembered, label = voxels[x, y, z, EVIDENCE], np.uint8(voxels[x, y, z, LABEL]), labels[i]
-        if evidence < 0 and not flat[label] and not at_bit(returned, own[i, 0], own[i, 1], own[i, 2]):
-            out[own[i, 0], own[i, 1], own[i, 2]] = 0
-        elif evidence > 0 and not thing[label] and not movable[remembered]:
-            out[own[i, 0], own[i, 1], own[i, 2]] = remembered
-
-
-@njit(nogil=True, cache=True)
-def fill(out, targets, rows, remembered, voxels, offset, movable, show_movable):
-    """Fill empty voxels of the grid with what is remembered there; returns them, (M,) int64 flat, z fastest.
+    A voxel is looked up where its center lies. What the frame predicts is answered as free where that was seen, but
+    not where its own sweep returned, nor flat ground, which rays graze; else by the vote, things aside. What is
+    remembered fills voxels that the frame does not claim, if in a neighbor, where the two are turned to each other.
 
     Args:
-        out: (X, Y, Z) uint8 labels, changed in place.
-        targets, rows: voxels of the grid, (K, 3) int32, and the rows of `remembered`, (N, 3) int32 voxels of the volume
-            from its low corner, in which their centers lie.
-        voxels, offset: of the volume. movable: (256,) bool by label. show_movable: whether it may be filled in.
+        out: (X, Y, Z) uint8, the predicted labels; slices x of a range are changed in place.
+        own, returned: (X, Y) uint64, bits of the grid: predicted occupied; with a return.
+        volume_from_grid: (4, 4) float64, both in voxels from their low corners.
+        voxels, words, offset: of the volume. claimed, passed: (X, Y) uint64, bits of it from its low corner.
+        kinds: (256,) uint8, what labels are.
+        show: whether what is movable may be filled in. unknown: label of what is not known; 0: none is marked.
+
+    Returns:
+        (M,) int64, flat voxels that were filled, ascending, z fastest.
     """
-    size, shape = voxels.shape, out.shape
-    filled, count = np.empty(len(targets), np.int64), 0
-    for i in range(len(targets)):
-        gx, gy, gz = targets[i]
-        if out[gx, gy, gz]:
-            continue
-        vx, vy, vz = remembered[rows[i]]
-        x, y, z = wrapped(vx + offset[0], size[0]), wrapped(vy + offset[1], size[1]), wrapped(vz + offset[2], size[2])
-        label = np.uint8(voxels[x, y, z, LABEL])
-        if movable[label] and not show_movable:
-            continue
-        out[gx, gy, gz] = label
-        filled[count] = (np.int64(gx) * shape[1] + gy) * shape[2] + gz
-        count += 1
+    filled, count, nowhere = np.empty(1 << 16, np.int64), 0, np.zeros(3, np.int64)
+    size, depth, steps = passed.shape, out.shape[2], column_steps(volume_from_grid)
+    around = outline(words[:, :, KNOWN if unknown else OCCUPIED], offset, steps, depth)
+    if unknown:
+        around |= outline(passed, nowhere, steps, depth)
+    for gx in range(start, end):
+        for gy in range(out.shape[1]):
+            if count + depth > len(filled):
+                filled = np.append(filled, np.empty(len(filled), np.int64))
+            column = column_start(volume_from_grid, gx, gy)
+            first, last = reach(around, column, steps, depth)
+            if own[gx, gy]:
+                first, last = min(first, lowest(own[gx, gy])), max(last, highest(own[gx, gy]) + 1)
+            dark = ALL if first >= last else ~span(first, last)
+            while first < last:
+                vx, vy, up, after = run_at(column, steps, first, last)
+                here = span(first, after)
+                if 0 <= vx < size[0] and 0 <= vy < size[1]:
+                    x, y, turn = wrapped(vx + offset[0], size[0]), wrapped(vy + offset[1], size[1]), up + offset[2]
+                    full, any_ = (
+                        turned_down(words[x, y, OCCUPIED], offset[2]),
+                        turned_down(words[x, y, KNOWN], offset[2]),
+                    )
+                    free = shifted_down(any_ & ~full, up) & here & own[gx, gy]
+                    if free:
+                        _correct(out, gx, gy, free & ~returned[gx, gy], kinds)
+                    full = shifted_down(full, up) & here
+                    if full & own[gx, gy]:
+                        _name(out, gx, gy, full & own[gx, gy], voxels, x, y, turn, kinds)
+                    full &= ~(own[gx, gy] | shifted_down(claimed[vx, vy], up))
+                    if full:
+                        count = _fill(out, gx, gy, full, voxels, x, y, turn, kinds, show, filled, count)
+                    here &= ~shifted_down(any_ | passed[vx, vy], up)
+                dark |= here
+                first = after
+            if unknown and dark & ~own[gx, gy]:
+                _mark(out, gx, gy, dark & ~own[gx, gy], np.uint8(unknown))
     return filled[:count]
 
 
 @njit(nogil=True, cache=True)
-def mark_unknown(out, start, end, volume_from_grid, known, offset, passed, depth, label):
-    """Give a label to empty voxels of the grid, in slices x of a range, of which nothing is known.
+def _correct(out, gx, gy, some, kinds):
+    """Answer some voxels of a column as free, but for flat ground. `out` is (Z,) uint8; `some` uint64 bits of it."""
+    while some:
+        z = lowest(some)
+        some &= ~bit(z)
+        if not kinds[out[gx, gy, z]] & IS_FLAT:
+            out[gx, gy, z] = 0
 
-    Args:
-        out: (X, Y, Z) uint8 labels, changed in place.
-        volume_from_grid: (4, 4) float64, both in voxels from their low corners.
-        known: (X, Y, W) uint64 bits, a ring whose low corner lies at `offset`. passed: (X, Y, W), a ring along z alone.
-        depth: voxels of the volume along z. label: of what is not known.
-    """
-    turn, shift = volume_from_grid[:3, :3], volume_from_grid[:3, 3]
-    step_x, step_y, step_z = turn[0, 2], turn[1, 2], turn[2, 2]
-    for gx in range(start, end):
-        for gy in range(out.shape[1]):
-            x = turn[0, 0] * (gx + 0.5) + turn[0, 1] * (gy + 0.5) + 0.5 * step_x + shift[0]
-            y = turn[1, 0] * (gx + 0.5) + turn[1, 1] * (gy + 0.5) + 0.5 * step_y + shift[1]
-            z = turn[2, 0] * (gx + 0.5) + turn[2, 1] * (gy + 0.5) + 0.5 * step_z + shift[2]
-            for gz in range(out.shape[2]):
-                if out[gx, gy, gz] == 0:
-                    vx, vy, vz = (
-                        int(np.floor(x + gz * step_x)),
-                        int(np.floor(y + gz * step_y)),
-                        int(np.floor(z + gz * step_z)),
-                    )
-                    if not (0 <= vx < known.shape[0] and 0 <= vy < known.shape[1] and 0 <= vz < depth):
-                        out[gx, gy, gz] = label
-                        continue
-                    rx, ry = wrapped(vx + offset[0], known.shape[0]), wrapped(vy + offset[1], known.shape[1])
-                    rz = wrapped(vz + offset[2], depth)
-                    if not at_bit(passed, vx, vy, rz) and not at_bit(known, rx, ry, rz):
-                        out[gx, gy, gz] = label
+
+@njit(nogil=True, cache=True)
+def _name(out, gx, gy, some, voxels, x, y, turn, kinds):
+    """Name some voxels of a column as remembered: `labels` (64,), whose places are those of `out` and `turn`."""
+    while some:
+        z = lowest(some)
+        some &= ~bit(z)
+        remembered = np.uint8(voxels[x, y, LABEL, (z + turn) & (DEPTH - 1)])
+        if not (kinds[out[gx, gy, z]] & IS_THING or kinds[remembered] & IS_MOVABLE):
+            out[gx, gy, z] = remembered
+
+
+@njit(nogil=True, cache=True)
+def _fill(out, gx, gy, some, voxels, x, y, turn, kinds, show, filled, count):
+    """Fill some voxels of a column, where empty; their flat places, from `flat` on, go to `filled` from `count` on."""
+    while some:
+        z = lowest(some)
+        some &= ~bit(z)
+        remembered = np.uint8(voxels[x, y, LABEL, (z + turn) & (DEPTH - 1)])
+        if out[gx, gy, z] == 0 and (show or not kinds[remembered] & IS_MOVABLE):
+            out[gx, gy, z] = remembered
+            filled[count] = (np.int64(gx) * out.shape[1] + gy) * out.shape[2] + z
+            count += 1
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _mark(out, gx, gy, some, label):
+    """Give a label to some voxels of a column."""
+    for z in range(out.shape[2]):  # without a branch, so that many are done at once
+        out[gx, gy, z] = label if some >> np.uint64(z) & np.uint64(1) else out[gx, gy, z]

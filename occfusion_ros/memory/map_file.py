@@ -15,10 +15,11 @@ import numpy as np
 from ..core.atomic import replacing
 from ..core.errors import OccFusionError
 from .memory import Memory, MemoryState
-from .volume import EVIDENCE, LABEL, LEAD, MOST
+from .volume import MOST
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".npz"
+VOXEL = ("evidence", "label", "lead")  # of each that is known
 MAX_HEADER = 1 << 16  # bytes
 FARTHEST = 1 << 40  # voxels from the fixed frame's origin
 _DAMAGED = (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, RuntimeError)  # what readers raise
@@ -51,9 +52,7 @@ def save_map(path: Path, memory: Memory, fixed_frame: str, classes: tuple[str, .
             file,
             header=np.frombuffer(json.dumps(header).encode(), np.uint8),
             known=np.packbits(known),
-            evidence=voxels[:, EVIDENCE],
-            label=voxels[:, LABEL],
-            lead=voxels[:, LEAD],
+            **dict(zip(VOXEL, voxels)),
         )
 
 
@@ -75,15 +74,15 @@ def load_map(path: Path, memory: Memory, fixed_frame: str, classes: tuple[str, .
             packed = _read(archive, "known", np.uint8, -(-count // 8), exactly=True)
             known = np.unpackbits(packed, count=count).view(bool).reshape(volume.size)
             count = int(np.count_nonzero(known))
-            members = [_read(archive, name, np.int8, count, exactly=True) for name in ("evidence", "label", "lead")]
+            voxels = np.stack([_read(archive, name, np.int8, count, exactly=True) for name in VOXEL])
     except _DAMAGED as error:
         raise MapError(f"memory: {path} is no map that can be read: {error}") from error
-    evidence, label, lead = members
-    whole = (-MOST <= evidence) & (evidence <= MOST) & (evidence != 0) & (lead >= 0)
-    if not (whole & ((evidence > 0) <= label) & (label <= len(classes))).all():
+    evidence, label, lead = voxels
+    whole = (-MOST <= evidence) & (evidence <= MOST) & (evidence != 0) & (lead >= 0) & (label <= len(classes))
+    if not (whole & ((evidence > 0) == (label > 0))).all():
         raise MapError(f"memory: {path} is damaged: expected evidence and a label of every voxel")
     memory.reset("a map was loaded")
-    volume.restore(low, known, np.stack(members, axis=1))
+    volume.restore(low, known, voxels)
     memory.state = MemoryState(frames, resets=memory.state.resets, reset_reason=memory.state.reset_reason)
 
 

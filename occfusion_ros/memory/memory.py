@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,12 @@ from ..core.frames import OccupancyGrid, SensorFrame
 from ..core.grid import GridSpec
 from ..core.labels import FLAT_GROUND, IGNORE, MOVABLE, THINGS
 from ..core.processor import usable_cores
-from . import bits
-from .answer import correct, fill, mark_unknown
-from .carrying import carry, moved, places
+from . import columns
+from .answer import answer
 from .doubt import answered_in_doubt
 from .motion_check import MotionCheck
-from .ray_casting import RayCaster, sweep_rays
-from .volume import MOST, Gains, RollingVolume, add_free, add_predicted, fade
+from .ray_casting import RayCaster, moved, sweep_rays
+from .volume import IS_FLAT, IS_MOVABLE, IS_THING, MOST, Gains, RollingVolume, add, fade
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +30,6 @@ UNKNOWN_FORMS = ("none", "occluded", "confidence")
 """Which empty voxels are answered as unknown: none, those that no ray has reached, now or in memory, or those of them
 that the prediction, too, says nothing sure of: they come as IGNORE."""
 
-HEIGHT_MARGIN = 4.0  # metres that the volume reaches above and below the grid, for roads that rise and fall
 FADE_PARTS = 8  # of the volume, one with every frame
 NS_PER_S = 1e9
 
@@ -87,16 +84,24 @@ class Memory:
             grid: of the frames.
             settings: how long and how far it remembers.
             threads: how many work side by side; 0: two, or one where there is only one core.
+
+        Raises:
+            InvalidFrameError: the grid is higher than 64 voxels.
         """
+        if grid.size[2] > columns.DEPTH:
+            raise InvalidFrameError(
+                f"memory: expected a grid of at most {columns.DEPTH} voxels along z, got {grid.size[2]}"
+            )
         self.grid = grid
         self.settings = settings
         self.state = MemoryState()
         self.threads = threads or min(2, usable_cores())
-        self.volume = RollingVolume(volume_size(grid, settings.range_m), grid.voxel_size)
+        wide = max(*grid.size[:2], 2 * round(settings.range_m / grid.voxel_size))
+        self.volume = RollingVolume(wide, grid.voxel_size)
         self._pool = ThreadPoolExecutor(self.threads, "memory")
         self._rays = RayCaster(self.volume.size, grid.voxel_size, self._pool, self.threads)
         self._claimed = np.zeros_like(self._rays.passed)
-        self._returned = np.zeros(bits.words_of(grid.size), np.uint64)
+        self._own, self._returned = np.zeros((2, *grid.size[:2]), np.uint64)  # bits of the grid
         self._motion = MotionCheck()
         self._grid_metres = np.eye(4)  # from voxels, from the grid's low corner
         self._grid_metres[:3, :3] *= grid.voxel_size
@@ -106,7 +111,7 @@ class Memory:
     @property
     def nbytes(self) -> int:
         """Bytes that it takes."""
-        return self.volume.nbytes + self._rays.nbytes + self._claimed.nbytes + self._returned.nbytes
+        return self.volume.nbytes + self._rays.nbytes + self._claimed.nbytes + 2 * self._own.nbytes
 
     def close(self) -> None:
         """End the threads."""
@@ -147,12 +152,13 @@ class Memory:
         self.volume.center_on(fixed_from_grid[:3, :3] @ _middle(self.grid) + fixed_from_grid[:3, 3])
         pose = self._volume_from_grid(fixed_from_grid)
         self._cast(frame, pose)
-        own, labels = self._predicted(predicted.labels)
+        labels = np.ascontiguousarray(predicted.labels)
+        self._side_by_side(lambda *part: columns.occupied(labels, self._own, *part, IGNORE), self.grid.size[0])
         if frame.stamp_ns != self.state.last_ns:
             self._fade(frame.stamp_ns)
-            self._add(own, labels, pose)
+            self._add(labels, np.linalg.inv(pose))
             self._count(frame.stamp_ns)
-        return self._answer(predicted, own, labels, pose, unknown)
+        return self._answer(predicted, pose, IGNORE if unknown == "occluded" else 0)
 
     def _check(self, predicted: OccupancyGrid, fixed_from_grid: np.ndarray) -> None:
         if predicted.spec != self.grid:
@@ -169,39 +175,18 @@ class Memory:
         """Cast the sweep's rays through the volume, and mark its returns in the grid."""
         grid_from_metres = np.linalg.inv(self._grid_metres)
         self._returned[:] = 0
-        bits.set_at(self._returned, moved(frame.points, grid_from_metres), self.grid.size)
-        self._rays.cast(sweep_rays(frame, pose @ grid_from_metres), turned=int(self.volume.offset[2]))
+        columns.set_at(self._returned, moved(frame.points, grid_from_metres), self.grid.size)
+        self._rays.cast(sweep_rays(frame, pose @ grid_from_metres))
 
-    def _predicted(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The voxels of the grid that are predicted occupied, (N, 3) int32, and their labels, (N,) uint8."""
-        parts = self._side_by_side(partial(bits.nonzero, np.ascontiguousarray(labels)), self.grid.size[0])
-        voxels, values = (np.concatenate(several) for several in zip(*parts))
-        known = values != IGNORE
-        return (voxels, values) if known.all() else (voxels[known], values[known])
+    def _add(self, labels: np.ndarray, grid_from_volume: np.ndarray) -> None:
+        volume, rays = self.volume, self._rays
+        sweep = rays.passed, rays.returned, self._claimed
 
-    def _add(self, own: np.ndarray, labels: np.ndarray, pose: np.ndarray) -> None:
-        volume, rays, state = self.volume, self._rays, self._state()
-        self._claimed[:] = 0
-        carried = self._carried(own, pose, volume.size)
-        sweep = (rays.passed, rays.returned, self._claimed)
+        def add_some(start: int, end: int) -> None:
+            frame = labels, self._own, grid_from_volume
+            add(volume.voxels, volume.words, volume.offset, *frame, *sweep, start, end, KINDS, GAINS)
 
-        def add(start: int, end: int) -> None:
-            for voxels, rows in carried:
-                add_predicted(*state, voxels, rows, start, end, labels, *sweep, _MOVABLE, _FLAT, GAINS)
-            add_free(*state, rays.passed, self._claimed, start, end, _MOVABLE, GAINS[2])
-
-        self._side_by_side(add, volume.size[0])
-
-    def _state(self) -> tuple[np.ndarray, ...]:
-        """What the compiled loops ask of the volume."""
-        volume = self.volume
-        return volume.voxels, volume.occupied, volume.known, volume.settled, volume.offset
-
-    def _carried(self, source: np.ndarray, pose: np.ndarray, size: tuple) -> list[tuple[np.ndarray, np.ndarray]]:
-        """See `carry`: its results for shares of the source, rows counted over all of them."""
-        bounds = np.linspace(0, len(source), self.threads + 1).astype(int)
-        parts = self._pool.map(lambda start, end: carry(source[start:end], pose, size), bounds, bounds[1:])
-        return [(voxels, rows + start) for (voxels, rows), start in zip(parts, bounds)]
+        self._side_by_side(add_some, volume.size[0])
 
     def _fade(self, stamp_ns: int) -> None:
         """Take from a part of the volume, the next one with every frame, what time has taken since it was its turn."""
@@ -213,7 +198,7 @@ class Memory:
         ]
         if before and any(units):
             start, end = part * width, min((part + 1) * width, self.volume.size[0])
-            fade(*self._state()[:-1], start, end, *units, _MOVABLE)
+            fade(self.volume.voxels, self.volume.words, start, end, *units, KINDS)
 
     def _count(self, stamp_ns: int) -> None:
         state = self.state
@@ -221,40 +206,16 @@ class Memory:
         state.first_ns = stamp_ns if state.first_ns is None else state.first_ns
         state.last_ns = stamp_ns
 
-    def _answer(
-        self, predicted: OccupancyGrid, own: np.ndarray, labels: np.ndarray, pose: np.ndarray, unknown: str
-    ) -> OccupancyGrid:
-        volume, out, table = self.volume, predicted.labels.copy(), (_MOVABLE, _THING, _FLAT)
-
-        def correct_some(start: int, end: int) -> None:
-            at = places(own[start:end], pose, volume.size)
-            correct(out, own[start:end], labels[start:end], at, volume.voxels, volume.offset, self._returned, *table)
-
-        self._side_by_side(correct_some, len(own))
-        filled = self._side_by_side(partial(self._fill, out, np.linalg.inv(pose)), volume.size[0])
-        if unknown == "occluded":
-            mark = partial(
-                mark_unknown,
-                volume_from_grid=pose,
-                known=volume.known,
-                offset=volume.offset,
-                passed=self._rays.passed,
-                depth=volume.size[2],
-                label=np.uint8(IGNORE),
-            )
-            self._side_by_side(lambda start, end: mark(out, start, end), self.grid.size[0])
-        return replace(predicted, labels=out, remembered=np.sort(np.concatenate(filled)))
-
-    def _fill(self, out: np.ndarray, grid_from_volume: np.ndarray, start: int, end: int) -> np.ndarray:
-        """Fill with what is remembered in slices of the volume; the flat voxels of the grid that were filled, (M,).
-
-        What the frame has itself is in the grid already, if in a neighbor, where the two are turned to each other.
-        """
-        volume = self.volume
-        remembered = bits.listed(volume.occupied, self._claimed, volume.offset, volume.size, start, end)
-        voxels, rows = carry(remembered, grid_from_volume, self.grid.size)
+    def _answer(self, predicted: OccupancyGrid, pose: np.ndarray, unknown: int) -> OccupancyGrid:
+        volume, out = self.volume, predicted.labels.copy()
+        seen = volume.voxels, volume.words, volume.offset, self._claimed, self._rays.passed
         show = self.settings.movable_s > 0
-        return fill(out, voxels, rows, remembered, volume.voxels, volume.offset, _MOVABLE, show)
+
+        def answer_some(start: int, end: int) -> np.ndarray:
+            return answer(out, self._own, self._returned, pose, *seen, start, end, KINDS, show, unknown)
+
+        filled = self._side_by_side(answer_some, self.grid.size[0])
+        return replace(predicted, labels=out, remembered=np.concatenate(filled))
 
     def _side_by_side(self, work: Callable[[int, int], Any], count: int) -> list:
         """What `work` gives for shares of `count` slices, each from a start to an end."""
@@ -262,21 +223,16 @@ class Memory:
         return list(self._pool.map(work, bounds, bounds[1:]))
 
 
-def volume_size(grid: GridSpec, range_m: float) -> tuple[int, int, int]:
-    """Give the voxels of a volume that reaches `range_m` metres to the sides, and at least as far as the grid."""
-    wide = max(*grid.size[:2], 2 * round(range_m / grid.voxel_size))
-    return wide, wide, grid.size[2] + 2 * round(HEIGHT_MARGIN / grid.voxel_size)
-
-
 def _middle(grid: GridSpec) -> np.ndarray:
     return (np.asarray(grid.low) + grid.high) / 2
 
 
-def _table(labels: tuple[int, ...]) -> np.ndarray:
-    table = np.zeros(256, bool)
-    table[list(labels)] = True
-    return table
+def _kinds() -> np.ndarray:
+    kinds = np.zeros(256, np.uint8)
+    for kind, labels in ((IS_MOVABLE, MOVABLE), (IS_FLAT, FLAT_GROUND), (IS_THING, THINGS)):
+        kinds[list(labels)] |= kind
+    return kinds
 
 
-_MOVABLE, _THING, _FLAT = _table(MOVABLE), _table(THINGS), _table(FLAT_GROUND)
+KINDS = _kinds()
 GAINS = np.array([Gains.returned, Gains.predicted, Gains.passed])

@@ -10,7 +10,7 @@ from ..core.frames import OccupancyGrid, SensorFrame
 from ..core.grid import GridSpec
 from ..core.labels import EMPTY, IGNORE
 from ..core.processor import usable_cores
-from .bits import unpack
+from .columns import unpack
 from .ray_casting import RayCaster, sweep_rays
 
 

@@ -12,9 +12,9 @@ from functools import partial
 import numpy as np
 from numba import njit
 
+from ..core.errors import InvalidFrameError
 from ..core.frames import SensorFrame
-from .bits import WORD, turn, words_of
-from .carrying import moved
+from .columns import DEPTH, bit
 
 STOP_M = 0.3  # metres before the return where a ray's free space ends
 _MARGIN = 1e-3  # voxels: rays end this far inside the block, so that rounding never leaves it
@@ -25,8 +25,8 @@ class RayCaster:
 
     Attributes:
         size: voxels along x, y and z.
-        passed, returned: (X, Y, W) uint64, bit z % 64 of word z // 64: rays passed the voxel and none returned from it,
-            one returned. Of the last sweep that was cast, turned along z as it was asked for.
+        passed, returned: (X, Y) uint64, a bit for each voxel of a column: rays passed it and none returned from it, one
+            returned. Of the last sweep that was cast.
     """
 
     def __init__(self, size: tuple[int, int, int], voxel_size: float, pool: ThreadPoolExecutor, threads: int) -> None:
@@ -35,13 +35,18 @@ class RayCaster:
             size: voxels along x, y and z.
             voxel_size: metres.
             pool: gives the threads. threads: how many of them work side by side, 1 or more.
+
+        Raises:
+            InvalidFrameError: it is higher than 64 voxels.
         """
+        if size[2] > DEPTH:
+            raise InvalidFrameError(f"rays: expected a block of at most {DEPTH} voxels along z, got {size[2]}")
         self.size = size
         self._stop = STOP_M / voxel_size
         self._pool = pool
-        self._parts = np.zeros((threads, *words_of(size)), np.uint64)
+        self._parts = np.zeros((threads, *size[:2]), np.uint64)
         self.passed = self._parts[0]
-        self.returned = np.zeros(words_of(size), np.uint64)
+        self.returned = np.zeros(size[:2], np.uint64)
         self._own = np.zeros_like(self.returned)
 
     @property
@@ -49,7 +54,7 @@ class RayCaster:
         """Bytes that it takes."""
         return self._parts.nbytes + self.returned.nbytes + self._own.nbytes
 
-    def cast(self, rays: Sequence[tuple[np.ndarray, np.ndarray]], turned: int = 0) -> None:
+    def cast(self, rays: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
         """Cast one ray to the center of every voxel from which something returns to a sensor.
 
         However many points lie in a voxel, it gets one ray: the result does not depend on the points' order.
@@ -57,7 +62,6 @@ class RayCaster:
         Args:
             rays: for each sensor, where it stands, (3,) float64, and its returns, (N, 3) float64, both in voxels from
                 the block's low corner, inside of it or not; those that are not finite are left out.
-            turned: by how many voxels the bits are turned along z, as in a ring's memory.
         """
         self._parts[:] = 0
         self.returned[:] = 0
@@ -71,8 +75,6 @@ class RayCaster:
         for part in self._parts[1:]:
             self.passed |= part
         self.passed &= ~self.returned
-        for words in (self.passed, self.returned):
-            turn(words, self.size[2], turned)
 
 
 def sweep_rays(frame: SensorFrame, voxels_from_grid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -83,11 +85,22 @@ def sweep_rays(frame: SensorFrame, voxels_from_grid: np.ndarray) -> list[tuple[n
 
 
 @njit(nogil=True, cache=True)
+def moved(points, matrix):
+    """Move (N, 3 or more) points by a (4, 4) matrix: (N, 3) float64, each on its own, whatever the processor."""
+    out = np.empty((len(points), 3))
+    for i in range(len(points)):
+        x, y, z = np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
+        for k in range(3):
+            out[i, k] = matrix[k, 0] * x + matrix[k, 1] * y + matrix[k, 2] * z + matrix[k, 3]
+    return out
+
+
+@njit(nogil=True, cache=True)
 def one_a_voxel(returned, ends, size):
     """Give the centers of the voxels with a return, each once, and the returns outside the block.
 
     Args:
-        returned: (X, Y, W) uint64; the bits of the voxels are set. ends: (N, 3) float64 voxels. size: of the block.
+        returned: (X, Y) uint64; the bits of the voxels are set. ends: (N, 3) float64 voxels. size: of the block.
     """
     chosen, count = np.empty_like(ends), 0
     for i in range(len(ends)):
@@ -95,10 +108,10 @@ def one_a_voxel(returned, ends, size):
         if not (np.isfinite(x) and np.isfinite(y) and np.isfinite(z)):
             continue
         if 0 <= x < size[0] and 0 <= y < size[1] and 0 <= z < size[2]:
-            bit = np.uint64(1) << np.uint64(int(z) % WORD)
-            if returned[int(x), int(y), int(z) // WORD] & bit:
+            here = bit(int(z))
+            if returned[int(x), int(y)] & here:
                 continue
-            returned[int(x), int(y), int(z) // WORD] |= bit
+            returned[int(x), int(y)] |= here
         chosen[count, 0], chosen[count, 1], chosen[count, 2] = x + 0.5, y + 0.5, z + 0.5
         count += 1
     return chosen[:count]
@@ -107,7 +120,7 @@ def one_a_voxel(returned, ends, size):
 @njit(nogil=True, cache=True)
 def _mark(size, origin, stop, passed, ends):
     """Set the bits of the voxels that rays pass."""
-    words, strides = passed.reshape(-1), (passed.shape[1] * passed.shape[2], passed.shape[2])
+    words, wide = passed.reshape(-1), passed.shape[1]
     ox, oy, oz = origin
     for i in range(len(ends)):
         dx, dy, dz = ends[i, 0] - ox, ends[i, 1] - oy, ends[i, 2] - oz
@@ -123,25 +136,25 @@ def _mark(size, origin, stop, passed, ends):
             continue
         x0, y0, z0 = ox + first * dx, oy + first * dy, oz + first * dz
         x1, y1, z1 = ox + last * dx, oy + last * dy, oz + last * dz
-        _set(words, strides, int(x0), int(y0), int(z0))
+        _set(words, wide, int(x0), int(y0), int(z0))
         x, steps, step, y, dy_each, z, dz_each = _crossings(x0, x1, y0, y1, z0, z1)
         for _ in range(steps):
-            _set(words, strides, x, y >> 32, z >> 32)
+            _set(words, wide, x, y >> 32, z >> 32)
             x, y, z = x + step, y + dy_each, z + dz_each
         y, steps, step, z, dz_each, x, dx_each = _crossings(y0, y1, z0, z1, x0, x1)
         for _ in range(steps):
-            _set(words, strides, x >> 32, y, z >> 32)
+            _set(words, wide, x >> 32, y, z >> 32)
             x, y, z = x + dx_each, y + step, z + dz_each
         z, steps, step, x, dx_each, y, dy_each = _crossings(z0, z1, x0, x1, y0, y1)
         for _ in range(steps):
-            _set(words, strides, x >> 32, y >> 32, z)
+            _set(words, wide, x >> 32, y >> 32, z)
             x, y, z = x + dx_each, y + dy_each, z + step
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _set(words, strides, x, y, z):
+def _set(words, wide, x, y, z):
     # Unsigned indices cannot be negative, which spares a check.
-    words[np.uint64(x * strides[0] + y * strides[1] + (z >> 6))] |= np.uint64(1) << np.uint64(z & 63)
+    words[np.uint64(x * wide + y)] |= np.uint64(1) << np.uint64(z)
 
 
 @njit(nogil=True, cache=True, inline="always")

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from occfusion_ros.core.errors import InvalidFrameError
 from occfusion_ros.core.frames import OccupancyGrid, SensorFrame
+from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE, Label
-from occfusion_ros.memory.bits import listed, unpack
-from occfusion_ros.memory.memory import Memory, MemorySettings, volume_size
-from occfusion_ros.memory.volume import EVIDENCE, LABEL, MOST
+from occfusion_ros.memory.columns import DEPTH
+from occfusion_ros.memory.memory import Memory, MemorySettings
+from occfusion_ros.memory.volume import RollingVolume
 
 ROOM = VoxelWorld.room()
 NOTHING = VoxelWorld({})  # no ray returns, so none passes
@@ -24,12 +25,9 @@ CAR = int(Label.CAR)
 
 def remembered(memory: Memory) -> dict[tuple, int]:
     """Labels of the occupied voxels by their place in the fixed frame."""
-    volume = memory.volume
-    voxels = listed(volume.occupied, np.zeros_like(volume.occupied), volume.offset, volume.size, 0, volume.size[0])
-    at = tuple(((voxels + volume.offset) % volume.size).T)
-    return {
-        tuple(v): int(k) for v, k in zip((voxels + volume.low).tolist(), volume.voxels[at][:, LABEL].view(np.uint8))
-    }
+    known, (evidence, label, _) = memory.volume.content()
+    voxels, full = np.argwhere(known) + memory.volume.low, evidence > 0
+    return {tuple(v): int(k) for v, k in zip(voxels[full].tolist(), label[full])}
 
 
 def play(memory: Memory, poses, world=ROOM, start_ns: int = NS, **options) -> list[OccupancyGrid]:
@@ -123,9 +121,14 @@ def test_rolling_keeps_every_voxel_in_its_place(memory):
         volume.center_on(np.array(position))
         inside = {v for v in before if all(lo <= i < lo + n for i, lo, n in zip(v, volume.low, volume.size))}
         assert set(remembered(memory)) <= inside
-        assert (unpack(volume.occupied, volume.size[2]) == (volume.voxels[..., EVIDENCE] > 0)).all()
-        assert (unpack(volume.known, volume.size[2]) == (volume.voxels[..., EVIDENCE] != 0)).all()
-        assert (unpack(volume.settled, volume.size[2]) == (volume.voxels[..., EVIDENCE] == -MOST)).all()
+        assert_consistent(volume)
+
+
+def assert_consistent(volume: RollingVolume) -> None:
+    """The bits say what the bytes do: what is restored from the bytes alone has the same."""
+    again = RollingVolume(volume.size[0], volume.voxel_size)
+    again.restore(volume.low, *volume.content())
+    assert (again.words == volume.words).all()
 
 
 def with_car(frame, at, edge=4):
@@ -238,8 +241,8 @@ def test_what_vehicles_do_resets_nothing(memory, name):
 def test_a_frame_that_comes_twice_is_counted_once(memory):
     frame = ROOM.frame(NS, pose(0))
     first = memory.answer(*frame).labels
-    evidence = memory.volume.voxels.copy()
-    assert (memory.answer(*frame).labels == first).all() and (memory.volume.voxels == evidence).all()
+    known, voxels = memory.volume.content()
+    assert (memory.answer(*frame).labels == first).all() and (memory.volume.content()[1] == voxels).all()
     assert memory.state.frames == 1
 
 
@@ -277,9 +280,15 @@ def test_another_grid_and_poses_that_are_none_are_refused(memory):
         memory.answer(other, sweep, at)
 
 
-def test_memory_is_bounded():
-    from occfusion_ros.core.grid import GridSpec
+def test_a_grid_that_is_too_high_is_refused():
+    with pytest.raises(InvalidFrameError, match="at most 64 voxels along z, got 65"):
+        Memory(replace(GRID, size=(8, 8, 65)))
 
+
+def test_memory_is_bounded():
     memory = Memory(GridSpec())
-    assert memory.nbytes < 100e6 and volume_size(GridSpec(), 80.0)[0] == 800
+    assert memory.nbytes < 100e6 and memory.volume.size == (512, 512, DEPTH)
+    memory.close()
+    memory = Memory(GRID, MemorySettings(range_m=80.0))
+    assert memory.volume.size == (800, 800, DEPTH)
     memory.close()

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.datasets.rays import mark_passed
-from occfusion_ros.memory.bits import unpack, words_of
+from occfusion_ros.memory.columns import unpack
 from occfusion_ros.memory.ray_casting import RayCaster, one_a_voxel
 
 POOL = ThreadPoolExecutor(2)
-GRID = GridSpec(low=(-6.4, -6.4, -8.0), voxel_size=0.2, size=(64, 64, 80))  # two words along z
+GRID = GridSpec(low=(-6.4, -6.4, -6.0), voxel_size=0.2, size=(64, 64, 60))
 
 
 def cast(rays, grid=GRID, threads=2):
@@ -28,7 +28,7 @@ def cast(rays, grid=GRID, threads=2):
 def reference(rays, grid=GRID):
     passed, returned = np.zeros(grid.size, bool), np.zeros(grid.size, bool)
     for origin, points in rays:
-        own = np.zeros(words_of(grid.size), np.uint64)
+        own = np.zeros(grid.size[:2], np.uint64)
         ends = one_a_voxel(own, (points - grid.low) / grid.voxel_size, grid.size) * grid.voxel_size + grid.low
         mark_passed(passed, grid, origin, ends)
         voxels, inside = grid.indices(points)

@@ -19,7 +19,7 @@ modules = [importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgu
 compiled = {v.__qualname__: v for m in modules for v in vars(m).values() if isinstance(v, CPUDispatcher)}
 warm_up()
 before = {name: len(function.signatures) for name, function in compiled.items()}
-assert sum(before.values()) > 10, before
+assert sum(before.values()) > 5, before
 for settings in MEMORIES.values():
     memory = Memory(GRID, settings)
     for i in range(10):
