@@ -72,6 +72,9 @@ class MemoryState:
 class Memory:
     """Remembers frames of one grid; one frame at a time.
 
+    The volume reaches as far above the grid as below, 64 voxels in all; what leaves it where a road climbs or the
+    vehicle pitches is answered by the frame alone.
+
     Attributes:
         settings: how long and how far it remembers.
         state: what there is to tell of it.
