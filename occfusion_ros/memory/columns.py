@@ -7,7 +7,6 @@ in one column of the other, each as far above or below as the next: bits are car
 from math import floor
 
 import numpy as np
-from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
@@ -15,7 +14,6 @@ DEPTH = 64  # voxels that a column has, used or not: bits of a word
 BLOCK = 8  # columns along x and y that are looked at together
 ALL = ~np.uint64(0)
 _ONE, _LAST = np.uint64(1), np.uint64(DEPTH - 1)
-_ANY = ir.Constant(ir.IntType(1), 1)  # to the processor: of a word that is 0, any place will do
 
 
 def unpack(words: np.ndarray, depth: int) -> np.ndarray:
@@ -46,15 +44,20 @@ def bit(place):
 @intrinsic
 def lowest(_typing, word):
     """Place of the lowest bit that is set, of a word that is not 0."""
-    return types.int64(types.uint64), lambda _context, builder, _signature, args: builder.cttz(args[0], _ANY)
+
+    def generate(context, builder, _signature, args):
+        return builder.cttz(args[0], context.get_constant(types.boolean, True))
+
+    return types.int64(types.uint64), generate
 
 
 @intrinsic
 def highest(_typing, word):
     """Place of the highest bit that is set, of a word that is not 0."""
 
-    def generate(_context, builder, _signature, args):
-        return builder.xor(builder.ctlz(args[0], _ANY), ir.Constant(ir.IntType(64), DEPTH - 1))
+    def generate(context, builder, _signature, args):
+        zeros = builder.ctlz(args[0], context.get_constant(types.boolean, True))
+        return builder.sub(context.get_constant(types.int64, DEPTH - 1), zeros)
 
     return types.int64(types.uint64), generate
 
