@@ -37,9 +37,10 @@ def answer_all(
 ) -> list[np.ndarray]:
     """Labels of a drive's frames, each answered from all before it; alone where there is no pose."""
     memory.reset("another drive")
+    said = [moment.doubtful if unknown == "confidence" else moment.predicted for moment in moments]
     return [
-        m.predicted.labels if pose is None else memory.answer(m.predicted, m.frame, pose, unknown).labels
-        for m, pose in zip(moments, poses)
+        own.labels if pose is None else memory.answer(own, moment.frame, pose, unknown).labels
+        for own, moment, pose in zip(said, moments, poses)
     ]
 
 
@@ -68,10 +69,22 @@ def measure(moments: Sequence[Moment], memory: Memory, progress: Callable[[str],
         figures["faults"][kind] = accuracy(moments, answer_all(memory, moments, changed_poses(moments, kind)))
         figures["faults"][kind]["resets"] = memory.state.resets
     progress("unknown space")
-    figures["known"] = known_space(moments, answer_all(memory, moments, poses, "occluded"))
-    alone = [answer_all(memory, [m], [m.fixed_from_grid], "occluded")[0] for m in moments]
-    figures["known_alone"] = known_space(moments, alone)
+    figures["known"] = known_by_form(moments, memory)
     return figures
+
+
+def known_by_form(moments: Sequence[Moment], memory: Memory) -> dict[str, dict[str, Any]]:
+    """Figures of known space of a drive by form of ``unknown``: of each frame `alone`, and with `memory`."""
+    poses = [moment.fixed_from_grid for moment in moments]
+    occluded = [answer_all(memory, [moment], [pose], "occluded")[0] for moment, pose in zip(moments, poses)]
+    alone = {"occluded": occluded, "confidence": [moment.doubtful.labels for moment in moments]}
+    return {
+        form: {
+            "alone": known_space(moments, labels),
+            "memory": known_space(moments, answer_all(memory, moments, poses, form)),
+        }
+        for form, labels in alone.items()
+    }
 
 
 def _all_figures(moments: Sequence[Moment], answers: Sequence[np.ndarray]) -> dict[str, Any]:

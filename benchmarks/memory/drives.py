@@ -1,7 +1,7 @@
 """Drives to measure on: frames in their order, each with its prediction, truth and pose."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,9 @@ from tqdm import tqdm
 from models.evaluation.nuscenes_frames import NuScenesFrames
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.frames import OccupancyGrid, SensorFrame
+from occfusion_ros.core.labels import IGNORE
 from occfusion_ros.datasets.nuscenes import NuScenesReader
+from occfusion_ros.ros.node.parameters import NodeParameters
 from occfusion_ros.runtime.pipeline import Pipeline
 from synthetic import SyntheticDrive
 from synthetic.seeds import VALIDATION
@@ -25,6 +27,7 @@ class Moment:
 
     Attributes:
         predicted: what the network says of it alone.
+        doubtful: the same, with the empty voxels that it does not surely call free told apart, as IGNORE.
         frame: its sweep; images are left out, to save memory.
         truth: (X, Y, Z) uint8, 255 where not observed.
         fixed_from_grid: (4, 4) float64, metres.
@@ -32,6 +35,7 @@ class Moment:
     """
 
     predicted: OccupancyGrid
+    doubtful: OccupancyGrid
     frame: SensorFrame
     truth: np.ndarray
     fixed_from_grid: np.ndarray
@@ -87,4 +91,7 @@ def _moment(
         ray_origins=frame.ray_origins,
         origin_of_point=frame.origin_of_point,
     )
-    return Moment(pipeline(frame), alone, truth, fixed_from_grid, sensors)
+    pipeline.free_below = NodeParameters.free_below
+    doubtful = pipeline(frame)
+    predicted = replace(doubtful, labels=doubtful.labels * (doubtful.labels != IGNORE))
+    return Moment(predicted, doubtful, alone, truth, fixed_from_grid, sensors)

@@ -94,12 +94,20 @@ def _faults(drive: dict[str, Any]) -> list[str]:
 
 
 def _known(drive: dict[str, Any]) -> Iterator[str]:
-    for name, known in (("a frame alone", drive["known_alone"]), ("with memory", drive["known"])):
-        yield (
-            f"- `unknown: occluded`, {name}: {_percent(known['known'])} % of all voxels are known; of those that the "
-            f"truth knows, {_percent(known['free_that_is_occupied'], 2)} % of those answered as free are occupied, and "
-            f"{_percent(known['unknown_that_is_occupied'], 2)} % of those answered as unknown."
-        )
+    head = ["`unknown`", "frames", "known", "occupied of what is free", "occupied of what is unknown"]
+    names = {"alone": "the frame alone", "memory": "all before it"}
+    rows = [
+        [
+            f"`{form}`",
+            names[frames],
+            _percent(known["known"]),
+            *(_percent(known[key], 2) for key in ("free_that_is_occupied", "unknown_that_is_occupied")),
+        ]
+        for form, figures in drive["known"].items()
+        for frames, known in figures.items()
+    ]
+    yield from ("What is known of all voxels, and how much of the rest is occupied where the truth knows it:", "")
+    yield from table(head, rows)
 
 
 def _costs(figures: dict[str, Any]) -> Iterator[str]:
@@ -127,6 +135,8 @@ def _how(figures: dict[str, Any]) -> Iterator[str]:
         "- Flicker: of the voxels that are static and occupied by the truth of a frame, the share whose answer, empty",
         "  or a class, is another one than that at the same place of the fixed frame the frame before (nearest voxel).",
         "  Newly seen: empty before, and occupied now.",
+        "- `unknown: confidence` with the default of `free_below`; with memory a voxel that a ray has reached is known",
+        "  besides.",
         "- Ghosts: voxels answered to hold something movable that are free by the truth.",
         "- How much evidence a frame gives (`Gains`) was chosen on nus-lidar-drive and pandaset-002: they are no",
         "  blind test.",

@@ -1,5 +1,7 @@
 """What the memory's figures count, on drives made by hand, and the page that shows them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers.voxel_world import GRID, VoxelWorld, pose
@@ -26,7 +28,11 @@ def moments(count=4, step=0.2) -> list[Moment]:
     drive = []
     for i in range(count):
         predicted, frame, at = ROOM.frame(NS * (1 + i), pose(i * step))
-        drive.append(Moment(predicted, frame, truth_of(ROOM, at), at, np.zeros((1, 3))))
+        labels = np.where(
+            (predicted.labels == 0) & (np.arange(GRID.size[0]) < 40)[:, None, None], IGNORE, predicted.labels
+        )
+        doubtful = replace(predicted, labels=labels.astype(np.uint8))
+        drive.append(Moment(predicted, doubtful, frame, truth_of(ROOM, at), at, np.zeros((1, 3))))
     return drive
 
 
@@ -79,7 +85,9 @@ def test_more_frames_give_more_and_the_page_shows_all(drive, monkeypatch):
     iou = [figures["by_past"][past]["iou"] for past in ("0", "1", "2", "all")]
     assert iou == sorted(iou) and iou[0] < iou[-1]
     assert figures["by_past"]["all"]["flicker"] < figures["by_past"]["0"]["flicker"]
-    assert figures["known"]["known"] > figures["known_alone"]["known"]
+    known = {(form, how): f["known"] for form, by in figures["known"].items() for how, f in by.items()}
+    assert known["occluded", "memory"] > known["occluded", "alone"] and 24 / 64 < known["confidence", "alone"] < 0.5
+    assert known["confidence", "memory"] > max(known["confidence", "alone"], known["occluded", "memory"])
     whole = {
         "machine": "m",
         "versions": {"numpy": "1"},
@@ -89,7 +97,8 @@ def test_more_frames_give_more_and_the_page_shows_all(drive, monkeypatch):
         "cost": {"d": command.cost(drive, memory, repeats=1)},
     }
     text = page(whole)
-    assert "| all before it |" in text and "every second pose missing" in text and "`unknown: occluded`" in text
+    assert "| all before it |" in text and "every second pose missing" in text and text.count("\n| `occluded` |") == 2
+    assert "| `confidence` | the frame alone | " in text
     memory.close()
 
 
