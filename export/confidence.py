@@ -18,7 +18,7 @@ from models.training.augment import crop
 from models.training.data import PreparedFrame
 from models.training.predict import Prediction, coarse_label, predict
 from models.training.prepare import prepare_all
-from occfusion_ros.core.command import one_sentence
+from occfusion_ros.core.command import one_sentence, parser_of
 from occfusion_ros.core.confidence import OCCUPIED, Calibration, Confidence
 from occfusion_ros.core.labels import IGNORE
 from occfusion_ros.network.checkpoint import load_checkpoint
@@ -97,9 +97,7 @@ def measure(model: OccFusion, predictions: Iterable[Prediction]) -> Confidence:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m export.confidence", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("python -m export.confidence", __doc__)
     parser.add_argument("artifact", type=Path, help="folder of an exported model; its contract is written anew")
     parser.add_argument("--frames", type=Path, required=True, help="folder of validation frames, filled where needed")
     parser.add_argument("--drives", type=int, default=6, help="held-out drives, 4 frames each (%(default)s)")

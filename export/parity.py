@@ -4,7 +4,6 @@ Every backend and precision that runs here is compared with PyTorch on the artif
 through the robot's pipeline: tensors, labels, and, where frames have an occupancy truth, IoU and mIoU.
 """
 
-import argparse
 import json
 import math
 from collections.abc import Iterable, Iterator
@@ -22,7 +21,7 @@ from models.evaluate import samples
 from models.evaluation.metrics import ConfusionMatrix
 from models.evaluation.nuscenes_frames import NuScenesFrames
 from occfusion_ros.core.atomic import write_text
-from occfusion_ros.core.command import one_sentence
+from occfusion_ros.core.command import one_sentence, parser_of
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.processor import this_processor
 from occfusion_ros.datasets.nuscenes import NuScenesReader
@@ -322,9 +321,7 @@ def as_json(model_id: str, reports: list[Report]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status: 1 where a backend misses its limits."""
-    parser = argparse.ArgumentParser(
-        prog="python -m export.parity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("python -m export.parity", __doc__)
     parser.add_argument("artifact", type=Path, help="folder of an exported model")
     parser.add_argument("--data", type=Path, help="nuScenes data root (default: synthetic frames)")
     parser.add_argument("--frames", type=int, default=4, help="frames to compare on (%(default)s)")

@@ -6,7 +6,6 @@ Ranges are those of calibration frames: synthetic ones, or samples of any nuScen
 agreement before and after are printed for every backend here; nothing is written unless they keep their limits.
 """
 
-import argparse
 import contextlib
 import logging
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from occfusion_ros.core.command import one_sentence
+from occfusion_ros.core.command import one_sentence, parser_of
 from occfusion_ros.core.contract import ModelContract, NetworkFile, NetworkSpec
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.frames import SensorFrame
@@ -189,9 +188,7 @@ def add_int8(artifact: Artifact, frames: list[SensorFrame], data: Path | None, c
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m export.quantize", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("python -m export.quantize", __doc__)
     parser.add_argument("artifact", type=Path, help="folder of an exported model; the files are added to it")
     parser.add_argument(
         "--calibrate",

@@ -5,7 +5,6 @@ first compared with PyTorch, on every backend that runs here, on real frames (--
 written to OUT unless they agree.
 """
 
-import argparse
 import hashlib
 import logging
 import os
@@ -18,7 +17,7 @@ import torch
 from torch.export import Dim
 
 from occfusion_ros.core.atomic import write_text
-from occfusion_ros.core.command import one_sentence
+from occfusion_ros.core.command import one_sentence, parser_of
 from occfusion_ros.core.contract import ModelContract, NetworkFile, NetworkSpec, TensorSpec
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.network.checkpoint import load_checkpoint, save_checkpoint
@@ -185,7 +184,7 @@ def written_files() -> list[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of("python -m export.to_onnx", __doc__)
     parser.add_argument("checkpoint", type=Path, help="weights.safetensors written by models.train")
     parser.add_argument("out", type=Path, help="artifact folder; files in it that are not the export's own stay")
     parser.add_argument("--data", type=Path, help="nuScenes data root for the comparison (default: synthetic frames)")

@@ -5,7 +5,6 @@ voxels (truth 255 is ignored): OpenOccupancy's geometric IoU and mIoU, RayIoU, e
 With a memory the key frames of a scene are played in their order, and each is answered from those before it too.
 """
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from occfusion_ros.core.atomic import write_json
-from occfusion_ros.core.command import one_sentence
+from occfusion_ros.core.command import one_sentence, parser_of
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.datasets.nuscenes import NuScenesReader
@@ -100,9 +99,7 @@ def samples(
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m models.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("python -m models.evaluate", __doc__)
     parser.add_argument("--data", type=Path, required=True, help="data root in the nuScenes format")
     parser.add_argument("--artifact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
     parser.add_argument("--scene", action="append", help="only this scene; may be given again")

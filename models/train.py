@@ -5,7 +5,6 @@ be killed at any moment: started again, it goes on from its last saved state to 
 `torchrun --nproc-per-node 2 -m models.train CONFIG`.
 """
 
-import argparse
 import os
 import sys
 from dataclasses import asdict, dataclass, field, replace
@@ -19,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from occfusion_ros.core.command import one_sentence
+from occfusion_ros.core.command import one_sentence, parser_of
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from occfusion_ros.network.occfusion import ModelConfig, OccFusion
@@ -303,7 +302,7 @@ def prepare(config: TrainConfig, out: Path, model_config: ModelConfig, fresh: bo
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of("python -m models.train", __doc__)
     parser.add_argument("config", type=Path, help="YAML file of settings; models/training/config.py explains each")
     parser.add_argument(
         "--out",

@@ -80,13 +80,15 @@ ROOMS = {
         lazily="PIL rosbags",
     ),
     "ros.demo": _room(
-        "core datasets viz synthetic ros.conversions ros.node ros.bringup ros.tools ros.without_ros",
+        "core datasets viz synthetic ros.startup ros.conversions ros.node ros.bringup ros.tools ros.without_ros",
         "numpy",
         more=MESSAGES,
         lazily="PIL rclpy yaml",
     ),
     "synthetic": _room("core datasets", "numpy tqdm", lazily="PIL cv2 embreex"),
-    "models.evaluation": _room("core datasets presample runtime viz network", "numpy torch tqdm", lazily="matplotlib"),
+    "models.evaluation": _room(
+        "core datasets presample runtime viz network", "numba numpy torch tqdm", lazily="matplotlib"
+    ),
     "models.training": _room(
         "core datasets presample runtime synthetic viz network models.evaluation",
         "numpy torch tqdm",

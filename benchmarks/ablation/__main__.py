@@ -4,7 +4,6 @@ Every variant is trained from scratch on the same frames, steps and thresholds; 
 that is stopped leaves whole tables. What is finished is kept in OUT and not made again.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -26,6 +25,7 @@ from models.training.config import TrainConfig
 from models.training.data import PreparedFrame
 from models.training.prepare import FRAMES_PER_DRIVE, prepare_all
 from occfusion_ros.core.atomic import write_json
+from occfusion_ros.core.command import parser_of
 from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.network.checkpoint import load_checkpoint
 from occfusion_ros.network.occfusion import ModelConfig
@@ -242,7 +242,7 @@ def prepare(budget: Budget, frames: Path, validation: Path, out: Path, workers: 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of("python -m benchmarks.ablation", __doc__)
     parser.add_argument("--out", type=Path, default=Path("out/study"), help="folder for all that is kept (%(default)s)")
     parser.add_argument("--page", type=Path, default=RESULTS, help="page to write (%(default)s), with its .json beside")
     parser.add_argument("--frames", type=Path, help="prepared training frames, filled where needed (OUT/frames)")

@@ -3,7 +3,6 @@
 The drives are held out: no training configuration uses their seeds.
 """
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
+from occfusion_ros.core.command import parser_of
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
@@ -27,32 +27,18 @@ FRONT = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT")
 
 def side_by_side(frame: SyntheticFrame, prediction: OccupancyGrid) -> Image.Image:
     """Front images above; below them truth on the left and prediction on the right, in 3D and from above."""
-    truth = replace(prediction, labels=frame.semantics)
-    rows = [_strip([_front_images(frame)])]
-    for draw in (_scene, _map):
-        rows.append(_strip([draw(truth, "truth"), draw(prediction, "prediction, 6 cameras + LiDAR")]))
-    page = Image.new("RGB", (rows[0].width, sum(row.height + GAP for row in rows)), "white")
-    top = 0
-    for row in rows:
-        page.paste(row, (0, top))
-        top += row.height + GAP
-    return page
-
-
-def _front_images(frame: SyntheticFrame) -> Image.Image:
+    grids = {"truth": replace(prediction, labels=frame.semantics), "prediction, 6 cameras + LiDAR": prediction}
     by_name = {camera.name: camera.image for camera in frame.frame.cameras}
-    joined = Image.fromarray(np.concatenate([by_name[name] for name in FRONT], 1))
+    front = Image.fromarray(np.hstack([by_name[name] for name in FRONT]))
     width = 2 * COLUMN + GAP
-    return joined.resize((width, round(joined.height * width / joined.width)), Image.LANCZOS)
-
-
-def _scene(grid: OccupancyGrid, title: str) -> Image.Image:
-    return _titled(Image.fromarray(perspective_view(grid, OPENOCCUPANCY_CLASSES, (470, COLUMN))), title)
-
-
-def _map(grid: OccupancyGrid, title: str) -> Image.Image:
-    flat = Image.fromarray(birds_eye_view(grid, OPENOCCUPANCY_CLASSES))
-    return _titled(flat.resize((COLUMN, COLUMN), Image.BICUBIC), title)
+    scenes = {title: perspective_view(grid, OPENOCCUPANCY_CLASSES, (470, COLUMN)) for title, grid in grids.items()}
+    maps = {title: birds_eye_view(grid, OPENOCCUPANCY_CLASSES) for title, grid in grids.items()}
+    rows = [
+        [front.resize((width, round(front.height * width / front.width)), Image.LANCZOS)],
+        [_titled(Image.fromarray(view), title) for title, view in scenes.items()],
+        [_titled(Image.fromarray(view).resize((COLUMN, COLUMN)), title) for title, view in maps.items()],
+    ]
+    return Image.fromarray(np.vstack([_strip(row) for row in rows]))
 
 
 def _titled(image: Image.Image, title: str) -> Image.Image:
@@ -63,18 +49,15 @@ def _titled(image: Image.Image, title: str) -> Image.Image:
     return image
 
 
-def _strip(images: list[Image.Image]) -> Image.Image:
-    strip = Image.new("RGB", (sum(i.width for i in images) + GAP * (len(images) - 1), images[0].height), "white")
-    left = 0
-    for image in images:
-        strip.paste(image, (left, 0))
-        left += image.width + GAP
-    return strip
+def _strip(images: list[Image.Image]) -> np.ndarray:
+    """Images of one height beside each other, with white between and below them."""
+    padded = [np.pad(image, ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for image in images]
+    return np.hstack(padded)[:, :-GAP]
 
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of("python -m benchmarks.ablation.gallery", __doc__)
     parser.add_argument("--artifact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
     parser.add_argument("--drives", type=int, default=3, help="pictures, one of each held-out drive (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder to write (%(default)s)")

@@ -19,7 +19,7 @@ from models.evaluate import samples
 from models.evaluation.nuscenes_frames import NuScenesFrames
 from models.training.visibility import observed_truth
 from occfusion_ros.core.atomic import write_json, write_text
-from occfusion_ros.core.command import one_sentence
+from occfusion_ros.core.command import one_sentence, parser_of
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.runtime.pipeline import Pipeline
@@ -66,11 +66,7 @@ def measure(believed: Pipeline, measured: Pipeline, frames: Labeled) -> dict[str
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.confidence",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("python -m benchmarks.confidence", __doc__)
     parser.add_argument("--data", type=Path, action="append", default=[], help="data root in the nuScenes format")
     parser.add_argument("--drives", type=int, default=4, help="synthetic drives, two frames each (%(default)s)")
     parser.add_argument("--artifact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")

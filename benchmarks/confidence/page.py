@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..markdown import table
+from ..plots import save
 
 FIGURES, PAGE = Path("docs/confidence.json"), Path("docs/confidence.md")
 PICTURE = Path("docs/images/confidence.png")
@@ -56,12 +57,10 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
 
 def save_picture(figures: dict[str, Any], path: Path = PICTURE) -> None:
     """Draw a reliability diagram for each kind."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, len(KINDS), figsize=(9, 4.2), layout="constrained")
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    axes = figure.subplots(1, len(KINDS))
     for axis, (kind, what) in zip(axes, KINDS.items()):
         axis.plot([0, 1], [0, 1], ":", color="gray")
         for number, (name, data) in enumerate(figures["data"].items()):
@@ -73,6 +72,4 @@ def save_picture(figures: dict[str, Any], path: Path = PICTURE) -> None:
             title=what, xlabel="probability that is said", ylabel="share for which it holds", xlim=(0, 1), ylim=(0, 1)
         )
     axes[0].legend(fontsize=7)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    save(figure, path)

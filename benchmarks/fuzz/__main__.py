@@ -4,7 +4,6 @@ Each message must be taken or refused on purpose, within a second of computing a
 must be fit to compute with. Whatever else happens is reported with the seed that brings it back.
 """
 
-import argparse
 import os
 import re
 import resource
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from occfusion_ros.core.atomic import write_json
+from occfusion_ros.core.command import parser_of
 from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.ros.conversions.camera_info import RECTIFIED, calibration_from_info
 from occfusion_ros.ros.conversions.image import rgb_from_compressed, rgb_from_image
@@ -218,7 +218,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line entry point; 1 if anything happened that must not."""
     from .node import fuzz_node
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
+    parser = parser_of("python -m benchmarks.fuzz", __doc__)
     parser.add_argument("--messages", type=int, default=160_000, help="through the conversions (default: 160000)")
     parser.add_argument("--node-messages", type=int, default=2300, help="through the running node (default: 2300)")
     parser.add_argument("--seed", type=int, default=0)

@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from occfusion_ros.core.frames import OccupancyGrid, SensorFrame
+from occfusion_ros.core.frames import CameraImage, OccupancyGrid, SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
 from occfusion_ros.presample.presampler import PresampleConfig, Presampler
 
-from .malformed_messages import NOW_NS, MalformedMessages
+from ..load.messages import camera_info, messages_of, raw_image, transform
+from .malformed_messages import NOW_NS, SIZE, MalformedMessages
 
 MS, S = 1_000_000, 1_000_000_000
 TOPICS = {"front": "/front/image_rect_compressed", "back": "/back/image_rect"}
@@ -171,48 +172,25 @@ def answerable(message: Any) -> tuple[int, str] | None:
 
 def good_messages(stamp: int) -> dict[str, Any]:
     """A message of each kind, in order, transforms first."""
-    from geometry_msgs.msg import Quaternion, Transform, TransformStamped
-    from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
     from tf2_msgs.msg import TFMessage
 
     from occfusion_ros.ros.conversions.stamps import header_from
 
-    from .malformed_messages import SIZE, encoded_files
-
-    height, width = SIZE
-    info = CameraInfo(
-        header=header_from(stamp, "cam"),
-        height=height,
-        width=width,
-        p=[50.0, 0.0, 32.0, 0.0, 0.0, 50.0, 24.0, 0.0, 0.0, 0.0, 1.0, 0.0],
-    )
-    fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, name in enumerate("xyz")]
-    optical = Transform(rotation=Quaternion(x=-0.5, y=0.5, z=-0.5, w=0.5))
-    lens = TransformStamped(header=header_from(0, "sensors"), child_frame_id="cam", transform=optical)
-    lidar = TransformStamped(header=header_from(0, "sensors"), child_frame_id="lidar_good")
-    return {
-        "static tf": TFMessage(transforms=[lens, lidar]),
-        "front info": info,
-        "back info": info,
-        "front": CompressedImage(header=header_from(stamp, "cam"), format="jpeg", data=encoded_files()["jpeg"]),
-        "back": Image(
-            header=header_from(stamp, "cam"),
-            height=height,
-            width=width,
-            encoding="mono8",
-            step=width,
-            data=bytes(height * width),
-        ),
-        "cloud": PointCloud2(
-            header=header_from(stamp, "lidar_good"),
-            height=1,
-            width=1,
-            fields=fields,
-            point_step=12,
-            row_step=12,
-            data=np.array([1, 1, 0.5], np.float32).tobytes(),
-        ),
+    intrinsics = np.array([[50.0, 0, 32], [0, 50, 24], [0, 0, 1]])
+    camera = CameraImage("cam", np.zeros((*SIZE, 3), np.uint8), intrinsics, np.eye(4))
+    sent = messages_of(SensorFrame(stamp, np.array([[1, 1, 0.5, 0]], np.float32), (camera,)))
+    optical = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+    messages = {
+        "front info": camera_info(camera),
+        "back info": camera_info(camera),
+        "front": sent.images[0],
+        "back": raw_image(camera.image),
+        "cloud": sent.cloud,
     }
+    for name, message in messages.items():
+        message.header = header_from(stamp, TRUE_FRAMES.get(name, "cam"))
+    transforms = [transform("sensors", "cam", optical), transform("sensors", "lidar_good", np.eye(4))]
+    return {"static tf": TFMessage(transforms=transforms), **messages}
 
 
 def fuzz_node(count: int, seed: int = 0) -> dict[str, Any]:
@@ -221,7 +199,7 @@ def fuzz_node(count: int, seed: int = 0) -> dict[str, Any]:
     Returns:
         What it did with them, and what it must not do.
     """
-    from occfusion_ros.ros.tools.snapshot import spinning_node
+    from occfusion_ros.ros.startup.rclpy_start import spinning_node
 
     if "ROS_DOMAIN_ID" not in os.environ:
         os.environ.update(ROS_DOMAIN_ID=str(random.randrange(1, 102)), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")

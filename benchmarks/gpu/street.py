@@ -11,23 +11,14 @@ from occfusion_ros.core.frames import CameraImage, SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import Label
 
-ROAD, SIDEWALK, MANMADE, CAR, TRUCK, PEDESTRIAN, VEGETATION = (
-    Label.DRIVEABLE_SURFACE,
-    Label.SIDEWALK,
-    Label.MANMADE,
-    Label.CAR,
-    Label.TRUCK,
-    Label.PEDESTRIAN,
-    Label.VEGETATION,
-)
 COLORS = {
-    ROAD: (90, 90, 95),
-    SIDEWALK: (150, 145, 140),
-    MANMADE: (190, 170, 150),
-    CAR: (40, 70, 160),
-    TRUCK: (170, 60, 40),
-    PEDESTRIAN: (200, 180, 60),
-    VEGETATION: (50, 110, 50),
+    Label.DRIVEABLE_SURFACE: (90, 90, 95),
+    Label.SIDEWALK: (150, 145, 140),
+    Label.MANMADE: (190, 170, 150),
+    Label.CAR: (40, 70, 160),
+    Label.TRUCK: (170, 60, 40),
+    Label.PEDESTRIAN: (200, 180, 60),
+    Label.VEGETATION: (50, 110, 50),
 }
 SKY = (170, 200, 230)
 GROUND, CURB = -1.84, 7.0  # metres: height of the road, and half its width
@@ -57,12 +48,16 @@ def street(seed: int = 0) -> Boxes:
 
     for side in (-1, 1):
         for y in np.arange(-60, 60, 15.0):
-            put(MANMADE, (side * rng.uniform(16, 20), y), (8, 12, rng.uniform(4, 9)))
-            put(VEGETATION, (side * 9.5, y + 7), (2.4, 2.4, 2.6), base=0.0)
-            put(PEDESTRIAN, (side * 8.2, y + rng.uniform(-5, 5)), (0.5, 0.5, 1.75))
+            put(Label.MANMADE, (side * rng.uniform(16, 20), y), (8, 12, rng.uniform(4, 9)))
+            put(Label.VEGETATION, (side * 9.5, y + 7), (2.4, 2.4, 2.6), base=0.0)
+            put(Label.PEDESTRIAN, (side * 8.2, y + rng.uniform(-5, 5)), (0.5, 0.5, 1.75))
     for y in (-38, -24, -12, 9, 21, 34, 47):
         big = rng.random() < 0.25
-        put(TRUCK if big else CAR, (rng.choice([-4.5, -1.5, 3.5]), y), (2.5, 7.0, 3.2) if big else (1.9, 4.4, 1.6))
+        put(
+            Label.TRUCK if big else Label.CAR,
+            (rng.choice([-4.5, -1.5, 3.5]), y),
+            (2.5, 7.0, 3.2) if big else (1.9, 4.4, 1.6),
+        )
     return Boxes(np.array(low), np.array(high), np.array(labels))
 
 
@@ -116,7 +111,7 @@ def truth(spec: GridSpec, seed: int = 0) -> np.ndarray:
 
 
 def _ground_label(x: np.ndarray) -> np.ndarray:
-    return np.where(np.abs(x) < CURB, ROAD, SIDEWALK)
+    return np.where(np.abs(x) < CURB, Label.DRIVEABLE_SURFACE, Label.SIDEWALK)
 
 
 def _camera(boxes: Boxes, yaw: float, size: tuple[int, int], index: int, rng: np.random.Generator) -> CameraImage:

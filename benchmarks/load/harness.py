@@ -2,12 +2,11 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -20,15 +19,19 @@ from rclpy.serialization import deserialize_message
 from std_msgs.msg import Float64
 
 from occfusion_msgs.msg import OccupancyGrid3D
+from occfusion_ros.core.shipped import PACKAGE
+from occfusion_ros.ros.bringup.processes import Bringup, Process
 from occfusion_ros.ros.conversions.stamps import stamp_ns
-from occfusion_ros.ros.tools.snapshot import spinning_node
+from occfusion_ros.ros.startup.rclpy_start import spinning_node
+from occfusion_ros.ros.without_ros.supervisor import Supervisor
 
 from .sensors import LIDAR, Sensors, image_topic
 
-START_S, END_S = 180.0, 20.0
+START_S = 180.0
 LOOK_S = 1.0  # between samples of the process
 TICKS = os.sysconf("SC_CLK_TCK")
-NODE = [str(Path(sys.executable).parent / "occfusion_node")]
+NODE = "node"
+CHECKOUT = Path(__file__).parents[2]
 RING = ("cam_front", "cam_front_right", "cam_back_right", "cam_back", "cam_back_left", "cam_front_left")
 
 
@@ -93,18 +96,16 @@ class Harness:
             "intensity_max": 1.0,
             **parameters,
         }
-        self._command = [
-            *NODE,
-            "--ros-args",
-            *(word for name, value in values.items() for word in ("-p", f"{name}:={json.dumps(value)}")),
-        ]
+        node = Process(NODE, PACKAGE, "occfusion_node", f"{PACKAGE}.ros.node.main", parameters=(values,))
+        self._log: deque[str] = deque(maxlen=20)  # the last of what the node printed
+        self._supervisor = Supervisor(Bringup((node,)), self._log.append)
         self._closing = ExitStack()
         self._run = Run(sensors, 0.0)  # takes what comes while no sensor plays
 
     def __enter__(self) -> "Harness":
         with self._closing:
-            self._log = self._closing.enter_context(tempfile.TemporaryFile("w+"))
-            self.process = self._start(self._command, self._log)
+            self._closing.enter_context(self._supervisor)
+            self._process = self._supervisor.child(NODE)
             self._node = self._closing.enter_context(spinning_node("harness", []))
             self._subscribe()
             self._wait_for_node()
@@ -117,49 +118,25 @@ class Harness:
     def run(self, sensors: Sensors, seconds: float) -> Run:
         """Play the sensors for so long."""
         run = Run(sensors, seconds)
-        with tempfile.TemporaryDirectory() as folder, ExitStack() as closing:
+        with tempfile.TemporaryDirectory() as folder:
             log = Path(folder) / "log.json"
             options = [f"--{f.name}={getattr(sensors, f.name)}" for f in fields(Sensors)]
-            playing = self._start(
-                [
-                    sys.executable,
-                    "-m",
-                    "benchmarks.load.sensors",
-                    str(self.frame),
-                    str(log),
-                    f"--seconds={seconds}",
-                    *options,
-                ],
-                None,
-                closing,
-            )
+            command = [sys.executable, "-m", "benchmarks.load.sensors", str(self.frame), str(log)]
+            playing = subprocess.Popen([*command, f"--seconds={seconds}", *options], cwd=CHECKOUT)
             self._run = run
-            while playing.poll() is None:
-                run.samples.append(sample(self.process.pid))
-                self._check(self.process.poll() is None)
-                self._follow_times()
-                _wait(playing, LOOK_S)
+            try:
+                while playing.poll() is None:
+                    run.samples.append(sample(self._process.pid))
+                    self._check(self._process.poll() is None)
+                    self._follow_times()
+                    time.sleep(LOOK_S)
+            finally:
+                playing.terminate()
             self._check(playing.returncode == 0)
             sent = json.loads(log.read_text())
         run.stamps, run.late_p99_ms = sent["stamps"], sent["late_p99_ms"]
         self._run = Run(sensors, 0.0)
         return run
-
-    def log(self) -> str:
-        """The last of what the node printed."""
-        self._log.seek(0)
-        return "".join(self._log.readlines()[-20:])
-
-    def _start(self, command: list[str], output: Any, closing: ExitStack | None = None) -> subprocess.Popen:
-        """Start a process that ends with the harness."""
-        process = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=output and subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )
-        (closing or self._closing).callback(_end, process)
-        return process
 
     def _subscribe(self) -> None:
         self._node.create_subscription(OccupancyGrid3D, "/occfusion/occupancy", self._take_answer, 10, raw=True)
@@ -179,12 +156,13 @@ class Harness:
     def _wait_for_node(self) -> None:
         deadline = time.monotonic() + START_S
         while not self._node.count_subscribers(f"/{LIDAR}"):
-            self._check(self.process.poll() is None and time.monotonic() < deadline)
+            self._check(self._process.poll() is None and time.monotonic() < deadline)
             time.sleep(0.1)
 
     def _check(self, well: bool) -> None:
         if not well:
-            raise RuntimeError(f"the harness failed (node's exit code {self.process.poll()}): {self.log()}")
+            last = "\n".join(self._log)
+            raise RuntimeError(f"the harness failed (node's exit code {self._process.poll()}): {last}")
 
     def _take_answer(self, raw: bytes) -> None:
         arrival = time.time_ns()
@@ -212,17 +190,3 @@ def sample(pid: int) -> Sample:
         len(os.listdir(folder / "fd")),
         sum(map(int, times)) / TICKS,
     )
-
-
-def _wait(process: subprocess.Popen, seconds: float) -> None:
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        pass
-
-
-def _end(process: subprocess.Popen) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is None:
-            process.send_signal(number)
-            _wait(process, END_S)

@@ -13,17 +13,9 @@ from .run_figures import WHOLE
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 FUZZ = PAGE.with_name("fuzz.json")  # what `python -m benchmarks.fuzz --out docs/fuzz.json` wrote
 SOAKS = {
-    "soak null": ("with a model that costs nothing", 30),
-    "soak nano": ("with the shipped model", 10),
-    "soak nano with memory": ("with the shipped model and memory: short", 10),
-}
-COMMANDS = {
-    f"soak {name}": f"python -m benchmarks.load soak --minutes {minutes} --backend {name}"
-    for name, minutes in (("null", 30), ("nano", 10))
-}
-COMMANDS |= {
-    "soak nano with memory": "python -m benchmarks.load soak --minutes 10 --backend nano --memory short",
-    "load": "python -m benchmarks.load load",
+    "soak null": "with a model that costs nothing",
+    "soak nano": "with the shipped model",
+    "soak nano with memory": "with the shipped model and memory: short",
 }
 GROWTH = {
     "anonymous_mib": "memory of its own, MiB",
@@ -45,90 +37,15 @@ STAGES = (
     "publish",
     "total",
 )
-
-FAULTS = [
-    "## Faults",
-    "",
-    "Each is a test (`make test`) that expects the diagnostics to say what happened, and all to be well after",
-    "it.",
-    "",
-    *table(
-        ["fault", "what the node does", "test"],
-        [
-            [
-                "a camera is lost and comes back",
-                "masks it, says which topic is silent, uses it again",
-                "`test_camera_lost_and_back`",
-            ],
-            [
-                "the LiDAR is lost and comes back",
-                "reports an error state, goes on with the next sweep",
-                "`test_lidar_lost_and_back`",
-            ],
-            [
-                "transforms are lost or stale",
-                "places nothing by them, names the frames",
-                "`test_transforms_lost_and_back`",
-            ],
-            [
-                "time jumps an hour ahead or back, a bag loops",
-                "forgets what came before, starts over",
-                "`test_clock_jumps`, `test_synchronizer_drives.py`",
-            ],
-            [
-                "the backend fails or hangs",
-                "falls back to another one once, then stops; or stops at once, by parameter",
-                "`test_another_backend_takes_over_once`, `test_it_stops_where_that_is_wanted`",
-            ],
-            [
-                "a model never ends loading",
-                "gives it up, says so and stays usable",
-                "`test_a_model_that_hangs_is_given_up_and_the_node_stays_usable`",
-            ],
-            [
-                "the model's files are removed",
-                "refuses to be configured in one sentence, works again when they are back",
-                "`test_a_model_that_is_removed_is_missed_and_found_again`",
-            ],
-            ["more sweeps come than can be computed", "drops the oldest and says so", "`test_overload_says_so`"],
-            [
-                "a camera is slower than the LiDAR, down to half its rate",
-                "answers every sweep; what pairing drops is no overload",
-                "`test_sweeps_that_waited_for_one_image_are_all_answered`",
-            ],
-            [
-                "a parameter is mistyped",
-                "names it and the one that may be meant, or refuses the value",
-                "`test_a_mistyped_parameter_is_named_with_the_one_that_may_be_meant`, "
-                "`test_what_cannot_start_says_why`",
-            ],
-            [
-                "a subscriber is slow",
-                "does not wait for it",
-                "`test_a_slow_reliable_subscriber_does_not_hold_the_node_up`",
-            ],
-            [
-                "a publisher's quality of service does not match",
-                "names topic and policy",
-                "`test_a_publisher_that_offers_too_little_is_reported`",
-            ],
-            ["`kill -9`", "is started again by the launch", "`test_a_node_that_is_killed_is_started_again`"],
-            [
-                "200 ms of delay and 5 % of loss between two network namespaces",
-                "answers the sweeps that come whole, accounts for the others, recovers",
-                "`test_delay_and_loss_cost_sweeps_but_never_a_wrong_answer_and_all_recovers`",
-            ],
-        ],
-    ),
-]
+NOT_RUN = ["**Not run**; `make soak` measures it.", ""]
 
 
 def soak_section(data: dict[str, Any]) -> list[str]:
     """All soaks."""
     lines = ["## Soak", "", "Six JPEG cameras (1600 x 900) at 12 Hz each and a LiDAR at 20 Hz, in real time.", ""]
-    for name, (title, _) in SOAKS.items():
+    for name, title in SOAKS.items():
         lines += [f"### {title[0].upper()}{title[1:]}", ""]
-        lines += soak_figures(name, data[name]) if name in data else not_run(name)
+        lines += soak_figures(name, data[name]) if name in data else NOT_RUN
     return lines
 
 
@@ -180,7 +97,7 @@ def load_section(data: dict[str, Any]) -> list[str]:
         "",
     ]
     if "load" not in data:
-        return lines + not_run("load")
+        return lines + NOT_RUN
     part = data["load"]
     rows = [
         [
@@ -278,11 +195,6 @@ def facts(part: dict[str, Any]) -> list[str]:
     return [f"`{part['command']}` on {part['machine']}, load average {part['load']} at the start. {numbers}."]
 
 
-def not_run(name: str) -> list[str]:
-    """Where there are no figures."""
-    return [f"**Not run.** To measure: `{COMMANDS[name]}`", ""]
-
-
 def verdicts(numbers: dict[str, list[int]]) -> str:
     """Of every state that is diagnosed."""
     return ", ".join(f"{name} {' / '.join(map(str, levels))}" for name, levels in numbers.items()) or "nothing"
@@ -345,6 +257,6 @@ def write_page(data: dict[str, Any], path: Path) -> None:
         *soak_section(data),
         *load_section(data),
         *fuzz_section(json.loads(FUZZ.read_text())),
-        *FAULTS,
+        "What happens when something fails, and the tests of it: [faults.md](faults.md).",
     ]
     write_text(path, "\n".join(lines).rstrip() + "\n")

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from occfusion_ros.core.atomic import write_json, write_text
-from occfusion_ros.core.command import one_sentence
+from occfusion_ros.core.command import one_sentence, parser_of
 from occfusion_ros.memory.memory import MEMORIES, Memory
 from occfusion_ros.runtime.pipeline import Pipeline
 
@@ -112,9 +112,7 @@ def cost(moments: Sequence[Moment], memory: Memory, repeats: int = 3) -> dict[st
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.memory", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("python -m benchmarks.memory", __doc__)
     parser.add_argument("--data", type=Path, action="append", default=[], help="data root in the nuScenes format")
     parser.add_argument("--artifact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
     parser.add_argument("--backend", default="onnxruntime", help="inference backend (%(default)s)")

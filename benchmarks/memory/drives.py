@@ -83,15 +83,7 @@ def synthetic_drives(pipeline: Pipeline) -> Iterator[tuple[str, list[Moment]]]:
 def _moment(
     pipeline: Pipeline, frame: SensorFrame, truth: np.ndarray, fixed_from_grid: np.ndarray, sensors: np.ndarray
 ) -> Moment:
-    alone = SensorFrame(
-        frame.stamp_ns,
-        frame.points,
-        frame_id=frame.frame_id,
-        body_removed=frame.body_removed,
-        ray_origins=frame.ray_origins,
-        origin_of_point=frame.origin_of_point,
-    )
     pipeline.free_below = NodeParameters.free_below
     doubtful = pipeline(frame)
     predicted = replace(doubtful, labels=doubtful.labels * (doubtful.labels != IGNORE))
-    return Moment(predicted, doubtful, alone, truth, fixed_from_grid, sensors)
+    return Moment(predicted, doubtful, replace(frame, cameras=()), truth, fixed_from_grid, sensors)

@@ -70,7 +70,7 @@ class Robot:
         cameras = tuple(
             CameraImage(c.name, image, c.intrinsics, c.camera_from_grid) for c, image in zip(given.cameras, images)
         )
-        frame = SensorFrame(given.stamp_ns, points, cameras, (), given.frame_id)
+        frame = SensorFrame(given.stamp_ns, points, cameras, given.frame_id)
         watch.lap("convert")
         grid = self.pipeline(frame)
         watch.lap("pipeline")

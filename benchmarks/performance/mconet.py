@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from occfusion_ros.network.decoder import Residual
 from occfusion_ros.network.resnet import ResNet50
 
 from .sparse_convolution import SparseEncoder, SparseTensor
@@ -36,18 +37,6 @@ def conv3d(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Se
     )
 
 
-class FullResNet50(ResNet50):
-    """ResNet-50 that returns the features at stride 4 too."""
-
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        x = (images.to(self.conv1.weight.dtype) - self.mean) / self.std
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-        features = []
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            features.append(x := layer(x))
-        return features
-
-
 class SecondNeck(nn.Module):
     """SECONDFPN: four levels of features brought to stride 16, 128 channels each."""
 
@@ -63,19 +52,6 @@ class SecondNeck(nn.Module):
 
     def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
         return torch.cat([level(x) for level, x in zip(self.levels, features)], 1)
-
-
-class BasicBlock2d(nn.Module):
-    """Two 3 x 3 convolutions with a skip."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            conv2d(width, width), nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width)
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu(x + self.body(x))
 
 
 class Aspp(nn.Module):
@@ -99,7 +75,7 @@ class DepthNet(nn.Module):
         super().__init__()
         self.reduce, self.context = conv2d(width, width), nn.Conv2d(width, WIDTH, 1)
         self.depth = nn.Sequential(
-            *(BasicBlock2d(width) for _ in range(3)), Aspp(width), conv2d(width, width), nn.Conv2d(width, BINS, 1)
+            *(Residual(width) for _ in range(3)), Aspp(width), conv2d(width, width), nn.Conv2d(width, BINS, 1)
         )
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -132,7 +108,7 @@ class MCONetLike(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.backbone, self.neck, self.depth_net = FullResNet50(), SecondNeck(), DepthNet()
+        self.backbone, self.neck, self.depth_net = ResNet50(), SecondNeck(), DepthNet()
         self.lidar = SparseEncoder(WIDTH)
         self.fuse_image, self.fuse_lidar = conv3d(WIDTH, WIDTH, 7), conv3d(WIDTH, WIDTH, 7)
         self.gate = nn.Sequential(conv3d(2 * WIDTH, 16), nn.Conv3d(16, 1, 1), nn.Sigmoid())
@@ -152,7 +128,7 @@ class MCONetLike(nn.Module):
 
     def image_branch(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) uint8 to (N, 512, H / 16, W / 16)."""
-        return self.neck(self.backbone(images))
+        return self.neck(self.backbone.levels(images))
 
     def view_transform(self, features: torch.Tensor, voxel: torch.Tensor) -> torch.Tensor:
         """Lift (N, 512, h, w) and splat into (1, 80, X, Y, Z); voxel (N, D, h, w) int64 flat, -1 outside."""

@@ -93,8 +93,8 @@ def _rows(axis: str, value: int, times: dict[str, float]) -> Iterator[dict[str, 
         yield {"axis": axis, "value": value, "stage": stage, "p50_ms": round(milliseconds, 2)}
 
 
-def exponent(rows: list[dict[str, Any]], axis: str, stage: str = "total") -> float:
+def exponent(rows: list[dict[str, Any]], axis: str) -> float:
     """By which power of the axis the time grows from its second largest value to the largest; 1 is linear."""
-    points = sorted((row["value"], row["p50_ms"]) for row in rows if (row["axis"], row["stage"]) == (axis, stage))
+    points = sorted((row["value"], row["p50_ms"]) for row in rows if (row["axis"], row["stage"]) == (axis, "total"))
     (x0, y0), (x1, y1) = points[-2:]
     return float(np.log(y1 / y0) / np.log(x1 / x0))

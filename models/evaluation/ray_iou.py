@@ -13,6 +13,7 @@ unobserved, because the truth cannot say what the ray meets.
 import math
 
 import numpy as np
+from numba import njit
 
 from occfusion_ros.core.errors import InvalidFrameError
 from occfusion_ros.core.grid import GridSpec, flatten, strides
@@ -25,7 +26,6 @@ NUM_AZIMUTHS = 360
 GROUND_RINGS = 10  # rays that meet flat ground at 1, 2, ... times the sensor's height
 HIGHEST_PITCH = 0.21  # radians, top of the field of view of nuScenes' LiDAR
 OUTSIDE = IGNORE - 1  # label of the wall around the grid
-STRIDE = 8  # cells
 
 
 def ray_directions() -> np.ndarray:
@@ -87,49 +87,30 @@ def first_hits(
     )
     crossing = np.where(along, face * inverse, np.inf)
     between = np.where(along, grid.voxel_size * inverse, 0)  # a ray along a face never crosses it
-    return _traverse(cells, cell, step.T.copy(), crossing.T.astype(np.float32), between.T.astype(np.float32))
+    return _traverse(cells, cell, step, crossing.astype(np.float32), between.astype(np.float32))
 
 
+@njit(cache=True)
 def _traverse(
     cells: np.ndarray, cell: np.ndarray, step: np.ndarray, crossing: np.ndarray, between: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Follow rays until a cell is not EMPTY; rays that have stopped are sorted out every STRIDE cells.
+    """Follow each ray until a cell is not EMPTY.
 
     Args:
         cells: flat labels with a wall around. cell: (N,) int32 where the rays are.
-        step: (3, N) int32 to the next cell along each axis.
-        crossing: (3, N) float32 metres to the next face across each axis; between: metres from one to the next.
+        step: (N, 3) int32 to the next cell along each axis.
+        crossing: (N, 3) float32 metres to the next face across each axis, moved on in place; between: metres from one
+            to the next.
     """
     label, distance = np.zeros(len(cell), np.uint8), np.zeros(len(cell), np.float32)
-    ray, traveled = np.arange(len(cell)), np.zeros(len(cell), np.float32)
-    while len(ray):
-        visited, entered = np.empty((STRIDE, len(ray)), np.int32), np.empty((STRIDE, len(ray)), np.float32)
-        for k in range(STRIDE):
-            visited[k], entered[k] = cell, traveled
-            cell, traveled = _advance(cell, step, crossing, between)
-        met = cells.take(visited, mode="clip")  # (STRIDE, N); what lies behind the wall does not matter
-        stopped = met != EMPTY
-        done = np.flatnonzero(stopped.any(axis=0))
-        first = stopped[:, done].argmax(axis=0)
-        label[ray[done]], distance[ray[done]] = met[first, done], entered[first, done]
-        on = ~stopped.any(axis=0)
-        ray, cell, traveled = ray[on], cell[on], traveled[on]
-        step, crossing, between = step[:, on], crossing[:, on], between[:, on]
-    label[label == OUTSIDE] = EMPTY
+    for ray in range(len(cell)):
+        at, next_face = cell[ray], crossing[ray]
+        while cells[at] == EMPTY:
+            axis = next_face.argmin()
+            at, distance[ray] = at + step[ray, axis], next_face[axis]
+            next_face[axis] += between[ray, axis]
+        label[ray] = EMPTY if cells[at] == OUTSIDE else cells[at]
     return label, distance
-
-
-def _advance(
-    cell: np.ndarray, step: np.ndarray, crossing: np.ndarray, between: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The next cell of each ray and the metres at which it is entered; `crossing` is moved on in place."""
-    traveled = np.minimum(np.minimum(crossing[0], crossing[1]), crossing[2])
-    along_x = crossing[0] == traveled
-    along_y = (crossing[1] == traveled) & ~along_x
-    for axis, chosen in enumerate((along_x, along_y, ~(along_x | along_y))):
-        cell = cell + step[axis] * chosen
-        crossing[axis] += between[axis] * chosen
-    return cell, traveled
 
 
 class RayIoU:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from tqdm import tqdm
 
 from occfusion_ros.core.atomic import write_json
@@ -94,12 +96,7 @@ def points_in_box(points: np.ndarray, box: Any, grid_from_lidar: np.ndarray) -> 
 
 def with_neighbors(occupied: np.ndarray) -> np.ndarray:
     """Find, (X, Y, Z) bool, the voxels that are occupied or have an occupied one among their 26 neighbors."""
-    grown = occupied
-    for axis in range(3):
-        wide = np.pad(grown, [(1, 1) if axis == other else (0, 0) for other in range(3)])
-        size = grown.shape[axis]
-        grown = np.logical_or.reduce([np.take(wide, range(start, start + size), axis) for start in range(3)])
-    return grown
+    return F.max_pool3d(torch.from_numpy(occupied)[None].float(), 3, 1, 1)[0].numpy() > 0
 
 
 def passed_voxels(grid: GridSpec, origin: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from occfusion_ros.core.command import one_sentence
+from occfusion_ros.core.command import one_sentence, parser_of
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.labels import IGNORE, NUM_LABELS, THINGS
 from occfusion_ros.network.checkpoint import load_checkpoint, save_checkpoint
@@ -139,7 +139,7 @@ def fit_refined(model: OccFusion, predictions: Iterable[Prediction], iou: float)
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of("python -m models.training.calibrate", __doc__)
     parser.add_argument("weights", type=Path, help="weights.safetensors of models.train")
     parser.add_argument("out", type=Path, help="where to write the calibrated weights")
     parser.add_argument("--frames", type=Path, required=True, help="folder of validation frames, filled where needed")

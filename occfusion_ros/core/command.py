@@ -1,5 +1,6 @@
 """What commands have in common: how they describe themselves, and how they end when their user can mend something."""
 
+import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,3 +20,9 @@ def one_sentence(parser: ArgumentParser, name: str) -> Iterator[None]:
         yield
     except (OccFusionError, OSError) as error:
         parser.exit(2, f"{name}: {error}\n")
+
+
+def failed(error: Exception) -> int:
+    """Say why a command failed; returns its exit status."""
+    print(f"error: {error}", file=sys.stderr)
+    return getattr(error, "exit_code", 1)

@@ -75,7 +75,6 @@ class SensorFrame:
         stamp_ns: nanoseconds, the sweep's own stamp.
         points: (N, 4) float32: x, y, z in metres in the grid frame, intensity in 0..1.
         cameras: the cameras that took part; a camera that is missing is simply absent.
-        missing_cameras: names of the cameras that should have taken part.
         frame_id: name of the grid frame.
         body_removed: returns from the vehicle itself are left out already; else those in the circle that the model was
             trained with are.
@@ -86,7 +85,6 @@ class SensorFrame:
     stamp_ns: int
     points: np.ndarray
     cameras: tuple[CameraImage, ...] = ()
-    missing_cameras: tuple[str, ...] = ()
     frame_id: str = "lidar_top"
     body_removed: bool = False
     ray_origins: np.ndarray = field(default_factory=lambda: np.zeros((1, 3)))

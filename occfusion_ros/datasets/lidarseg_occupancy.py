@@ -91,16 +91,8 @@ def load_sweeps(reader: NuScenesReader, scene: str) -> dict[str, LabeledSweep]:
     return dict(zip(labeled, sweeps))
 
 
-def aggregate_occupancy(reader: NuScenesReader, sample_token: str, window: int) -> np.ndarray:
-    """Labels of a key frame, (512, 512, 40) uint8 in its LiDAR frame, from `window` key frames before and after.
-
-    For many key frames of a scene, load its sweeps once and call `aggregate`.
-    """
-    return aggregate(load_sweeps(reader, reader.scene_of(sample_token)), sample_token, window)
-
-
 def aggregate(sweeps: dict[str, LabeledSweep], sample_token: str, window: int) -> np.ndarray:
-    """Labels of a key frame, see `aggregate_occupancy`."""
+    """Labels of a key frame, (512, 512, 40) uint8 in its LiDAR frame, from `window` key frames before and after."""
     if sample_token not in sweeps or window < 0:
         raise DatasetError(f"expected a labeled key frame and a window of 0 or more, got {sample_token} and {window}")
     grid, target = GridSpec(), sweeps[sample_token]

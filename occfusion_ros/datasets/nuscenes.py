@@ -123,10 +123,6 @@ class NuScenesReader:
         """The sweep of a key frame."""
         return self._record(self._lidar_token(sample_token))
 
-    def scene_of(self, sample_token: str) -> str:
-        """Name of the scene of a key frame."""
-        return self.tables.get("scene", self.tables.get("sample", sample_token)["scene_token"])["name"]
-
     def frame(
         self, sample_token: str, grid_from_lidar: np.ndarray | None = None, intensity_max: float = INTENSITY_MAX
     ) -> SensorFrame:

@@ -48,10 +48,14 @@ class ResNet50(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return self.levels(images)[1:]
+
+    def levels(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Features of all four stages, the first at stride 4 (256 channels)."""
         x = (images.to(self.conv1.weight.dtype) - self.mean) / self.std
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
         features = []
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = layer(x)
             features.append(x)
-        return features[1:]
+        return features

@@ -16,15 +16,6 @@ MARGIN = 8  # rows of the image beyond those that are looked at; filters reach a
 MOST_MAPS = 16  # that are kept; 1.4 MB each for the shipped model
 
 
-def fit_camera(camera: CameraImage, size: tuple[int, int], horizon: float) -> tuple[torch.Tensor, np.ndarray]:
-    """Cut a camera to the network's size.
-
-    Returns:
-        image (3, h, w) uint8 and image_from_grid (4, 4) float64 for that image.
-    """
-    return fit_pixels(camera, size, horizon), fit_projection(camera, size, horizon)
-
-
 def fit_projection(camera: CameraImage, size: tuple[int, int], horizon: float) -> np.ndarray:
     """(4, 4) float64 image_from_grid of a camera that is cut to the network's size."""
     source = camera.image.shape[:2]

@@ -5,7 +5,6 @@ Builds what the robot would build at its first start, into the same cache, with 
 kept: that tells whether the graphs build.
 """
 
-import argparse
 import logging
 import time
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from occfusion_ros.core.atomic import write_json
-from occfusion_ros.core.command import one_sentence
+from occfusion_ros.core.command import one_sentence, parser_of
 from occfusion_ros.core.errors import BackendError
 from occfusion_ros.runtime.artifact import NETWORKS, Artifact, load_artifact
 from occfusion_ros.runtime.backends import tensorrt_backend
@@ -74,9 +73,7 @@ def build_here(artifact: Artifact, settings: BackendSettings) -> list[Built]:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="build_engines", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("build_engines", __doc__)
     parser.add_argument("artifact", help="folder of an exported model, or name of a shipped one")
     parser.add_argument(
         "--precision",

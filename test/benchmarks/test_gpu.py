@@ -11,6 +11,7 @@ from benchmarks.gpu import networks, street, training
 from benchmarks.gpu.page import section_beside
 from models.training.config import TrainConfig, load_config
 from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.core.labels import Label
 
 CONFIGS = networks.ZOO.parent / "configs"
 
@@ -124,12 +125,12 @@ def test_rays_hit_what_is_nearest():
     boxes = street.Boxes(
         np.array([[5.0, -1, -1], [9.0, -1, -1]]),
         np.array([[6.0, 1, 1], [10.0, 1, 1]]),
-        np.array([street.CAR, street.TRUCK]),
+        np.array([Label.CAR, Label.TRUCK]),
     )
     rays = np.array([[1.0, 0, 0], [-1.0, 0, 0], [0.0, 0, 1], [0.0, 0, -1]])
     distance, label = street.cast(boxes, np.zeros(3), rays)
     assert distance.tolist() == [5.0, np.inf, np.inf, pytest.approx(-street.GROUND)]
-    assert label.tolist() == [street.CAR, 0, 0, street.ROAD]
+    assert label.tolist() == [Label.CAR, 0, 0, Label.DRIVEABLE_SURFACE]
 
 
 def test_only_what_is_promised_is_imported():

@@ -13,7 +13,6 @@ from occfusion_ros.datasets.lidarseg_occupancy import (
     LabeledSweep,
     ObjectBox,
     aggregate,
-    aggregate_occupancy,
     load_sweeps,
     main,
 )
@@ -119,7 +118,7 @@ def test_scenes_are_read_from_files(tiny):
     assert first.boxes.keys() == second.boxes.keys() == {"car0"}
     assert first.boxes["car0"].contains(first.points).tolist() == [True, False, False, False, False]
     np.testing.assert_allclose(first.boxes["car0"].half, [1.1, 0.6, 1.6])
-    truth = aggregate_occupancy(reader, "sample0", 1)
+    truth = aggregate(load_sweeps(reader, SCENE), "sample0", 1)
     assert _label(truth, landmark_in_lidar(START_US), (-3.0, 5.0, -1.84), (3.0, 5.0, -1.84)) == [CAR, ROAD, 255]
     assert _label(truth, (-3.0, 6.0, -1.84)) == [ROAD], "the second sweep's, from 1 m farther on"
 
@@ -129,7 +128,7 @@ def test_command_writes_what_the_reader_reads_and_keeps_what_is_there(tiny, tmp_
     assert main(arguments) == 0
     assert "2 files written" in capsys.readouterr().out
     reader = NuScenesReader(tiny.root, occupancy_root=out)
-    np.testing.assert_array_equal(reader.occupancy("sample1"), aggregate_occupancy(reader, "sample1", 1))
+    np.testing.assert_array_equal(reader.occupancy("sample1"), aggregate(load_sweeps(reader, SCENE), "sample1", 1))
     first, second = sorted(out.rglob("*.*"))
     kept = first.stat().st_mtime_ns
     second.unlink()

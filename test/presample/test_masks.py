@@ -12,7 +12,7 @@ from occfusion_ros.core.frames import ImageMask, SensorFrame
 from occfusion_ros.core.lens import BROWN, FISHEYE, Lens
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
-from occfusion_ros.presample.projection import fit_camera, network_map, seen_pixels, shows
+from occfusion_ros.presample.projection import network_map, seen_pixels, shows
 
 
 def with_masks(frame: SensorFrame, *masks: np.ndarray | None) -> SensorFrame:
@@ -36,7 +36,6 @@ def test_points_behind_a_bonnet_are_seen_by_no_camera(config, frame):
     presampler = Presampler(config)
     plain, masked = presampler(frame), presampler(with_masks(frame, below(0.5), None, None))
     first = plain.point_camera == 0
-    _, image_from_grid = fit_camera(frame.cameras[0], config.image_size, config.horizon)
     fitted = seen_pixels(replace(frame.cameras[0], mask=ImageMask(below(0.5))), config.image_size, config.horizon)
     hidden = first & ~shows(fitted[None], torch.zeros((), dtype=torch.long), *plain.point_uv.unbind(-1))
     assert 0 < hidden.sum() < first.sum()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from occfusion_ros.core import camera as geometry
 from occfusion_ros.core.errors import InvalidFrameError
 from occfusion_ros.presample.presampler import Presampler
-from occfusion_ros.presample.projection import assign_cameras, fit_camera, project
+from occfusion_ros.presample.projection import assign_cameras, fit_pixels, fit_projection, project
 
 
 def test_shapes_whatever_the_frame(config, frame):
@@ -146,7 +146,7 @@ def test_images_are_resized_and_cut_like_the_geometry_says(config, frame):
     camera = frame.cameras[0]
     image = np.zeros_like(camera.image)
     image[:, 100:] = 255
-    fitted, image_from_grid = fit_camera(replace(camera, image=image), config.image_size, config.horizon)
+    fitted = fit_pixels(replace(camera, image=image), config.image_size, config.horizon)
     assert fitted.shape == (3, *config.image_size)
     row = fitted[0, 30].numpy().astype(float)
     found = np.interp(127.5, row, np.arange(len(row)))
@@ -159,7 +159,7 @@ def test_images_are_resized_and_cut_like_the_geometry_says(config, frame):
 @given(seed=st.integers(0, 2**32 - 1), cameras=st.integers(0, 3))
 def test_camera_assignment_against_brute_force(config, frame, seed, cameras):
     size = config.image_size
-    matrices = [fit_camera(c, size, config.horizon)[1] for c in frame.cameras[:cameras]]
+    matrices = [fit_projection(c, size, config.horizon) for c in frame.cameras[:cameras]]
     points = np.random.default_rng(seed).uniform(-6, 6, (40, 3)).astype(np.float32)
     stacked = torch.tensor(np.array(matrices).reshape(-1, 4, 4), dtype=torch.float32)
     uv, camera = assign_cameras(torch.from_numpy(points), stacked, size, config.preprocessing.near)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.atomic import replacing, write_json, write_text
+from ...core.command import failed, parser_of
 from ...core.errors import DatasetError, OccFusionError
 from ...core.labels import OPENOCCUPANCY_CLASSES
 from ...core.processor import usable_cores
@@ -241,11 +242,7 @@ def _voxel_lines(outcome: Replay) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m occfusion_ros.ros.demo",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("python -m occfusion_ros.ros.demo", __doc__)
     parser.add_argument("--data", type=Path, help="data root in the nuScenes format (default: synthetic drives)")
     parser.add_argument("--version", help="the tables' folder, such as v1.0-mini (default: the only one there is)")
     parser.add_argument("--scenes", nargs="+", metavar="NAME", help="scenes to run (default: all)")
@@ -282,15 +279,14 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except (OccFusionError, ImportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    failed = [name for name, good in results.items() if not good]
+        return failed(error)
+    bad = [name for name, good in results.items() if not good]
     print(
-        f"\n{len(results) - len(failed)} of {len(results)} scenes: every sweep answered"
-        + (f"; not so: {', '.join(failed)}" if failed else "")
+        f"\n{len(results) - len(bad)} of {len(results)} scenes: every sweep answered"
+        + (f"; not so: {', '.join(bad)}" if bad else "")
         + f". Pictures are in {options.out}."
     )
-    return 1 if failed else 0
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from ...core.errors import DatasetError, OccFusionError
 from ...core.labels import SemanticClass
 from ..bringup.processes import Bringup, bringup
 from ..conversions.stamps import stamp_ns
+from ..startup.rclpy_start import spinning_node
 from ..tools.output_collector import Answer, OutputCollector
-from ..tools.snapshot import spinning_node
 from ..without_ros.bag_reader import open_bag
 from ..without_ros.supervisor import Supervisor
 

@@ -275,8 +275,7 @@ class ActiveNode:
         start, settings = time.monotonic(), self.settings
         found = {name: item for name, (_, item) in match.images.items()}
         clouds = {topic: found.pop(_key(topic)) for topic in settings.clouds[1:] if _key(topic) in found}
-        missing = tuple(name for name in match.missing if name in settings.cameras)
-        frame = self._frames.build({settings.clouds[0]: match.cloud.message, **clouds}, found, missing, settings)
+        frame = self._frames.build({settings.clouds[0]: match.cloud.message, **clouds}, found, settings)
         self._geometry.observe(frame)
         built = time.monotonic()
         self._pipeline.ask_for(settings.asks_for_confidence, settings.doubt)

@@ -69,10 +69,9 @@ class FrameBuilder:
         self,
         clouds: Mapping[str, PointCloud2],
         images: Mapping[str, Image | CompressedImage],
-        missing: tuple[str, ...],
         parameters: NodeParameters,
     ) -> SensorFrame:
-        """The frame of a sweep and the images, by camera, that belong to it; cameras `missing` have none.
+        """The frame of a sweep and the images, by camera, that belong to it.
 
         Args:
             clouds: by topic; the first gives the sweep its stamp and, where no other is named, its frame.
@@ -93,13 +92,10 @@ class FrameBuilder:
         shared = {name for name, count in frames.items() if count > 1}
         use = partial(self._camera, pose, shared)
         cameras = tuple(filter(None, self._decoders.map(use, *zip(*images.items()))))
-        used = {camera.name for camera in cameras}
-        masked = tuple(name for name in images if name not in used)
         frame = SensorFrame(
             stamp,
             sweep.points,
             cameras,
-            (*masked, *missing),
             grid_frame,
             ray_origins=sweep.ray_origins,
             origin_of_point=sweep.origin_of_point,

@@ -1,10 +1,10 @@
 """Print the page of the node's parameters: `python -m occfusion_ros.ros.node.parameters_page`."""
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import Field, fields
 from typing import Any
 
+from ...core.command import parser_of
 from .parameters import NodeParameters, meaning, text_of
 
 GROUPS = {
@@ -40,7 +40,7 @@ def _default_text(default: Any) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """Print the tables."""
-    argparse.ArgumentParser(description="Prints the node's parameters as Markdown tables.").parse_args(argv)
+    parser_of("python -m occfusion_ros.ros.node.parameters_page", __doc__).parse_args(argv)
     print(tables())
 
 

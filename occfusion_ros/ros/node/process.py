@@ -1,6 +1,5 @@
 """The node's process, from its arguments to its exit status."""
 
-import argparse
 import sys
 from concurrent.futures import Future, wait
 from threading import Thread
@@ -13,6 +12,7 @@ from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
+from ...core.command import parser_of
 from ...core.errors import OccFusionError
 from ..startup.dds import use_shared_memory_profile
 from ..startup.rclpy_start import reason, start
@@ -40,12 +40,11 @@ def run(argv: list[str] | None = None) -> int:
 
 def _parse_arguments(arguments: list[str]) -> None:
     """There is only --help."""
-    argparse.ArgumentParser(
-        prog="occfusion_node",
-        description="Semantic occupancy from LiDAR sweeps and camera images.",
-        epilog="Parameters are set as with any ROS node:\n  --ros-args -p model:=nano --params-file FILE\n"
+    parser_of(
+        "occfusion_node",
+        "Semantic occupancy from LiDAR sweeps and camera images.\n\nParameters are set as with any ROS node:\n"
+        "  --ros-args -p model:=nano --params-file FILE\n"
         "For a table of them: python -m occfusion_ros.ros.node.parameters_page",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args(arguments)
 
 

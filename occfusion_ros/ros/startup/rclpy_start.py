@@ -1,11 +1,15 @@
 """Starts ROS for a command, or says in one sentence why it cannot start here."""
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ...core.errors import OccFusionError, one_line
+from .dds import use_shared_memory_profile
 
 
 class StartError(OccFusionError):
@@ -66,19 +70,55 @@ def start(argv: list[str], context=None, **options) -> None:
         raise reason(error) from error
 
 
-def create_node(name: str, context, **options):
-    """``rclpy.create_node``; where that fails ROS is shut down again.
+@contextmanager
+def running_node(name: str, argv: list[str], **options: Any) -> Iterator[Any]:  # of rclpy.node.Node
+    """Within it there is a node, in a context of its own, so that rclpy installs no signal handlers.
+
+    Args:
+        options: of ``rclpy.create_node``.
 
     Raises:
-        StartError: the middleware refuses its settings.
+        StartError: ROS cannot start with these settings.
     """
     import rclpy
 
+    use_shared_memory_profile()
+    context = rclpy.Context()
+    start(argv, context)
     try:
-        return rclpy.create_node(name, context=context, **options)
+        node = rclpy.create_node(name, context=context, **options)
     except RuntimeError as error:
-        rclpy.shutdown(context=context)
+        context.try_shutdown()
         raise reason(error) from error
+    try:
+        yield node
+    finally:
+        context.try_shutdown()
+        node.destroy_node()
+
+
+@contextmanager
+def spinning_node(name: str, argv: list[str]) -> Iterator[Any]:  # of rclpy.node.Node
+    """A node that a background thread spins; SIGINT and SIGTERM both raise KeyboardInterrupt here."""
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with running_node(name, argv) as node:
+        executor = SingleThreadedExecutor(context=node.context)
+        executor.add_node(node)
+
+        def spin() -> None:
+            with suppress(ExternalShutdownException):
+                executor.spin()
+
+        spinner = threading.Thread(target=spin, daemon=True)
+        spinner.start()
+        try:
+            yield node
+        finally:
+            node.context.try_shutdown()
+            spinner.join()
 
 
 def reason(error: RuntimeError) -> StartError:

@@ -1,11 +1,11 @@
 """Looks a running system over (middleware, shared memory, sockets, processor, model, backends, node, topics,
 transforms) and says what to do about what is wrong. The exit code is 1 when something fails."""
 
-import argparse
 import sys
 from collections.abc import Iterator
 
-from ..startup.rclpy_start import StartError, check_middleware_installed
+from ...core.command import parser_of
+from ..startup.rclpy_start import StartError, check_middleware_installed, spinning_node
 from .doctor_machine import (
     FAIL,
     Finding,
@@ -17,7 +17,6 @@ from .doctor_machine import (
     check_shared_memory,
     check_sockets,
 )
-from .snapshot import spinning_node
 
 
 def examine(name: str, timeout_s: float, argv: list[str]) -> Iterator[Finding]:
@@ -78,7 +77,7 @@ def _examine_system(name: str, timeout_s: float, argv: list[str]) -> Iterator[Fi
 def main(argv: list[str] | None = None) -> int:
     """Command line entry point."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(prog="doctor", description=__doc__)
+    parser = parser_of("doctor", __doc__)
     parser.add_argument("--node", default="occfusion", help="name of the node (default: occfusion)")
     parser.add_argument(
         "--timeout",

@@ -23,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ...core.atomic import WriteError
+from ...core.command import failed, parser_of
 from ...core.errors import DatasetError, OccFusionError
 from ...datasets.nuscenes import NuScenesReader, Pose, SensorRecord, read_jpeg, read_sweep
 
@@ -281,9 +282,7 @@ def _offered(latched: bool):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="nuscenes_to_bag", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("nuscenes_to_bag", __doc__)
     parser.add_argument("data", type=Path, help="data root: the folder that holds samples/ and the tables' folder")
     parser.add_argument("out", type=Path, help="folder for the bags; one is written to OUT/<scene> for each scene")
     parser.add_argument("--version", help="the tables' folder, such as v1.0-mini (default: the only one there is)")
@@ -330,8 +329,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return convert_scenes(NuScenesReader(options.data, options.version), options)
     except (OccFusionError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    return 1
+        return failed(error)
 
 
 if __name__ == "__main__":

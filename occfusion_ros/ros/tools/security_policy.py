@@ -4,11 +4,11 @@ It follows from the node's parameters; a test compares it with what the running 
 the one for the default parameters.
 """
 
-import argparse
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+from ...core.command import failed, parser_of
 from ...core.errors import OccFusionError
 from ..node.parameters import NodeParameters
 from ..node.parameters_file import read_parameters_file
@@ -67,10 +67,7 @@ def policy(parameters: NodeParameters, namespace: str = "/", node: str = "occfus
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry point; 1 where a file that is to be checked is another policy."""
-    parser = argparse.ArgumentParser(
-        prog="python -m occfusion_ros.ros.tools.security_policy",
-        description="Prints the node's SROS2 policy, or checks a file against it.",
-    )
+    parser = parser_of("python -m occfusion_ros.ros.tools.security_policy", __doc__)
     parser.add_argument("--params-file", type=Path, help="the node's parameters (default: their defaults)")
     parser.add_argument("--namespace", default="/", help="of the node (default: /)")
     parser.add_argument("--node", default="occfusion", help="its name (default: occfusion)")
@@ -86,8 +83,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{options.check} is not the policy for these parameters: write it anew", file=sys.stderr)
             return 1
     except (OccFusionError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return failed(error)
     return 0
 
 

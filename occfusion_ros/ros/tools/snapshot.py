@@ -5,20 +5,17 @@ Runs without a screen and without a GPU. The images are those that the node itse
 
 import argparse
 import queue
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.atomic import WriteError, replacing
+from ...core.command import failed, parser_of
 from ...core.errors import OccFusionError
-from ..startup.dds import use_shared_memory_profile
 from ..startup.interrupts import run_until_interrupted
-from ..startup.rclpy_start import StartError, check_middleware_installed, create_node, messages_needed, start
+from ..startup.rclpy_start import StartError, check_middleware_installed, messages_needed, spinning_node
 
 if TYPE_CHECKING:
     from ...core.labels import SemanticClass
@@ -76,9 +73,7 @@ def take_pictures(node, options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="snapshot", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("snapshot", __doc__)
     parser.add_argument("--out", type=Path, default=Path("."), help="folder for the pictures (default: this one)")
     parser.add_argument("--count", type=int, default=1, help="how many to take; 0: until stopped (default: 1)")
     parser.add_argument(
@@ -90,37 +85,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--node", default="occfusion", help="name of the node (default: occfusion)")
     return parser
-
-
-@contextmanager
-def spinning_node(name: str, argv: list[str]) -> Iterator:
-    """An rclpy node that a background thread spins; SIGINT and SIGTERM both raise KeyboardInterrupt here."""
-    import rclpy
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-
-    use_shared_memory_profile()
-    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    context = rclpy.Context()  # its own, so that rclpy installs no signal handlers
-    start(argv, context)
-    node = create_node(name, context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            pass
-
-    spinner = threading.Thread(target=spin, daemon=True)
-    spinner.start()
-    try:
-        yield node
-    finally:
-        rclpy.shutdown(context=context)
-        spinner.join()
-        node.destroy_node()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -138,7 +102,7 @@ def _load(argv: list[str]) -> Callable[[], int]:
         with messages_needed():
             from . import output_collector  # noqa: F401
     except StartError as error:
-        return partial(_fail, error)
+        return partial(failed, error)
     return partial(_run, _parser().parse_args(remove_ros_args(argv)), argv)
 
 
@@ -147,17 +111,12 @@ def _run(options: argparse.Namespace, argv: list[str]) -> int:
         with spinning_node("snapshot", argv) as node:
             return take_pictures(node, options)
     except StartError as error:
-        return _fail(error)
+        return failed(error)
     except KeyboardInterrupt:
         if options.count:
             raise
         print("snapshot: interrupted", file=sys.stderr)
         return 0  # without a count this is the normal end
-
-
-def _fail(error: Exception) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return 1
 
 
 if __name__ == "__main__":

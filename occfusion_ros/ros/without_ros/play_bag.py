@@ -13,8 +13,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from ...core.command import failed, parser_of
 from ...core.errors import DatasetError
 from ..startup.interrupts import run_until_interrupted
+from ..startup.rclpy_start import StartError, check_middleware_installed, running_node
 
 # Of a loop. RViz clears its view when time jumps back: the answer to a bag of one sweep must come before, and be seen.
 LEAST_ROUND_S = 5.0
@@ -31,9 +33,7 @@ def _positive(text: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="play_bag", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("play_bag", __doc__)
     parser.add_argument("bag", type=Path, help="the bag's folder, or one .mcap or .db3 file")
     parser.add_argument("--rate", type=_positive, default=1.0, help="bag seconds per second (default: 1)")
     parser.add_argument("--clock", type=_positive, default=100.0, metavar="HZ", help="rate of /clock (default: 100)")
@@ -90,12 +90,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _load(argv: list[str]) -> Callable[[], int]:
-    from ..startup.rclpy_start import StartError, check_middleware_installed
-
     try:
         check_middleware_installed()
     except StartError as error:
-        return partial(_fail, error)
+        return partial(failed, error)
     import rclpy  # noqa: F401 - takes long, as rosbags does
     import rosbags.rosbag2  # noqa: F401
     from rclpy.utilities import remove_ros_args
@@ -106,31 +104,12 @@ def _load(argv: list[str]) -> Callable[[], int]:
 
 
 def _run(options: argparse.Namespace, argv: list[str]) -> int:
-    import rclpy
-
-    from ..startup.dds import use_shared_memory_profile
-    from ..startup.rclpy_start import StartError, create_node, start
-
-    use_shared_memory_profile()
-    context = rclpy.Context()  # its own, so that rclpy installs no signal handlers
     try:
-        start(argv, context)
-        node = create_node("play_bag", context, enable_rosout=False, start_parameter_services=False)
-    except StartError as error:
-        return _fail(error)
-    try:
-        _play(options, node)
-    except (DatasetError, ImportError) as error:
-        return _fail(error)
-    finally:
-        node.destroy_node()
-        rclpy.shutdown(context=context)
+        with running_node("play_bag", argv, enable_rosout=False, start_parameter_services=False) as node:
+            _play(options, node)
+    except (StartError, DatasetError, ImportError) as error:
+        return failed(error)
     return 0
-
-
-def _fail(error: Exception) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return getattr(error, "exit_code", 1)
 
 
 if __name__ == "__main__":

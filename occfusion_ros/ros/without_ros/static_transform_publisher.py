@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
+from ...core.command import failed, parser_of
 from ..startup.interrupts import run_until_interrupted
+from ..startup.rclpy_start import StartError, check_middleware_installed, running_node
 
 
 def quaternion(roll: float, pitch: float, yaw: float) -> tuple[float, float, float, float]:
@@ -41,7 +43,7 @@ def transform_message(options: argparse.Namespace):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="static_transform_publisher", description=__doc__)
+    parser = parser_of("static_transform_publisher", __doc__)
     for axis in ("x", "y", "z"):
         parser.add_argument(f"--{axis}", type=float, default=0.0, help=f"translation along {axis}, metres")
     for angle in ("roll", "pitch", "yaw"):
@@ -59,12 +61,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _load(argv: list[str]) -> Callable[[], int]:
-    from ..startup.rclpy_start import StartError, check_middleware_installed
-
     try:
         check_middleware_installed()
     except StartError as error:
-        sys.exit(f"error: {error}")
+        return partial(failed, error)
     import tf2_msgs.msg  # noqa: F401 - takes long, as rclpy does
     from rclpy.utilities import remove_ros_args
 
@@ -72,28 +72,16 @@ def _load(argv: list[str]) -> Callable[[], int]:
 
 
 def _publish(options: argparse.Namespace, argv: list[str]) -> int:
-    import rclpy
     from rclpy.qos import DurabilityPolicy, QoSProfile
     from tf2_msgs.msg import TFMessage
 
-    from ..startup.dds import use_shared_memory_profile
-    from ..startup.rclpy_start import StartError, create_node, start
-
-    use_shared_memory_profile()
-    context = rclpy.Context()  # its own, so that rclpy installs no signal handlers
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     try:
-        start(argv, context)
-        node = create_node("static_transform_publisher", context, start_parameter_services=False)
+        with running_node("static_transform_publisher", argv, start_parameter_services=False) as node:
+            node.create_publisher(TFMessage, "/tf_static", latched).publish(transform_message(options))
+            threading.Event().wait()  # there is nothing to spin: the middleware serves who comes late
     except StartError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    try:
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        node.create_publisher(TFMessage, "/tf_static", latched).publish(transform_message(options))
-        threading.Event().wait()  # there is nothing to spin: the middleware serves who comes late
-    finally:
-        node.destroy_node()
-        rclpy.shutdown(context=context)
+        return failed(error)
     return 0
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from ...core.command import parser_of
 from ...core.errors import OccFusionError
 from ..bringup.processes import ARGUMENTS, Bringup, Process, bringup
 from ..startup.interrupts import run_until_interrupted
@@ -84,6 +85,10 @@ class Supervisor:
 
     def _watch(self, process: Process, child: subprocess.Popen) -> None:
         self._events.put((process, child.wait()))
+
+    def child(self, name: str) -> subprocess.Popen:
+        """The running process of that name."""
+        return self._children[name]
 
     def next_end(self, timeout: float | None = None) -> tuple[Process, int] | None:
         """Wait for a process to end for good: it and its exit code, or None when `timeout` seconds have passed."""
@@ -193,9 +198,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m occfusion_ros.ros.without_ros.supervisor",
-        description="Start the node and what goes with it, as `ros2 launch occfusion_ros occ.launch.py` does.",
+    parser = parser_of(
+        "python -m occfusion_ros.ros.without_ros.supervisor",
+        "Start the node and what goes with it, as `ros2 launch occfusion_ros occ.launch.py` does.",
     )
     for argument in ARGUMENTS:
         parser.add_argument(

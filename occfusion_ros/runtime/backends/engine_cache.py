@@ -14,11 +14,11 @@ import json
 import logging
 import os
 import stat
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from ...core.atomic import WriteError, write_bytes
 from ...core.errors import BackendError
 
 logger = logging.getLogger(__name__)
@@ -66,10 +66,11 @@ class EngineCache:
         if engine is None:
             engine = build()
             try:
-                self._write(path, key, engine)
+                header = _line({"key": key, "sha256": hashlib.sha256(engine).hexdigest()})
+                write_bytes(path, header + engine)
                 logger.info("%s: kept as %s (%.1f MB)", name, path, len(engine) / 1e6)
-            except OSError as error:
-                logger.warning("%s: not kept (%s), it is built again at the next start", path, error.strerror)
+            except WriteError as error:
+                logger.warning("not kept, it is built again at the next start: %s", error)
             else:
                 self._use(path)
                 self._make_room(name, key, path)
@@ -86,7 +87,7 @@ class EngineCache:
 
     def keep_extra(self, name: str, content: bytes) -> None:
         """Write another file of the cache."""
-        self._replace(self.folder / name, content)
+        write_bytes(self.folder / name, content)
 
     def _read(self, path: Path, key: dict[str, str]) -> bytes | None:
         """The engine in a file, None where it is missing or another one."""
@@ -136,20 +137,6 @@ class EngineCache:
             return False
         logger.info("%s: removed, %s", path, why)
         return True
-
-    def _write(self, path: Path, key: dict[str, str], engine: bytes) -> None:
-        self._replace(path, _line({"key": key, "sha256": hashlib.sha256(engine).hexdigest()}) + engine)
-
-    def _replace(self, path: Path, content: bytes) -> None:
-        """Write a file at once or not at all."""
-        handle, partial = tempfile.mkstemp(prefix=".partial-", dir=self.folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.replace(partial, path)
-        except BaseException:
-            os.unlink(partial)
-            raise
 
 
 def _key_of(path: Path) -> dict[str, str]:
