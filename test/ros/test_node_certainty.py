@@ -112,6 +112,20 @@ def test_the_network_is_asked_for_confidence_only_where_somebody_wants_it(start,
     assert len(rig.wait_for_occupancy(2).confidence) == (0 if confidence else len(message.indices))
 
 
+def test_a_network_says_what_it_is_not_sure_of(start, small_artifact):
+    model = {"model": str(small_artifact), "backend": "onnxruntime", "threads": 1}
+    rig = start(real=True, unknown="confidence", free_below=0.3, **model)
+    returns = np.random.default_rng(0).uniform((-6, -6, -2, 0), (6, 6, -1.5, 1), (500, 4))
+    rig.send("/lidar_top", cloud(returns, stamp_ns=NOW))
+    message = rig.wait_for_occupancy(1)
+    grid = grid_from_message(message)
+    occupied, unknown = (grid.labels != EMPTY) & (grid.labels != IGNORE), grid.labels == IGNORE
+    assert 0.001 < unknown.mean() < 0.999 and len(message.unknown_runs)
+    np.testing.assert_array_equal(grid.occupancy > 0, occupied)
+    index, inside = grid.spec.indices(returns[np.hypot(*returns[:, :2].T) > 1.6, :3])
+    assert occupied[tuple(index[inside].T)].all() and not rig.faults()
+
+
 def test_a_model_that_does_not_say_it_is_refused(start):
     pipeline = SurePipeline()
     pipeline.contract.says_confidence = False
