@@ -24,6 +24,8 @@ STAMPS = VENV / "set-up"
 LOG = CHECKOUT / "out/set-up.log"
 LAST_LINES = 15  # of a command that failed are shown
 TICK_S = 1.0
+# Python compiles what it imports; of all that is installed, which pip would compile, that is a small part.
+PIP_INSTALL = ("-m", "pip", "install", "--disable-pip-version-check", "--no-compile")
 OLDEST, NEWEST = (3, 10), (3, 13)  # for which ROS 2 wheels exist
 
 # The devkit asks for NumPy below 2, but works with it: it is installed by itself, and here is what it imports.
@@ -95,7 +97,7 @@ def line_of(what):
 
 
 def pip(*arguments):
-    run(PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "-c", "constraints.txt", *arguments)
+    run(PYTHON, *PIP_INSTALL, "-c", "constraints.txt", *arguments)
 
 
 def pinned(package):
@@ -134,7 +136,7 @@ def install_torch():
     if has_gpu():
         return ""
     try:
-        run(PYTHON, "-m", "pip", "install", "--no-deps", f"torch=={pinned('torch')}+cpu")
+        run(PYTHON, *PIP_INSTALL, "--no-deps", f"torch=={pinned('torch')}+cpu")
     except CommandError as error:
         if not re.search("No matching distribution|ResolutionImpossible", error.output):  # with constraints
             raise
