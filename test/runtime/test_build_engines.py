@@ -29,9 +29,10 @@ def test_every_shipped_graph_builds_in_every_precision(rtx, small_artifact, name
     artifact = load_artifact(shipped("models/nano", "models/zoo/nano") if name == "nano" else small_artifact)
     precisions = [p for p in tensorrt_backend.VARIANTS if p in artifact.contract.fuser.files]
     assert precisions == ["fp16", "int8", "fp32"] if name == "nano" else ["fp16", "fp32"]
-    built = build_for(artifact, CAPABILITIES, precisions)
+    capabilities = CAPABILITIES if name == "nano" else CAPABILITIES[:1]
+    built = build_for(artifact, capabilities, precisions)
     files = {artifact.network(engine).files[p].name for engine in ("fuser", "refiner") for p in precisions}
-    assert {(b.file, b.gpu) for b in built} == {(file, gpu) for file in files for gpu in CAPABILITIES}
+    assert {(b.file, b.gpu) for b in built} == {(file, gpu) for file in files for gpu in capabilities}
     assert all(b.size_mb > 0.05 for b in built)
 
 
