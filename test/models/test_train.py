@@ -146,8 +146,13 @@ def test_a_run_goes_on_from_other_weights_and_leaves_frozen_parts_alone(paths, t
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
         folder.mkdir()
-    Trainer(TrainConfig(**SETTINGS), paths, first, CONFIG).run()
-    settings = {**SETTINGS, "init": str(first / "weights.safetensors"), "frozen": ("decoder", "coarse_head")}
+    Trainer(TrainConfig(**SETTINGS, steps=2), paths, first, CONFIG).run()
+    settings = {
+        **SETTINGS,
+        "steps": 4,
+        "init": str(first / "weights.safetensors"),
+        "frozen": ("decoder", "coarse_head"),
+    }
     Trainer(TrainConfig(**settings), paths, second, CONFIG).run()
     (before, old), (after, new) = (load_checkpoint(folder / "weights.safetensors") for folder in (first, second))
     before, after = before.state_dict(), after.state_dict()
