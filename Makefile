@@ -28,7 +28,7 @@ test: ## Run all tests, at last those that play sensors in real time
 	@$(PYTHON) tools/bootstrap.py tests
 ifeq ($(ARGS),)
 	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not sensors"
-	@$(VENV_PYTHON) -m pytest -q -m sensors
+	@$(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile -m sensors
 else
 	@$(VENV_PYTHON) -m pytest -q $(ARGS)
 endif

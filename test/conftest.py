@@ -1,6 +1,7 @@
 """What every test may use: a ROS domain of its own and the real recordings, where they are at hand."""
 
 import fcntl
+import gc
 import os
 import signal
 import tempfile
@@ -9,6 +10,11 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+LONG_FILES = ("test_packaging.py", "test_parity.py", "test_train.py", "test_node_process.py", "test_doctor.py")
+
+# Threads of OpenMP that wait for each other would keep cores busy that others need: with two test processes on two
+# cores, networks in PyTorch take several times as long. libgomp reads this when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # A shell starts background jobs with SIGINT ignored, and the programs that tests interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,6 +30,18 @@ def _claim_domain() -> tuple[int, object]:
         except OSError:
             lock.close()
     raise RuntimeError("all ROS domains from 1 to 101 are taken by other test runs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that workers that share the files end together."""
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def old_objects_stay():
+    """Spares the garbage collector all that was there before a file's tests: a node collects whenever it is closed."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

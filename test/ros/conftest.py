@@ -8,8 +8,10 @@ import pytest
 @pytest.fixture(scope="module")
 def ros(ros_domain):
     """rclpy, started for a module."""
+    import helpers.rig  # noqa: F401 - what it imports is no concern of the garbage collector either
     import rclpy
 
+    gc.freeze()
     rclpy.init()
     yield
     gc.collect()  # executors keep destroyed nodes in the graph until the cycle of references they are in is broken
