@@ -1,10 +1,15 @@
 """The doctor: what it finds on a machine and in a running system."""
 
+import io
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from types import SimpleNamespace
 
 import pytest
@@ -18,7 +23,7 @@ from std_msgs.msg import String
 from occfusion_ros.core.processor import Processor
 from occfusion_ros.ros.conversions.stamps import header_from
 from occfusion_ros.ros.startup.dds import PROFILE_VARIABLES
-from occfusion_ros.ros.tools import doctor_machine
+from occfusion_ros.ros.tools import doctor, doctor_machine
 from occfusion_ros.ros.tools.doctor_machine import (
     FAIL,
     OK,
@@ -103,27 +108,49 @@ def test_middleware(monkeypatch, profile, level):
     assert found[0].level == OK and found[1].level == level and bool(found[1].advice) == (level != OK)
 
 
-def examine(rig: Rig, timeout_s: int, meanwhile, arguments: tuple[str, ...] = ()) -> tuple[int, str]:
-    """Exit code and report of the doctor; `meanwhile` is called again and again."""
-    command = [sys.executable, "-m", "occfusion_ros.ros.tools.doctor", "--timeout", str(timeout_s), *arguments]
-    doctor = subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+@pytest.fixture
+def examine(monkeypatch) -> Callable[..., tuple[int, str]]:
+    """Exit code and report of the doctor beside a rig, in a thread: a process takes seconds to start."""
+    monkeypatch.setenv(PROFILE_VARIABLES[0], "")  # it sets a profile for its process
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # where it has none, and threads may set none
 
-    def ended() -> bool:
-        meanwhile()
-        return doctor.poll() is not None
+    def run(rig: Rig, timeout_s: int, meanwhile, arguments: tuple[str, ...] = ()) -> tuple[int, str]:
+        report = io.StringIO()
+        with ThreadPoolExecutor(1) as pool, redirect_stdout(report):
+            code = pool.submit(doctor.main, ["--timeout", str(timeout_s), *arguments])
+            serve(rig, code.done, meanwhile)
+        return code.result(), report.getvalue()
 
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+def examine_as_a_process(rig: Rig, timeout_s: int, meanwhile) -> tuple[int, str]:
+    """Exit code and report of the doctor, started as a user does."""
+    command = [sys.executable, "-m", "occfusion_ros.ros.tools.doctor", "--timeout", str(timeout_s)]
+    process = subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        rig.wait(ended, "the doctor", seconds=4 * DEADLINE_S)
-        return doctor.returncode, doctor.stdout.read()
+        serve(rig, lambda: process.poll() is not None, meanwhile)
+        return process.returncode, process.stdout.read()
     finally:
-        doctor.kill()
-        doctor.wait()
-        doctor.stdout.close()
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def serve(rig: Rig, ended: Callable[[], bool], meanwhile: Callable[[], None]) -> None:
+    """Serve the node until the doctor has ended; `meanwhile` is called again and again."""
+
+    def served() -> bool:
+        meanwhile()
+        return ended()
+
+    rig.wait(served, "the doctor", seconds=4 * DEADLINE_S)
 
 
 def test_a_system_in_good_health(start):
     drive = Drive(start(cameras=list(CAMERAS), fixed_frame="map"))
-    code, report = examine(drive.rig, 10, drive.at_ten_hertz)
+    code, report = examine_as_a_process(drive.rig, 10, drive.at_ten_hertz)
     assert code == 0 and "nothing fails" in report, report
     for line in (
         "node: /occfusion is active",
@@ -134,7 +161,7 @@ def test_a_system_in_good_health(start):
         assert f"[  ok] {line}" in report, report
 
 
-def test_a_system_with_faults(start):
+def test_a_system_with_faults(start, examine):
     rig = start(cameras=["left"], autostart=False, model="/nowhere")
     code, report = examine(rig, 4, lambda: None)
     assert code == 1
@@ -150,7 +177,7 @@ def test_a_system_with_faults(start):
         assert line in report, report
 
 
-def test_names_are_those_that_the_node_sees(start):
+def test_names_are_those_that_the_node_sees(start, examine):
     """The LiDAR's topic remapped, as on a command line, and the cameras by relative names in a namespace."""
     rig = start(
         cameras=["left"],
@@ -174,7 +201,7 @@ def test_names_are_those_that_the_node_sees(start):
         assert f"[  ok] topics: {topic}: publishers: 1" in report, report
 
 
-def test_another_type_on_a_topic(start, stranger):
+def test_another_type_on_a_topic(start, examine, stranger):
     rig = start()
     stranger.create_publisher(String, "/lidar_top", 1)
     code, report = examine(rig, 4, lambda: None)
@@ -185,12 +212,12 @@ def test_another_type_on_a_topic(start, stranger):
     ), report
 
 
-def test_a_missing_clock(start):
+def test_a_missing_clock(start, examine):
     code, report = examine(start(use_sim_time=True), 4, lambda: None)
     assert code == 1 and "[FAIL] clock: /occfusion uses simulated time and nobody publishes /clock" in report, report
 
 
-def test_a_node_that_is_seen_and_not_heard(start):
+def test_a_node_that_is_seen_and_not_heard(start, examine):
     """As from a container with another shared memory: its services are announced, and no answer comes."""
     rig = start()
     rig.node.destroy_node()
@@ -202,7 +229,7 @@ def test_a_node_that_is_seen_and_not_heard(start):
 
 
 @pytest.mark.parametrize("rear", ["rear", "nowhere"])
-def test_every_lidar_is_looked_at(start, rear):
+def test_every_lidar_is_looked_at(start, examine, rear):
     rig = start(lidar_topics=["/front/points", "/rear/points"], ego_box=[-1.0, 1.0, -1.0, 2.0, -1.0, 1.0])
     rig.send_transform("front", "rear", (0.0, -3.0, 0.0))
 
@@ -218,7 +245,7 @@ def test_every_lidar_is_looked_at(start, rear):
     assert code == (rear != "rear") and f"[{level}] transforms: /rear/points: {rear} from front" in report, report
 
 
-def test_parameters_that_do_not_come_are_no_good_health(start):
+def test_parameters_that_do_not_come_are_no_good_health(start, examine):
     """The node tells its state and not its parameters: nothing of the system can be checked."""
     rig = start()
     rig.node.destroy_node()

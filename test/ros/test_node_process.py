@@ -15,8 +15,9 @@ from types import SimpleNamespace
 import pytest
 
 from occfusion_ros.ros.bringup.processes import Bringup, bringup
-from occfusion_ros.ros.node import process
+from occfusion_ros.ros.node import parameters_page, process
 from occfusion_ros.ros.node.parameters import NodeParameters
+from occfusion_ros.ros.startup.dds import PROFILE_VARIABLES
 from occfusion_ros.ros.without_ros.supervisor import Supervisor
 from occfusion_ros.runtime.backends import tensorrt_backend
 
@@ -55,21 +56,28 @@ def shared_memory_of(process: subprocess.Popen) -> set[Path]:
     return {Path(word) for word in maps if word.startswith("/dev/shm/fastdds_") and "port" not in word}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+IMPORTING = ["-X", "importtime", "-m", "occfusion_ros.ros.node.main"]
+
+
 @pytest.mark.parametrize(
-    "command, line",
+    "command, line, number",
     [
-        (["-c", WITH_VOXEL_PIPELINE], "ready"),
-        (["-c", WITH_ENDLESS_LOADING], "loading"),
-        (["-X", "importtime", "-m", "occfusion_ros.ros.node.main"], " numpy\n"),
-        (["-X", "importtime", "-m", "occfusion_ros.ros.node.main"], " rclpy.node\n"),
-        (["-X", "importtime", "-m", "occfusion_ros.ros.node.main"], " occfusion_ros.ros.node.process\n"),
-        (["-m", "occfusion_ros.ros.node.main"], "the fastest that runs here"),
+        (["-c", WITH_VOXEL_PIPELINE], "ready", signal.SIGINT),
+        (["-c", WITH_VOXEL_PIPELINE], "ready", signal.SIGTERM),
+        (["-c", WITH_ENDLESS_LOADING], "loading", signal.SIGTERM),
+        (IMPORTING, " numpy\n", signal.SIGINT),
+        (IMPORTING, " numpy\n", signal.SIGTERM),
+        (IMPORTING, " rclpy.node\n", signal.SIGTERM),
+        (IMPORTING, " occfusion_ros.ros.node.process\n", signal.SIGINT),
+        (["-m", "occfusion_ros.ros.node.main"], "the fastest that runs here", signal.SIGINT),
     ],
-    ids=["running", "loading", "importing", "importing rclpy", "starting", "loading the real model"],
+    ids=lambda value: value.strip().split(".")[-1] if isinstance(value, str) else "",
 )
 def test_signals_end_it_cleanly(environment, number, command, line):
-    """The second comes from whoever started it, as soon as the first one arrived."""
+    """Both signals have one handler, so each moment is tried with one of them, and the first and the last with both.
+
+    The second signal comes from whoever started it, as soon as the first one arrived.
+    """
     process = subprocess.Popen(
         [sys.executable, *command], env=environment, stderr=subprocess.PIPE, start_new_session=True
     )
@@ -112,17 +120,25 @@ def test_a_signal_while_the_thread_starts_waits_for_what_it_does(monkeypatch, be
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["-p", "model:=/nowhere/at/all"], "/nowhere/at/all"),
         (["-p", "lidar_depth:=0"], "lidar_depth"),
         (["-p", "image_transport:=theora"], "got 'theora'"),
         (["-p", "backend:=tensorflow"], "backend: expected one of auto, tensorrt, openvino, onnxruntime, torch, got"),
         (["-p", "precision:=fp64"], "precision: expected one of auto, fp32"),
         (["-p", "precision=fp32"], "cannot start: RCLInvalidROSArgsError: "),
         (["--params-file", "/nowhere/at/all.yaml"], "/nowhere/at/all.yaml"),
-        (["--no-such-argument"], "--no-such-argument"),
     ],
 )
-def test_what_cannot_start_says_why(environment, arguments, message):
+def test_what_cannot_start_says_why(ros_domain, monkeypatch, capfd, arguments, message):
+    monkeypatch.setenv(PROFILE_VARIABLES[0], "")  # what runs sets a profile for its process
+    code, said = process.run(["--ros-args", *arguments]), capfd.readouterr().err
+    assert code == 1 and message in said and "Traceback" not in said, said
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [(["-p", "model:=/nowhere/at/all"], "/nowhere/at/all"), (["--no-such-argument"], "--no-such-argument")],
+)
+def test_a_process_that_cannot_start_says_why(environment, arguments, message):
     command = [sys.executable, "-m", "occfusion_ros.ros.node.main", "--ros-args", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=START_S)
     assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
@@ -168,7 +184,7 @@ def test_a_node_that_is_killed_is_started_again(environment, tmp_path, monkeypat
             assert supervisor._children["occfusion"].pid != pid
 
 
-def test_help(environment):
+def test_help(environment, capsys):
     done = subprocess.run(
         [sys.executable, "-m", "occfusion_ros.ros.node.main", "--help"],
         env=environment,
@@ -178,12 +194,5 @@ def test_help(environment):
         check=True,
     )
     assert "--params-file" in done.stdout
-    done = subprocess.run(
-        [sys.executable, "-m", "occfusion_ros.ros.node.parameters_page"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=START_S,
-        check=True,
-    )
-    assert f"| `model` | `{NodeParameters().model}` |" in done.stdout
+    parameters_page.main([])
+    assert f"| `model` | `{NodeParameters().model}` |" in capsys.readouterr().out
