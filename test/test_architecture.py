@@ -15,6 +15,7 @@ MESSAGES = {
     "diagnostic_msgs",
     "geometry_msgs",
     "lifecycle_msgs",
+    "nav_msgs",
     "occfusion_msgs",
     "rcl_interfaces",
     "rosgraph_msgs",
@@ -49,6 +50,7 @@ ROOMS = {
     "core": _room("", "numpy", lazily="yaml"),
     "presample": _room("core", "numpy torch"),
     "memory": _room("core", "numba numpy"),
+    "planning": _room("core", "numpy", lazily="cv2"),
     "network": _room("core presample", "torch safetensors"),
     "runtime": _room(
         "core presample network", "numpy torch tqdm", lazily="onnxruntime openvino safetensors tensorrt yaml"
@@ -57,11 +59,11 @@ ROOMS = {
     "viz": _room("core", "numpy PIL", lazily="embreex"),
     "ros": _room("", ""),  # the rooms below it, from the ground up
     "ros.startup": _room("core", "rclpy"),
-    "ros.conversions": _room("core", "numpy rclpy", more=MESSAGES, lazily="cv2 cv_bridge PIL"),
+    "ros.conversions": _room("core planning", "numpy rclpy", more=MESSAGES, lazily="cv2 cv_bridge PIL"),
     "ros.transforms": _room("core ros.conversions", "numpy rclpy", more=MESSAGES, lazily="tf2_ros"),
     "ros.health": _room("core ros.conversions", "numpy rclpy", more=MESSAGES),
     "ros.node": _room(
-        "core memory presample runtime ros.startup ros.conversions ros.transforms ros.health",
+        "core memory planning presample runtime ros.startup ros.conversions ros.transforms ros.health",
         "numpy rclpy yaml",
         more=MESSAGES,
         lazily="cv2 torch",

@@ -8,7 +8,7 @@ from visualization_msgs.msg import MarkerArray
 
 from occfusion_msgs.msg import OccupancyGrid3D
 from occfusion_ros.ros.conversions.stamps import stamp_ns
-from occfusion_ros.ros.node import publishers
+from occfusion_ros.ros.node import forms as built
 
 
 @pytest.fixture
@@ -16,13 +16,13 @@ def computed(monkeypatch) -> list[str]:
     """Names of the forms that were computed, in turn."""
     forms = []
     for name in ("occupancy_bytes", "marker_bytes", "cloud_bytes", "unknown_bytes"):
-        original = getattr(publishers, name)
+        original = getattr(built, name)
 
         def counted(*arguments, name=name, original=original) -> bytes:
             forms.append(name)
             return original(*arguments)
 
-        monkeypatch.setattr(publishers, name, counted)
+        monkeypatch.setattr(built, name, counted)
     return forms
 
 

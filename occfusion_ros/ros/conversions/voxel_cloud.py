@@ -13,9 +13,8 @@ from .occupied_voxels import OccupiedVoxels
 BLOCK = 4  # voxels along each edge of a block of unknown space
 
 # The layout RViz and PCL (PointXYZRGBL) know: color packed as 0x00RRGGBB into the bytes of a float.
-_PLACE = [("x", "<f4"), ("y", "<f4"), ("z", "<f4")]
-_POINT = np.dtype([*_PLACE, ("rgb", "<u4"), ("label", "<u4")])
-_BLOCK = np.dtype(_PLACE)
+PLACE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4")])
+_POINT = np.dtype([*PLACE.descr, ("rgb", "<u4"), ("label", "<u4")])
 _KINDS = {name: PointField.FLOAT32 for name in ("x", "y", "z", "rgb")} | {"label": PointField.UINT32}
 
 
@@ -26,7 +25,7 @@ def cloud_bytes(
 
     `colors`: of each point; None: that of its class.
     """
-    return _serialized(header, _points(voxels, colors(voxels) if colors else class_colors(classes)[voxels.labels]))
+    return serialized_cloud(header, _points(voxels, colors(voxels) if colors else class_colors(classes)[voxels.labels]))
 
 
 def unknown_bytes(header: Header, labels: np.ndarray, spec: GridSpec) -> bytes:
@@ -41,9 +40,9 @@ def unknown_bytes(header: Header, labels: np.ndarray, spec: GridSpec) -> bytes:
         beside_along[1:] |= known_along[:-1]
         beside_along[:-1] |= known_along[1:]
     centers = np.asarray(spec.low) + (np.argwhere(blocks & beside) + 0.5) * BLOCK * spec.voxel_size
-    points = np.empty(len(centers), _BLOCK)
+    points = np.empty(len(centers), PLACE)
     points["x"], points["y"], points["z"] = centers.T
-    return _serialized(header, points)
+    return serialized_cloud(header, points)
 
 
 def _unknown_blocks(labels: np.ndarray) -> np.ndarray:
@@ -57,11 +56,12 @@ def _unknown_blocks(labels: np.ndarray) -> np.ndarray:
     return unknown
 
 
-def _serialized(header: Header, points: np.ndarray) -> bytes:
-    """A PointCloud2 of a structured array."""
+def serialized_cloud(header: Header, points: np.ndarray) -> bytes:
+    """Serialized PointCloud2 of (N,) points, or (H, W) of an organized cloud, in which some may be NaN."""
+    height, width = points.shape if points.ndim == 2 else (1, len(points))
     cdr = CdrWriter()
     cdr.header(header)
-    cdr.numbers("I", 1, len(points))
+    cdr.numbers("I", height, width)
     cdr.numbers("I", len(points.dtype.names))
     for name in points.dtype.names:
         cdr.string(name)
@@ -69,9 +69,9 @@ def _serialized(header: Header, points: np.ndarray) -> bytes:
         cdr.numbers("B", _KINDS[name])
         cdr.numbers("I", 1)
     cdr.numbers("?", False)  # is_bigendian
-    cdr.numbers("I", points.itemsize, points.nbytes)
-    cdr.array(points.view(np.uint8))
-    cdr.numbers("?", True)  # is_dense
+    cdr.numbers("I", points.itemsize, width * points.itemsize)
+    cdr.array(points.reshape(-1).view(np.uint8))
+    cdr.numbers("?", points.ndim == 1)  # is_dense
     return cdr.finish()
 
 

@@ -100,7 +100,7 @@ class ActiveNode:
         """Start threads and topics; what they hold is let go of by `close`."""
         own = self._own
         self._transforms = own(make_transform_buffer(self._node))
-        self._outputs = own(Outputs(self._node, self._pipeline.contract))
+        self._outputs = own(Outputs(self._node, self._pipeline.contract, self.settings, self._report_fault))
         self._frames = own(
             FrameBuilder(
                 self._transforms,
@@ -281,7 +281,7 @@ class ActiveNode:
         self._pipeline.ask_for(settings.asks_for_confidence, settings.doubt)
         grid = self._memory(self._pipeline(frame, settings.backend_timeout_s), frame, settings)
         computed = time.monotonic()
-        self._outputs.publish(grid, settings)
+        self._outputs.publish(grid, settings, partial(self._frames.fixed_from_grid, frame, settings))
         done = time.monotonic()
         self._statistics.add_published(1e3 * (done - match.cloud.arrival_s))
         self._outputs.publish_times(

@@ -6,19 +6,14 @@ What training fixed (grid, classes, image size) is not here but in the model's c
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
-from ...core.ego_box import EgoBox
-from ...core.errors import InvalidFrameError, OccFusionError
 from ...core.returns import MIN_RANGE
+from .parameter_values import ParameterError, band_of, bands_of, check_value, costs_of, extents_of, text_of
 
 NUSCENES_CAMERAS = ("cam_front_left", "cam_front", "cam_front_right", "cam_back_left", "cam_back", "cam_back_right")
 
 
 ANY_TIME, UNCONFIGURED, NEVER = "any time", "unconfigured", "never"
 """When a parameter may change: while the node runs, only while it is not configured, or not after it was started."""
-
-
-class ParameterError(OccFusionError):
-    """A parameter whose value cannot be used."""
 
 
 def _parameter(
@@ -252,18 +247,43 @@ class NodeParameters:
         changes=ANY_TIME,
     )
 
+    obstacle_band_m: tuple[float, ...] = _parameter(
+        (0.3, 2.5),
+        "metres above the road, from and to, between which the center of a voxel must lie to be an obstacle",
+    )
+    max_step_m: float = _parameter(
+        0.3, "metres; a step of the road that is higher is an obstacle, as a high curb is", limits=(0.0, 10.0)
+    )
+    max_slope_deg: float = _parameter(
+        20.0, "degrees; a road that is steeper, over two metres, is an obstacle", limits=(0.0, 89.0)
+    )
+    class_costs: tuple[str, ...] = _parameter(
+        ("other_flat:20", "sidewalk:50", "terrain:70"),
+        "what classes cost in ~/costmap, as name:cost from 0 to 100; 100 blocks. Flat ground that is not listed costs "
+        "0, and all else 100",
+    )
+    costmap_bands: tuple[str, ...] = _parameter(
+        (),
+        "further costmaps, as name:from:to in metres above the road: ~/costmap/<name> has what blocks in that band, "
+        "such as high:2.5:4 for what a truck must pass under",
+    )
+
     def __post_init__(self) -> None:
         # rclpy gives None for an empty list.
-        for name in ("lidar_topics", "cameras", "image_topics", "camera_info_topics", "camera_masks"):
+        lists = "lidar_topics cameras image_topics camera_info_topics camera_masks class_costs costmap_bands"
+        for name in lists.split():
             object.__setattr__(self, name, tuple(entry for entry in getattr(self, name) or () if entry))
         if isinstance(self.images_rectified, bool):
             object.__setattr__(self, "images_rectified", text_of(self.images_rectified))
         for parameter in fields(self):
-            _check_value(parameter, getattr(self, parameter.name))
+            check_value(parameter, getattr(self, parameter.name))
         for name in ("cameras", "lidar_topics"):
             if len(set(given := getattr(self, name))) != len(given):
                 raise ParameterError(f"{name}: expected different names, got {list(given)}")
-        object.__setattr__(self, "ego_box", _extents(self.ego_box))
+        object.__setattr__(self, "ego_box", extents_of(self.ego_box))
+        object.__setattr__(self, "obstacle_band_m", band_of("obstacle_band_m", self.obstacle_band_m))
+        costs_of(self.class_costs)
+        bands_of(self.costmap_bands)
         for name in ("image_topics", "camera_info_topics", *(["camera_masks"] if self.camera_masks else [])):
             self._topics(name)
 
@@ -338,35 +358,7 @@ def check_values(values: dict[str, Any]) -> None:
     """
     for parameter in fields(NodeParameters):
         if parameter.name in values:
-            _check_value(parameter, values[parameter.name])
-
-
-def _check_value(parameter: Field, value: Any) -> None:
-    limits, choices = parameter.metadata["limits"], parameter.metadata["choices"]
-    if limits and not limits[0] <= value <= limits[1]:
-        raise ParameterError(f"{parameter.name}: expected {limits[0]} to {limits[1]}, got {value}")
-    if choices and text_of(value) not in choices:
-        raise ParameterError(f"{parameter.name}: expected one of {', '.join(choices)}, got {value!r}")
-
-
-def text_of(value: Any) -> str:
-    """Write a value as files and command lines write it: they know true and false as no strings."""
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-def _extents(given: Any) -> tuple[float, ...]:
-    """An ego box as it is given, or none.
-
-    Raises:
-        ParameterError: it is none.
-    """
-    try:
-        extents = tuple(map(float, given or ()))
-        if extents:
-            EgoBox.of_extents(extents)
-        return extents
-    except (TypeError, ValueError, InvalidFrameError) as error:
-        raise ParameterError(f"ego_box: {error}") from error
+            check_value(parameter, values[parameter.name])
 
 
 def meaning(parameter: Field) -> str:

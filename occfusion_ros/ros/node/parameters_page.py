@@ -16,6 +16,7 @@ GROUPS = {
     "grid_frame": "Frames and pairing",
     "memory": "Memory and unknown space",
     "dense": "Outputs",
+    "obstacle_band_m": "For planners",
 }
 """Titles of the groups, by the first parameter of each."""
 HEAD = ["| parameter | default | meaning | may change |", "|---|---|---|---|"]

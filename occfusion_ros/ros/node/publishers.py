@@ -6,24 +6,22 @@ What nobody subscribes to is not computed. The newest frame is latched: whoever 
 import threading
 from collections.abc import Callable, Mapping
 
+import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float64
-from visualization_msgs.msg import MarkerArray
 
-from occfusion_msgs.msg import OccupancyGrid3D, SemanticClasses
+from occfusion_msgs.msg import SemanticClasses
 
 from ...core.contract import ModelContract
 from ...core.frames import OccupancyGrid
-from ..conversions.coloring import coloring
-from ..conversions.markers import marker_bytes
-from ..conversions.occupancy_grid import class_table, occupancy_bytes
-from ..conversions.occupied_voxels import OccupiedVoxels
+from ..conversions.occupancy_grid import class_table
+from ..conversions.planning import label_info
 from ..conversions.stamps import header_from
-from ..conversions.voxel_cloud import cloud_bytes, unknown_bytes
+from ..transforms.tree import TransformError
+from .forms import Answer, Form, forms, installed, passable_of
 from .parameters import NodeParameters
 
 KEPT = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -32,34 +30,53 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Outputs:
-    """Topics ``~/occupancy``, ``~/markers``, ``~/points``, ``~/unknown``, ``~/classes`` and
-    ``~/debug/processing_time_ms/<stage>``."""
+    """The topics of all `forms`, ``~/classes`` and ``~/debug/processing_time_ms/<stage>``."""
 
-    def __init__(self, node: Node, contract: ModelContract) -> None:
-        self._node, self._classes = node, contract.classes
-        self._occupancy = node.create_publisher(OccupancyGrid3D, "~/occupancy", KEPT)
-        self._markers = node.create_publisher(MarkerArray, "~/markers", KEPT)
-        self._points = node.create_publisher(PointCloud2, "~/points", KEPT)
-        self._unknown = node.create_publisher(PointCloud2, "~/unknown", KEPT)
-        self._forms = {self._occupancy, self._markers, self._points, self._unknown}
+    def __init__(
+        self,
+        node: Node,
+        contract: ModelContract,
+        parameters: NodeParameters,
+        on_fault: Callable[[str, Exception], None],
+    ) -> None:
+        """
+        Args:
+            node: on which topics are created.
+            contract: of the model.
+            parameters: of the node.
+            on_fault: called with a cause and the error for each answer of which a form needs a pose that is not known.
+        """
+        self._node, self._classes, self._on_fault = node, contract.classes, on_fault
+        self._passable = passable_of(parameters, contract.classes)
+        self._forms: dict[Publisher, Form] = {
+            node.create_publisher(form.kind, form.topic, KEPT): form for form in forms(parameters, self._passable)
+        }
         self._lock = threading.Lock()  # frames come from the worker, latecomers are looked for on the executor
-        self._newest: tuple[OccupancyGrid, NodeParameters] | None = None
+        self._newest: Answer | None = None
         self._unpublished: set[Publisher] = set()  # outputs that the newest grid was not published on
         self._timer = node.create_timer(LOOK_S, self._serve_latecomers, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._times: dict[str, Publisher] = {}
-        self._table = node.create_publisher(SemanticClasses, "~/classes", LATCHED)
-        self._table.publish(class_table(contract.model_id, contract.classes, node.get_clock().now().nanoseconds))
+        now_ns = node.get_clock().now().nanoseconds
+        self._tables = [node.create_publisher(SemanticClasses, "~/classes", LATCHED)]
+        self._tables[0].publish(class_table(contract.model_id, contract.classes, now_ns))
+        if kinds := installed("vision_msgs.msg"):
+            self._tables.append(node.create_publisher(kinds.LabelInfo, "~/labels", LATCHED))
+            self._tables[1].publish(label_info(kinds, header_from(now_ns, ""), contract.classes))
 
     def close(self) -> None:
         """Take the topics away."""
         self._node.destroy_timer(self._timer)
-        for publisher in (*self._forms, self._table, *self._times.values()):
+        for publisher in (*self._forms, *self._tables, *self._times.values()):
             self._node.destroy_publisher(publisher)
 
-    def publish(self, grid: OccupancyGrid, parameters: NodeParameters) -> None:
-        """Publish one grid in all forms that are wanted; whoever comes later gets the others."""
+    def publish(self, grid: OccupancyGrid, parameters: NodeParameters, pose: Callable[[], np.ndarray]) -> None:
+        """Publish one grid in all forms that are wanted; whoever comes later gets the others.
+
+        Args:
+            pose: gives (4, 4) from the grid to the fixed frame at its stamp, or raises TransformError.
+        """
         with self._lock:
-            self._newest = grid, parameters
+            self._newest = Answer(grid, parameters, self._classes, self._passable, pose)
             self._unpublished = set(self._forms)
             self._publish_wanted()
 
@@ -76,19 +93,11 @@ class Outputs:
         if not wanted:
             return
         self._unpublished -= wanted
-        grid, parameters = self._newest
-        header, voxels = header_from(grid.stamp_ns, grid.frame_id), OccupiedVoxels.of(grid.labels, grid.spec)
-        colors = coloring(parameters.color_by, grid, self._classes)
-        forms: dict[Publisher, Callable[[], bytes]] = {
-            self._occupancy: lambda: occupancy_bytes(grid, voxels, parameters.dense, parameters.confidence),
-            self._markers: lambda: marker_bytes(
-                header, voxels, self._classes, parameters.max_markers, parameters.marker_lifetime_s, colors
-            ),
-            self._points: lambda: cloud_bytes(header, voxels, self._classes, colors),
-            self._unknown: lambda: unknown_bytes(header, grid.labels, grid.spec),
-        }
-        for publisher in forms.keys() & wanted:
-            publisher.publish(forms[publisher]())
+        for publisher in wanted:
+            try:
+                publisher.publish(self._forms[publisher].build(self._newest))
+            except TransformError as error:
+                self._on_fault("costmap transform", error)
 
     def publish_times(self, stage_ms: Mapping[str, float]) -> None:
         """Publish the milliseconds that each stage of a frame took."""

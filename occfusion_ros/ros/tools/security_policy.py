@@ -20,12 +20,15 @@ PUBLISHED = (
     "~/markers",
     "~/points",
     "~/unknown",
+    "~/obstacles",
+    "~/from_above/*",
     "~/debug/processing_time_ms/*",
     "~/transition_event",
     "/diagnostics",
     "/parameter_events",
     "/rosout",
 )
+OPTIONAL = ("~/height_map", "~/labels")  # published where their message packages are installed
 SUBSCRIBED = ("/clock", "/tf", "/tf_static")  # besides the sensors
 SERVED = (
     "describe_parameters",
@@ -50,11 +53,12 @@ def policy(parameters: NodeParameters, namespace: str = "/", node: str = "occfus
     """The policy as XML, for an enclave of the node's full name."""
     own = node_name(node, namespace)
     sensors = [*parameters.clouds, *(topic for pair in parameters.camera_topics().values() for topic in pair)]
+    costmaps = ("~/costmap", "~/costmap/*") if parameters.fixed_frame else ()
     root = ElementTree.Element("policy", version="0.2.0")
     enclave = ElementTree.SubElement(ElementTree.SubElement(root, "enclaves"), "enclave", path=own)
     profile = ElementTree.SubElement(ElementTree.SubElement(enclave, "profiles"), "profile", ns=namespace, node=node)
     for kind, right, names in (
-        ("topic", "publish", PUBLISHED),
+        ("topic", "publish", (*PUBLISHED, *OPTIONAL, *costmaps)),
         ("topic", "subscribe", (*sensors, *SUBSCRIBED)),
         ("service", "reply", [f"~/{name}" for name in SERVED]),
     ):

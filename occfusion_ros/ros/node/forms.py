@@ -1,0 +1,191 @@
+"""The forms in which an answer is published; what several of them need is computed once, and only when asked for."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from nav_msgs.msg import OccupancyGrid as OccupancyGridMsg
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs import msg as std_msgs
+from visualization_msgs.msg import MarkerArray
+
+from occfusion_msgs.msg import OccupancyGrid3D
+
+from ...core.frames import OccupancyGrid
+from ...core.labels import EMPTY, FLAT_GROUND, IGNORE, SemanticClass
+from ...planning.costmap import in_fixed_frame
+from ...planning.surface import Passable, Surface, costs, obstacles
+from ..conversions.coloring import coloring
+from ..conversions.markers import marker_bytes
+from ..conversions.occupancy_grid import occupancy_bytes
+from ..conversions.occupied_voxels import OccupiedVoxels
+from ..conversions.planning import (
+    column_cloud_bytes,
+    confidence_of,
+    costmap_bytes,
+    height_map,
+    mask_bytes,
+    obstacle_bytes,
+    seen_from_above,
+)
+from ..conversions.stamps import header_from
+from ..conversions.voxel_cloud import cloud_bytes, unknown_bytes
+from .parameter_values import bands_of, costs_of
+from .parameters import NodeParameters
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer and all that its forms have in common.
+
+    Attributes:
+        grid: the answer.
+        parameters: of the node.
+        classes: of the model.
+        passable: what can be passed, with the band of `~/obstacles`.
+        pose: gives (4, 4) from the grid to the fixed frame at its stamp, or raises TransformError.
+    """
+
+    grid: OccupancyGrid
+    parameters: NodeParameters
+    classes: tuple[SemanticClass, ...]
+    passable: Passable
+    pose: Callable[[], np.ndarray]
+
+    @property
+    def header(self) -> std_msgs.Header:
+        """With the sweep's stamp, in the grid's frame."""
+        return header_from(self.grid.stamp_ns, self.grid.frame_id)
+
+    @cached_property
+    def voxels(self) -> OccupiedVoxels:
+        """What is occupied."""
+        return OccupiedVoxels.of(self.grid.labels, self.grid.spec)
+
+    @cached_property
+    def surface(self) -> Surface:
+        """What can be driven or walked on."""
+        return Surface.of(self.grid.labels, self.grid.spec)
+
+    @cached_property
+    def obstacles(self) -> np.ndarray:
+        """(N, 3) voxels that block."""
+        return obstacles(self.surface, self.passable)
+
+    @cached_property
+    def above(self) -> tuple[np.ndarray, np.ndarray]:
+        """See `seen_from_above`."""
+        return seen_from_above(self.surface, self.obstacles)
+
+    def occupancy(self) -> bytes:
+        """All of it."""
+        return occupancy_bytes(self.grid, self.voxels, self.parameters.dense, self.parameters.confidence)
+
+    def markers(self) -> bytes:
+        """Cubes."""
+        most, lifetime = self.parameters.max_markers, self.parameters.marker_lifetime_s
+        return marker_bytes(self.header, self.voxels, self.classes, most, lifetime, self._colors())
+
+    def points(self) -> bytes:
+        """A colored point for each occupied voxel."""
+        return cloud_bytes(self.header, self.voxels, self.classes, self._colors())
+
+    def unknown(self) -> bytes:
+        """Where the unknown begins."""
+        return unknown_bytes(self.header, self.grid.labels, self.grid.spec)
+
+    def blocking(self) -> bytes:
+        """A point for each voxel that blocks."""
+        return obstacle_bytes(self.header, self.obstacles, self.grid.spec)
+
+    def costmap(self, passable: Passable | None = None) -> bytes:
+        """Costs in the fixed frame, with another height band than that of `~/obstacles` or with that."""
+        blocking = obstacles(self.surface, passable) if passable else self.obstacles
+        found, heights = costs(self.surface, blocking, self.passable), self.surface.heights()
+        height = float(np.nanmedian(heights)) if np.isfinite(heights).any() else 0.0
+        costmap = in_fixed_frame(found, self.grid.spec, self.pose(), height)
+        return costmap_bytes(header_from(self.grid.stamp_ns, self.parameters.fixed_frame), costmap)
+
+    def mask(self) -> bytes:
+        """Labels seen from above."""
+        return mask_bytes(self.header, self.above[1])
+
+    def mask_points(self) -> bytes:
+        """Where the pixels of the mask lie."""
+        return column_cloud_bytes(self.header, self.above[0], self.grid.spec)
+
+    def mask_confidence(self) -> bytes:
+        """How sure the pixels of the mask are."""
+        return mask_bytes(self.header, confidence_of(self.grid, self.above[0]))
+
+    def height_map(self) -> Any:
+        """The surface as a grid map."""
+        found = costs(self.surface, self.obstacles, self.passable)
+        return height_map(import_module("grid_map_msgs.msg"), std_msgs, self.header, self.surface, found)
+
+    def _colors(self) -> Any:
+        return coloring(self.parameters.color_by, self.grid, self.classes)
+
+
+@dataclass(frozen=True)
+class Form:
+    """One output.
+
+    Attributes:
+        topic: such as ``~/points``. kind: of its messages.
+        build: gives a message of an answer, serialized or not.
+    """
+
+    topic: str
+    kind: type
+    build: Callable[[Answer], Any]
+
+
+def forms(parameters: NodeParameters, passable: Passable) -> Iterator[Form]:
+    """Give all outputs of which there is a message for each answer."""
+    yield Form("~/occupancy", OccupancyGrid3D, Answer.occupancy)
+    yield Form("~/markers", MarkerArray, Answer.markers)
+    yield Form("~/points", PointCloud2, Answer.points)
+    yield Form("~/unknown", PointCloud2, Answer.unknown)
+    yield Form("~/obstacles", PointCloud2, Answer.blocking)
+    yield Form("~/from_above/mask", Image, Answer.mask)
+    yield Form("~/from_above/points", PointCloud2, Answer.mask_points)
+    yield Form("~/from_above/confidence", Image, Answer.mask_confidence)
+    if kinds := installed("grid_map_msgs.msg"):
+        yield Form("~/height_map", kinds.GridMap, Answer.height_map)
+    if parameters.fixed_frame:
+        yield Form("~/costmap", OccupancyGridMsg, Answer.costmap)
+        for name, band in bands_of(parameters.costmap_bands).items():
+            other = Passable(passable.step_m, passable.slope, band, passable.costs)
+            yield Form(f"~/costmap/{name}", OccupancyGridMsg, lambda answer, other=other: answer.costmap(other))
+    elif parameters.costmap_bands:
+        logger.warning("costmap_bands: a costmap stands still, so there is none without fixed_frame")
+
+
+def installed(module: str) -> Any:
+    """Give a module of messages that may be missing, or None."""
+    try:
+        return import_module(module)
+    except ImportError:
+        return None
+
+
+def passable_of(parameters: NodeParameters, classes: tuple[SemanticClass, ...]) -> Passable:
+    """Give what can be passed; costs of classes that the model does not have are passed over, with a warning."""
+    labels = {each.name: each.label for each in classes}
+    by_label = np.full(256, 100, np.uint8)
+    by_label[[EMPTY, IGNORE, *FLAT_GROUND]] = 0
+    for name, cost in costs_of(parameters.class_costs).items():
+        if name in labels:
+            by_label[labels[name]] = cost
+        else:
+            logger.warning("class_costs: the model has no class %r, but %s", name, ", ".join(labels))
+    slope = math.tan(math.radians(parameters.max_slope_deg))
+    return Passable(parameters.max_step_m, slope, parameters.obstacle_band_m, by_label)
