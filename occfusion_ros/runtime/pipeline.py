@@ -258,7 +258,7 @@ class Pipeline:
         Args:
             occupied: (T,) bool, in which coarse voxels the fuser sees something.
         """
-        sure = None, None
+        sure: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
         if not self.contract.says_confidence:
             return sure
         if self.confidence:

@@ -46,7 +46,12 @@ def test_the_running_node_does_what_the_policy_allows_and_nothing_else(camera_ri
         "request": node.get_client_names_and_types_by_node(*who),
     }
     rules = allowed(policy(NodeParameters(cameras=("cam_front",))))
-    may_be_missing = {"/clock", "/occfusion/height_map", "/occfusion/labels", *(set() if isinstance(node, LifecycleNode) else LIFECYCLE)}
+    may_be_missing = {
+        "/clock",
+        "/occfusion/height_map",
+        "/occfusion/labels",
+        *(set() if isinstance(node, LifecycleNode) else LIFECYCLE),
+    }
     for right, pairs in does.items():
         names, patterns = {name for name, _ in pairs}, rules.get(right, set())
         assert {name for name in names if not any(fnmatchcase(name, p) for p in patterns)} == set(), right
