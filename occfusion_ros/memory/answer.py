@@ -3,6 +3,7 @@
 import numpy as np
 from numba import njit
 
+from ..core.labels import IGNORE
 from .columns import (
     ALL,
     DEPTH,
@@ -21,6 +22,8 @@ from .columns import (
 )
 from .volume import IS_FLAT, IS_MOVABLE, IS_THING, KNOWN, LABEL, OCCUPIED
 
+NONE, NOT_REACHED, IN_DOUBT = 0, 1, 2  # which voxels become unknown
+
 
 @njit(nogil=True, cache=True)
 def answer(
@@ -38,7 +41,9 @@ def answer(
         volume_from_grid: (4, 4) float64, both in voxels from their low corners.
         voxels, words, offset: of the volume. claimed, passed: (X, Y) uint64, bits of it from its low corner.
         kinds: (256,) uint8, what labels are.
-        show: whether what is movable may be filled in. unknown: label of what is not known; 0: none is marked.
+        show: whether what is movable may be filled in.
+        unknown: `NONE`; `NOT_REACHED`: empty voxels of which nothing is known become IGNORE; `IN_DOUBT`: those that are
+            predicted as IGNORE stay so only there, and are free elsewhere.
 
     Returns:
         (M,) int64, flat voxels that were filled, ascending, z fastest.
@@ -78,8 +83,10 @@ def answer(
                     here &= ~shifted_down(any_ | passed[vx, vy], up)
                 dark |= here
                 first = after
-            if unknown and dark & ~own[gx, gy]:
-                _mark(out, gx, gy, dark & ~own[gx, gy], np.uint8(unknown))
+            if unknown == NOT_REACHED and dark & ~own[gx, gy]:
+                _mark(out, gx, gy, dark & ~own[gx, gy])
+            elif unknown == IN_DOUBT and ~dark & ~own[gx, gy]:
+                _settle(out, gx, gy, dark)
     return filled[:count]
 
 
@@ -111,7 +118,7 @@ def _fill(out, gx, gy, some, voxels, x, y, turn, kinds, show, filled, count):
         z = lowest(some)
         some &= ~bit(z)
         remembered = np.uint8(voxels[x, y, LABEL, (z + turn) & (DEPTH - 1)])
-        if out[gx, gy, z] == 0 and (show or not kinds[remembered] & IS_MOVABLE):
+        if show or not kinds[remembered] & IS_MOVABLE:
             out[gx, gy, z] = remembered
             filled[count] = (np.int64(gx) * out.shape[1] + gy) * out.shape[2] + z
             count += 1
@@ -119,7 +126,15 @@ def _fill(out, gx, gy, some, voxels, x, y, turn, kinds, show, filled, count):
 
 
 @njit(nogil=True, cache=True)
-def _mark(out, gx, gy, some, label):
-    """Give a label to some voxels of a column."""
+def _mark(out, gx, gy, some):
+    """Make some voxels of a column unknown."""
     for z in range(out.shape[2]):  # without a branch, so that many are done at once
-        out[gx, gy, z] = label if some >> np.uint64(z) & np.uint64(1) else out[gx, gy, z]
+        out[gx, gy, z] = IGNORE if some >> np.uint64(z) & np.uint64(1) else out[gx, gy, z]
+
+
+@njit(nogil=True, cache=True)
+def _settle(out, gx, gy, dark):
+    """Make voxels of a column free that are in doubt, but for those that are dark."""
+    for z in range(out.shape[2]):
+        known = out[gx, gy, z] == IGNORE and not dark >> np.uint64(z) & np.uint64(1)
+        out[gx, gy, z] = 0 if known else out[gx, gy, z]

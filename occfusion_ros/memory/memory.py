@@ -18,15 +18,14 @@ from ..core.grid import GridSpec
 from ..core.labels import FLAT_GROUND, IGNORE, MOVABLE, THINGS
 from ..core.processor import usable_cores
 from . import columns
-from .answer import answer
-from .doubt import answered_in_doubt
+from .answer import IN_DOUBT, NONE, NOT_REACHED, answer
 from .motion_check import MotionCheck
 from .ray_casting import RayCaster, moved, sweep_rays
 from .volume import IS_FLAT, IS_MOVABLE, IS_THING, MOST, Gains, RollingVolume, add, fade
 
 logger = logging.getLogger(__name__)
 
-UNKNOWN_FORMS = ("none", "occluded", "confidence")
+UNKNOWN_FORMS = {"none": NONE, "occluded": NOT_REACHED, "confidence": IN_DOUBT}
 """Which empty voxels are answered as unknown: none, those that no ray has reached, now or in memory, or those of them
 that the prediction, too, says nothing sure of: they come as IGNORE."""
 
@@ -146,8 +145,6 @@ class Memory:
         Raises:
             InvalidFrameError: the prediction is of another grid, or the pose is no rigid transform.
         """
-        if unknown == "confidence":
-            return answered_in_doubt(predicted, lambda sure: self.answer(sure, frame, fixed_from_grid, "occluded"))
         self._check(predicted, fixed_from_grid)
         if reason := self._motion.jump(frame.stamp_ns, fixed_from_grid):
             self.reset(reason)
@@ -161,7 +158,7 @@ class Memory:
             self._fade(frame.stamp_ns)
             self._add(labels, np.linalg.inv(pose))
             self._count(frame.stamp_ns)
-        return self._answer(predicted, pose, IGNORE if unknown == "occluded" else 0)
+        return self._answer(predicted, pose, UNKNOWN_FORMS[unknown])
 
     def _check(self, predicted: OccupancyGrid, fixed_from_grid: np.ndarray) -> None:
         if predicted.spec != self.grid:
