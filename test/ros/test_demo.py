@@ -19,7 +19,7 @@ from occfusion_ros.ros.demo.replay import BagContents, Replay, read_contents
 from occfusion_ros.ros.node.parameters import NUSCENES_CAMERAS
 from occfusion_ros.ros.tools.output_collector import Answer
 
-PACE_S, SLOWEST_S = 1.5, 40.0  # seconds for a sweep: at first, and where the node was too slow for that
+PACE_S = 2.0  # for a sweep; where that is too fast for a node on a busy machine, the demo is patient
 SPEC = GridSpec((-4.0, -4.0, -2.0), 0.2, (40, 40, 20))
 
 
@@ -154,7 +154,7 @@ def run(model, recording, tmp_path_factory, ros_domain):
     out, kept, original, printed = tmp_path_factory.mktemp("demo"), [], demo.report, io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         patch.setattr(demo, "report", lambda outcome: kept.append(outcome) or original(outcome))
-        patch.setattr(demo, "PATIENCE", SLOWEST_S / PACE_S)
+        patch.setattr(demo, "PATIENCE", 20.0)
         code = demo.main(
             [
                 "--data",
@@ -230,7 +230,7 @@ def test_stage_times_are_published(run):
 def test_real_scenes_of_three_rigs_are_answered_sweep_by_sweep(
     nuscenes_sample, tmp_path, ros_domain, capsys, monkeypatch
 ):
-    monkeypatch.setattr(demo, "PATIENCE", SLOWEST_S / PACE_S)
+    monkeypatch.setattr(demo, "PATIENCE", 10.0)
     code = demo.main(
         [
             "--data",
