@@ -9,6 +9,7 @@ from sensor_msgs.msg import Image, PointCloud2
 
 from occfusion_ros.core.frames import OccupancyGrid, SensorFrame
 from occfusion_ros.core.labels import Label
+from occfusion_ros.ros.bringup.processes import OF_AUTOWARE
 from occfusion_ros.ros.conversions.stamps import stamp_ns
 from occfusion_ros.ros.node import forms
 from occfusion_ros.ros.node.parameters import NodeParameters, ParameterError
@@ -74,6 +75,20 @@ def test_planners_get_what_blocks_and_what_it_costs(street):
     assert at(cells, 0.1, 6.3) == -1 and set(np.unique(cells)) == {-1, 0, 100}
     mask = np.frombuffer(got["from_above/mask"][0].data, np.uint8).reshape(SPEC.size[:2])
     assert mask[50, 30] == Label.MANMADE and mask[30, 30] == Label.DRIVEABLE_SURFACE and mask[0, 0] == 255
+
+
+def test_autoware_finds_all_of_it_under_its_own_names(street):
+    remaps = [f"{source}:={target}" for source, target in OF_AUTOWARE]
+    rig = street(fixed_frame="odom", obstacle_band_m=[0.3, 2.2], costmap_unknown=50, remaps=remaps)
+    obstacles, segmentation, costmap = (
+        rig.listen(kind, target, LATCHED)
+        for kind, (_, target) in zip((PointCloud2, PointCloud2, OccupancyGridMsg), OF_AUTOWARE)
+    )
+    drive(rig)
+    rig.wait(lambda: obstacles and segmentation and costmap, "all of them")
+    assert segmentation[0].width == 64 * 40 + 40 * 6 + 1 and segmentation[0].point_step == 24
+    assert obstacles[0].width == 40 * 5 and set(costmap[0].data) == {0, 50, 100}
+    assert stamp_ns(segmentation[0].header) == NOW and segmentation[0].header.frame_id == "lidar_top"
 
 
 def as_array(message: OccupancyGridMsg) -> np.ndarray:

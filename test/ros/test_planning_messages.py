@@ -74,6 +74,8 @@ def test_a_costmap_is_what_the_static_layer_reads():
     assert (origin.orientation.x, origin.orientation.y, origin.orientation.z, origin.orientation.w) == (0, 0, 0, 1)
     assert message.data[1 * message.info.width + 0] == 50, "x runs fastest"
     assert all(value == -1 or 0 <= value <= 100 for value in message.data)
+    told = deserialize_message(planning.costmap_bytes(HEADER, costmap, unknown=50), OccupancyGridMsg)
+    assert list(told.data) == [50, 0, 100, 50, 0, 50]
 
 
 def test_the_mask_and_its_cloud_are_read_in_step(scene):

@@ -111,6 +111,7 @@ def test_every_argument_is_described_and_changes_something(mine):
         "respawn": "true",
         "grid_frame": "g",
         "grid_in_base": "0 0 1 0",
+        "autoware": "true",
         "base_frame": "car",
         "rviz": "true",
         "snapshots": "s",
@@ -188,6 +189,23 @@ def test_a_grid_frame_that_nobody_here_publishes_is_pointed_out(mine):
         Path(mine).write_text("/**:\n  ros__parameters: {grid_frame: g}\n")
         (warning,) = bringup(values).warnings
         assert "the grid's frame g must come from TF, from the robot" in warning and "grid_in_base:=" in warning
+
+
+def test_autoware_gets_its_topics_and_a_costmap_of_its_kind(tmp_path):
+    path = tmp_path / "car.yaml"
+    path.write_text("/**:\n  ros__parameters: {fixed_frame: map}\n")
+    node = process("occfusion", params_file=str(path), autoware="true")
+    assert dict(node.remappings) == {
+        "~/obstacles": "/perception/obstacle_segmentation/pointcloud",
+        "~/segmentation": "/perception/ptv3/segmented/pointcloud",
+        "~/costmap": "/perception/occupancy_grid_map/map",
+    }
+    assert node.parameters[1]["costmap_unknown"] == 50 and "costmap_unknown:=50" in command(node)
+    assert "~/costmap:=/perception/occupancy_grid_map/map" in command(node)
+    assert bringup({"params_file": str(path), "autoware": "true"}).warnings == ()
+    (warning,) = bringup({"autoware": "true"}).warnings
+    assert "set fixed_frame to map" in warning
+    assert not process("occfusion").remappings
 
 
 def test_names_that_are_no_arguments_are_told_with_what_may_be_meant():

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 YES_NO = ("true", "false")
 NODE = "occfusion"
 PATHS = ("bag", "params_file", "snapshots")
+OF_AUTOWARE = (
+    ("~/obstacles", "/perception/obstacle_segmentation/pointcloud"),
+    ("~/segmentation", "/perception/ptv3/segmented/pointcloud"),  # what label_based_euclidean_cluster reads
+    ("~/costmap", "/perception/occupancy_grid_map/map"),
+)
+AUTOWARE_UNKNOWN = 50  # percent, in its occupancy grid map
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,13 @@ ARGUMENTS = (
         "not set: it is published by someone else",
     ),
     Argument("base_frame", "base_link", "parent of the static transform, and what RViz' view is fixed to"),
+    Argument(
+        "autoware",
+        "false",
+        "publish ~/obstacles, ~/segmentation and ~/costmap under the names that Autoware reads, and 50 in a costmap "
+        "where nothing is known",
+        YES_NO,
+    ),
     Argument("rviz", "false", "start RViz with the view of this package", YES_NO),
     Argument("snapshots", "", "folder for a picture of every occupancy message; not set: no pictures"),
     Argument("use_sim_time", "", "follow /clock; not set: true with a bag, false without", YES_NO),
@@ -202,6 +215,8 @@ def _warnings(values: Mapping[str, str], settings: "NodeParameters") -> Iterator
             f"the grid's frame {frame} must come from TF, from the {source}: without it there is no occupancy; "
             f"grid_in_base:='x y z yaw' publishes it (now in {values['base_frame']})"
         )
+    if values["autoware"] == "true" and not settings.fixed_frame:
+        yield "there is no costmap for Autoware without a frame that stands still: set fixed_frame to map"
 
 
 def _own_name(values: Mapping[str, str]) -> str:
@@ -222,6 +237,7 @@ def _node(values: Mapping[str, str]) -> Process:
         values,
         executable="occfusion_node",
         parameters=_parameters(values, "model", "backend", "precision", "build_only", "autostart", "grid_frame"),
+        remappings=OF_AUTOWARE if values["autoware"] == "true" else (),
         required=True,
         respawn=values["respawn"] == "true",
     )
@@ -231,6 +247,8 @@ def _parameters(values: Mapping[str, str], *names: str) -> tuple[str | dict[str,
     """The parameter file first, then only what the user set."""
     flags = {"true": True, "false": False}
     chosen = {name: flags.get(values[name], values[name]) for name in names if values[name]}
+    if values["autoware"] == "true":
+        chosen["costmap_unknown"] = AUTOWARE_UNKNOWN
     return values["params_file"], {**chosen, "use_sim_time": values["use_sim_time"] == "true"}
 
 

@@ -21,8 +21,11 @@ def obstacle_bytes(header: Header, voxels: np.ndarray, spec: GridSpec) -> bytes:
     return serialized_cloud(header, points)
 
 
-def costmap_bytes(header: Header, costmap: Costmap) -> bytes:
-    """Serialized nav_msgs/OccupancyGrid along the axes of the header's frame, which stands still."""
+def costmap_bytes(header: Header, costmap: Costmap, unknown: int = -1) -> bytes:
+    """Serialized nav_msgs/OccupancyGrid along the axes of the header's frame, which stands still.
+
+    `unknown`: what to write, -1 to 100, where nothing is known.
+    """
     cdr = CdrWriter()
     cdr.header(header)
     cdr.numbers("i", header.stamp.sec)  # map_load_time
@@ -30,7 +33,8 @@ def costmap_bytes(header: Header, costmap: Costmap) -> bytes:
     cdr.numbers("f", costmap.resolution)
     cdr.numbers("I", *costmap.cells.shape[::-1])
     cdr.numbers("d", *costmap.low, 0.0, 0.0, 0.0, 1.0)
-    cdr.array(costmap.cells.reshape(-1))  # rows of x one after the other
+    cells = np.where(costmap.cells < 0, np.int8(unknown), costmap.cells)
+    cdr.array(cells.reshape(-1))  # rows of x one after the other
     return cdr.finish()
 
 

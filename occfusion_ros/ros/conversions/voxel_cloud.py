@@ -15,7 +15,8 @@ BLOCK = 4  # voxels along each edge of a block of unknown space
 # The layout RViz and PCL (PointXYZRGBL) know: color packed as 0x00RRGGBB into the bytes of a float.
 PLACE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4")])
 _POINT = np.dtype([*PLACE.descr, ("rgb", "<u4"), ("label", "<u4")])
-_KINDS = {name: PointField.FLOAT32 for name in ("x", "y", "z", "rgb")} | {"label": PointField.UINT32}
+_KINDS = {name: PointField.FLOAT32 for name in ("x", "y", "z", "rgb", "probability", "entropy")}
+_KINDS |= {"label": PointField.UINT32, "class_id": PointField.UINT8}
 
 
 def cloud_bytes(

@@ -33,6 +33,7 @@ from ..conversions.planning import (
     obstacle_bytes,
     seen_from_above,
 )
+from ..conversions.segmentation import segmentation_bytes
 from ..conversions.stamps import header_from
 from ..conversions.voxel_cloud import cloud_bytes, unknown_bytes
 from .parameter_values import bands_of, costs_of
@@ -101,6 +102,10 @@ class Answer:
         """Where the unknown begins."""
         return unknown_bytes(self.header, self.grid.labels, self.grid.spec)
 
+    def segmentation(self) -> bytes:
+        """Points in the layout of Autoware."""
+        return segmentation_bytes(self.header, self.voxels, self.grid)
+
     def blocking(self) -> bytes:
         """A point for each voxel that blocks."""
         return obstacle_bytes(self.header, self.obstacles, self.grid.spec)
@@ -111,7 +116,9 @@ class Answer:
         found, heights = costs(self.surface, blocking, self.passable), self.surface.heights()
         height = float(np.nanmedian(heights)) if np.isfinite(heights).any() else 0.0
         costmap = in_fixed_frame(found, self.grid.spec, self.pose(), height)
-        return costmap_bytes(header_from(self.grid.stamp_ns, self.parameters.fixed_frame), costmap)
+        return costmap_bytes(
+            header_from(self.grid.stamp_ns, self.parameters.fixed_frame), costmap, self.parameters.costmap_unknown
+        )
 
     def mask(self) -> bytes:
         """Labels seen from above."""
@@ -154,6 +161,7 @@ def forms(parameters: NodeParameters, passable: Passable) -> Iterator[Form]:
     yield Form("~/markers", MarkerArray, Answer.markers)
     yield Form("~/points", PointCloud2, Answer.points)
     yield Form("~/unknown", PointCloud2, Answer.unknown)
+    yield Form("~/segmentation", PointCloud2, Answer.segmentation)
     yield Form("~/obstacles", PointCloud2, Answer.blocking)
     yield Form("~/from_above/mask", Image, Answer.mask)
     yield Form("~/from_above/points", PointCloud2, Answer.mask_points)

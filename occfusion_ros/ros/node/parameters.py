@@ -226,7 +226,8 @@ class NodeParameters:
     )
     confidence: bool = _parameter(
         True,
-        "say in ~/occupancy how probable it is that each voxel is occupied, and of its class",
+        "say in ~/occupancy how probable it is that each voxel is occupied, and of its class; ~/segmentation and "
+        "~/from_above/confidence do not know it otherwise",
         changes=ANY_TIME,
     )
     color_by: str = _parameter(
@@ -266,6 +267,12 @@ class NodeParameters:
         (),
         "further costmaps, as name:from:to in metres above the road: ~/costmap/<name> has what blocks in that band, "
         "such as high:2.5:4 for what a truck must pass under",
+    )
+    costmap_unknown: int = _parameter(
+        -1,
+        "value of cells in costmaps of which nothing is known; 50 for Autoware, whose own map has probabilities",
+        limits=(-1, 100),
+        changes=ANY_TIME,
     )
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ PUBLISHED = (
     "~/markers",
     "~/points",
     "~/unknown",
+    "~/segmentation",
     "~/obstacles",
     "~/from_above/*",
     "~/debug/processing_time_ms/*",
