@@ -1,89 +1,18 @@
 """The snapshot command against a node that publishes known voxels and listens to known images."""
 
 import errno
-import io
 import os
 import signal
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
-import rclpy
+from helpers.answering_node import CYAN, YELLOW, Source
 from PIL import Image as Picture
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage
 
-from occfusion_msgs.msg import OccupancyGrid3D, SemanticClasses
-from occfusion_ros.core.frames import OccupancyGrid
-from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
-from occfusion_ros.ros.conversions.occupancy_grid import class_table, message_from_grid
-from occfusion_ros.ros.conversions.stamps import header_from
 from occfusion_ros.ros.tools.snapshot import main
-
-STAMP = 1_532_402_927_647_951_000
-CYAN, YELLOW = (0, 255, 255), (255, 255, 0)
-
-
-def jpeg(rgb: tuple[int, int, int]) -> bytes:
-    buffer = io.BytesIO()
-    Picture.new("RGB", (320, 180), rgb).save(buffer, "JPEG", quality=100)
-    return buffer.getvalue()
-
-
-class Source:
-    """Publishes what the occupancy node publishes, again and again, until closed."""
-
-    def __init__(
-        self, name: str = "occfusion", cameras: tuple[str, ...] = ("cam_a",), outputs: str = "~", images: str = ""
-    ) -> None:
-        """`outputs`: where the occupancy is published, as by a remap; `images`: where the one camera's images are."""
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context)
-        self.node = rclpy.create_node(name, context=self.context)
-        labels = np.zeros((40, 40, 20), np.uint8)
-        labels[10:30, 10:30, 5:9] = 4
-        labels[35:] = 255  # unknown space is not drawn
-        spec, remembered = GridSpec((-4.0, -4.0, -2.0), 0.2, (40, 40, 20)), np.flatnonzero(labels == 4)[:9]
-        grid = OccupancyGrid(spec, labels, STAMP, "lidar_top", cameras, "m", remembered=remembered)
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.classes = self.node.create_publisher(SemanticClasses, f"{outputs}/classes", latched)
-        self.classes.publish(class_table("m", OPENOCCUPANCY_CLASSES, STAMP))
-        self.occupancy = self.node.create_publisher(OccupancyGrid3D, f"{outputs}/occupancy", 10)
-        self.message = message_from_grid(grid)
-        best_effort = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
-        topics = [images] if images else [f"/{camera}/image_rect_compressed" for camera in cameras]
-        self.images = [self.node.create_publisher(CompressedImage, topic, best_effort) for topic in topics]
-        for topic in topics:  # the real node listens; the snapshot finds the topics by that
-            self.node.create_subscription(CompressedImage, topic, lambda _: None, best_effort)
-        self.node.create_timer(0.1, self.publish)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
-        self.thread = threading.Thread(target=self.spin, daemon=True)
-        self.thread.start()
-
-    def spin(self) -> None:
-        try:
-            self.executor.spin()
-        except rclpy.executors.ExternalShutdownException:
-            pass
-
-    def publish(self) -> None:
-        for publisher in self.images:
-            if publisher.get_subscription_count() < 2:  # its own and the snapshot's
-                return
-        for publisher in self.images:
-            publisher.publish(CompressedImage(header=header_from(STAMP + 40_000_000, "cam"), data=jpeg(CYAN)))
-            publisher.publish(CompressedImage(header=header_from(STAMP + 90_000_000, "cam"), data=jpeg(YELLOW)))
-        self.occupancy.publish(self.message)
-
-    def close(self) -> None:
-        rclpy.shutdown(context=self.context)
-        self.thread.join()
-        self.node.destroy_node()
 
 
 @pytest.fixture

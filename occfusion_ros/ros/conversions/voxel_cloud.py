@@ -30,7 +30,15 @@ def cloud_bytes(
 
 
 def unknown_bytes(header: Header, labels: np.ndarray, spec: GridSpec) -> bytes:
-    """Serialized PointCloud2 with fields x, y, z (metres): the hull of unknown space in (X, Y, Z) uint8 labels.
+    """Serialized PointCloud2 with fields x, y, z (metres): `unknown_hull` of (X, Y, Z) uint8 labels."""
+    centers = unknown_hull(labels, spec)
+    points = np.empty(len(centers), PLACE)
+    points["x"], points["y"], points["z"] = centers.T
+    return serialized_cloud(header, points)
+
+
+def unknown_hull(labels: np.ndarray, spec: GridSpec) -> np.ndarray:
+    """(N, 3) float64 metres: where unknown space begins in (X, Y, Z) uint8 labels.
 
     One point is the center of a block of 4 x 4 x 4 unknown voxels that has a block beside it with another one in it.
     """
@@ -40,10 +48,7 @@ def unknown_bytes(header: Header, labels: np.ndarray, spec: GridSpec) -> bytes:
         known_along, beside_along = np.moveaxis(known, axis, 0), np.moveaxis(beside, axis, 0)
         beside_along[1:] |= known_along[:-1]
         beside_along[:-1] |= known_along[1:]
-    centers = np.asarray(spec.low) + (np.argwhere(blocks & beside) + 0.5) * BLOCK * spec.voxel_size
-    points = np.empty(len(centers), PLACE)
-    points["x"], points["y"], points["z"] = centers.T
-    return serialized_cloud(header, points)
+    return np.asarray(spec.low) + (np.argwhere(blocks & beside) + 0.5) * BLOCK * spec.voxel_size
 
 
 def _unknown_blocks(labels: np.ndarray) -> np.ndarray:

@@ -86,7 +86,7 @@ class FrameBuilder:
         sweep = self._sweeps.read(clouds, grid_frame, parameters, lookup)
 
         def pose(image: Image | CompressedImage) -> np.ndarray:
-            return _camera_from_grid(image.header, grid_frame, stamp, parameters.fixed_frame, lookup)
+            return camera_from_grid(image.header, grid_frame, stamp, parameters.fixed_frame, lookup)
 
         frames = Counter(image.header.frame_id for image in images.values())
         shared = {name for name, count in frames.items() if count > 1}
@@ -180,7 +180,7 @@ class FrameBuilder:
         self._given_up.add(pair)
 
 
-def _camera_from_grid(header: Header, grid_frame: str, sweep_ns: int, fixed_frame: str, lookup: Lookup) -> np.ndarray:
+def camera_from_grid(header: Header, grid_frame: str, sweep_ns: int, fixed_frame: str, lookup: Lookup) -> np.ndarray:
     """(4, 4) from the grid at the sweep's stamp to the camera, at the image's own stamp if a fixed frame is set."""
     if not fixed_frame:
         return lookup(header.frame_id, grid_frame, sweep_ns)

@@ -40,27 +40,17 @@ def write_picture(answer: "Answer", classes: "tuple[SemanticClass, ...]", out: P
 
 
 def take_pictures(node, options: argparse.Namespace) -> int:
-    """Draw answers until `options.count` are written, or could not be; the exit code."""
-    from .output_collector import OutputCollector
+    """Draw answers until `options.count` are written, or could not be; the exit code.
 
-    output_collector = queue.Queue()
-    collector = OutputCollector(node, options.node, output_collector.put)
-    print(f"waiting for {collector.topic}", flush=True)
+    Raises:
+        SilenceError: no answer came.
+    """
+    from .output_collector import OutputCollector, wait_for_answers
+
+    waiting = queue.Queue()
+    collector = OutputCollector(node, options.node, waiting.put)
     taken, unwritten = 0, 0
-    while not options.count or taken < options.count:
-        while output_collector.qsize() > BACKLOG:
-            output_collector.get()
-            print(f"drawing is too slow: left one of {collector.topic} out", file=sys.stderr)
-        try:
-            answer = output_collector.get(timeout=options.timeout or None)
-        except queue.Empty:
-            reason = (
-                "the node is there but does not publish; see its /diagnostics"
-                if collector.connected
-                else "there is no such node; see --node, ROS_DOMAIN_ID and namespace"
-            )
-            print(f"error: nothing on {collector.topic} for {options.timeout:g} s: {reason}", file=sys.stderr)
-            return 1
+    for answer in wait_for_answers(collector, waiting, options.timeout, BACKLOG):
         try:
             print(write_picture(answer, collector.classes, options.out), flush=True)
             taken += 1
@@ -69,6 +59,8 @@ def take_pictures(node, options: argparse.Namespace) -> int:
             taken, unwritten = taken + 1, unwritten + 1
         except OccFusionError as error:
             print(f"left out: {error}", file=sys.stderr)
+        if taken == options.count:
+            break
     return int(unwritten > 0)
 
 
@@ -110,7 +102,7 @@ def _run(options: argparse.Namespace, argv: list[str]) -> int:
     try:
         with spinning_node("snapshot", argv) as node:
             return take_pictures(node, options)
-    except StartError as error:
+    except OccFusionError as error:
         return failed(error)
     except KeyboardInterrupt:
         if options.count:
