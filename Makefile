@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 DATA ?=
+VIEW ?=
 ARGS ?=
 VENV_PYTHON := .venv/bin/python
 
@@ -15,14 +16,15 @@ endif
 .PHONY: help setup demo test lint fuzz soak clean
 
 help: ## List the targets
-	@echo 'Usage: make TARGET [PYTHON=python3.12] [DATA=/path/to/nuscenes] [ARGS="more arguments"]'
+	@echo 'Usage: make TARGET [PYTHON=python3.12] [DATA=/path/to/nuscenes] [VIEW=1] [ARGS="more arguments"]'
 	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' Makefile
 
 setup: ## Set up what is missing; the other targets do it too
 	@$(PYTHON) tools/bootstrap.py
 
-demo: setup ## Run the node on synthetic scenes, or on the nuScenes data root in DATA, and write pictures
-	@$(VENV_PYTHON) -m occfusion_ros.ros.demo $(if $(DATA),--data "$(DATA)") $(ARGS)
+demo: ## Run the node on synthetic scenes, or on the nuScenes data root in DATA, and write pictures; VIEW=1: open Rerun
+	@$(PYTHON) tools/bootstrap.py $(if $(VIEW),view)
+	@$(VENV_PYTHON) -m occfusion_ros.ros.demo $(if $(DATA),--data "$(DATA)") $(if $(VIEW),--view) $(ARGS)
 
 test: ## Run all tests, at last those that play sensors in real time
 	@$(PYTHON) tools/bootstrap.py tests

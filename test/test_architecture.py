@@ -81,8 +81,15 @@ ROOMS = {
         more=MESSAGES,
         lazily="PIL rosbags",
     ),
+    "ros.viewers": _room(
+        "core ros.startup ros.conversions ros.transforms ros.node ros.tools",
+        "numpy rclpy",
+        more=MESSAGES,
+        lazily="foxglove rerun",
+    ),
     "ros.demo": _room(
-        "core datasets viz synthetic ros.startup ros.conversions ros.node ros.bringup ros.tools ros.without_ros",
+        "core datasets viz synthetic ros.startup ros.conversions ros.node ros.bringup ros.tools ros.viewers "
+        "ros.without_ros",
         "numpy",
         more=MESSAGES,
         lazily="PIL rclpy yaml",

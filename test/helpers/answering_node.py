@@ -122,5 +122,3 @@ class Source:
         rclpy.shutdown(context=self.context)
         self.thread.join()
         self.node.destroy_node()
-
-

@@ -1,12 +1,15 @@
 """What the demo reads from bags, checks of the answers, and a whole replay through the shipped model."""
 
 import io
+import re
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.rrd import labels_at, rows
 from PIL import Image
 
 from occfusion_ros.core.errors import DatasetError
@@ -20,6 +23,7 @@ from occfusion_ros.ros.node.parameters import NUSCENES_CAMERAS
 from occfusion_ros.ros.tools.output_collector import Answer
 
 PACE_S = 2.0  # for a sweep; where that is too fast for a node on a busy machine, the demo is patient
+VIEW = ["--view"] if find_spec("rerun") else []
 SPEC = GridSpec((-4.0, -4.0, -2.0), 0.2, (40, 40, 20))
 
 
@@ -148,11 +152,18 @@ class Run:
     printed: str
 
 
+def without_display(patch: pytest.MonkeyPatch) -> None:
+    """Where there is one, a window would open."""
+    for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
+        patch.delenv(variable, raising=False)
+
+
 @pytest.fixture(scope="module")
 def run(model, recording, tmp_path_factory, ros_domain):
     """The real node, player and supervisor on a synthetic drive, which is what `make demo` runs."""
     out, kept, original, printed = tmp_path_factory.mktemp("demo"), [], demo.report, io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        without_display(patch)
         patch.setattr(demo, "report", lambda outcome: kept.append(outcome) or original(outcome))
         patch.setattr(demo, "PATIENCE", 20.0)
         code = demo.main(
@@ -169,9 +180,22 @@ def run(model, recording, tmp_path_factory, ros_domain):
                 str(PACE_S),
                 "--backend",
                 "onnxruntime",
+                *VIEW,
             ]
         )
     return Run(code, kept[-1], out, printed.getvalue())
+
+
+def shown_as_answered(outcome: Replay, file: Path) -> bool:
+    """Whether Rerun's file has the voxels of all answers, and images of the cameras that took part."""
+    shown = rows(file)
+    for stamp, answer in outcome.answers.items():
+        grid, _ = answer.decoded()
+        if (labels_at(shown, stamp, grid.spec) != np.where(grid.labels == 255, 0, grid.labels)).any():
+            return False
+        for name in answer.images:
+            assert stamp in dict(shown[f"/grid/cameras/{name}/image"]["EncodedImage:blob"])
+    return bool(outcome.answers)
 
 
 @pytest.mark.sensors
@@ -222,14 +246,22 @@ def test_the_last_sweep_is_shown_alone_and_from_memory(run):
 
 
 @pytest.mark.sensors
+@pytest.mark.skipif(not VIEW, reason="Rerun is not installed: pip install rerun-sdk")
+def test_what_is_answered_is_written_for_rerun(run):
+    (file,) = run.out.glob(f"*/{demo.RECORDING}")
+    assert shown_as_answered(run.outcome, file)
+
+
+@pytest.mark.sensors
 def test_stage_times_are_published(run):
     assert run.outcome.stage_ms["total"] and all(t > 0 for t in run.outcome.stage_ms["total"])
 
 
 @pytest.mark.sensors
-def test_real_scenes_of_three_rigs_are_answered_sweep_by_sweep(
-    nuscenes_sample, tmp_path, ros_domain, capsys, monkeypatch
-):
+def test_real_scenes_of_three_rigs_are_answered_and_shown(nuscenes_sample, tmp_path, ros_domain, capsys, monkeypatch):
+    kept, original = [], demo.report
+    without_display(monkeypatch)
+    monkeypatch.setattr(demo, "report", lambda outcome: kept.append(outcome) or original(outcome))
     monkeypatch.setattr(demo, "PATIENCE", 10.0)
     code = demo.main(
         [
@@ -247,6 +279,7 @@ def test_real_scenes_of_three_rigs_are_answered_sweep_by_sweep(
             "1",
             "--seconds-per-sweep",
             str(PACE_S),
+            *VIEW,
         ]
     )
     printed = capsys.readouterr().out
@@ -254,3 +287,6 @@ def test_real_scenes_of_three_rigs_are_answered_sweep_by_sweep(
     assert [line.split()[-1] for line in printed.splitlines() if line.startswith("sweeps in")] == ["1", "3", "6"]
     assert "cameras used    6 to 6 of 6" in printed and "cameras used    0 to 0 of 0" in printed
     assert len(list(tmp_path.glob("*/*.png"))) == 3
+    files = re.findall(r"^writing (\S+);", printed, re.M)
+    assert len(files) == 3 * len(VIEW)
+    assert all(shown_as_answered(outcome, Path(file)) for outcome, file in zip(kept, files))

@@ -11,6 +11,8 @@ import hashlib
 import logging
 import os
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +28,14 @@ from ...datasets.nuscenes import GRID_HEIGHT
 from ..conversions.point_cloud import points_from_cloud
 from ..node.parameters import NUSCENES_CAMERAS
 from ..tools.snapshot import write_picture
+from ..viewers.rerun_viewer import open_rerun
+from ..viewers.scene import Scene
 from ..without_ros.bag_reader import open_bag
 from .replay import CLOUD, BagContents, Replay, read_contents, replay
 
 SYNTHETIC_SCENES, SYNTHETIC_FRAMES = 2, 4
 FULL_INTENSITIES = (1.0, 255.0, 65535.0)  # of drivers
+RECORDING = "occupancy.rrd"  # of Rerun, where there is no display
 UNSCALED = 65536.0  # by which intensities are divided and multiplied again: nothing is clipped
 ROAD_RADIUS = 15.0  # metres, in which the lowest points are the road
 VEHICLE_FRAME = {"grid_frame": "grid", "grid_in_base": "0 0 1.84 -1.5707963"}
@@ -158,7 +163,10 @@ def run_scene(bag: Path, options: argparse.Namespace) -> bool:
         "model": options.model,
         "backend": options.backend,
     }
-    outcome, folder = _replay(bag, arguments, options), options.out / bag.name
+    folder = options.out / bag.name
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    with open_rerun(None if display else folder / RECORDING) if options.view else nullcontext() as show:
+        outcome = _replay(bag, arguments, options, show)
     print("\n".join(report(outcome)), flush=True)
     for answer in list(outcome.answers.values())[: options.pictures]:
         print(f"picture         {write_picture(answer, outcome.classes, folder)}", flush=True)
@@ -172,12 +180,14 @@ def run_scene(bag: Path, options: argparse.Namespace) -> bool:
     return not remembering.faults()
 
 
-def _replay(bag: Path, arguments: dict[str, str], options: argparse.Namespace) -> Replay:
+def _replay(
+    bag: Path, arguments: dict[str, str], options: argparse.Namespace, show: Callable[[Scene], None] | None = None
+) -> Replay:
     """Replay a bag, and once more with more time where the node left sweeps out."""
-    outcome = replay(bag, arguments, options.seconds_per_sweep)
+    outcome = replay(bag, arguments, options.seconds_per_sweep, show)
     if outcome.faults():
         print(f"the node left sweeps out; trying again {PATIENCE:g} times slower", flush=True)
-        outcome = replay(bag, arguments, PATIENCE * options.seconds_per_sweep)
+        outcome = replay(bag, arguments, PATIENCE * options.seconds_per_sweep, show)
     return outcome
 
 
@@ -253,6 +263,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for everything (default: out/demo)")
     parser.add_argument(
         "--memory", default="short", choices=("none", "short", "long"), help="of a second replay (default: short)"
+    )
+    parser.add_argument(
+        "--view", action="store_true", help="show the first replay in Rerun, or write it for Rerun without a display"
     )
     parser.add_argument("--pictures", type=int, default=3, metavar="N", help="pictures of each scene (default: 3)")
     parser.add_argument(

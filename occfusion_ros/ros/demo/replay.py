@@ -1,7 +1,7 @@
 """Plays a bag through the node, in processes of its own, and keeps what it answers."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from ...core.labels import SemanticClass
 from ..bringup.processes import Bringup, bringup
 from ..conversions.stamps import stamp_ns
 from ..startup.rclpy_start import spinning_node
-from ..tools.output_collector import Answer, OutputCollector
+from ..tools.output_collector import ALL_INPUTS, Answer, OutputCollector
+from ..viewers.scene import Scene, SceneReader
 from ..without_ros.bag_reader import open_bag
 from ..without_ros.supervisor import Supervisor
 
@@ -103,13 +104,16 @@ def read_contents(bag: Path) -> BagContents:
     return BagContents(clouds[0].topic, infos, {stamp_ns(header): header.frame_id for header in headers})
 
 
-def replay(bag: Path, arguments: Mapping[str, str], seconds_per_sweep: float) -> Replay:
+def replay(
+    bag: Path, arguments: Mapping[str, str], seconds_per_sweep: float, show: Callable[[Scene], None] | None = None
+) -> Replay:
     """Play a bag so slowly that the node has `seconds_per_sweep` for each sweep, and wait for its answers.
 
     Args:
         bag: the bag.
         arguments: of the bring-up.
         seconds_per_sweep: the bag is played at its own pace if that is slower.
+        show: given what a viewer shows of each answer.
 
     Raises:
         ReplayError: the node or the player ended early, or the node did not start.
@@ -120,7 +124,14 @@ def replay(bag: Path, arguments: Mapping[str, str], seconds_per_sweep: float) ->
     wait_for = " ".join([contents.lidar_topic, *contents.info_topics.values()])
     plan = bringup({**arguments, "bag": str(bag), "rate": str(rate), "wait_for": wait_for}, stay=False)
     with spinning_node("replay", []) as node:
-        collector = OutputCollector(node, "occfusion", outcome.take)
+
+        def take(answer: Answer) -> None:
+            outcome.take(answer)
+            if reader:
+                show(reader.read(answer))
+
+        collector = OutputCollector(node, "occfusion", take, **({"inputs": ALL_INPUTS} if show else {}))
+        reader = SceneReader(node, collector) if show else None
         # The player comes last: it starts when the node and this one are there.
         with Supervisor(Bringup(plan.processes[:-1], plan.environment)) as supervisor:
             _wait_for_node(supervisor, collector, len(contents.info_topics))

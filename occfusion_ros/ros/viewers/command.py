@@ -43,13 +43,20 @@ def common_parser(name: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("--node", default="occfusion", help="name of the node (default: occfusion)")
     parser.add_argument("--count", type=int, default=0, metavar="N", help="end after N answers (default: 0, never)")
     parser.add_argument(
-        "--timeout", type=float, default=0.0, metavar="S", help="give up after S seconds without one (default: 0, never)"
+        "--timeout",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="give up after S seconds without one (default: 0, never)",
     )
     parser.add_argument(
         "--color-by", default="class", choices=("class", "confidence", "faded"), help="of the voxels (default: class)"
     )
     parser.add_argument(
-        "--fixed-frame", default="", metavar="FRAME", help="that the node was given, so that cameras are placed as there"
+        "--fixed-frame",
+        default="",
+        metavar="FRAME",
+        help="that the node was given, so that cameras are placed as there",
     )
     return parser
 

@@ -39,36 +39,42 @@ class RerunLog:
         """
         self._rr = needed("rerun", "rerun-sdk")
         self.recording = self._rr.RecordingStream(APPLICATION, recording_id=name or None)
-        self._cameras: list[str] | None = None
+        self._cameras: set[str] | None = None  # that were ever seen
 
     def write(self, scene: "Scene") -> None:
-        """Log one scene at the sweep's stamp, and the layout of the windows where the cameras have changed."""
+        """Log one scene at the sweep's stamp, and the layout of the windows when a camera is new."""
         import numpy as np
 
-        rr, cameras = self._rr, sorted(scene.cameras)
-        if cameras != self._cameras:
-            self._cameras = cameras
-            self.recording.send_blueprint(self._blueprint(cameras))
-            self._log(GRID, rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
-            for one in scene.classes:
-                self._log(f"counts/{one.name}", rr.SeriesLines(colors=one.rgb, names=one.name), static=True)
+        rr = self._rr
+        if self._cameras is None or not self._cameras >= scene.cameras.keys():
+            self._cameras = {*(self._cameras or ()), *scene.cameras}
+            self._begin(scene)
         self.recording.set_time("stamp", timestamp=np.datetime64(scene.grid.stamp_ns, "ns"))
         self._voxels(scene)
-        self._log(f"{GRID}/sweep", rr.Points3D(scene.points[:, :3], colors=SWEEP_RGB, radii=-1.0))  # window points
+        self._log([GRID, "sweep"], rr.Points3D(scene.points[:, :3], colors=SWEEP_RGB, radii=-1.0))  # window points
+        for name in self._cameras - scene.cameras.keys():
+            self._log([GRID, "cameras", name], rr.Clear(recursive=True))
         for name, view in scene.cameras.items():
-            self._camera(f"{GRID}/cameras/{name}", view, scene)
+            self._camera([GRID, "cameras", name], view, scene)
         for name, value in scene.stage_ms.items():
-            self._log(f"times_ms/{name}", rr.Scalars(value))
+            self._log(["times_ms", name], rr.Scalars(value))
         for name, value in scene.counts().items():
-            self._log(f"counts/{name}", rr.Scalars(value))
-        self._log("counts/remembered", rr.Scalars(len(scene.grid.remembered)))
+            self._log(["counts", name], rr.Scalars(value))
+        self._log(["counts", "remembered"], rr.Scalars(len(scene.grid.remembered)))
         levels = (rr.TextLogLevel.INFO, rr.TextLogLevel.WARN, rr.TextLogLevel.ERROR, rr.TextLogLevel.WARN)
         for status in scene.statuses:
-            level = levels[min(status.level[0], 3)]
-            self._log(f"diagnostics/{status.name}", rr.TextLog(f"{status.name}: {status.message}", level=level))
+            text = f"{status.name}: {status.message}"
+            self._log(["diagnostics"], rr.TextLog(text, level=levels[min(status.level[0], 3)]))
 
-    def _log(self, entity: str, what: Any, static: bool = False) -> None:
-        self.recording.log(entity, what, static=static)
+    def _begin(self, scene: "Scene") -> None:
+        """Log what holds for all scenes."""
+        self.recording.send_blueprint(self._blueprint(sorted(self._cameras)))
+        self._log([GRID], self._rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
+        for one in scene.classes:
+            self._log(["counts", one.name], self._rr.SeriesLines(colors=one.rgb, names=one.name), static=True)
+
+    def _log(self, entity: list[str], what: Any, static: bool = False) -> None:
+        self.recording.log(entity, what, static=static)  # a list is escaped
 
     def _voxels(self, scene: "Scene") -> None:
         """An entity for each class, so that it can be switched off, and the hull of unknown space."""
@@ -81,11 +87,11 @@ class RerunLog:
             grid = self._rr.VoxelGridMap(
                 indices[chosen], [edge] * 3, colors=scene.colors[chosen], translation=scene.grid.spec.low
             )
-            self._log(f"{GRID}/voxels/{one.name}", grid)
+            self._log([GRID, "voxels", one.name], grid)
         hull = unknown_hull(scene.grid.labels, scene.grid.spec)
-        self._log(f"{GRID}/unknown", self._rr.Points3D(hull, colors=UNKNOWN_RGB, radii=BLOCK * edge / 4))
+        self._log([GRID, "unknown"], self._rr.Points3D(hull, colors=UNKNOWN_RGB, radii=BLOCK * edge / 4))
 
-    def _camera(self, entity: str, view: "CameraView", scene: "Scene") -> None:
+    def _camera(self, entity: list[str], view: "CameraView", scene: "Scene") -> None:
         """Its place, its image, and the voxels as points on the image."""
         import numpy as np
 
@@ -96,9 +102,9 @@ class RerunLog:
             height, width = calibration.size
             self._log(entity, rr.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3]))
             self._log(entity, rr.Pinhole(image_from_camera=matrix, resolution=(width, height)))
-        self._log(f"{entity}/image", self._image(view.image))
+        self._log([*entity, "image"], self._image(view.image))
         points = rr.Points2D(view.pixels + PIXEL_CENTER, colors=scene.colors[view.voxels], radii=-2.0)
-        self._log(f"{entity}/voxels", points)
+        self._log([*entity, "voxels"], points)
 
     def _image(self, image: Any) -> Any:
         """An image as it came, where it is compressed."""
@@ -116,7 +122,8 @@ class RerunLog:
         """The windows: voxels and sweep in the middle, cameras beside them, times, counts and diagnostics below."""
         import rerun.blueprint as rrb
 
-        views = [rrb.Spatial2DView(origin=f"{GRID}/cameras/{name}", name=name) for name in cameras]
+        origins = {name: self._rr.new_entity_path([GRID, "cameras", name]) for name in cameras}
+        views = [rrb.Spatial2DView(origin=origin, name=name) for name, origin in origins.items()]
         hidden = {f"{GRID}/unknown": rrb.EntityBehavior(visible=False)}
         scene = rrb.Spatial3DView(origin=GRID, name="occupancy", overrides=hidden)
         below = rrb.Horizontal(
@@ -129,15 +136,20 @@ class RerunLog:
 
 
 @contextmanager
-def open_rerun(options: argparse.Namespace) -> Iterator[Write]:
-    """Within it scenes are written to where the options say.
+def open_rerun(file: Path | None = None, connect: str = "", serve: int = 0) -> Iterator[Write]:
+    """Within it scenes are written to a file, to a viewer that runs, to browsers, or else to a viewer that is opened.
+
+    Args:
+        file: to be written, with its folder.
+        connect: URL of a viewer.
+        serve: port of the page, of which the next one is that of the data.
 
     Raises:
         ViewerError: Rerun is not installed, or its viewer cannot be opened or the file not written.
     """
     log = RerunLog()
     try:
-        _connect(log.recording, options)
+        _connect(log.recording, file, connect, serve)
     except (OSError, RuntimeError) as error:
         raise ViewerError(f"Rerun cannot be opened: {error}") from error
     try:
@@ -147,19 +159,19 @@ def open_rerun(options: argparse.Namespace) -> Iterator[Write]:
         log.recording.disconnect()
 
 
-def _connect(recording: Any, options: argparse.Namespace) -> None:
+def _connect(recording: Any, file: Path | None, connect: str, serve: int) -> None:
     import rerun as rr
 
-    if options.file:
-        options.file.parent.mkdir(parents=True, exist_ok=True)
-        recording.save(options.file)
-        print(f"writing {options.file}; open it with: rerun {options.file}", flush=True)
-    elif options.connect:
-        recording.connect_grpc(options.connect)
-    elif options.serve:
-        url = recording.serve_grpc(grpc_port=options.serve + 1, server_memory_limit=SERVED_MEMORY)
-        rr.serve_web_viewer(web_port=options.serve, open_browser=False)
-        page = f"http://localhost:{options.serve}/?url={url.replace('+', '%2B')}"
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        recording.save(file)
+        print(f"writing {file}; to open it: {sys.executable} -m rerun {file}", flush=True)
+    elif connect:
+        recording.connect_grpc(connect)
+    elif serve:
+        url = recording.serve_grpc(grpc_port=serve + 1, server_memory_limit=SERVED_MEMORY)
+        rr.serve_web_viewer(web_port=serve, open_browser=False)
+        page = f"http://localhost:{serve}/?url={url.replace('+', '%2B')}"
         print(f"open {page} in a browser", flush=True)
     else:
         recording.spawn()
@@ -169,11 +181,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = common_parser("rerun", __doc__)
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--save", dest="file", type=Path, metavar="FILE", help="write a .rrd file, every answer of it")
-    where.add_argument("--connect", metavar="URL", help="of a viewer that runs, as rerun+http://host:9876/proxy")
+    where.add_argument(
+        "--connect", default="", metavar="URL", help="of a viewer that runs, as rerun+http://host:9876/proxy"
+    )
     where.add_argument(
         "--serve",
         type=int,
         nargs="?",
+        default=0,
         const=9090,
         metavar="PORT",
         help="serve a page for browsers on this port, and the data on the next one (default: 9090)",
@@ -183,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line entry point."""
-    return run_viewer(_parser(), open_rerun, argv)
+    return run_viewer(_parser(), lambda chosen: open_rerun(chosen.file, chosen.connect, chosen.serve), argv)
 
 
 if __name__ == "__main__":

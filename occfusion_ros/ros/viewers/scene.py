@@ -19,7 +19,7 @@ from ..conversions.occupied_voxels import OccupiedVoxels
 from ..conversions.point_cloud import points_from_cloud
 from ..conversions.stamps import stamp_ns
 from ..node.frame_builder import camera_from_grid
-from ..tools.output_collector import ALL_INPUTS, Answer, OutputCollector
+from ..tools.output_collector import Answer, OutputCollector
 from ..transforms.buffer import make_transform_buffer
 from ..transforms.tree import TransformError
 
