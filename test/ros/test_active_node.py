@@ -17,7 +17,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from occfusion_msgs.msg import SemanticClasses
 from occfusion_ros.ros.conversions.occupancy_grid import grid_from_message
 from occfusion_ros.ros.conversions.stamps import header_from, stamp_ns
-from occfusion_ros.ros.node import frame_builder, publishers
+from occfusion_ros.ros.node import forms, frame_builder
 
 
 def occupied(message) -> set[tuple[int, int, int]]:
@@ -197,8 +197,8 @@ def test_what_nobody_subscribes_to_is_not_computed(start, monkeypatch):
     def refuse(*_):
         raise AssertionError("computed for nobody")
 
-    monkeypatch.setattr(publishers, "marker_bytes", refuse)
-    monkeypatch.setattr(publishers, "cloud_bytes", refuse)
+    monkeypatch.setattr(forms, "marker_bytes", refuse)
+    monkeypatch.setattr(forms, "cloud_bytes", refuse)
     rig = start()
     rig.send("/lidar_top", cloud(POINTS, stamp_ns=NOW))
     rig.wait_for_occupancy(1)

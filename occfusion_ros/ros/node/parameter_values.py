@@ -40,7 +40,7 @@ def extents_of(given: Any) -> tuple[float, ...]:
     try:
         extents = tuple(map(float, given or ()))
         if extents:
-            EgoBox.ofextents_of(extents)
+            EgoBox.of_extents(extents)
         return extents
     except (TypeError, ValueError, InvalidFrameError) as error:
         raise ParameterError(f"ego_box: {error}") from error
