@@ -262,7 +262,6 @@ def test_real_scenes_of_three_rigs_are_answered_and_shown(nuscenes_sample, tmp_p
     kept, original = [], demo.report
     without_display(monkeypatch)
     monkeypatch.setattr(demo, "report", lambda outcome: kept.append(outcome) or original(outcome))
-    monkeypatch.setattr(demo, "PATIENCE", 10.0)
     code = demo.main(
         [
             "--data",
@@ -278,7 +277,7 @@ def test_real_scenes_of_three_rigs_are_answered_and_shown(nuscenes_sample, tmp_p
             "--pictures",
             "1",
             "--seconds-per-sweep",
-            str(PACE_S),
+            "5",
             *VIEW,
         ]
     )
