@@ -56,3 +56,22 @@ def stranger(ros_domain):
     yield node
     node.destroy_node()
     rclpy.shutdown(context=context)
+
+
+@pytest.fixture
+def assert_same_bytes(monkeypatch):
+    """Compares what a function writes through CdrWriter with the middleware's bytes of a message."""
+    import numpy as np
+    from rclpy.serialization import serialize_message
+
+    from occfusion_ros.ros.conversions.cdr import CdrWriter
+
+    def check(write, message):
+        zeros = np.frombuffer(write(), np.uint8)
+        monkeypatch.setattr(CdrWriter, "PADDING", b"\xff")
+        content = zeros == np.frombuffer(write(), np.uint8)
+        expected = np.frombuffer(serialize_message(message), np.uint8)
+        assert len(zeros) == len(expected) and content.mean() > 0.7
+        np.testing.assert_array_equal(zeros[content], expected[content])
+
+    return check

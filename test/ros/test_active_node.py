@@ -189,7 +189,7 @@ def test_markers_and_points_show_the_grid(start):
     shown = [marker for marker in markers[0].markers if marker.action == Marker.ADD]
     assert [(m.ns, m.id, len(m.points), m.header == header) for m in shown] == [("barrier", 1, len(POINTS), True)]
     expected = SPEC.centers(SPEC.indices(POINTS[:, :3])[0])
-    got = np.array([(p.x, p.y, p.z) for p in shown[0].points])
+    got = np.array([(p.x, p.z, -p.y) for p in shown[0].points])  # turned so that tops are bright
     np.testing.assert_allclose(got[np.lexsort(got.T)], expected[np.lexsort(expected.T)])
 
 

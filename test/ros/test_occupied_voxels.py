@@ -58,13 +58,25 @@ def test_x_runs_fastest():
     assert OccupiedVoxels.of(labels, SPEC).flat.tolist() == [1 + 4 * 2, 4 * 5]
 
 
-@pytest.mark.parametrize("count", [0, 1, 5, 59, 60, 61])
-def test_nearest_are_kept(count):
-    voxels = OccupiedVoxels.of(np.ones(SPEC.size, np.uint8), SPEC)
-    kept = voxels.nearest(count)
-    distances = np.sort(np.linalg.norm(voxels.centers(), axis=1))
-    np.testing.assert_allclose(np.sort(np.linalg.norm(kept.centers(), axis=1)), distances[:count])
-    assert (np.diff(kept.flat) > 0).all()
+@settings(max_examples=60, deadline=None)
+@given(labels=grids, longest=st.integers(1, 5))
+def test_runs_cover_every_voxel_once_and_are_as_long_as_they_may_be(labels, longest):
+    voxels = OccupiedVoxels.of(labels, SPEC)
+    firsts, lengths = voxels.runs(longest)
+    covered = [flat + i for flat, length in zip(firsts.flat, lengths) for i in range(length)]
+    np.testing.assert_array_equal(covered, voxels.flat)
+    np.testing.assert_array_equal(np.repeat(firsts.labels, lengths), voxels.labels)
+    ends, rows = firsts.flat + lengths, firsts.flat // SPEC.size[0]
+    goes_on = (ends[:-1] == firsts.flat[1:]) & (rows[:-1] == rows[1:]) & (firsts.labels[:-1] == firsts.labels[1:])
+    assert (lengths[:-1][goes_on] == longest).all()
+    assert all(flat % SPEC.size[0] + length <= SPEC.size[0] for flat, length in zip(firsts.flat, lengths))
+    assert not len(lengths) or 1 <= lengths.min() <= lengths.max() <= longest
+
+
+def test_a_long_run_is_cut():
+    labels = np.full((11, 2, 1), 3, np.uint8)
+    firsts, lengths = OccupiedVoxels.of(labels, GridSpec((0.0, 0.0, 0.0), 1.0, (11, 2, 1))).runs(8)
+    assert (firsts.flat.tolist(), lengths.tolist()) == ([0, 8, 11, 19], [8, 3, 8, 3])
 
 
 @pytest.mark.parametrize("size", [(4, 5, 3), (3, 2, 8), (6, 7, 40)])

@@ -10,19 +10,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
-from rclpy.duration import Duration
-from rclpy.serialization import deserialize_message, serialize_message
+from helpers.grids import FRAMES, SPEC, STAMP_NS, random_grid, scatter, tint, tinted
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import ColorRGBA
-from visualization_msgs.msg import Marker, MarkerArray
 
 from occfusion_msgs.msg import OccupancyGrid3D
 from occfusion_ros.core.errors import InvalidFrameError
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
-from occfusion_ros.ros.conversions.cdr import CdrWriter
-from occfusion_ros.ros.conversions.markers import marker_bytes
 from occfusion_ros.ros.conversions.occupancy_grid import (
     class_table,
     grid_from_message,
@@ -32,52 +29,6 @@ from occfusion_ros.ros.conversions.occupancy_grid import (
 from occfusion_ros.ros.conversions.occupied_voxels import OccupiedVoxels
 from occfusion_ros.ros.conversions.stamps import header_from, stamp_ns
 from occfusion_ros.ros.conversions.voxel_cloud import BLOCK, cloud_bytes, unknown_bytes
-
-SPEC = GridSpec((-3.2, -3.2, -1.0), 0.2, (32, 30, 9))
-STAMP_NS = 1_532_402_927_647_951_000
-FRAMES = ["", "a", "lidar_top", "base_link/é"]  # lengths that shift the alignment of all that follows
-
-
-@pytest.fixture
-def assert_same_bytes(monkeypatch):
-    """Compares what a function writes through CdrWriter with the middleware's bytes of a message."""
-
-    def check(write, message):
-        zeros = np.frombuffer(write(), np.uint8)
-        monkeypatch.setattr(CdrWriter, "PADDING", b"\xff")
-        content = zeros == np.frombuffer(write(), np.uint8)
-        expected = np.frombuffer(serialize_message(message), np.uint8)
-        assert len(zeros) == len(expected) and content.mean() > 0.7
-        np.testing.assert_array_equal(zeros[content], expected[content])
-
-    return check
-
-
-def random_grid(frame_id: str, fill: float, seed: int = 0, cameras: tuple[str, ...] = ("cam_front", "b")):
-    rng = np.random.default_rng(seed)
-    labels = rng.choice(np.array([1, 4, 5, 11, 16, 255], np.uint8), SPEC.size)
-    labels[rng.random(SPEC.size) >= fill] = 0
-    occupied = np.flatnonzero((labels > 0) & (labels < 255))
-    remembered = occupied[rng.random(len(occupied)) < 0.3]
-    confidence = rng.integers(0, 256, (2, *SPEC.size), np.uint8) * (labels > 0) * (labels < 255)
-    occupancy, class_confidence = confidence
-    return OccupancyGrid(
-        SPEC,
-        labels,
-        STAMP_NS,
-        frame_id,
-        cameras,
-        "nano-1",
-        remembered=remembered,
-        occupancy=occupancy,
-        class_confidence=class_confidence,
-    )
-
-
-def scatter(grid: OccupancyGrid, labels: tuple[int, ...]) -> list[tuple[int, int, int]]:
-    """Indices of the voxels with these labels, x fastest, by plain loops."""
-    sx, sy, sz = SPEC.size
-    return [(x, y, z) for z in range(sz) for y in range(sy) for x in range(sx) if grid.labels[x, y, z] in labels]
 
 
 def slow_occupancy(grid: OccupancyGrid, dense: bool) -> OccupancyGrid3D:
@@ -227,78 +178,6 @@ def changed(dense: bool = False, **values) -> OccupancyGrid3D:
 def test_contradictory_occupancy_is_refused(message, error):
     with pytest.raises(InvalidFrameError, match=error):
         grid_from_message(message)
-
-
-def exposed(grid: OccupancyGrid, index: tuple[int, int, int]) -> bool:
-    padded = np.pad(np.where(grid.labels == 255, 0, grid.labels), 1)
-    x, y, z = (i + 1 for i in index)
-    return 0 in (
-        padded[x - 1, y, z],
-        padded[x + 1, y, z],
-        padded[x, y - 1, z],
-        padded[x, y + 1, z],
-        padded[x, y, z - 1],
-        padded[x, y, z + 1],
-    )
-
-
-def tinted(voxels: OccupiedVoxels) -> np.ndarray:
-    """A color for each voxel that no class has."""
-    return np.stack([voxels.flat % 251, voxels.flat // 251 % 251, voxels.labels], axis=1).astype(np.uint8)
-
-
-def tint(grid: OccupancyGrid, index: tuple[int, int, int]) -> tuple[int, int, int]:
-    sx, sy, _ = SPEC.size
-    flat = index[0] + sx * (index[1] + sy * index[2])
-    return flat % 251, flat // 251 % 251, int(grid.labels[index])
-
-
-def slow_markers(grid: OccupancyGrid, lifetime_s: float, colored: bool) -> MarkerArray:
-    header, array_of_markers = header_from(STAMP_NS, grid.frame_id), MarkerArray()
-    for c in OPENOCCUPANCY_CLASSES:
-        marker = Marker(
-            header=header,
-            ns=c.name,
-            id=c.label,
-            type=Marker.CUBE_LIST,
-            scale=Vector3(x=0.2, y=0.2, z=0.2),
-            lifetime=Duration(seconds=lifetime_s).to_msg(),
-            color=ColorRGBA(r=c.rgb[0] / 255, g=c.rgb[1] / 255, b=c.rgb[2] / 255, a=1.0),
-        )
-        for index in scatter(grid, (c.label,)):
-            if exposed(grid, index):
-                x, y, z = SPEC.centers(np.array(index))
-                marker.points.append(Point(x=x, y=y, z=z))
-                if colored:
-                    r, g, b = (float(np.float32(channel) / np.float32(255)) for channel in tint(grid, index))
-                    marker.colors.append(ColorRGBA(r=r, g=g, b=b, a=1.0))
-        marker.action = Marker.ADD if marker.points else Marker.DELETE
-        array_of_markers.markers.append(marker)
-    return array_of_markers
-
-
-@pytest.mark.parametrize("fill, lifetime_s, colored", [(0.0, 0.0, True), (0.05, 2.5, True), (0.9, 5.0, False)])
-@pytest.mark.parametrize("frame_id", FRAMES)
-def test_marker_bytes(assert_same_bytes, frame_id, fill, lifetime_s, colored):
-    grid = random_grid(frame_id, fill)
-    voxels = OccupiedVoxels.of(grid.labels, grid.spec)
-    header, colors = header_from(STAMP_NS, frame_id), tinted if colored else None
-    assert_same_bytes(
-        lambda: marker_bytes(header, voxels, OPENOCCUPANCY_CLASSES, 10**6, lifetime_s, colors),
-        slow_markers(grid, lifetime_s, colored),
-    )
-
-
-def test_markers_keep_the_nearest_cubes():
-    grid = random_grid("lidar_top", 0.1)
-    voxels = OccupiedVoxels.of(grid.labels, grid.spec)
-
-    def distances(max_cubes):
-        data = marker_bytes(header_from(STAMP_NS, "lidar_top"), voxels, OPENOCCUPANCY_CLASSES, max_cubes)
-        points = [p for m in deserialize_message(data, MarkerArray).markers for p in m.points]
-        return sorted((p.x**2 + p.y**2 + p.z**2) for p in points)
-
-    np.testing.assert_allclose(distances(50), distances(10**6)[:50])
 
 
 def slow_cloud(grid: OccupancyGrid, colored: bool) -> PointCloud2:

@@ -52,6 +52,15 @@ class CdrWriter:
             self._align(values.dtype.itemsize)
             self._add(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes())
 
+    def fields(self, written: bytes) -> None:
+        """Fields that were written beforehand, none of which has parts of more than 4 bytes; see `body`."""
+        self._align(4)
+        self._add(written)
+
+    def body(self) -> bytes:
+        """What was written, without the encapsulation."""
+        return b"".join(self._chunks[1:])
+
     def finish(self) -> bytes:
         """The serialized message."""
         return b"".join(self._chunks)

@@ -74,15 +74,21 @@ class OccupiedVoxels:
             stride *= size
         return self.chosen(seen)
 
-    def nearest(self, count: int) -> "OccupiedVoxels":
-        """At most `count` of them, those nearest to the grid frame's origin."""
-        if len(self.flat) <= count:
-            return self
-        x, y, z = self.centers().T
-        squared = x * x + y * y + z * z  # numpy sums rows of three slowly
-        keep = np.zeros(len(self.flat), bool)
-        keep[np.argpartition(squared, count - 1)[:count]] = True
-        return self.chosen(keep)
+    def runs(self, longest: int) -> tuple["OccupiedVoxels", np.ndarray]:
+        """First voxels of the runs along x of equal labels, and (R,) int64 how many voxels a run has.
+
+        Longer runs are cut into runs of `longest`, the last of which has what is left.
+        """
+        begins = np.ones(len(self.flat), bool)
+        begins[1:] = (
+            (np.diff(self.flat) != 1) | (self.labels[1:] != self.labels[:-1]) | (self.flat[1:] % self.spec.size[0] == 0)
+        )
+        first = np.flatnonzero(begins)
+        lengths = np.diff(first, append=len(self.flat))
+        pieces = -(-lengths // longest)
+        done = (np.arange(pieces.sum()) - np.repeat(pieces.cumsum() - pieces, pieces)) * longest
+        first, lengths = np.repeat(first, pieces) + done, np.minimum(np.repeat(lengths, pieces) - done, longest)
+        return OccupiedVoxels(self.spec, self.dense, self.flat[first], self.labels[first]), lengths
 
 
 def at_voxels(values: np.ndarray, voxels: OccupiedVoxels) -> np.ndarray:

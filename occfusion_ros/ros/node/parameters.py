@@ -239,7 +239,10 @@ class NodeParameters:
         changes=ANY_TIME,
     )
     max_markers: int = _parameter(
-        50_000, "most cubes in ~/markers; the nearest are kept", limits=(0, 10_000_000), changes=ANY_TIME
+        75_000,
+        "most boxes in ~/markers, of up to 8 voxels each; the nearest are kept",
+        limits=(0, 10_000_000),
+        changes=ANY_TIME,
     )
     marker_lifetime_s: float = _parameter(
         5.0,

@@ -1,0 +1,132 @@
+"""Boxes are, byte for byte, what the middleware writes for them, and fill what can be seen of a grid."""
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
+from helpers.grids import FRAMES, SPEC, STAMP_NS, random_grid, scatter, tint, tinted
+from rclpy.duration import Duration
+from rclpy.serialization import deserialize_message
+from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
+
+from occfusion_ros.core.frames import OccupancyGrid
+from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES, SemanticClass
+from occfusion_ros.ros.conversions.markers import marker_bytes
+from occfusion_ros.ros.conversions.occupied_voxels import OccupiedVoxels
+from occfusion_ros.ros.conversions.stamps import header_from
+
+
+def exposed(grid: OccupancyGrid, index: tuple[int, int, int]) -> bool:
+    padded = np.pad(np.where(grid.labels == 255, 0, grid.labels), 1)
+    x, y, z = (i + 1 for i in index)
+    return 0 in (
+        padded[x - 1, y, z],
+        padded[x + 1, y, z],
+        padded[x, y - 1, z],
+        padded[x, y + 1, z],
+        padded[x, y, z - 1],
+        padded[x, y, z + 1],
+    )
+
+
+def slow_boxes(grid: OccupancyGrid, label: int, longest: int) -> list[tuple[tuple[int, int, int], int]]:
+    """Index of the first voxel and length of each box of a class, by plain loops."""
+    boxes = []
+    for x, y, z in scatter(grid, (label,)):
+        if exposed(grid, (x, y, z)):
+            (first, *row), length = boxes[-1] if boxes else ((0, 0, 0), 0)
+            if boxes and row == [y, z] and first + length == x and length < longest:
+                boxes[-1] = (first, y, z), length + 1
+            else:
+                boxes.append(((x, y, z), 1))
+    return boxes
+
+
+def slow_marker(grid: OccupancyGrid, c: SemanticClass, length: int, lifetime_s: float, colored: bool) -> Marker:
+    marker = Marker(
+        header=header_from(STAMP_NS, grid.frame_id),
+        ns=c.name,
+        id=length,
+        type=Marker.CUBE_LIST,
+        pose=Pose(orientation=Quaternion(x=-(0.5**0.5), y=0.0, z=0.0, w=0.5**0.5)),
+        scale=Vector3(x=length * 0.2, y=0.2, z=0.2),
+        lifetime=Duration(seconds=lifetime_s).to_msg(),
+        color=ColorRGBA(r=c.rgb[0] / 255, g=c.rgb[1] / 255, b=c.rgb[2] / 255, a=1.0),
+    )
+    for index, found in slow_boxes(grid, c.label, 1 if colored else 8):
+        if found == length:
+            x, y, z = SPEC.centers(np.array(index))
+            marker.points.append(Point(x=x + (length - 1) * 0.1, y=-z, z=y))
+            if colored:
+                r, g, b = (float(np.float32(channel) / np.float32(255)) for channel in tint(grid, index))
+                marker.colors.append(ColorRGBA(r=r, g=g, b=b, a=1.0))
+    marker.action = Marker.ADD if marker.points else Marker.DELETE
+    return marker
+
+
+def slow_markers(grid: OccupancyGrid, lifetime_s: float, colored: bool) -> MarkerArray:
+    each = [(c, length) for c in OPENOCCUPANCY_CLASSES for length in range(1, 9)]
+    return MarkerArray(markers=[slow_marker(grid, c, length, lifetime_s, colored) for c, length in each])
+
+
+@pytest.mark.parametrize("fill, lifetime_s, colored", [(0.0, 0.0, True), (0.05, 2.5, True), (0.9, 5.0, False)])
+@pytest.mark.parametrize("frame_id", FRAMES)
+def test_marker_bytes(assert_same_bytes, frame_id, fill, lifetime_s, colored):
+    grid = random_grid(frame_id, fill)
+    voxels = OccupiedVoxels.of(grid.labels, grid.spec)
+    header, colors = header_from(STAMP_NS, frame_id), tinted if colored else None
+    assert_same_bytes(
+        lambda: marker_bytes(header, voxels, OPENOCCUPANCY_CLASSES, 10**6, lifetime_s, colors),
+        slow_markers(grid, lifetime_s, colored),
+    )
+
+
+def test_boxes_fill_what_can_be_seen_and_nothing_else():
+    """As a viewer places them: turned by the pose, as large as the scale."""
+    labels = np.repeat(random_grid("lidar_top", 0.4).labels, 3, axis=0)[: SPEC.size[0]]
+    grid = OccupancyGrid(SPEC, labels, STAMP_NS, "lidar_top")
+    voxels, seen = OccupiedVoxels.of(labels, SPEC), np.zeros(SPEC.size, np.uint8)
+    data = marker_bytes(header_from(STAMP_NS, "lidar_top"), voxels, OPENOCCUPANCY_CLASSES, 10**6)
+    for marker in deserialize_message(data, MarkerArray).markers:
+        q = marker.pose.orientation
+        turn = turned_by((q.x, q.y, q.z, q.w))
+        half = np.abs(turn @ (marker.scale.x, marker.scale.y, marker.scale.z)) / 2
+        for point in marker.points:
+            center = turn @ (point.x, point.y, point.z)
+            low, high = (np.round((center + sign * half - SPEC.low) / 0.2).astype(int) for sign in (-1, 1))
+            block = seen[tuple(map(slice, low, high))]
+            assert block.size == marker.id and not block.any()
+            block[:] = next(c.label for c in OPENOCCUPANCY_CLASSES if c.name == marker.ns)
+    expected = [index for index in np.ndindex(*SPEC.size) if labels[index] in range(1, 17) and exposed(grid, index)]
+    np.testing.assert_array_equal(np.argwhere(seen), expected)
+    np.testing.assert_array_equal(seen[seen > 0], labels[seen > 0])
+
+
+def turned_by(quaternion: tuple[float, float, float, float]) -> np.ndarray:
+    """(3, 3) of a unit quaternion x, y, z, w."""
+    x, y, z, w = quaternion
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + 2 * (w * cross + cross @ cross)
+
+
+def test_tops_are_what_rviz_shows_brightest():
+    """Its shader gives the face towards -y of a marker's own axes the full color, and that towards -z 0.9 of it."""
+    grid = random_grid("lidar_top", 0.05)
+    data = marker_bytes(header_from(0, ""), OccupiedVoxels.of(grid.labels, SPEC), OPENOCCUPANCY_CLASSES, 10**6)
+    for marker in deserialize_message(data, MarkerArray).markers:
+        q = marker.pose.orientation
+        turn = turned_by((q.x, q.y, q.z, q.w))
+        np.testing.assert_allclose(turn @ (0, -1, 0), (0, 0, 1), atol=1e-12)  # up
+        np.testing.assert_allclose(turn @ (0, 0, -1), (0, -1, 0), atol=1e-12)  # backwards
+
+
+def test_markers_keep_the_nearest_boxes():
+    grid = random_grid("lidar_top", 0.1)
+    voxels = OccupiedVoxels.of(grid.labels, grid.spec)
+
+    def distances(max_boxes):
+        data = marker_bytes(header_from(STAMP_NS, "lidar_top"), voxels, OPENOCCUPANCY_CLASSES, max_boxes)
+        points = [p for m in deserialize_message(data, MarkerArray).markers for p in m.points]
+        return sorted((p.x**2 + p.y**2 + p.z**2) for p in points)
+
+    np.testing.assert_allclose(distances(50), distances(10**6)[:50])
