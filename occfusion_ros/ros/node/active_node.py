@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from ...core.errors import BackendError, InvalidFrameError, OccFusionError
 from ...core.frames import ImageMask
+from ...core.relabeling import Relabeling
 from ..conversions.camera_info import Calibration, calibration_from_info
 from ..conversions.stamps import NS_PER_S, stamp_ns
 from ..health.camera_geometry import CameraGeometry
@@ -69,6 +70,7 @@ class ActiveNode:
         load_other: Callable[[str], FramePipeline],
         on_stop: Callable[[str], None],
         masks: Mapping[str, ImageMask],
+        relabeling: Relabeling,
     ) -> None:
         """
         Args:
@@ -78,13 +80,14 @@ class ActiveNode:
             load_other: gives a pipeline on another backend than the named one.
             on_stop: called with the reason, from the worker thread, when no more frames can be computed.
             masks: by camera, what is hidden from it.
+            relabeling: what is done to the labels of each answer.
         """
         self.settings, self._node, self._pipeline, self._statistics = settings, node, pipeline, statistics
         self._load_other, self._on_stop, self.stopped = load_other, on_stop, False
         self._calibrations: dict[str, Calibration] = {}
         self._uncalibrated: dict[str, deque] = {name: deque(maxlen=8) for name in settings.cameras}
         self._geometry = CameraGeometry(self._calibrations, node.get_logger().warning)
-        self._masks, self._inputs = masks, []
+        self._masks, self._relabeling, self._inputs = masks, relabeling, []
         self._clock, self._fault_log = RunningClock(node.get_clock()), FaultLog(node.get_logger())
         self._gaps = StampGaps(lambda: self.settings.camera_tolerance_s, node.get_logger().warning)
         others = map(_key, settings.clouds[1:])
@@ -100,7 +103,8 @@ class ActiveNode:
         """Start threads and topics; what they hold is let go of by `close`."""
         own = self._own
         self._transforms = own(make_transform_buffer(self._node))
-        self._outputs = own(Outputs(self._node, self._pipeline.contract, self.settings, self._report_fault))
+        model_id, classes = self._pipeline.contract.model_id, self._relabeling.classes
+        self._outputs = own(Outputs(self._node, model_id, classes, self.settings, self._report_fault))
         self._frames = own(
             FrameBuilder(
                 self._transforms,
@@ -185,7 +189,7 @@ class ActiveNode:
             ),
             "latency": lambda: latency_health(self._statistics, self.settings.latency_budget_ms),
             "transforms": TransformHealth(self._statistics, self._transforms),
-            "model": partial(model_health, self._pipeline),
+            "model": partial(model_health, self._pipeline, self._relabeling.classes),
             "remembered": self._memory.health,
             **({"cameras": self._geometry} if settings.cameras else {}),
         }
@@ -279,7 +283,7 @@ class ActiveNode:
         self._geometry.observe(frame)
         built = time.monotonic()
         self._pipeline.ask_for(settings.asks_for_confidence, settings.doubt)
-        grid = self._memory(self._pipeline(frame, settings.backend_timeout_s), frame, settings)
+        grid = self._relabeling(self._memory(self._pipeline(frame, settings.backend_timeout_s), frame, settings))
         computed = time.monotonic()
         self._outputs.publish(grid, settings, partial(self._frames.fixed_from_grid, frame, settings))
         done = time.monotonic()

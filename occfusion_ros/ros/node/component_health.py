@@ -2,6 +2,7 @@
 
 import os
 
+from ...core.labels import SemanticClass
 from ..health.diagnostics import ERROR, OK, WARN, TaskStatus
 from ..health.statistics import Statistics
 from ..transforms.buffer import TransformBuffer
@@ -24,9 +25,10 @@ class TransformHealth:
         return TaskStatus(ERROR if new else OK, f"{new} lookups refused: {error}" if new else "as needed", values)
 
 
-def model_health(pipeline: WatchedPipeline) -> TaskStatus:
-    """What runs, and whether it is what should."""
+def model_health(pipeline: WatchedPipeline, classes: tuple[SemanticClass, ...]) -> TaskStatus:
+    """What runs, with which classes it answers, and whether it is what should."""
     values = {"model": pipeline.contract.model_id, "backend": pipeline.backend_name, "fell_back": pipeline.fell_back}
+    values["classes"] = ", ".join(each.name for each in classes)
     if pipeline.fell_back:
         return TaskStatus(WARN, f"fell back to {pipeline.backend_name}: {pipeline.fell_back}", values)
     return TaskStatus(OK, "loaded", values)

@@ -49,7 +49,7 @@ class Answer:
     Attributes:
         grid: the answer.
         parameters: of the node.
-        classes: of the model.
+        classes: of its labels.
         passable: what can be passed, with the band of `~/obstacles`.
         pose: gives (4, 4) from the grid to the fixed frame at its stamp, or raises TransformError.
     """
@@ -186,7 +186,7 @@ def installed(module: str) -> Any:
 
 
 def passable_of(parameters: NodeParameters, classes: tuple[SemanticClass, ...]) -> Passable:
-    """Give what can be passed; costs of classes that the model does not have are passed over, with a warning."""
+    """Give what can be passed; costs of classes that there are not are passed over, with a warning."""
     labels = {each.name: each.label for each in classes}
     by_label = np.full(256, 100, np.uint8)
     by_label[[EMPTY, IGNORE, *FLAT_GROUND]] = 0
@@ -194,6 +194,6 @@ def passable_of(parameters: NodeParameters, classes: tuple[SemanticClass, ...]) 
         if name in labels:
             by_label[labels[name]] = cost
         else:
-            logger.warning("class_costs: the model has no class %r, but %s", name, ", ".join(labels))
+            logger.warning("class_costs: there is no class %r, but %s", name, ", ".join(labels))
     slope = math.tan(math.radians(parameters.max_slope_deg))
     return Passable(parameters.max_step_m, slope, parameters.obstacle_band_m, by_label)

@@ -20,6 +20,7 @@ from ..health.diagnostics import ERROR, OK, WARN, Diagnostics, TaskStatus
 from ..health.statistics import Statistics
 from .active_node import ActiveNode
 from .camera_masks import read_masks
+from .classes_file import read_classes
 from .component_health import memory_health
 from .declared_parameters import declare_parameters, read_parameters, unknown_parameters
 from .frame_memory import prepare_memory
@@ -144,6 +145,7 @@ class OccFusionNode(LifecycleNodeMixin, Node):
         with self._waiting() as meanwhile:
             self._pipeline = self._load_guarded(settings, meanwhile)
         contract = self._pipeline.contract
+        self._relabeling = read_classes(settings.classes_file, contract.classes)
         if len(settings.cameras) > contract.max_cameras:
             raise ParameterError(
                 f"cameras: model {contract.model_id} takes at most {contract.max_cameras}, got {list(settings.cameras)}"
@@ -162,7 +164,14 @@ class OccFusionNode(LifecycleNodeMixin, Node):
             self._pipeline(warm_up_frame(len(settings.cameras)), settings.load_timeout_s, meanwhile)
         load_other = partial(load_other_backend, self._load, settings)
         self._perception = ActiveNode(
-            self, settings, self._pipeline, self.statistics, load_other, self._request_stop, self._masks
+            self,
+            settings,
+            self._pipeline,
+            self.statistics,
+            load_other,
+            self._request_stop,
+            self._masks,
+            self._relabeling,
         )
         self.get_logger().info(
             f"ready: model {self._pipeline.contract.model_id} on {self._pipeline.backend_name}, "

@@ -221,6 +221,9 @@ class NodeParameters:
         changes=ANY_TIME,
     )
 
+    classes_file: str = _parameter(
+        "", "YAML file that merges, drops, renames or recolors classes, for all outputs; see config/classes.yaml"
+    )
     dense: bool = _parameter(
         False, "publish ~/occupancy with every voxel listed instead of the occupied ones", changes=ANY_TIME
     )
@@ -263,8 +266,8 @@ class NodeParameters:
     )
     class_costs: tuple[str, ...] = _parameter(
         ("other_flat:20", "sidewalk:50", "terrain:70"),
-        "what classes cost in ~/costmap, as name:cost from 0 to 100; 100 blocks. Flat ground that is not listed costs "
-        "0, and all else 100",
+        "what classes, by the names that classes_file gives them, cost in ~/costmap, as name:cost from 0 to 100; 100 "
+        "blocks. Flat ground that is not listed costs 0, and all else 100",
     )
     costmap_bands: tuple[str, ...] = _parameter(
         (),

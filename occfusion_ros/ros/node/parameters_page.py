@@ -15,7 +15,7 @@ GROUPS = {
     "lidar_reliability": "Quality of service",
     "grid_frame": "Frames and pairing",
     "memory": "Memory and unknown space",
-    "dense": "Outputs",
+    "classes_file": "Outputs",
     "obstacle_band_m": "For planners",
 }
 """Titles of the groups, by the first parameter of each."""

@@ -15,8 +15,8 @@ from std_msgs.msg import Float64
 
 from occfusion_msgs.msg import SemanticClasses
 
-from ...core.contract import ModelContract
 from ...core.frames import OccupancyGrid
+from ...core.labels import SemanticClass
 from ..conversions.occupancy_grid import class_table
 from ..conversions.planning import label_info
 from ..conversions.stamps import header_from
@@ -35,19 +35,20 @@ class Outputs:
     def __init__(
         self,
         node: Node,
-        contract: ModelContract,
+        model_id: str,
+        classes: tuple[SemanticClass, ...],
         parameters: NodeParameters,
         on_fault: Callable[[str, Exception], None],
     ) -> None:
         """
         Args:
             node: on which topics are created.
-            contract: of the model.
+            model_id, classes: what says what labels mean.
             parameters: of the node.
             on_fault: called with a cause and the error for each answer of which a form needs a pose that is not known.
         """
-        self._node, self._classes, self._on_fault = node, contract.classes, on_fault
-        self._passable = passable_of(parameters, contract.classes)
+        self._node, self._classes, self._on_fault = node, classes, on_fault
+        self._passable = passable_of(parameters, classes)
         self._forms: dict[Publisher, Form] = {
             node.create_publisher(form.kind, form.topic, KEPT): form for form in forms(parameters, self._passable)
         }
@@ -58,10 +59,10 @@ class Outputs:
         self._times: dict[str, Publisher] = {}
         now_ns = node.get_clock().now().nanoseconds
         self._tables = [node.create_publisher(SemanticClasses, "~/classes", LATCHED)]
-        self._tables[0].publish(class_table(contract.model_id, contract.classes, now_ns))
+        self._tables[0].publish(class_table(model_id, classes, now_ns))
         if kinds := installed("vision_msgs.msg"):
             self._tables.append(node.create_publisher(kinds.LabelInfo, "~/labels", LATCHED))
-            self._tables[1].publish(label_info(kinds, header_from(now_ns, ""), contract.classes))
+            self._tables[1].publish(label_info(kinds, header_from(now_ns, ""), classes))
 
     def close(self) -> None:
         """Take the topics away."""
