@@ -283,7 +283,7 @@ def _snapshot(values: Mapping[str, str]) -> Process:
 
 
 def _rviz(values: Mapping[str, str], settings: "NodeParameters") -> Process:
-    from .rviz_view import image_remappings, write_view
+    from .rviz_view import camera_remappings, write_view
 
     view = write_view(settings, _own_name(values), values["base_frame"])
     return Process(
@@ -292,7 +292,7 @@ def _rviz(values: Mapping[str, str], settings: "NodeParameters") -> Process:
         "rviz2",
         arguments=("-d", str(view)),
         parameters=({"use_sim_time": values["use_sim_time"] == "true"},),
-        remappings=image_remappings(settings, _own_name(values)),
+        remappings=camera_remappings(settings, _own_name(values)),
     )
 
 

@@ -38,26 +38,31 @@ def make_view(template: dict[str, Any], settings: NodeParameters, node: str, bas
     view = deepcopy(template)
     manager = view["Visualization Manager"]
     manager["Global Options"]["Fixed Frame"] = base_frame
-    manager["Views"]["Current"]["Target Frame"] = "<Fixed Frame>"
-    images = [display for display in manager["Displays"] if _is_image(display)]
-    others = [display for display in manager["Displays"] if not _is_image(display)]
-    for display in others:
-        if "Topic" in display:
+    displays = []
+    for display in manager["Displays"]:
+        if "Displays" in display:
+            slots = display["Displays"]
+            display["Displays"] = _panels(slots, settings, node)
+            view["Window Geometry"] = _window(view["Window Geometry"], slots, display["Displays"])
+        elif "Topic" in display:
             _set_topic(display, settings, node)
-    panels = _panels(images, settings, node)
-    manager["Displays"] = others + panels
-    slots = [display["Name"] for display in images]
-    view["Window Geometry"] = _window(view["Window Geometry"], slots, [panel["Name"] for panel in panels])
+        if display.get("Displays") != []:
+            displays.append(display)
+    manager["Displays"] = displays
     return view
 
 
-def image_remappings(settings: NodeParameters, node: str) -> tuple[tuple[str, str], ...]:
+def camera_remappings(settings: NodeParameters, node: str) -> tuple[tuple[str, str], ...]:
     """(from, to) topics for RViz.
 
-    It reads compressed images (compressed_image_transport) only where the topic's name ends in "/compressed".
+    It reads compressed images (compressed_image_transport) only where the topic's name ends in "/compressed", and looks
+    for how an image was taken in the "camera_info" beside it; where several images lie there, it finds none.
     """
-    topics = [topic for _, topic in _images(settings, node)]
-    return tuple((_shown(topic, settings), topic) for topic in topics if _shown(topic, settings) != topic)
+    images = [(_shown(topic, settings), topic) for _, topic in _images(settings, node)]
+    beside = [f"{shown.removesuffix('/compressed').rpartition('/')[0]}/camera_info" for shown, _ in images]
+    infos = [full_name(info, node) for _, info in settings.camera_topics().values()]
+    alone = [(wanted, info) for wanted, info in zip(beside, infos) if beside.count(wanted) == 1]
+    return tuple((shown, topic) for shown, topic in [*images, *alone] if shown != topic)
 
 
 def _images(settings: NodeParameters, node: str) -> list[tuple[str, str]]:
@@ -70,12 +75,8 @@ def _shown(topic: str, settings: NodeParameters) -> str:
     return f"{topic}/compressed" if settings.is_compressed(topic) and not topic.endswith("/compressed") else topic
 
 
-def _is_image(display: dict[str, Any]) -> bool:
-    return display["Class"].endswith("/Image")
-
-
 def _set_topic(display: dict[str, Any], settings: NodeParameters, node: str) -> None:
-    """Give a display that is no image its topic: one of the node's outputs, or the sweeps."""
+    """Give a display that is not of a camera its topic: one of the node's outputs, or the sweeps."""
     topic = display["Topic"]
     if topic["Value"].startswith(f"{TEMPLATE_NODE}/"):
         topic["Value"] = node + topic["Value"].removeprefix(TEMPLATE_NODE)
@@ -89,24 +90,28 @@ def _sensor(topic: str, reliability: str) -> dict[str, str]:
 
 
 def _panels(slots: list[dict[str, Any]], settings: NodeParameters, node: str) -> list[dict[str, Any]]:
-    """An image display for each camera; those for which the window has no place are there, switched off."""
+    """A display for each camera; those for which the window has no place are there, switched off."""
     panels = []
     for index, (camera, topic) in enumerate(_images(settings, node)):
-        placed = index < len(slots)
-        panels.append({**deepcopy(slots[index if placed else 0]), "Name": camera, "Enabled": placed, "Value": placed})
+        slot = slots[min(index, len(slots) - 1)]
+        enabled = slot["Enabled"] and index < len(slots)
+        name = f"{slot['Name'].rpartition(' ')[0]} {camera}".lstrip()  # what is before the camera's name stays
+        panels.append({**deepcopy(slot), "Name": name, "Enabled": enabled, "Value": enabled})
         panels[-1]["Topic"].update(_sensor(_shown(topic, settings), settings.camera_reliability))
     return panels
 
 
-def _window(geometry: dict[str, Any], slots: list[str], names: list[str]) -> dict[str, Any]:
-    """The window with each slot's dock, in Qt's saved state and beside it, under the name of the camera in it."""
-    renamed = dict(zip(slots, names))
+def _window(geometry: dict[str, Any], slots: list[dict[str, Any]], panels: list[dict[str, Any]]) -> dict[str, Any]:
+    """The window with each slot's dock, in Qt's saved state and beside it, under the name of the panel in it."""
+    old, new = ([display["Name"] for display in displays] for displays in (slots, panels))
+    renamed = dict(zip(old, new))
     docks = {_qt_string(slot): _qt_string(name) for slot, name in renamed.items()}
     state = geometry["QMainWindow State"]
     if docks:
         state = re.sub("|".join(docks), lambda found: docks[found[0]], state)
-    kept = {key: value for key, value in geometry.items() if key not in slots}
-    return {**kept, "QMainWindow State": state, **{name: {"collapsed": False} for name in names}}
+    kept = {key: value for key, value in geometry.items() if key not in old}
+    shown = {display["Name"]: {"collapsed": False} for display in panels if display["Enabled"]}
+    return {**kept, "QMainWindow State": state, **shown}
 
 
 def _qt_string(text: str) -> str:

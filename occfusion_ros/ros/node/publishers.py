@@ -11,12 +11,14 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image
 from std_msgs.msg import Float64
 
 from occfusion_msgs.msg import SemanticClasses
 
 from ...core.frames import OccupancyGrid
 from ...core.labels import SemanticClass
+from ..conversions.legend import legend_message
 from ..conversions.occupancy_grid import class_table
 from ..conversions.planning import label_info
 from ..conversions.stamps import header_from
@@ -30,7 +32,7 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Outputs:
-    """The topics of all `forms`, ``~/classes`` and ``~/debug/processing_time_ms/<stage>``."""
+    """The topics of all `forms`, ``~/classes``, ``~/legend`` and ``~/debug/processing_time_ms/<stage>``."""
 
     def __init__(
         self,
@@ -59,10 +61,12 @@ class Outputs:
         self._times: dict[str, Publisher] = {}
         now_ns = node.get_clock().now().nanoseconds
         self._tables = [node.create_publisher(SemanticClasses, "~/classes", LATCHED)]
-        self._tables[0].publish(class_table(model_id, classes, now_ns))
+        self._tables[-1].publish(class_table(model_id, classes, now_ns))
+        self._tables.append(node.create_publisher(Image, "~/legend", LATCHED))
+        self._tables[-1].publish(legend_message(header_from(now_ns, ""), classes))
         if kinds := installed("vision_msgs.msg"):
             self._tables.append(node.create_publisher(kinds.LabelInfo, "~/labels", LATCHED))
-            self._tables[1].publish(label_info(kinds, header_from(now_ns, ""), classes))
+            self._tables[-1].publish(label_info(kinds, header_from(now_ns, ""), classes))
 
     def close(self) -> None:
         """Take the topics away."""

@@ -17,6 +17,7 @@ from ..startup.names import full_name, node_name
 PUBLISHED = (
     "~/occupancy",
     "~/classes",
+    "~/legend",
     "~/markers",
     "~/points",
     "~/unknown",
