@@ -71,6 +71,7 @@ def test_classes_can_be_switched_at_once_and_have_a_legend(template):
     assert named(template, "Occupancy")["Namespaces"] == dict.fromkeys(names, True)
     expanded = template["Panels"][0]["Property Tree Widget"]["Expanded"]
     assert {"/Occupancy1", "/Occupancy1/Namespaces1"} <= set(expanded)
+    assert docks(template, ("Classes", "on cam_front")) == ["on cam_front", "Classes"]
     legend = named(template, "Classes")["Topic"]
     assert (legend["Value"], legend["Durability Policy"]) == ("/occfusion/legend", "Transient Local"), "it comes once"
 
