@@ -1,7 +1,7 @@
 """Measure cost and speed and write docs/performance.md: `python -m benchmarks.performance`.
 
-Runs `cost`, `latency`, `lenses` and `scaling` of this package, keeps their figures beside the page and draws its plots;
-with --only some of them, whose figures take the place of those kept. --render only writes the page again.
+Runs `cost`, `latency`, `lenses`, `scaling` and `outputs` of this package, keeps their figures beside the page and draws
+its plots; with --only some of them, whose figures take the place of those kept. --render only writes the page again.
 """
 
 import json
@@ -21,7 +21,7 @@ from ..load.messages import messages_of
 from ..machine import processor, versions
 from ..markdown import table
 from ..plots import save, stacked_bars
-from . import cost, latency, lenses, scaling
+from . import cost, latency, lenses, outputs, scaling
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 PACKAGES = ("torch", "onnxruntime", "openvino", "numpy", "tensorrt", "tensorrt-rtx-cu13")
@@ -49,6 +49,8 @@ def measure(parts: Collection[str], artifact: Path, data: Path | None, threads: 
         found["lenses"] = lenses.measure(artifact, repeats)
     if "scaling" in parts:
         found["scaling"] = scaling.measure(artifact, frame, threads)
+    if "outputs" in parts:
+        found["outputs"] = outputs.measure(artifact, frame, threads, repeats)
     if "cost" in parts:
         found["cost"] = cost.network_costs()
     return found
@@ -186,6 +188,28 @@ def scaling_section(data: dict[str, Any]) -> list[str]:
     ]
 
 
+def outputs_section(data: dict[str, Any]) -> list[str]:
+    """Show what each output costs."""
+    found = data["outputs"]
+    body = [
+        [f"`{r['topic']}`", f"{r['ms']:.1f}", f"{r['bytes'] / 1e6:.2f}" if r["bytes"] else "-"] for r in found["rows"]
+    ]
+    return [
+        "## Outputs",
+        "",
+        f"What it takes to build the messages of one answer with {found['occupied']:,} occupied voxels, each output by",
+        "itself with all that it needs, and all of them together, which share a part. Median; milliseconds. Nothing of",
+        "it is computed for topics without a subscriber.",
+        "",
+        *table(["output", "ms", "MB"], body),
+        "",
+        f"- The frame itself takes {found['frame_ms']:.0f} ms (ONNX Runtime, float32). With all outputs it takes "
+        f"{found['ratio']:.2f} times as long as with the markers alone; the goal of at most {outputs.MOST:.1f} is "
+        f"{'met' if found['ratio'] <= outputs.MOST else 'missed'}.",
+        "",
+    ]
+
+
 def method_section(data: dict[str, Any]) -> list[str]:
     """What it was measured on."""
     lacking = [name for name in ("tensorrt",) if not any(r["backend"] == name for r in data["latency"])]
@@ -235,6 +259,7 @@ PARTS = {
     "latency": (latency_section, plot_latency),
     "lenses": (lens_section, None),
     "scaling": (scaling_section, plot_scaling),
+    "outputs": (outputs_section, None),
 }
 """Section and plot of what can be measured by itself."""
 

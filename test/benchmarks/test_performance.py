@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.load.messages import messages_of
 from benchmarks.performance import __main__ as performance
-from benchmarks.performance import cost, latency, scaling
+from benchmarks.performance import cost, latency, outputs, scaling
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
@@ -114,6 +114,12 @@ def test_the_page_says_what_was_measured(tmp_path):
         "latency": stages,
         "scaling": grown,
         "cost": costs,
+        "outputs": {
+            "rows": [{"topic": "~/markers", "ms": 20.0, "bytes": 2_000_000}, {"topic": "all", "ms": 60.0, "bytes": 0}],
+            "frame_ms": 80.0,
+            "ratio": 1.4,
+            "occupied": 1234,
+        },
     }
     page = tmp_path / "performance.md"
     page.with_suffix(".json").write_text(json.dumps(data))
@@ -123,6 +129,14 @@ def test_the_page_says_what_was_measured(tmp_path):
     assert "openvino bf16: 112 ms a frame; the goal of 150 ms is met" in text
     assert "takes 2.1 times as long as the backbone alone; the goal of at most 2 is missed" in text
     assert "Not run here: tensorrt" in text and "On a GPU" not in text and "Distorted images" not in text
+    assert "| `~/markers` | 20.0 | 2.00 |" in text and "1.40 times as long" in text and "1.3 is missed" in text
     assert "| cameras | 1: 10, 2: 20 | 1.00 |" in text
     for name in ("latency", "scaling"):
         assert (tmp_path / f"images/performance_{name}.png").stat().st_size > 5000
+
+
+def test_every_output_is_measured(small_artifact, frame):
+    found = outputs.measure(small_artifact, frame, 1, 1)
+    topics = [row["topic"] for row in found["rows"]]
+    assert {"~/occupancy", "~/markers", "~/costmap", "~/costmap/high", "all"} <= set(topics)
+    assert found["rows"][-1]["bytes"] == sum(row["bytes"] for row in found["rows"][:-1]) and found["ratio"] >= 1

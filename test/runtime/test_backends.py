@@ -1,6 +1,7 @@
 """What all backends share, and each of them on a small exported network."""
 
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -215,3 +216,17 @@ def test_an_engine_that_is_not_the_contracts_is_refused(small_artifact, kind):
     renamed = replace(spec, outputs=(replace(spec.outputs[0], dtype="float32"),))
     with pytest.raises(ContractError, match=r"refiner\.onnx: its outputs differ from the contract"):
         kind(artifact.read(spec.files["fp32"]), "refiner.onnx", renamed, "fp32")
+
+
+def test_openvino_reports_nothing():
+    """Its import does, from a child process, where it finds the package for that."""
+    pytest.importorskip("openvino")
+    code = """
+import multiprocessing, socket, sys
+def refuse(*_, **__): raise SystemExit("something is sent")
+multiprocessing.Process.start = socket.socket.connect = refuse
+from occfusion_ros.runtime.backends import openvino_backend
+print(repr(openvino_backend.unavailable_reason()), sys.modules["openvino_telemetry"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "'' None", done.stdout + done.stderr

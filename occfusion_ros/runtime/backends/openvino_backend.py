@@ -1,6 +1,7 @@
 """Networks on OpenVINO, on the CPU."""
 
 import os
+import sys
 from typing import Any
 
 import torch
@@ -20,10 +21,22 @@ WITHOUT_VNNI = ("SSE41", "AVX", "AVX2", "AVX512_CORE")  # what ONEDNN_MAX_CPU_IS
 def unavailable_reason() -> str:
     """Why this backend cannot run here; empty where it can."""
     try:
-        import openvino
+        openvino = imported()
     except ImportError as error:
         return f"OpenVINO is not installed ({error}): pip install openvino"
     return "" if "CPU" in openvino.Core().available_devices else "OpenVINO finds no CPU device that it knows"
+
+
+def imported() -> Any:
+    """Import OpenVINO; unlike its own import, this one sends no report of usage, which takes a child process.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as if it were not installed
+    import openvino
+
+    return openvino
 
 
 def precisions(spec: NetworkSpec) -> tuple[str, ...]:
@@ -41,8 +54,7 @@ def load(artifact: Artifact, network: str, settings: BackendSettings) -> "OpenVi
 
 def _fast_bf16() -> bool:
     """Whether this processor calculates in bfloat16 itself, and OpenVINO knows; emulated it is slower than float32."""
-    import openvino
-
+    openvino = imported()
     return this_processor().has_bfloat16 and "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
@@ -65,8 +77,7 @@ class OpenVinoBackend:
     device = torch.device("cpu")
 
     def __init__(self, content: bytes, file: str, spec: NetworkSpec, precision: str, threads: int = 0) -> None:
-        import openvino
-
+        openvino = imported()
         self.openvino, self.file, self.spec, self.name = openvino, file, spec, f"openvino {precision}"
         self.core = openvino.Core()
         self.config = {

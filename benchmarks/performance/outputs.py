@@ -1,0 +1,54 @@
+"""What the node's outputs cost: each alone, all together, and against a frame of which only markers are published."""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from occfusion_ros.core.frames import OccupancyGrid, SensorFrame
+from occfusion_ros.core.labels import SemanticClass
+from occfusion_ros.ros.node.forms import Answer, Form, forms, passable_of
+from occfusion_ros.ros.node.parameters import NodeParameters
+from occfusion_ros.runtime.backends.protocol import BackendSettings
+from occfusion_ros.runtime.pipeline import Pipeline
+
+SETTINGS = NodeParameters(fixed_frame="odom", costmap_bands=("high:2.5:4",))
+MARKERS = "~/markers"
+MOST = 1.3  # times the frame with markers alone
+
+
+def measure(artifact: Path, frame: SensorFrame, threads: int, repeats: int) -> dict[str, Any]:
+    """Milliseconds of each output, of all, and of the frame without any; sizes of the messages."""
+    pipeline = Pipeline.load(artifact, "onnxruntime", settings=BackendSettings(threads=threads))
+    classes = pipeline.contract.classes
+    every = list(forms(SETTINGS, passable_of(SETTINGS, classes)))
+    runs: list[dict[str, float]] = []
+    sizes: dict[str, int] = {}
+    for _ in range(repeats + 1):  # the first one warms up
+        start = time.perf_counter()
+        grid = pipeline(frame)
+        run = {"frame": 1e3 * (time.perf_counter() - start)}
+        for form in every:
+            run[form.topic], sizes[form.topic] = built([form], grid, classes)
+        run["all"], sizes["all"] = built(every, grid, classes)
+        runs.append(run)
+    times = {name: round(median(run[name] for run in runs[1:]), 2) for name in runs[0]}
+    ratio = (times["frame"] + times["all"]) / (times["frame"] + times[MARKERS])
+    rows = [{"topic": name, "ms": times[name], "bytes": size} for name, size in sizes.items()]
+    return {"rows": rows, "frame_ms": times["frame"], "ratio": round(ratio, 3), "occupied": occupied(grid)}
+
+
+def built(some: Iterable[Form], grid: OccupancyGrid, classes: tuple[SemanticClass, ...]) -> tuple[float, int]:
+    """Milliseconds to build some outputs of an answer, and the bytes of those that come serialized."""
+    start = time.perf_counter()
+    answer = Answer(grid, SETTINGS, classes, passable_of(SETTINGS, classes), lambda: np.eye(4))
+    messages = [form.build(answer) for form in some]
+    return 1e3 * (time.perf_counter() - start), sum(len(message) for message in messages if isinstance(message, bytes))
+
+
+def occupied(grid: OccupancyGrid) -> int:
+    """How many voxels are occupied."""
+    return int(np.count_nonzero((grid.labels > 0) & (grid.labels < 255)))
