@@ -56,14 +56,14 @@ ROOMS = {
         "core presample network", "numpy torch tqdm", lazily="onnxruntime openvino safetensors tensorrt yaml"
     ),
     "datasets": _room("core", "numpy tqdm", lazily="PIL cv2 nuscenes pyquaternion rosbags"),
-    "viz": _room("core", "numpy PIL", lazily="embreex"),
+    "viz": _room("core", "numpy PIL", lazily="cv2 embreex"),
     "ros": _room("", ""),  # the rooms below it, from the ground up
     "ros.startup": _room("core", "rclpy"),
     "ros.conversions": _room("core planning", "numpy rclpy", more=MESSAGES, lazily="cv2 cv_bridge PIL"),
     "ros.transforms": _room("core ros.conversions", "numpy rclpy", more=MESSAGES, lazily="tf2_ros"),
     "ros.health": _room("core ros.conversions", "numpy rclpy", more=MESSAGES),
     "ros.node": _room(
-        "core memory planning presample runtime ros.startup ros.conversions ros.transforms ros.health",
+        "core memory planning presample runtime viz ros.startup ros.conversions ros.transforms ros.health",
         "numpy rclpy yaml",
         more=MESSAGES,
         lazily="cv2 torch",

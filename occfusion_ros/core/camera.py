@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .lens import Lens
+
+NEAREST_M = 0.5  # ahead of a camera: voxels that are nearer would fill its image
+
 
 @dataclass(frozen=True)
 class ImageFit:
@@ -69,3 +73,30 @@ def project(points: np.ndarray, image_from_grid: np.ndarray) -> tuple[np.ndarray
     depth = homogeneous[:, 2]
     safe = np.where(np.abs(depth) > 1e-6, depth, 1e-6)
     return homogeneous[:, :2] / safe[:, None], depth
+
+
+def seen_in_image(
+    points: np.ndarray, intrinsics: np.ndarray, camera_from_grid: np.ndarray, lens: Lens | None, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give the points that fall into an image as it comes, distorted or not, the nearest first.
+
+    Args:
+        points: (N, 3) float, metres, grid frame; what is nearer to the camera than `NEAREST_M` is passed over.
+        intrinsics, camera_from_grid: (3, 3) and (4, 4) of the ideal camera.
+        lens: what the image was taken through; None where it is rectified.
+        size: (height, width) pixels.
+
+    Returns:
+        which of them, (M,) int64; their pixels, (M, 2) float64 (u, v); and their depth, (M,) float64 metres.
+    """
+    depth = points @ camera_from_grid[2, :3] + camera_from_grid[2, 3]
+    which = np.flatnonzero(depth > NEAREST_M)
+    if lens is None:
+        pixels, _ = project(points[which], projection_matrix(intrinsics, camera_from_grid))
+    else:
+        pixels = lens.pixels(points[which] @ camera_from_grid[:3, :3].T + camera_from_grid[:3, 3])
+    with np.errstate(invalid="ignore"):  # NaN: no light comes from there
+        inside = ((pixels >= -0.5) & (pixels < np.array(size[::-1]) - 0.5)).all(axis=1)
+    which, pixels = which[inside], pixels[inside]
+    order = np.argsort(depth[which], kind="stable")
+    return which[order], pixels[order], depth[which[order]]

@@ -5,11 +5,14 @@ import re
 
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
 
 from ...core.encoded_image import inspect_image, recognized
 from ...core.errors import InvalidFrameError
+from .cdr import CdrWriter
 
 MAX_PIXELS = 1 << 26  # 64 megapixels
+JPEG_QUALITY = 85  # percent
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))  # OpenCV reads headers in its own way
 
 _PACKED = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}  # channels of a byte each
@@ -59,6 +62,17 @@ def rgb_from_compressed(image: CompressedImage, size: tuple[int, int] | None = N
     if pixels is None:
         raise InvalidFrameError(f"compressed image: {len(data)} bytes could not be decoded")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def jpeg_bytes(header: Header, pixels: np.ndarray) -> bytes:
+    """Serialized CompressedImage of (H, W, 3) uint8 RGB pixels."""
+    import cv2
+
+    cdr = CdrWriter()
+    cdr.header(header)
+    cdr.string("rgb8; jpeg compressed bgr8")  # as image_transport writes it
+    cdr.array(cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].reshape(-1))
+    return cdr.finish()
 
 
 def _pixels(image: Image, dtype: str, channels: int) -> np.ndarray:

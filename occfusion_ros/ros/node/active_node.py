@@ -285,7 +285,7 @@ class ActiveNode:
         self._pipeline.ask_for(settings.asks_for_confidence, settings.doubt)
         grid = self._relabeling(self._memory(self._pipeline(frame, settings.backend_timeout_s), frame, settings))
         computed = time.monotonic()
-        self._outputs.publish(grid, settings, partial(self._frames.fixed_from_grid, frame, settings))
+        self._outputs.publish(grid, frame.cameras, settings, partial(self._frames.fixed_from_grid, frame, settings))
         done = time.monotonic()
         self._statistics.add_published(1e3 * (done - match.cloud.arrival_s))
         self._outputs.publish_times(

@@ -10,17 +10,21 @@ from typing import Any
 
 import numpy as np
 from nav_msgs.msg import OccupancyGrid as OccupancyGridMsg
-from sensor_msgs.msg import Image, PointCloud2
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.validate_topic_name import validate_topic_name
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_msgs import msg as std_msgs
 from visualization_msgs.msg import MarkerArray
 
 from occfusion_msgs.msg import OccupancyGrid3D
 
-from ...core.frames import OccupancyGrid
+from ...core.frames import CameraImage, OccupancyGrid
 from ...core.labels import EMPTY, FLAT_GROUND, IGNORE, SemanticClass
 from ...planning.costmap import in_fixed_frame
 from ...planning.surface import Passable, Surface, costs, obstacles
-from ..conversions.coloring import coloring
+from ...viz.overlay import overlay
+from ..conversions.coloring import class_colors, coloring
+from ..conversions.image import jpeg_bytes
 from ..conversions.markers import marker_bytes
 from ..conversions.occupancy_grid import occupancy_bytes
 from ..conversions.occupied_voxels import OccupiedVoxels
@@ -51,6 +55,7 @@ class Answer:
         parameters: of the node.
         classes: of its labels.
         passable: what can be passed, with the band of `~/obstacles`.
+        cameras: of the frame that is answered.
         pose: gives (4, 4) from the grid to the fixed frame at its stamp, or raises TransformError.
     """
 
@@ -58,6 +63,7 @@ class Answer:
     parameters: NodeParameters
     classes: tuple[SemanticClass, ...]
     passable: Passable
+    cameras: tuple[CameraImage, ...]
     pose: Callable[[], np.ndarray]
 
     @property
@@ -69,6 +75,11 @@ class Answer:
     def voxels(self) -> OccupiedVoxels:
         """What is occupied."""
         return OccupiedVoxels.of(self.grid.labels, self.grid.spec)
+
+    @cached_property
+    def exposed(self) -> OccupiedVoxels:
+        """What of it can be seen."""
+        return self.voxels.exposed()
 
     @cached_property
     def surface(self) -> Surface:
@@ -137,6 +148,15 @@ class Answer:
         found = costs(self.surface, self.obstacles, self.passable)
         return height_map(import_module("grid_map_msgs.msg"), std_msgs, self.header, self.surface, found)
 
+    def overlay(self, name: str) -> bytes | None:
+        """The voxels over a camera's image; None where the camera took no part."""
+        for camera in self.cameras:
+            if camera.name == name:
+                seen, colors = self.exposed, self._colors()
+                colored = colors(seen) if colors else class_colors(self.classes)[seen.labels]
+                return jpeg_bytes(self.header, overlay(camera, seen.centers(), colored, seen.spec.voxel_size))
+        return None
+
     def _colors(self) -> Any:
         return coloring(self.parameters.color_by, self.grid, self.classes)
 
@@ -147,7 +167,7 @@ class Form:
 
     Attributes:
         topic: such as ``~/points``. kind: of its messages.
-        build: gives a message of an answer, serialized or not.
+        build: gives a message of an answer, serialized or not, or None where there is none.
     """
 
     topic: str
@@ -166,6 +186,8 @@ def forms(parameters: NodeParameters, passable: Passable) -> Iterator[Form]:
     yield Form("~/from_above/mask", Image, Answer.mask)
     yield Form("~/from_above/points", PointCloud2, Answer.mask_points)
     yield Form("~/from_above/confidence", Image, Answer.mask_confidence)
+    for name in overlaid(parameters.cameras):
+        yield Form(f"~/overlay/{name}/compressed", CompressedImage, lambda answer, name=name: answer.overlay(name))
     if kinds := installed("grid_map_msgs.msg"):
         yield Form("~/height_map", kinds.GridMap, Answer.height_map)
     if parameters.fixed_frame:
@@ -175,6 +197,16 @@ def forms(parameters: NodeParameters, passable: Passable) -> Iterator[Form]:
             yield Form(f"~/costmap/{name}", OccupancyGridMsg, lambda answer, other=other: answer.costmap(other))
     elif parameters.costmap_bands:
         logger.warning("costmap_bands: a costmap stands still, so there is none without fixed_frame")
+
+
+def overlaid(cameras: tuple[str, ...]) -> Iterator[str]:
+    """Give the cameras whose names can be part of a topic; a warning names the others."""
+    for name in cameras:
+        try:
+            validate_topic_name(f"~/overlay/{name}/compressed")
+            yield name
+        except InvalidTopicNameException:
+            logger.warning("there is no ~/overlay of camera %r: no topic can have such a name", name)
 
 
 def installed(module: str) -> Any:

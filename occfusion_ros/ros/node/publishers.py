@@ -16,7 +16,7 @@ from std_msgs.msg import Float64
 
 from occfusion_msgs.msg import SemanticClasses
 
-from ...core.frames import OccupancyGrid
+from ...core.frames import CameraImage, OccupancyGrid
 from ...core.labels import SemanticClass
 from ..conversions.legend import legend_message
 from ..conversions.occupancy_grid import class_table
@@ -74,14 +74,21 @@ class Outputs:
         for publisher in (*self._forms, *self._tables, *self._times.values()):
             self._node.destroy_publisher(publisher)
 
-    def publish(self, grid: OccupancyGrid, parameters: NodeParameters, pose: Callable[[], np.ndarray]) -> None:
+    def publish(
+        self,
+        grid: OccupancyGrid,
+        cameras: tuple[CameraImage, ...],
+        parameters: NodeParameters,
+        pose: Callable[[], np.ndarray],
+    ) -> None:
         """Publish one grid in all forms that are wanted; whoever comes later gets the others.
 
         Args:
+            cameras: of the frame; their images are kept, not copied, until the next one.
             pose: gives (4, 4) from the grid to the fixed frame at its stamp, or raises TransformError.
         """
         with self._lock:
-            self._newest = Answer(grid, parameters, self._classes, self._passable, pose)
+            self._newest = Answer(grid, parameters, self._classes, self._passable, cameras, pose)
             self._unpublished = set(self._forms)
             self._publish_wanted()
 
@@ -100,7 +107,8 @@ class Outputs:
         self._unpublished -= wanted
         for publisher in wanted:
             try:
-                publisher.publish(self._forms[publisher].build(self._newest))
+                if (message := self._forms[publisher].build(self._newest)) is not None:
+                    publisher.publish(message)
             except TransformError as error:
                 self._on_fault("costmap transform", error)
 

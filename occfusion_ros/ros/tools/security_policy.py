@@ -56,11 +56,12 @@ def policy(parameters: NodeParameters, namespace: str = "/", node: str = "occfus
     own = node_name(node, namespace)
     sensors = [*parameters.clouds, *(topic for pair in parameters.camera_topics().values() for topic in pair)]
     costmaps = ("~/costmap", "~/costmap/*") if parameters.fixed_frame else ()
+    overlays = ("~/overlay/*",) if parameters.cameras else ()
     root = ElementTree.Element("policy", version="0.2.0")
     enclave = ElementTree.SubElement(ElementTree.SubElement(root, "enclaves"), "enclave", path=own)
     profile = ElementTree.SubElement(ElementTree.SubElement(enclave, "profiles"), "profile", ns=namespace, node=node)
     for kind, right, names in (
-        ("topic", "publish", (*PUBLISHED, *OPTIONAL, *costmaps)),
+        ("topic", "publish", (*PUBLISHED, *OPTIONAL, *costmaps, *overlays)),
         ("topic", "subscribe", (*sensors, *SUBSCRIBED)),
         ("service", "reply", [f"~/{name}" for name in SERVED]),
     ):

@@ -8,7 +8,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
-from ...core.camera import project, projection_matrix
+from ...core.camera import seen_in_image
 from ...core.errors import InvalidFrameError
 from ...core.frames import OccupancyGrid
 from ...core.labels import OPENOCCUPANCY_CLASSES, SemanticClass
@@ -24,7 +24,6 @@ from ..transforms.buffer import make_transform_buffer
 from ..transforms.tree import TransformError
 
 CELLS = 200  # across an image: of what is projected into a cell, the nearest is shown
-NEAREST_M = 0.5  # in front of a camera
 
 
 @dataclass(frozen=True)
@@ -161,16 +160,7 @@ def seen_by(centers: np.ndarray, calibration: Calibration, pose: np.ndarray) -> 
         calibration: of the camera.
         pose: (4, 4) ``camera_from_grid`` of the ideal camera.
     """
-    pixels, depth = project(centers, projection_matrix(calibration.intrinsics, pose))
-    ahead = np.flatnonzero(depth > NEAREST_M)
-    pixels = pixels[ahead]
-    if calibration.lens:
-        pixels = calibration.lens.pixels(centers[ahead] @ pose[:3, :3].T + pose[:3, 3])
-    with np.errstate(invalid="ignore"):  # NaN: no light comes from there
-        inside = ((pixels >= -0.5) & (pixels < np.array(calibration.size[::-1]) - 0.5)).all(axis=1)
-    ahead, pixels = ahead[inside], pixels[inside]
-    order = np.argsort(depth[ahead])
-    ahead, pixels = ahead[order], pixels[order]
+    ahead, pixels, _ = seen_in_image(centers, calibration.intrinsics, pose, calibration.lens, calibration.size)
     cells = (pixels + 0.5) // (calibration.size[1] / CELLS)
     _, first = np.unique(cells[:, 1] * (CELLS + 1) + cells[:, 0], return_index=True)
     kept = np.sort(first)[::-1]
