@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.listener import Listener, listening
 from helpers.rrd import labels_at, rows
 from PIL import Image
 
@@ -144,12 +145,14 @@ def recording(tmp_path_factory) -> Path:
 
 @dataclass
 class Run:
-    """What the demo returned, what it found without a memory, where it wrote, and all that it and the node printed."""
+    """What the demo returned, what it found without a memory, where it wrote, all that it and the node printed, and all
+    that the node published."""
 
     code: int
     outcome: Replay
     out: Path
     printed: str
+    heard: Listener
 
 
 def without_display(patch: pytest.MonkeyPatch) -> None:
@@ -162,7 +165,7 @@ def without_display(patch: pytest.MonkeyPatch) -> None:
 def run(model, recording, tmp_path_factory, ros_domain):
     """The real node, player and supervisor on a synthetic drive, which is what `make demo` runs."""
     out, kept, original, printed = tmp_path_factory.mktemp("demo"), [], demo.report, io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), listening() as heard:
         without_display(patch)
         patch.setattr(demo, "report", lambda outcome: kept.append(outcome) or original(outcome))
         patch.setattr(demo, "PATIENCE", 20.0)
@@ -183,7 +186,7 @@ def run(model, recording, tmp_path_factory, ros_domain):
                 *VIEW,
             ]
         )
-    return Run(code, kept[-1], out, printed.getvalue())
+    return Run(code, kept[-1], out, printed.getvalue(), heard)
 
 
 def shown_as_answered(outcome: Replay, file: Path) -> bool:
@@ -228,6 +231,32 @@ def overlap(occupied: np.ndarray, truth: np.ndarray) -> float:
     """Intersection over union with the true occupancy, where that is known."""
     real, known = truth != 0, truth != 255
     return (occupied & real & known).sum() / ((occupied | real) & known).sum()
+
+
+@pytest.mark.sensors
+def test_planners_get_what_belongs_to_the_answers(run):
+    """Of the sweeps alone, and costmaps of those with a memory, which have a fixed frame."""
+    heard = run.heard.messages
+    empty = {topic for topic, messages in heard.items() if not messages.keys() <= run.outcome.answers.keys()}
+    assert not empty, "of stamps that no sweep has"
+    for stamp, answer in run.outcome.answers.items():
+        grid, _ = answer.decoded()
+        points = xyz(heard["~/obstacles"][stamp])
+        index, inside = grid.spec.indices(points)
+        assert inside.all() and len(points) > 500 and (grid.labels[tuple(index.T)] > 0).all()
+        mask = np.frombuffer(heard["~/from_above/mask"][stamp].data, np.uint8).reshape(grid.spec.size[:2])
+        tops = xyz(heard["~/from_above/points"][stamp]).reshape(*mask.shape, 3)
+        assert (np.isfinite(tops[..., 2]) == (mask < 255)).all() and (mask == 11).sum() > 5000
+        costmap = heard["~/costmap"][stamp]
+        cells = np.array(costmap.data, np.int8).reshape(costmap.info.height, costmap.info.width)
+        assert costmap.header.frame_id == "map" and set(np.unique(cells)) >= {-1, 0, 100}
+        middle = cells[cells.shape[0] // 2 - 3 :, cells.shape[1] // 2 - 3 :][:6, :6]
+        assert (middle == 0).mean() > 0.8, "the vehicle stands on a driveable surface"
+
+
+def xyz(cloud) -> np.ndarray:
+    """(N, 3) float32 of a cloud that has nothing else."""
+    return np.frombuffer(cloud.data, np.float32).reshape(-1, 3)
 
 
 @pytest.mark.sensors
