@@ -113,7 +113,7 @@ ROOMS = {
         "core memory presample network runtime datasets synthetic viz ros models export",
         "numpy PIL rclpy torch tqdm",
         more=MESSAGES,
-        lazily="cv2 matplotlib onnx onnxruntime yaml",
+        lazily="cv2 foxglove matplotlib onnx onnxruntime rerun yaml",
     ),
 }
 OUTSIDE = ("synthetic", "models", "export", "benchmarks")  # of the installed package

@@ -1,5 +1,9 @@
 """What is written for Rerun, read by Rerun's own reader and compared with what was published."""
 
+import re
+import socket
+import urllib.request
+
 import numpy as np
 import pytest
 from helpers.answering_node import CAMERA_AT, CYAN, FOCAL, STAMP, SWEEP, Source, jpeg
@@ -69,6 +73,17 @@ def test_where_a_package_is_missing_it_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr(command.importlib, "import_module", missing)
     assert rerun_viewer.main(["--save", "never.rrd"]) == 1
     assert capsys.readouterr().err == ("error: rerun-sdk is needed (No module named 'rerun'): pip install rerun-sdk\n")
+
+
+def test_a_page_for_browsers_is_served(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with rerun_viewer.open_rerun(serve=port):
+        address, data = re.search(r"open (http://localhost:(?:\d+)/)\?url=(\S+) in", capsys.readouterr().out).groups()
+        assert data == f"rerun%2Bhttp://127.0.0.1:{port + 1}/proxy"
+        with urllib.request.urlopen(address, timeout=30) as page:
+            assert b"re_viewer" in page.read()
+        socket.create_connection(("127.0.0.1", port + 1), timeout=30).close()
 
 
 def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path, capsys):

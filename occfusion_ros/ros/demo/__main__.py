@@ -11,7 +11,6 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,6 @@ from ..conversions.point_cloud import points_from_cloud
 from ..node.parameters import NUSCENES_CAMERAS
 from ..tools.snapshot import write_picture
 from ..viewers.rerun_viewer import open_rerun
-from ..viewers.scene import Scene
 from ..without_ros.bag_reader import open_bag
 from .replay import CLOUD, BagContents, Replay, read_contents, replay
 
@@ -164,9 +162,7 @@ def run_scene(bag: Path, options: argparse.Namespace) -> bool:
         "backend": options.backend,
     }
     folder = options.out / bag.name
-    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    with open_rerun(None if display else folder / RECORDING) if options.view else nullcontext() as show:
-        outcome = _replay(bag, arguments, options, show)
+    outcome = _replay(bag, arguments, options, view=options.view)
     print("\n".join(report(outcome)), flush=True)
     for answer in list(outcome.answers.values())[: options.pictures]:
         print(f"picture         {write_picture(answer, outcome.classes, folder)}", flush=True)
@@ -180,14 +176,19 @@ def run_scene(bag: Path, options: argparse.Namespace) -> bool:
     return not remembering.faults()
 
 
-def _replay(
-    bag: Path, arguments: dict[str, str], options: argparse.Namespace, show: Callable[[Scene], None] | None = None
-) -> Replay:
-    """Replay a bag, and once more with more time where the node left sweeps out."""
-    outcome = replay(bag, arguments, options.seconds_per_sweep, show)
+def _replay(bag: Path, arguments: dict[str, str], options: argparse.Namespace, view: bool = False) -> Replay:
+    """Replay a bag, and once more with more time where the node left sweeps out; shown in Rerun where it is wanted."""
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    file = None if display else options.out / bag.name / RECORDING
+
+    def once(seconds_per_sweep: float) -> Replay:
+        with open_rerun(file) if view else nullcontext() as show:
+            return replay(bag, arguments, seconds_per_sweep, show)
+
+    outcome = once(options.seconds_per_sweep)
     if outcome.faults():
         print(f"the node left sweeps out; trying again {PATIENCE:g} times slower", flush=True)
-        outcome = replay(bag, arguments, PATIENCE * options.seconds_per_sweep, show)
+        outcome = once(PATIENCE * options.seconds_per_sweep)
     return outcome
 
 
