@@ -74,7 +74,7 @@ IMPORTING = ["-X", "importtime", "-m", "occfusion_ros.ros.node.main"]
     ids=lambda value: value.strip().split(".")[-1] if isinstance(value, str) else "",
 )
 def test_signals_end_it_cleanly(environment, number, command, line):
-    """Both signals have one handler, so each moment is tried with one of them, and the first and the last with both.
+    """Both signals have one handler, so each moment is tried with one of them, and the first two with both.
 
     The second signal comes from whoever started it, as soon as the first one arrived.
     """
