@@ -2,13 +2,16 @@
 
 import io
 import re
-from contextlib import redirect_stdout
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.foxglove_file import read, voxel_grid
 from helpers.listener import Listener, listening
 from helpers.rrd import labels_at, rows
 from PIL import Image
@@ -22,9 +25,12 @@ from occfusion_ros.ros.demo import __main__ as demo
 from occfusion_ros.ros.demo.replay import BagContents, Replay, read_contents
 from occfusion_ros.ros.node.parameters import NUSCENES_CAMERAS
 from occfusion_ros.ros.tools.output_collector import Answer
+from occfusion_ros.ros.viewers.foxglove_web import open_foxglove
+from occfusion_ros.ros.viewers.rerun_viewer import open_rerun
+from occfusion_ros.ros.viewers.scene import Scene
 
 PACE_S = 2.0  # for a sweep; where that is too fast for a node on a busy machine, the demo is patient
-VIEW = ["--view"] if find_spec("rerun") else []
+VIEW = ["--view"] if find_spec("rerun") and find_spec("foxglove") else []
 SPEC = GridSpec((-4.0, -4.0, -2.0), 0.2, (40, 40, 20))
 
 
@@ -161,6 +167,14 @@ def without_display(patch: pytest.MonkeyPatch) -> None:
         patch.delenv(variable, raising=False)
 
 
+@contextmanager
+def for_foxglove_too(file: Path) -> Iterator[Callable[[Scene], None]]:
+    """Both of what viewers are given, with all voxels."""
+    where = Namespace(file=Path(f"{file}.mcap"), merge=1, range=0.0)
+    with open_rerun(file) as for_rerun, open_foxglove(where) as for_foxglove:
+        yield lambda scene: (for_rerun(scene), for_foxglove(scene))
+
+
 @pytest.fixture(scope="module")
 def run(model, recording, tmp_path_factory, ros_domain):
     """The real node, player and supervisor on a synthetic drive, which is what `make demo` runs."""
@@ -275,7 +289,7 @@ def test_the_last_sweep_is_shown_alone_and_from_memory(run):
 
 
 @pytest.mark.sensors
-@pytest.mark.skipif(not VIEW, reason="Rerun is not installed: pip install rerun-sdk")
+@pytest.mark.skipif(not VIEW, reason="pip install rerun-sdk foxglove-sdk")
 def test_what_is_answered_is_written_for_rerun(run):
     (file,) = run.out.glob(f"*/{demo.RECORDING}")
     assert shown_as_answered(run.outcome, file)
@@ -290,6 +304,7 @@ def test_stage_times_are_published(run):
 def test_real_scenes_of_three_rigs_are_answered_and_shown(nuscenes_sample, tmp_path, ros_domain, capsys, monkeypatch):
     kept, original = [], demo.report
     without_display(monkeypatch)
+    monkeypatch.setattr(demo, "open_rerun", for_foxglove_too)
     monkeypatch.setattr(demo, "report", lambda outcome: kept.append(outcome) or original(outcome))
     code = demo.main(
         [
@@ -315,6 +330,11 @@ def test_real_scenes_of_three_rigs_are_answered_and_shown(nuscenes_sample, tmp_p
     assert [line.split()[-1] for line in printed.splitlines() if line.startswith("sweeps in")] == ["1", "3", "6"]
     assert "cameras used    6 to 6 of 6" in printed and "cameras used    0 to 0 of 0" in printed
     assert len(list(tmp_path.glob("*/*.png"))) == 3
-    files = dict.fromkeys(re.findall(r"^writing (\S+);", printed, re.M))  # anew where it is tried again
+    files = dict.fromkeys(re.findall(r"^writing (\S+rrd);", printed, re.M))  # anew where it is tried again
     assert len(files) == 3 * len(VIEW)
-    assert all(shown_as_answered(outcome, Path(file)) for outcome, file in zip(kept, files))
+    for outcome, file in zip(kept, files):
+        assert shown_as_answered(outcome, Path(file))
+        grids = {stamp: voxel_grid(grid) for stamp, _, grid in read(Path(f"{file}.mcap"))["/voxels"]}
+        for stamp, answer in outcome.answers.items():
+            grid, _ = answer.decoded()
+            assert grids[stamp][0] == grid.spec and (grids[stamp][1] == grid.labels).all()

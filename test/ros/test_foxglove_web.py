@@ -11,6 +11,7 @@ from argparse import Namespace
 import numpy as np
 import pytest
 from helpers.answering_node import CAMERA_AT, CYAN, FOCAL, STAMP, SWEEP, Source, jpeg
+from helpers.foxglove_file import packed, read, voxel_grid
 
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec
@@ -32,20 +33,6 @@ def scene_of(labels: np.ndarray, spec: GridSpec) -> Scene:
     return Scene(grid, OPENOCCUPANCY_CLASSES, voxels, colors, np.zeros((0, 4), np.float32), {}, {})
 
 
-def read(file) -> dict[str, list]:
-    """By topic the stamp, schema and content of each message."""
-    from mcap.reader import make_reader
-    from mcap_protobuf.decoder import DecoderFactory
-
-    found = {}
-    with open(file, "rb") as stream:
-        for schema, channel, message in make_reader(stream).iter_messages():
-            decode = DecoderFactory().decoder_for(channel.message_encoding, schema) or json.loads
-            content = decode(message.data)
-            found.setdefault(channel.topic, []).append((message.log_time, schema.name, content))
-    return found
-
-
 @pytest.fixture(scope="module")
 def published(tmp_path_factory, ros_domain):
     """What a node published, and what is in the file that the command wrote of two answers, voxels as they are."""
@@ -56,36 +43,6 @@ def published(tmp_path_factory, ros_domain):
     finally:
         source.close()
     return source, read(file)
-
-
-def packed(message, rows: int, row_bytes: int, stride: int) -> dict[str, np.ndarray]:
-    """Fields of packed elements, (rows, columns) each, as a reader takes them by offset, type and stride."""
-    kinds = {1: "u1", 7: "<f4"}
-    dtype = np.dtype(
-        {
-            "names": [field.name for field in message.fields],
-            "formats": [kinds[field.type] for field in message.fields],
-            "offsets": [field.offset for field in message.fields],
-            "itemsize": stride,
-        }
-    )
-    columns = row_bytes // stride
-    elements = np.ndarray((rows, columns), dtype, message.data, strides=(row_bytes, stride))
-    return {name: elements[name] for name in dtype.names}
-
-
-def voxel_grid(message) -> tuple[GridSpec, np.ndarray, np.ndarray]:
-    """Grid, (X, Y, Z) labels and (X, Y, Z, 4) colors: strides are bytes, and the depth follows from the data."""
-    assert message.row_stride == message.column_count * message.cell_stride
-    assert message.slice_stride == message.row_count * message.row_stride
-    depth = len(message.data) // message.slice_stride
-    size, low = (message.column_count, message.row_count, depth), message.pose.position
-    assert depth * message.slice_stride == len(message.data) and message.pose.orientation.w == 1
-    assert message.cell_size.x == message.cell_size.y == message.cell_size.z
-    fields = packed(message, depth * message.row_count, message.row_stride, message.cell_stride)
-    arrays = {name: values.reshape(size[::-1]).transpose(2, 1, 0) for name, values in fields.items()}
-    colors = np.stack([arrays[name] for name in ("red", "green", "blue", "alpha")], axis=-1)
-    return GridSpec((low.x, low.y, low.z), message.cell_size.x, size), arrays["label"], colors
 
 
 def test_each_voxel_is_there_with_its_place_class_and_color(published):

@@ -191,7 +191,8 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         const=9090,
         metavar="PORT",
-        help="serve a page for browsers on this port, and the data on the next one (default: 9090)",
+        help="serve a page for browsers of this machine on this port, and the data on the next one (default: 9090); "
+        "Rerun listens on all of its addresses",
     )
     return parser
 
