@@ -1,6 +1,6 @@
 """Measure what it costs to write voxels for Rerun and Foxglove, form by form: processor time and bytes of an answer.
 
-The voxels are a ground of rough height with blocks on it, in the proportions of a street; so many as are asked for.
+The voxels are drawn at random from a ground of rough height with blocks on it: as many as are asked for.
 """
 
 import sys
