@@ -32,8 +32,8 @@ def measure(artifact: Path, frame: SensorFrame, threads: int, repeats: int) -> d
         grid = pipeline(frame)
         run = {"frame": 1e3 * (time.perf_counter() - start)}
         for form in every:
-            run[form.topic], sizes[form.topic] = built([form], grid, classes)
-        run["all"], sizes["all"] = built(every, grid, classes)
+            run[form.topic], sizes[form.topic] = built([form], grid, classes, frame)
+        run["all"], sizes["all"] = built(every, grid, classes, frame)
         runs.append(run)
     times = {name: round(median(run[name] for run in runs[1:]), 2) for name in runs[0]}
     ratio = (times["frame"] + times["all"]) / (times["frame"] + times[MARKERS])
@@ -41,10 +41,12 @@ def measure(artifact: Path, frame: SensorFrame, threads: int, repeats: int) -> d
     return {"rows": rows, "frame_ms": times["frame"], "ratio": round(ratio, 3), "occupied": occupied(grid)}
 
 
-def built(some: Iterable[Form], grid: OccupancyGrid, classes: tuple[SemanticClass, ...]) -> tuple[float, int]:
+def built(
+    some: Iterable[Form], grid: OccupancyGrid, classes: tuple[SemanticClass, ...], frame: SensorFrame
+) -> tuple[float, int]:
     """Milliseconds to build some outputs of an answer, and the bytes of those that come serialized."""
     start = time.perf_counter()
-    answer = Answer(grid, SETTINGS, classes, passable_of(SETTINGS, classes), lambda: np.eye(4))
+    answer = Answer(grid, SETTINGS, classes, passable_of(SETTINGS, classes), frame.cameras, lambda: np.eye(4))
     messages = [form.build(answer) for form in some]
     return 1e3 * (time.perf_counter() - start), sum(len(message) for message in messages if isinstance(message, bytes))
 
