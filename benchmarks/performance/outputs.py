@@ -15,8 +15,11 @@ from occfusion_ros.ros.node.parameters import NodeParameters
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
 
+from ..machine import processor
+
 SETTINGS = NodeParameters(fixed_frame="odom", costmap_bands=("high:2.5:4",))
 MARKERS = "~/markers"
+PLAIN = "all but overlays"
 MOST = 1.3  # times the frame with markers alone
 
 
@@ -33,12 +36,21 @@ def measure(artifact: Path, frame: SensorFrame, threads: int, repeats: int) -> d
         run = {"frame": 1e3 * (time.perf_counter() - start)}
         for form in every:
             run[form.topic], sizes[form.topic] = built([form], grid, classes, frame)
+        run[PLAIN], sizes[PLAIN] = built([form for form in every if "overlay" not in form.topic], grid, classes, frame)
         run["all"], sizes["all"] = built(every, grid, classes, frame)
         runs.append(run)
     times = {name: round(median(run[name] for run in runs[1:]), 2) for name in runs[0]}
-    ratio = (times["frame"] + times["all"]) / (times["frame"] + times[MARKERS])
+    ratios = {
+        name: round((times["frame"] + times[name]) / (times["frame"] + times[MARKERS]), 3) for name in (PLAIN, "all")
+    }
     rows = [{"topic": name, "ms": times[name], "bytes": size} for name, size in sizes.items()]
-    return {"rows": rows, "frame_ms": times["frame"], "ratio": round(ratio, 3), "occupied": occupied(grid)}
+    return {
+        "machine": processor(),
+        "rows": rows,
+        "frame_ms": times["frame"],
+        "ratios": ratios,
+        "occupied": occupied(grid),
+    }
 
 
 def built(
