@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
+from helpers.exposed import exposed_by_definition
 from helpers.grids import FRAMES, SPEC, STAMP_NS, random_grid, scatter, tint, tinted
 from helpers.rig import LATCHED
 from rclpy.duration import Duration
@@ -23,24 +24,11 @@ from occfusion_ros.ros.tools.nuscenes_to_bag import convert_scene
 from occfusion_ros.ros.without_ros.bag_reader import open_bag
 
 
-def exposed(grid: OccupancyGrid, index: tuple[int, int, int]) -> bool:
-    padded = np.pad(np.where(grid.labels == 255, 0, grid.labels), 1)
-    x, y, z = (i + 1 for i in index)
-    return 0 in (
-        padded[x - 1, y, z],
-        padded[x + 1, y, z],
-        padded[x, y - 1, z],
-        padded[x, y + 1, z],
-        padded[x, y, z - 1],
-        padded[x, y, z + 1],
-    )
-
-
 def slow_boxes(grid: OccupancyGrid, label: int, longest: int) -> list[tuple[tuple[int, int, int], int]]:
     """Index of the first voxel and length of each box of a class, by plain loops."""
     boxes = []
     for x, y, z in scatter(grid, (label,)):
-        if exposed(grid, (x, y, z)):
+        if exposed_by_definition(grid.labels, (x, y, z)):
             (first, *row), length = boxes[-1] if boxes else ((0, 0, 0), 0)
             if boxes and row == [y, z] and first + length == x and length < longest:
                 boxes[-1] = (first, y, z), length + 1
@@ -116,7 +104,11 @@ def test_boxes_fill_what_can_be_seen_and_nothing_else():
     grid, voxels = OccupancyGrid(SPEC, labels, STAMP_NS, "lidar_top"), OccupiedVoxels.of(labels, SPEC)
     data = marker_bytes(header_from(STAMP_NS, "lidar_top"), voxels, OPENOCCUPANCY_CLASSES, 10**6)
     seen = filled(deserialize_message(data, MarkerArray).markers, SPEC)
-    expected = [index for index in np.ndindex(*SPEC.size) if labels[index] in range(1, 17) and exposed(grid, index)]
+    expected = [
+        index
+        for index in np.ndindex(*SPEC.size)
+        if labels[index] in range(1, 17) and exposed_by_definition(grid.labels, index)
+    ]
     np.testing.assert_array_equal(np.argwhere(seen), expected)
     np.testing.assert_array_equal(seen[seen > 0], labels[seen > 0])
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers.exposed import exposed_by_definition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -12,20 +13,6 @@ from occfusion_ros.ros.conversions.occupied_voxels import OccupiedVoxels, x_fast
 
 SPEC = GridSpec((-0.4, -1.0, 0.0), 0.5, (4, 5, 3))
 grids = hnp.arrays(np.uint8, SPEC.size, elements=st.sampled_from([0, 0, 1, 2, 16, 255]))
-
-
-def exposed_by_definition(labels: np.ndarray, index: tuple[int, int, int]) -> bool:
-    padded = np.pad(labels, 1)
-    x, y, z = np.add(index, 1)
-    around = [
-        padded[x - 1, y, z],
-        padded[x + 1, y, z],
-        padded[x, y - 1, z],
-        padded[x, y + 1, z],
-        padded[x, y, z - 1],
-        padded[x, y, z + 1],
-    ]
-    return any(label in (EMPTY, IGNORE) for label in around)
 
 
 @settings(max_examples=60, deadline=None)

@@ -72,6 +72,11 @@ class Answer:
         return header_from(self.grid.stamp_ns, self.grid.frame_id)
 
     @cached_property
+    def fixed_from_grid(self) -> np.ndarray:
+        """What `pose` gives: several costmaps look it up once."""
+        return self.pose()
+
+    @cached_property
     def voxels(self) -> OccupiedVoxels:
         """What is occupied."""
         return OccupiedVoxels.of(self.grid.labels, self.grid.spec)
@@ -126,7 +131,7 @@ class Answer:
         blocking = obstacles(self.surface, passable) if passable else self.obstacles
         found, heights = costs(self.surface, blocking, self.passable), self.surface.heights()
         height = float(np.nanmedian(heights)) if np.isfinite(heights).any() else 0.0
-        costmap = in_fixed_frame(found, self.grid.spec, self.pose(), height)
+        costmap = in_fixed_frame(found, self.grid.spec, self.fixed_from_grid, height)
         return costmap_bytes(
             header_from(self.grid.stamp_ns, self.parameters.fixed_frame), costmap, self.parameters.costmap_unknown
         )
