@@ -16,7 +16,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -63,12 +63,14 @@ class LabeledSweep:
         points: (N, 3) float64 metres, LiDAR frame; labels: (N,) uint8.
         map_from_lidar: (4, 4) float64 with the refined height.
         boxes: annotated objects by instance token.
+        origin: (3,) float64 metres, LiDAR frame, where its rays start.
     """
 
     points: np.ndarray
     labels: np.ndarray
     map_from_lidar: np.ndarray
     boxes: dict[str, ObjectBox]
+    origin: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
     @property
     def ground(self) -> np.ndarray:
@@ -86,9 +88,15 @@ def load_sweeps(reader: NuScenesReader, scene: str) -> dict[str, LabeledSweep]:
     sweeps = [
         LabeledSweep(p, labels[token], pose, _boxes(reader, token)) for token, p, pose in zip(labeled, points, poses)
     ]
+    refine_heights(sweeps)
+    return dict(zip(labeled, sweeps))
+
+
+def refine_heights(sweeps: list[LabeledSweep]) -> None:
+    """Correct the heights of the poses of a scene's sweeps, in time order and in place, by the ground they see."""
+    poses = [sweep.map_from_lidar for sweep in sweeps]
     for pose, correction in zip(poses, height_corrections(poses, [sweep.ground for sweep in sweeps])):
         pose[2, 3] += correction
-    return dict(zip(labeled, sweeps))
 
 
 def aggregate(sweeps: dict[str, LabeledSweep], sample_token: str, window: int) -> np.ndarray:
@@ -133,12 +141,13 @@ def _returns(target: LabeledSweep, sweep: LabeledSweep) -> tuple[np.ndarray, np.
 def _free(grid: GridSpec, target: LabeledSweep, near: list[LabeledSweep]) -> np.ndarray:
     """(X, Y, Z) bool: passed by a ray, in the boxes of objects by one of the target's own sweep."""
     own = np.zeros(grid.size, bool)
-    mark_passed(own, grid, np.zeros(3), target.points)
+    mark_passed(own, grid, target.origin, target.points)
     passed = own.copy()
     for sweep in near:
         if sweep is not target:
             target_from_sweep = np.linalg.inv(target.map_from_lidar) @ sweep.map_from_lidar
-            mark_passed(passed, grid, target_from_sweep[:3, 3], _moved(target_from_sweep, sweep.points))
+            origin = _moved(target_from_sweep, sweep.origin[None])[0]
+            mark_passed(passed, grid, origin, _moved(target_from_sweep, sweep.points))
     for box in target.boxes.values():
         inside = voxels_of_box(grid, box)
         passed[inside] = own[inside]
@@ -207,24 +216,28 @@ def _missing(reader: NuScenesReader, out: Path, scenes: list[str]) -> Iterator[t
     for scene in scenes:
         tokens = [token for token in reader.samples(scene) if reader.has_lidarseg(token)]
         labeled += len(tokens)
-        tokens = [token for token in tokens if not _file(reader, out, token).exists()]
+        tokens = [token for token in tokens if not occupancy_file(reader, out, token).exists()]
         yield from ((scene, tokens[i : i + _CHUNK]) for i in range(0, len(tokens), _CHUNK))
     if not labeled:
         raise DatasetError(f"no key frame of {', '.join(scenes)} in {reader.root} has lidarseg labels")
 
 
-def _file(reader: NuScenesReader, out: Path, sample_token: str) -> Path:
+def occupancy_file(reader: NuScenesReader, out: Path, sample_token: str) -> Path:
+    """Where `NuScenesReader` looks for the labels of a key frame below the root of the labels."""
     return out / "occupancy" / f"{reader.lidar_record(sample_token).token}.npz"
 
 
 def _write_chunk(reader: NuScenesReader, out: Path, window: int, scene: str, tokens: list[str]) -> int:
     sweeps = load_sweeps(reader, scene)
     for token in tokens:
-        path = _file(reader, out, token)
-        semantics = aggregate(sweeps, token, window)
-        with replacing(path) as partial, partial.open("wb") as file:
-            np.savez_compressed(file, semantics=semantics)
+        save_semantics(occupancy_file(reader, out, token), aggregate(sweeps, token, window))
     return len(tokens)
+
+
+def save_semantics(path: Path, semantics: np.ndarray) -> None:
+    """Write the labels of a key frame, (512, 512, 40) uint8, all or nothing."""
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, semantics=semantics)
 
 
 _kept: list[NuScenesReader] = []  # the reader of a worker process

@@ -136,11 +136,7 @@ class NuScenesReader:
             intensity_max: the raw intensity that becomes 1.
         """
         sweep = self.lidar_record(sample_token)
-        raw = read_sweep(sweep.path)
-        points = np.empty((len(raw), 4), np.float32)
-        points[:, :3] = raw[:, :3] if grid_from_lidar is None else _transform(raw[:, :3], grid_from_lidar)
-        points[:, 3] = np.clip(raw[:, 3] / intensity_max, 0, 1)
-        points[~are_returns(raw[:, :3]), :3] = np.nan  # as the node leaves them out, with rows as they were
+        points = sweep_points(read_sweep(sweep.path), grid_from_lidar, intensity_max)
         lidar_from_grid = np.eye(4) if grid_from_lidar is None else np.linalg.inv(grid_from_lidar)
         frame_id = self.lidar.lower() if grid_from_lidar is None else "grid"
         return SensorFrame(
@@ -267,6 +263,15 @@ def read_sweep(path: Path) -> np.ndarray:
     if not data or len(data) % 20:
         raise DatasetError(f"{path} is truncated: expected rows of 5 float32 (20 bytes), got {len(data)} bytes")
     return np.frombuffer(data, np.float32).reshape(-1, 5)
+
+
+def sweep_points(raw: np.ndarray, grid_from_lidar: np.ndarray | None, intensity_max: float) -> np.ndarray:
+    """Rows of `read_sweep` as (N, 4) float32 points of a frame; the rest as in `NuScenesReader.frame`."""
+    points = np.empty((len(raw), 4), np.float32)
+    points[:, :3] = raw[:, :3] if grid_from_lidar is None else _transform(raw[:, :3], grid_from_lidar)
+    points[:, 3] = np.clip(raw[:, 3] / intensity_max, 0, 1)
+    points[~are_returns(raw[:, :3]), :3] = np.nan  # as the node leaves them out, with rows as they were
+    return points
 
 
 def read_jpeg(path: Path) -> bytes:

@@ -42,14 +42,19 @@ def read_rows(path: Path) -> np.ndarray:
 
 
 def write_rows(path: Path, labels: np.ndarray) -> None:
-    """Write labels, (512, 512, 40) uint8, as rows [z, y, x, class] of int16 (8 bytes a row), all or nothing."""
-    check_labels(labels, path)
+    """Write labels, (512, 512, 40) uint8, as rows, all or nothing."""
+    rows = rows_of(check_labels(labels, path))
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.save(file, rows)
+
+
+def rows_of(labels: np.ndarray) -> np.ndarray:
+    """Rows [z, y, x, class], (N, 4) int16, of labels (X, Y, Z) uint8."""
     at = np.flatnonzero(labels)  # int64 of all voxels at once would take half a gigabyte
     x, y, z = np.unravel_index(at, labels.shape)
     rows = np.stack([z, y, x, labels.reshape(-1)[at]], axis=1).astype(np.int16)
     rows[rows[:, 3] == IGNORE, 3] = NOISE
-    with replacing(path) as partial, partial.open("wb") as file:
-        np.save(file, rows)
+    return rows
 
 
 def check_labels(labels: np.ndarray, path: Path) -> np.ndarray:
