@@ -47,7 +47,7 @@ def row(labels: np.ndarray, spec: GridSpec, classes: tuple[SemanticClass, ...]) 
     from occfusion_ros.ros.conversions.occupied_voxels import OccupiedVoxels
 
     voxels = OccupiedVoxels.of(labels, spec)
-    seen = voxels.exposed()
+    seen = voxels.exposed
     boxes, lengths = seen.runs(LONGEST)
     times = []
     for _ in range(REPEATS):

@@ -2,10 +2,12 @@
 
 from .drive import GENERATOR_VERSION, ObjectBox, SyntheticDrive, SyntheticFrame
 from .recording.root import Recording, write_nuscenes_root
+from .sensors.fleet import FLEETS, rig_of
 from .sensors.rig import RIGS, Camera, Lidar, Rig, nuscenes_rig, van_rig
 from .sensors.sensing import Sweep
 
 __all__ = [
+    "FLEETS",
     "GENERATOR_VERSION",
     "RIGS",
     "Camera",
@@ -17,6 +19,7 @@ __all__ = [
     "SyntheticDrive",
     "SyntheticFrame",
     "nuscenes_rig",
+    "rig_of",
     "van_rig",
     "write_nuscenes_root",
 ]

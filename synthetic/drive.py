@@ -12,14 +12,14 @@ from occfusion_ros.core.labels import IGNORE
 
 from .objects.mesh import Mesh, Paint, box, join
 from .sensors.rig import Camera, Rig, nuscenes_rig
-from .sensors.sensing import Painter, Sweep, sweep
+from .sensors.sensing import Painter, Sweep, look, sweep
 from .world.road import BLOCK, LENGTH, Road
 from .world.style import draw_infrared, draw_light, draw_style
 from .world.truth import SAMPLE, mark_points, sample, voxelize
 from .world.weather import draw_weather
 from .world.world import Body, Window, World
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 3
 """Of everything that a seed becomes. Prepared frames of another version are not taken for those of this one;
 `test/synthetic/test_generator_version.py` fails where frames change under the same version."""
 FIRST_STATION = 150.0  # metres; the road exists well before it
@@ -106,24 +106,31 @@ class SyntheticDrive:
         self._tilt, self._lift = rng.normal(0, 0.01, 2), rng.uniform(-_LIFT, _LIFT)
         self._offset = self.style.traffic_side * (self.world.road.lane(self.style.ego_lane) + rng.normal(0, 0.25))
 
-    def _station(self, index: int) -> float:
+    def _station(self, index: float) -> float:
         station = FIRST_STATION + self.style.speed * index * self.interval / 0.5
         if index < 0 or station > LENGTH - 200:
             raise DatasetError(f"frame index: expected 0 to {int((LENGTH - 350) / self.style.speed)}, got {index}")
         return station
 
-    def map_from_base(self, index: int) -> np.ndarray:
+    def map_from_base(self, index: float) -> np.ndarray:
         """(4, 4) float64 pose of the vehicle's body: on the road, with its own height and its springs' movements."""
-        s = self._station(index)
-        rng = np.random.default_rng([self.seed, 8, index])
-        pose = self.world.road.pose(s, self._offset + rng.normal(0, 0.05), rng.normal(0, 0.01))
-        roll, pitch = self._tilt + rng.normal(0, 0.005, 2)
-        rise = self._lift + rng.normal(0, 0.02)
-        sway = np.array([[1, 0, pitch, 0], [0, 1, -roll, 0], [-pitch, roll, 1, rise], [0, 0, 0, 1]])
+        s, before = self._station(index), int(index)
+        movement = self._movement(before)
+        if index != before:
+            movement += (index - before) * (self._movement(before + 1) - movement)
+        beside, turned, roll, pitch, rise = movement
+        pose = self.world.road.pose(s, self._offset + beside, turned)
+        roll, pitch = self._tilt + (roll, pitch)
+        sway = np.array([[1, 0, pitch, 0], [0, 1, -roll, 0], [-pitch, roll, 1, self._lift + rise], [0, 0, 0, 1]])
         left, _, right = np.linalg.svd((pose @ sway)[:3, :3])  # back to a rotation
         pose[:3, 3] = (pose @ sway)[:3, 3]
         pose[:3, :3] = left @ right
         return pose
+
+    def _movement(self, index: int) -> np.ndarray:
+        """How the vehicle strays in a frame: metres beside its lane, radians of yaw, roll and pitch, metres of rise."""
+        rng = np.random.default_rng([self.seed, 8, index])
+        return np.array([rng.normal(0, 0.05), rng.normal(0, 0.01), *rng.normal(0, 0.005, 2), rng.normal(0, 0.02)])
 
     def frame(self, index: int, images: bool = True) -> SyntheticFrame:
         """Render one frame; without `images` only the sweep and the truth."""
@@ -134,16 +141,35 @@ class SyntheticDrive:
         semantics = self._semantics(window, scene.moving, map_from_grid, seen)
         cameras = tuple(self._photograph(camera, scene, rng) for camera in self.cameras) if images else ()
         boxes = _near_boxes(window.tagged, scene.tags, base[:3, 3])
-        frame = SensorFrame(int(index * self.interval * 1e9), seen.points, cameras)
+        origin = self.rig.grid_from_lidar()[None, :3, 3]
+        frame = SensorFrame(int(index * self.interval * 1e9), seen.points, cameras, ray_origins=origin)
         return SyntheticFrame(frame, semantics, seen.labels, seen.exact, seen.rings, map_from_grid, base, boxes)
 
-    def sweep(self, index: int) -> tuple[Sweep, np.ndarray]:
-        """Only the LiDAR of a frame: the returns of `frame(index)`, in the grid frame, and map_from_grid (4, 4)."""
+    def sweep(self, index: float) -> tuple[Sweep, np.ndarray]:
+        """Only the LiDAR of a frame: the returns of `frame(index)`, in the grid frame, and map_from_grid (4, 4).
+
+        `index` may also lie between two frames: everything has moved on by then.
+        """
         scene = self._scene(index)
-        seen = self._sweep(scene, np.random.default_rng([self.seed, 9, index]))
+        draws = [9, int(index)] if index == int(index) else [14, round(index * 1e6)]
+        seen = self._sweep(scene, np.random.default_rng([self.seed, *draws]))
         return seen, scene.base @ self.rig.base_from_frame()
 
-    def _scene(self, index: int) -> "_Scene":
+    def labeled_images(self, index: int, stride: int) -> list[tuple[CameraImage, np.ndarray]]:
+        """Only the cameras of a frame: what `frame(index)` shows but for its grain, and what it is.
+
+        The second of each pair, (h / stride, w / stride) uint8, is the class in the middle of each cell of so many
+        pixels: 0 the sky, 255 the vehicle itself.
+        """
+        scene, rng, found = self._scene(index), np.random.default_rng([self.seed, 13, index]), []
+        for camera in self.cameras:
+            coarse = camera.resized((camera.size[0] // stride, camera.size[1] // stride))
+            local_from_camera = _shifted(scene.base @ camera.base_from_camera, -scene.window.origin)
+            classes = look(coarse, scene.bodies, local_from_camera)[0].label.reshape(coarse.size)
+            found.append((self._photograph(camera, scene, rng), classes))
+        return found
+
+    def _scene(self, index: float) -> "_Scene":
         station = self._station(index)
         window = self.world.around(station)
         mesh, tags = self.world.moving(index * self.interval / 0.5, station, self.style.speed)

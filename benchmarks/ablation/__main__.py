@@ -161,15 +161,12 @@ def measure_costs(names: list[str], refined: int, budget: Budget, out: Path) -> 
 
 def measure_refinement(config: ModelConfig, modes: dict[str, Any], budget: Budget) -> dict[str, Any]:
     """Cost of the refiner by mode, from the mean number of voxels that it refined."""
-    costs, for_one = {}, cost.count(config, 1)["refiner"]
-    for mode, figures in tqdm(modes.items(), "refinements", unit="mode"):
-        count = round(figures["refined"])
-        costs[mode] = {
-            "refined": count,
-            "gmacs": count * for_one,
-            "seconds": cost.refiner_time(config, count, budget.repeats) if count else 0.0,
-        }
-    return costs
+    counts = {mode: round(figures["refined"]) for mode, figures in modes.items()}
+    for_one = cost.count(config, 1)["refiner"]
+    times = cost.refiner_times(config, counts.values(), budget.repeats)
+    return {
+        mode: {"refined": count, "gmacs": count * for_one, "seconds": times[count]} for mode, count in counts.items()
+    }
 
 
 def averages(by_seed: dict[str, Any]) -> dict[str, dict[str, float]]:
@@ -186,7 +183,9 @@ def measure_shipped(weights: Path, validation: Path, budget: Budget, out: Path, 
         fit, test = (
             [
                 PreparedFrame.load(path)
-                for path in prepare_all(validation, budget.seeds()[use], model.config.presample, workers)
+                for path in prepare_all(
+                    validation, budget.seeds()[use], model.config.presample, workers, weights=weights
+                )
             ]
             for use in ("fit", "test")
         )

@@ -35,7 +35,7 @@ TRAIN = TrainConfig(
 
 NETWORKS = {
     name: load_config(Path(__file__).resolve().parents[2] / f"models/configs/{name}.yaml")[1]
-    for name in ("nano", "base")
+    for name in ("nano", "swift", "base")
 }
 """Networks at their real size."""
 

@@ -14,8 +14,10 @@ BARRIER, BICYCLE, BUS, CAR, CONSTRUCTION, MOTORCYCLE, PEDESTRIAN, CONE, TRAILER 
 
 
 def car(rng: np.random.Generator) -> Mesh:
-    """Saloon, hatchback, estate, SUV or van."""
-    kind = rng.choice(["saloon", "hatch", "suv", "van"], p=[0.4, 0.25, 0.25, 0.1])
+    """Saloon, hatchback, estate, SUV, van or tall van."""
+    kind = rng.choice(["saloon", "hatch", "suv", "van", "tall"], p=[0.36, 0.22, 0.25, 0.1, 0.07])
+    if kind == "tall":
+        return _tall_van(rng)
     length = {"saloon": 4.6, "hatch": 4.0, "suv": 4.7, "van": 4.9}[kind] * rng.uniform(0.94, 1.08)
     width, height = rng.uniform(1.7, 1.98), {"saloon": 1.45, "hatch": 1.5, "suv": 1.75, "van": 1.95}[kind]
     height *= rng.uniform(0.96, 1.05)
@@ -42,6 +44,23 @@ def car(rng: np.random.Generator) -> Mesh:
         ]
     mirrors = [box((0.16 * length, y * (width / 2 + 0.08), waist + 0.06), (0.12, 0.2, 0.14), paint) for y in (-1, 1)]
     return join(parts + mirrors + wheels(CAR, [-0.29 * length, 0.31 * length], width / 2 - 0.1, rng.uniform(0.3, 0.36)))
+
+
+def _tall_van(rng: np.random.Generator) -> Mesh:
+    """A van with a roof to stand under, for people or goods: short bonnet, sides closed or with windows."""
+    paint, glass = Paint(CAR, body_color(rng)), Paint(CAR, WINDOW, GLASS)
+    length, width, height = rng.uniform(5.0, 6.0), rng.uniform(1.95, 2.05), rng.uniform(2.1, 2.7)
+    body, sides = length - 1.0, paint if rng.uniform() < 0.6 else glass
+    parts = [
+        box((0, 0, 0.7), (length, width, 0.8), paint, taper=(0.97, 1.0), solid=True),
+        box(
+            (-0.5, 0, (1.1 + height) / 2), (body, width * 0.98, height - 1.1), paint, 0, (0.86, 0.9), True, -0.07 * body
+        ),
+        box((body / 2 - 0.75, 0, 1.55), (0.9, width * 0.985, 0.6), glass, taper=(0.6, 0.96), shift=-0.15),
+    ]
+    parts += [box((-0.9, y * width * 0.475, 1.5), (body * 0.55, 0.06, 0.5), sides) for y in (-1, 1)]
+    parts += tail_lights(CAR, -length / 2 - 0.01, width, 1.0)[:2]
+    return join(parts + wheels(CAR, [-0.3 * length, 0.32 * length], width / 2 - 0.1, 0.35))
 
 
 def bus(rng: np.random.Generator) -> Mesh:

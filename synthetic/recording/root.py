@@ -11,6 +11,7 @@ import numpy as np
 from occfusion_ros.core.atomic import write_bytes, write_text
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.datasets import openoccupancy
+from occfusion_ros.datasets.nuscenes_rows import empty_map
 
 from ..drive import ObjectBox, SyntheticDrive, SyntheticFrame
 from ..sensors.rig import RIGS, Rig
@@ -84,7 +85,7 @@ def write_nuscenes_root(
     records = [json.loads(_record_path(out, *job).read_text()) for job in wanted]
     for name, rows in tables.all_tables(records, recording.drive(seed)).items():
         write_text(Path(out) / tables.VERSION / f"{name}.json", json.dumps(rows, indent=0))
-    _write_map(Path(out) / tables.MAP_FILE)
+    write_bytes(Path(out) / tables.MAP_FILE, empty_map())
 
 
 def _check_recording(out: Path, recording: Recording) -> None:
@@ -174,10 +175,3 @@ def _box_record(box: ObjectBox, frame: SyntheticFrame) -> dict:
 
 def _record_path(out: Path, seed: int, index: int) -> Path:
     return Path(out) / "frames" / f"{tables.scene_name(seed)}_{index:04d}.json"
-
-
-def _write_map(path: Path) -> None:
-    """The empty mask that readers of the format expect."""
-    import cv2
-
-    write_bytes(path, cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes())

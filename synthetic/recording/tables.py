@@ -1,48 +1,14 @@
 """The tables of the nuScenes format for synthetic drives."""
 
-from hashlib import md5
-
 import numpy as np
+
+from occfusion_ros.datasets.nuscenes_rows import CATEGORIES, fixed_tables, linked, quaternion, token
 
 from ..drive import SyntheticDrive
 
 VERSION = "v1.0-mini"
 MAP_FILE = "maps/empty.png"
 _EPOCH = 1_600_000_000_000_000  # microseconds
-_CATEGORIES = (
-    "noise",
-    "animal",
-    "human.pedestrian.adult",
-    "human.pedestrian.child",
-    "human.pedestrian.construction_worker",
-    "human.pedestrian.personal_mobility",
-    "human.pedestrian.police_officer",
-    "human.pedestrian.stroller",
-    "human.pedestrian.wheelchair",
-    "movable_object.barrier",
-    "movable_object.debris",
-    "movable_object.pushable_pullable",
-    "movable_object.trafficcone",
-    "static_object.bicycle_rack",
-    "vehicle.bicycle",
-    "vehicle.bus.bendy",
-    "vehicle.bus.rigid",
-    "vehicle.car",
-    "vehicle.construction",
-    "vehicle.emergency.ambulance",
-    "vehicle.emergency.police",
-    "vehicle.motorcycle",
-    "vehicle.trailer",
-    "vehicle.truck",
-    "flat.driveable_surface",
-    "flat.other",
-    "flat.sidewalk",
-    "flat.terrain",
-    "static.manmade",
-    "static.other",
-    "static.vegetation",
-    "vehicle.ego",
-)
 _CATEGORY_OF_LABEL = (
     "noise",
     "movable_object.barrier",
@@ -64,12 +30,7 @@ _CATEGORY_OF_LABEL = (
 )
 
 LIDARSEG_INDEX = np.zeros(256, np.uint8)  # label to nuScenes-lidarseg's index; what has no label becomes noise
-LIDARSEG_INDEX[:17] = [_CATEGORIES.index(name) for name in _CATEGORY_OF_LABEL]
-
-
-def token(*parts: object) -> str:
-    """A stable 32-digit token."""
-    return md5("/".join(map(str, parts)).encode(), usedforsecurity=False).hexdigest()
+LIDARSEG_INDEX[:17] = [CATEGORIES.index(name) for name in _CATEGORY_OF_LABEL]
 
 
 def scene_name(seed: int) -> str:
@@ -103,28 +64,13 @@ def lidarseg_file(lidar_token: str) -> str:
     return f"lidarseg/{VERSION}/{lidar_token}_lidarseg.bin"
 
 
-def quaternion(transform: np.ndarray) -> list[float]:
-    """Unit quaternion (w, x, y, z) of a (4, 4) rigid transform: the eigenvector of Bar-Itzhack's matrix."""
-    r = transform
-    k = np.array(
-        [
-            [r[0, 0] - r[1, 1] - r[2, 2], 0, 0, 0],
-            [r[0, 1] + r[1, 0], r[1, 1] - r[0, 0] - r[2, 2], 0, 0],
-            [r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[2, 2] - r[0, 0] - r[1, 1], 0],
-            [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], r[0, 0] + r[1, 1] + r[2, 2]],
-        ]
-    )
-    x, y, z, w = np.linalg.eigh(k)[1][:, -1]  # eigh reads the lower triangle
-    return (np.array([w, x, y, z]) * (1 if w >= 0 else -1)).tolist()
-
-
 def all_tables(records: list[dict], drive: SyntheticDrive) -> dict[str, list[dict]]:
     """Every table by name, from the records of all frames in order and a drive that has the rig."""
     scenes: dict[int, list[dict]] = {}
     for record in records:
         scenes.setdefault(record["seed"], []).append(record)
     sizes = {drive.rig.lidar.name: (0, 0)} | {camera.name: camera.size for camera in drive.cameras}
-    result = _fixed_tables() | _rig_tables(drive) | _log_tables(list(scenes))
+    result = fixed_tables() | _rig_tables(drive) | _log_tables(list(scenes))
     for name in ("scene", "sample", "sample_data", "ego_pose", "lidarseg", "instance", "sample_annotation"):
         result[name] = []
     for seed, frames in scenes.items():
@@ -140,19 +86,6 @@ def all_tables(records: list[dict], drive: SyntheticDrive) -> dict[str, list[dic
         result["instance"] += instances
         result["sample_annotation"] += annotations
     return result
-
-
-def _fixed_tables() -> dict[str, list[dict]]:
-    """What is the same in every data root."""
-    levels = enumerate(("v0-40", "v40-60", "v60-80", "v80-100"), 1)
-    return {
-        "attribute": [],
-        "category": [
-            {"token": token("category", name), "name": name, "description": name, "index": index}
-            for index, name in enumerate(_CATEGORIES)
-        ],
-        "visibility": [{"token": str(i), "level": level, "description": level} for i, level in levels],
-    }
 
 
 def _rig_tables(drive: SyntheticDrive) -> dict[str, list[dict]]:
@@ -192,15 +125,7 @@ def _samples(seed: int, frames: list[dict]) -> list[dict]:
     """sample rows of one scene."""
     scene = scene_token(seed)
     stamps = [frame["stamp"] for frame in frames]
-    return _linked([{"token": token("sample", seed, t), "timestamp": t, "scene_token": scene} for t in stamps])
-
-
-def _linked(rows: list[dict]) -> list[dict]:
-    """Rows with `prev` and `next` tokens."""
-    for i, row in enumerate(rows):
-        row["prev"] = rows[i - 1]["token"] if i else ""
-        row["next"] = rows[i + 1]["token"] if i + 1 < len(rows) else ""
-    return rows
+    return linked([{"token": token("sample", seed, t), "timestamp": t, "scene_token": scene} for t in stamps])
 
 
 def _scene(seed: int, frames: list[dict]) -> dict:
@@ -238,7 +163,7 @@ def _measurements(seed: int, frames: list[dict], channel: str, size: tuple[int, 
         poses.append(
             {"token": mine, "timestamp": time, "translation": pose[:3, 3].tolist(), "rotation": quaternion(pose)}
         )
-    return _linked(data), poses
+    return linked(data), poses
 
 
 def _objects(seed: int, frames: list[dict]) -> tuple[list[dict], list[dict]]:
@@ -271,4 +196,4 @@ def _objects(seed: int, frames: list[dict]) -> tuple[list[dict], list[dict]]:
         }
         for identity, rows in seen.items()
     ]
-    return instances, [row for rows in seen.values() for row in _linked(rows)]
+    return instances, [row for rows in seen.values() for row in linked(rows)]

@@ -1,6 +1,6 @@
 """Sensor rigs as data: where the LiDAR and the cameras sit and what they measure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +23,7 @@ class Lidar:
         range_noise: metres, standard deviation.
         dropout: share of the returns lost at random.
         ghosts: share of the rays without a return that are reported within 0.6 m of the sensor all the same.
+        reflectance: intensity of a white surface that is hit straight, before it is cut off at 1.
         base_from_lidar: (4, 4) float64 rigid transform, metres.
     """
 
@@ -35,6 +36,7 @@ class Lidar:
     range_noise: float = 0.02
     dropout: float = 0.03
     ghosts: float = 0.6
+    reflectance: float = 0.35
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,14 @@ def _nudged(pose: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return result
 
 
-def _yawed(translation: tuple[float, float, float], yaw: float) -> np.ndarray:
+def raised(camera: Camera, rise: float) -> Camera:
+    """The same camera `rise` metres higher."""
+    pose = camera.base_from_camera.copy()
+    pose[2, 3] += rise
+    return replace(camera, base_from_camera=pose)
+
+
+def yawed(translation: Sequence[float], yaw: float) -> np.ndarray:
     """Transform of a frame at `translation` whose x axis is turned by `yaw` radians about z."""
     c, s = np.cos(yaw), np.sin(yaw)
     return np.array([[c, -s, 0, translation[0]], [s, c, 0, translation[1]], [0, 0, 1, translation[2]], [0, 0, 0, 1.0]])
@@ -145,11 +154,11 @@ _NUSCENES_CAMERAS = (
 def nuscenes_rig() -> Rig:
     """A rig like nuScenes': one 32-beam LiDAR (x right, y forward, 1.84 m above the road) and six cameras."""
     elevations = tuple(np.linspace(-30.67, 10.67, 32))
-    lidar = Lidar("LIDAR_TOP", elevations, 1085, _yawed((0.94, 0.0, GRID_HEIGHT), -np.pi / 2))
+    lidar = Lidar("LIDAR_TOP", elevations, 1085, yawed((0.94, 0.0, GRID_HEIGHT), -np.pi / 2))
     cameras = []
     for name, mount, yaw, focal in _NUSCENES_CAMERAS:
         intrinsics = np.array([[focal, 0, 799.5], [0, focal, 489.5], [0, 0, 1.0]])
-        cameras.append(Camera(name, (900, 1600), intrinsics, _yawed(mount, np.radians(yaw)) @ _FORWARD_FROM_OPTICAL))
+        cameras.append(Camera(name, (900, 1600), intrinsics, yawed(mount, np.radians(yaw)) @ _FORWARD_FROM_OPTICAL))
     rack, bonnet = ((0.11, 0.0, 1.2), (0.55, 1.1, 0.58)), ((2.6, 0.0, 0.9), (0.3, 1.0, 0.08))
     return Rig(lidar, tuple(cameras), own_parts=(rack, bonnet))
 
@@ -167,13 +176,13 @@ _VAN_CAMERAS = (
 def van_rig() -> Rig:
     """A van: one 64-beam LiDAR (x forward, y left, 2.31 m above the road) and five cameras."""
     elevations = tuple(np.concatenate([np.linspace(-24.8, -8.2, 26), np.linspace(-7.8, 14.6, 38)]))
-    lidar = Lidar("LIDAR_ROOF", elevations, 900, _yawed((1.35, 0.12, 2.31), 0.0), max_range=120.0, range_noise=0.03)
+    lidar = Lidar("LIDAR_ROOF", elevations, 900, yawed((1.35, 0.12, 2.31), 0.0), max_range=120.0, range_noise=0.03)
     cameras = []
     for name, mount, yaw, focal in _VAN_CAMERAS:
         intrinsics = np.array([[focal, 0, 639.5], [0, focal, 459.5], [0, 0, 1.0]])
-        cameras.append(Camera(name, (960, 1280), intrinsics, _yawed(mount, np.radians(yaw)) @ _FORWARD_FROM_OPTICAL))
+        cameras.append(Camera(name, (960, 1280), intrinsics, yawed(mount, np.radians(yaw)) @ _FORWARD_FROM_OPTICAL))
     roof = ((-0.4, 0.0, 1.85), (2.4, 1.5, 0.1))
-    return Rig(lidar, tuple(cameras), _yawed((1.35, 0.0, GRID_HEIGHT), -np.pi / 2), (roof,))
+    return Rig(lidar, tuple(cameras), yawed((1.35, 0.0, GRID_HEIGHT), -np.pi / 2), (roof,))
 
 
 RIGS: dict[str, Callable[[], Rig]] = {"nuscenes": nuscenes_rig, "van": van_rig}

@@ -78,7 +78,7 @@ def sweep(
     distance = (hits.distance - np.minimum(blade / np.maximum(-turned[:, 2], 0.05), 0.8))[seen]
     exact = directions[seen] * distance[:, None]
     noisy = directions[seen] * (distance + rng.normal(0, lidar.range_noise, len(distance)))[:, None]
-    intensity = np.clip(0.35 * bright[seen] * rng.lognormal(0, 0.35, len(distance)), 0, 1)
+    intensity = np.clip(lidar.reflectance * bright[seen] * rng.lognormal(0, 0.35, len(distance)), 0, 1)
     silent = ~seen
     silent[air] = False
     ghosts = rng.uniform(size=len(seen)) < lidar.ghosts * silent

@@ -35,8 +35,8 @@ def _buildings(site: Site, side: int, extra: float = 0.0) -> None:
 
 
 def _parking_lot(site: Site, side: int) -> None:
-    rng, density = site.rng, site.rng.uniform(0.1, 0.6)
-    labels, chances = [4, 10, 9, 3, 5], [0.87, 0.07, 0.025, 0.025, 0.01]
+    rng, density = site.rng, site.rng.uniform(0.1, 0.95)
+    labels, chances = [4, 10, 9, 3, 5], [0.81, 0.13, 0.025, 0.025, 0.01]
     for row in (4.0, 15.0, 21.0):
         for s in np.arange(site.start + 1.5, site.stop - 1, 2.7):
             if rng.uniform() < density:

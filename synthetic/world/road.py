@@ -74,10 +74,9 @@ class Waves:
 
     def __call__(self, *coordinates: np.ndarray) -> np.ndarray:
         """Values of about unit standard deviation."""
-        total = 0.0
-        for i, weight in enumerate(self.weight):
-            total = total + weight * np.sin(sum(c * k for c, k in zip(coordinates, self.k[:, i])) + self.phase[i])
-        return total
+        shape = (-1, *(1,) * np.ndim(coordinates[0]))  # waves first: one call for all of them
+        angle = sum(c * k.reshape(shape) for c, k in zip(coordinates, self.k)) + self.phase.reshape(shape)
+        return (np.sin(angle) * self.weight.reshape(shape)).sum(0)
 
 
 class Road:
@@ -120,7 +119,7 @@ class Road:
         lot = str(rng.choice(["building", "green", "parking", "plaza"], p=weights / weights.sum()))
         if rng.uniform() < style.belt * (1 - 0.25 * style.urban):
             lot = "belt"
-        paved = int(rng.choice([SIDEWALK, TERRAIN, DRIVEABLE, OTHER_FLAT], p=[0.36, 0.28, 0.2, 0.16]))
+        paved = int(rng.choice([SIDEWALK, TERRAIN, DRIVEABLE, OTHER_FLAT], p=[0.3, 0.42, 0.15, 0.13]))
         return lot, {"building": paved, "parking": DRIVEABLE, "plaza": OTHER_FLAT}.get(lot, TERRAIN)
 
     def lane(self, k: int) -> float:
@@ -217,8 +216,9 @@ class Road:
         With `follow` it tilts with the ground (over a base of 2 m), else it stands upright.
         """
         x, y, heading = self.to_map(np.float64(s), np.float64(d))
-        result = pose(float(x), float(y), float(self.height(s, d)), float(heading) + yaw)
+        result = pose(float(x), float(y), 0.0, float(heading) + yaw)
         if not follow:
+            result[2, 3] = float(self.height(s, d))
             return result
         c, n = np.cos(yaw), np.sin(yaw)
         h = self.height(s + np.array([c, -c, -n, n]), d + np.array([n, -n, c, -c]))

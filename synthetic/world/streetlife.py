@@ -8,8 +8,8 @@ from ..objects.mesh import Mesh
 from .site import Site
 
 _PARKED = (
-    (CAR, 0.61),
-    (TRUCK, 0.1),
+    (CAR, 0.55),
+    (TRUCK, 0.16),
     (BUS, 0.05),
     (TRAILER, 0.05),
     (MOTORCYCLE, 0.1),
@@ -97,13 +97,15 @@ def parked(site: Site, side: int) -> None:
 
 
 def people(site: Site, side: int) -> None:
-    """People on the sidewalk or beside the road, alone and in groups."""
+    """People on the sidewalk or beside the road, alone, in groups and in crowds."""
     rng = site.rng
     for s in site.scatter(site.style.pedestrians):
         edge = site.edges(s)
         reach = rng.uniform(edge[1], edge[2]) if site.style.walk else edge[2] + rng.uniform(0.5, 3)
-        for _ in range(1 + rng.poisson(0.5)):
-            where = s + rng.normal(0, 0.6), side * (reach + rng.normal(0, 0.4))
+        crowd = rng.uniform() < 0.08 * site.style.urban
+        count, spread = (rng.integers(6, 21), 1.6) if crowd else (1 + rng.poisson(0.5), 0.6)
+        for _ in range(count):
+            where = s + rng.normal(0, spread), side * (reach + rng.normal(0, 0.7 * spread))
             site.put_object(PEDESTRIAN, *where, rng.uniform(0, 6), 0)
 
 

@@ -155,12 +155,13 @@ def _road_style(rng: np.random.Generator, urban: float, divided: bool) -> dict:
 def _ground_style(rng: np.random.Generator) -> dict:
     """Slopes and the look of terrain to a LiDAR: rougher than any paved surface, except for mown lawns."""
     chance = rng.uniform
-    mown = chance() < 0.4
+    mown = chance() < 0.45
+    level = 0.15 if mown and chance() < 0.7 else 1.0  # lawns that lie flat beside the sidewalk
     return dict(
         crown=chance(0.0, 0.03),
         bank=rng.normal(0, 0.015),
-        grade=rng.normal(0, 0.025),
-        hills=abs(rng.normal(0, 1.5)) + chance(0, 0.4),
+        grade=rng.normal(0, 0.035),
+        hills=level * (abs(rng.normal(0, 1.5)) + chance(0, 0.4)),
         roughness=chance(0.005, 0.03) if mown else chance(0.03, 0.13),
         ditch=chance(0.1, 0.6) if chance() < 0.35 else 0.0,
         grass=chance(0.0, 0.05) if mown else chance(0.02, 0.2),

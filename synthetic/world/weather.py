@@ -26,13 +26,13 @@ CLEAR = Weather()
 
 
 def draw_weather(rng: np.random.Generator) -> Weather:
-    """Mostly clear; rain in 10 % of the drives, fog in 5 %, dusk or night in 10 %."""
+    """Mostly clear; rain in 12 % of the drives, fog in 5 %, dusk or night in 12 %."""
     kind, dark = rng.uniform(size=2)
-    darkness = rng.uniform(0.5, 0.93) if dark < 0.1 else 0.0
-    if kind < 0.1:
+    darkness = rng.uniform(0.5, 0.93) if dark < 0.12 else 0.0
+    if kind < 0.12:
         wet = rng.uniform(0.3, 1.0)
         return Weather(wet, 0.004 * wet, rng.uniform(0.003, 0.012), darkness)
-    if kind < 0.15:
+    if kind < 0.17:
         return Weather(0.0, rng.uniform(0.006, 0.02), rng.uniform(0.015, 0.05), darkness)
     return Weather(darkness=darkness)
 

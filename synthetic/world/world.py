@@ -213,7 +213,7 @@ def _lane(rng: np.random.Generator, traffic: float, speed: float, offset: float,
     """Vehicles of one lane; none within `keep_clear` metres of the ego vehicle."""
     found, s = [], -_LOOP / 2 + rng.uniform(0, 30)
     while s < _LOOP / 2 - 16:
-        label = int(rng.choice([4, 10, 3, 9, 5, 6, 2], p=[0.67, 0.1, 0.06, 0.04, 0.02, 0.08, 0.03]))
+        label = int(rng.choice([4, 10, 3, 9, 5, 6, 2], p=[0.6, 0.17, 0.06, 0.04, 0.02, 0.08, 0.03]))
         mesh = actors.MAKERS[label](rng)
         length = mesh.bounds()[1][0] - mesh.bounds()[0][0]
         if abs(s + length / 2) > keep_clear + length / 2 or not keep_clear:

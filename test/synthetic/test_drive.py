@@ -56,6 +56,18 @@ def test_frame_is_in_nuscenes_lidar_axes(frame):
     assert abs(pixels[0, 0] - SIZE[1] / 2) < 2
 
 
+def test_between_two_frames_vehicle_and_traffic_are_between_their_places(drive):
+    places = [drive.map_from_base(index)[:3, 3] for index in (1, 1.25, 1.5, 2)]
+    steps = np.linalg.norm(np.diff(places, axis=0), axis=1)
+    assert np.allclose(steps, np.array([1, 1, 2]) * steps.sum() / 4, rtol=0.02)
+    for one, between, other in zip(*(drive._scene(index).tags for index in (1, 1.5, 2))):
+        if np.linalg.norm(other[1][:2, 3] - one[1][:2, 3]) < 30:  # traffic comes again after a while
+            assert np.allclose(between[1][:3, 3], (one[1][:3, 3] + other[1][:3, 3]) / 2, atol=0.2)
+    (whole, pose), (same, _), (half, halfway) = (drive.sweep(index) for index in (1, 1.0, 1.5))
+    assert np.array_equal(whole.points, same.points) and len(half.points) != len(whole.points)
+    assert np.linalg.norm(halfway[:3, 3] - pose[:3, 3]) > 1 and not np.array_equal(half.points[:99], whole.points[:99])
+
+
 def test_vehicle_moves_along_the_road(drive):
     first, second = (drive.map_from_base(i) for i in (0, 1))
     step = np.linalg.inv(first) @ second
