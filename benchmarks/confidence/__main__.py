@@ -1,13 +1,14 @@
 """Measure whether confidence is true: `python -m benchmarks.confidence --data ROOT [--data ROOT]`.
 
 Frames of synthetic drives on which nothing was fitted, and labeled frames of data roots, are answered twice: with the
-probabilities that the networks themselves believe, and with those that were measured (`export.confidence`). Figures go
-to docs/confidence.json, the page to docs/confidence.md with its picture; --render only writes the page again.
+probabilities that the networks themselves believe, and with those that were measured (`export.confidence`). On the
+synthetic frames the entropy of classes that is estimated is compared with the networks' own, in PyTorch. Figures go to
+docs/confidence.json, the page to docs/confidence.md with its picture; --render only writes the page again.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from synthetic import SyntheticDrive
 from synthetic.seeds import VALIDATION
 
 from ..machine import processor
+from .entropy import EntropyErrors
 from .figures import Reliabilities
 from .page import FIGURES, PAGE, page, save_picture
 
@@ -34,7 +36,7 @@ UNFITTED = VALIDATION[6:]  # thresholds are fitted on the first six
 IMAGE_SIZE = (396, 704)
 INDICES = (8, 24)  # frames of a drive
 
-Labeled = Iterator[tuple[SensorFrame, np.ndarray]]
+Labeled = Iterable[tuple[SensorFrame, np.ndarray]]
 
 
 def synthetic(drives: int) -> Labeled:
@@ -62,6 +64,14 @@ def measure(believed: Pipeline, measured: Pipeline, frames: Labeled) -> dict[str
         after.add(measured(frame), truth)
         count += 1
     return {"frames": count, "before": before.to_dict(), "after": after.to_dict()}
+
+
+def entropy(pipeline: Pipeline, frames: Iterable[SensorFrame]) -> dict[str, Any]:
+    """Errors of the estimated entropy of classes, by network; the pipeline runs in PyTorch."""
+    errors = EntropyErrors(pipeline)
+    for frame in frames:
+        errors.add(frame)
+    return errors.to_dict()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -93,7 +103,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "backend": measured.backend_name,
         "data": {},
     }
-    frames = {"synthetic": tqdm(synthetic(options.drives), "synthetic", options.drives * len(INDICES), unit="frame")}
+    made = list(tqdm(synthetic(options.drives), "synthetic", options.drives * len(INDICES), unit="frame"))
+    figures["entropy"] = entropy(Pipeline.load(options.artifact, "torch"), (frame for frame, _ in made))
+    frames: dict[str, Labeled] = {"synthetic": made}
     for root in options.data:
         if root.is_dir():
             frames[root.name] = recorded(root)

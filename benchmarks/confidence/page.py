@@ -9,6 +9,7 @@ from ..plots import save
 
 FIGURES, PAGE = Path("docs/confidence.json"), Path("docs/confidence.md")
 PICTURE = Path("docs/images/confidence.png")
+ERRORS = {"bias": "+.2f", "error": ".2f", "most": ".2f"}
 KINDS = {"occupancy": "occupied", "class": "class"}
 
 
@@ -42,6 +43,17 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
         "",
         "*Over the probability that is said, the share for which it holds; on the dotted line both are equal.*",
         "",
+        "## Entropy of classes",
+        "",
+        "The networks give the probability of the best class away, and no others. What `class_entropy` makes of it, as",
+        "if three classes shared the rest, against the entropy of all classes inside the networks, in nats, over the",
+        "voxels of the synthetic frames that they say are occupied:",
+        "",
+        *_entropy(figures["entropy"]),
+        "",
+        "*Believed* is from the network's own probability, so that the error is the estimate's alone; *measured* from",
+        "the calibrated one, as the node publishes it: the entropy then moves with the confidence.",
+        "",
         "## How this was measured",
         "",
         "Made by `python -m benchmarks.confidence` with `--data ROOT` for each root;",
@@ -53,6 +65,16 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
         "  are others. No real recording was fitted on.",
         f"- Machine: {figures['machine']}.",
     )
+
+
+def _entropy(figures: dict[str, Any]) -> list[str]:
+    rows = [
+        [network, f"{found['voxels']:,}", f"{found['own']:.2f}"]
+        + [f"{found[what][which]:{form}}" for which in (0, 1) for what, form in ERRORS.items()]
+        for network, found in figures.items()
+    ]
+    kinds = (f"{what}, {how}" for how in ("believed", "measured") for what in ("bias", "mean error", "95 % below"))
+    return table(["network", "voxels", "its own, mean", *kinds], rows)
 
 
 def save_picture(figures: dict[str, Any], path: Path = PICTURE) -> None:

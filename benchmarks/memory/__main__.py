@@ -9,6 +9,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from statistics import median
@@ -19,7 +20,11 @@ from tqdm import tqdm
 
 from occfusion_ros.core.atomic import write_json, write_text
 from occfusion_ros.core.command import one_sentence, parser_of
+from occfusion_ros.core.grid import GridSpec
+from occfusion_ros.core.processor import usable_cores
+from occfusion_ros.memory.columns import unpack
 from occfusion_ros.memory.memory import MEMORIES, Memory
+from occfusion_ros.memory.ray_casting import RayCaster
 from occfusion_ros.runtime.pipeline import Pipeline
 
 from ..machine import processor, versions
@@ -105,9 +110,33 @@ def cost(moments: Sequence[Moment], memory: Memory, repeats: int = 3) -> dict[st
     return {
         "ms": {unknown: median(taken) for unknown, taken in times.items()},
         "points": int(median(len(moment.frame.points) for moment in moments)),
-        "threads": memory.threads,
+        "threads": memory.volume.threads,
         "bytes": memory.nbytes,
     }
+
+
+def made_sweep(beams: int = 128, turns: int = 2344) -> np.ndarray:
+    """(300,032, 3) metres in the grid frame: what a LiDAR over a plane sees of it and of walls, 12 to 42 m away."""
+    around = np.linspace(0, 2 * np.pi, turns, endpoint=False)[:, None]
+    up = np.radians(np.linspace(-25, 15, beams))
+    flat = np.stack(np.broadcast_arrays(np.cos(around), np.sin(around), np.tan(up)), -1)  # (turns, beams, 3)
+    ground = np.where(up < 0, 1.8 / np.maximum(-np.tan(up), 1e-9), np.inf)
+    return (flat * np.minimum(12 + 30 * np.sin(3 * around) ** 2, ground)[..., None]).reshape(-1, 3)
+
+
+def rays_cost(grid: GridSpec, repeats: int = 40) -> dict[str, Any]:
+    """Milliseconds for all rays of a made sweep through a grid: of the clock, and of all cores together."""
+    ends, start = (made_sweep() - grid.low) / grid.voxel_size, -np.asarray(grid.low) / grid.voxel_size
+    threads, taken = min(2, usable_cores()), []
+    with ThreadPoolExecutor(threads) as pool:
+        caster = RayCaster(grid.size, grid.voxel_size, pool, threads)
+        for _ in range(repeats):
+            clock, cores = time.perf_counter(), time.process_time()
+            caster.cast([(start, ends)])
+            taken.append((1e3 * (time.perf_counter() - clock), 1e3 * (time.process_time() - cores)))
+    ms, cpu_ms = np.median(taken, 0).tolist()
+    passed = int(unpack(caster.passed, grid.size[2]).sum())
+    return {"points": len(ends), "passed": passed, "ms": ms, "cpu_ms": cpu_ms, "threads": threads}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -136,6 +165,7 @@ def with_costs(options: argparse.Namespace) -> dict[str, Any]:
     memory = Memory(pipeline.contract.grid, MEMORIES["short"])
     drives = chain.from_iterable(recorded_drives(pipeline, root) for root in options.data)
     figures["cost"] = {name: cost(moments, memory) for name, moments in drives}
+    figures["rays"] = rays_cost(pipeline.contract.grid)
     memory.close()
     return figures
 

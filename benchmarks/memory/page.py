@@ -119,6 +119,14 @@ def _costs(figures: dict[str, Any]) -> Iterator[str]:
     yield from table(["drive", "points a sweep", "ms a frame", "ms with `unknown: occluded`", "threads"], rows)
     size = max(cost["bytes"] for cost in figures["cost"].values()) / 1e6
     yield from ("", f"Median of the second half of each drive, played three times. The memory takes {size:.0f} MB.")
+    rays = figures["rays"]
+    yield from (
+        "",
+        f"Rays alone, of a made sweep of {rays['points']:,} points that see a plane and walls, through the grid, of",
+        f"which they pass {rays['passed']:,} voxels: {rays['ms']:.0f} ms by the clock on {rays['threads']} threads, "
+        f"{rays['cpu_ms']:.0f} ms of all cores together.",
+        "Returns on top of each other cost as much as one of them, so walls are cheap, and ground is not.",
+    )
 
 
 def _how(figures: dict[str, Any]) -> Iterator[str]:

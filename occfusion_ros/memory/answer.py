@@ -7,6 +7,8 @@ from ..core.labels import IGNORE
 from .columns import (
     ALL,
     DEPTH,
+    KNOWN,
+    OCCUPIED,
     bit,
     column_start,
     column_steps,
@@ -20,7 +22,8 @@ from .columns import (
     turned_down,
     wrapped,
 )
-from .volume import IS_FLAT, IS_MOVABLE, IS_THING, KNOWN, LABEL, OCCUPIED
+from .evidence import IS_FLAT, IS_MOVABLE, IS_THING
+from .volume import LABEL
 
 NONE, NOT_REACHED, IN_DOUBT = 0, 1, 2  # which voxels become unknown
 

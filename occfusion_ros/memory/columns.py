@@ -13,6 +13,7 @@ from numba.extending import intrinsic
 DEPTH = 64  # voxels that a column has, used or not: bits of a word
 BLOCK = 8  # columns along x and y that are looked at together
 ALL = ~np.uint64(0)
+OCCUPIED, KNOWN, SETTLED = 0, 1, 2  # the words that a column of the volume has, see `compiled_volume`
 _ONE, _LAST = np.uint64(1), np.uint64(DEPTH - 1)
 
 

@@ -5,23 +5,18 @@ may move are answered as the network predicts them; what moves is remembered onl
 """
 
 import logging
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from ..core.errors import InvalidFrameError
 from ..core.frames import OccupancyGrid, SensorFrame
 from ..core.grid import GridSpec
-from ..core.labels import FLAT_GROUND, IGNORE, MOVABLE, THINGS
-from ..core.processor import usable_cores
-from . import columns
-from .answer import IN_DOUBT, NONE, NOT_REACHED, answer
+from .answer import IN_DOUBT, NONE, NOT_REACHED
+from .columns import DEPTH
+from .compiled_volume import CompiledVolume
 from .motion_check import MotionCheck
-from .ray_casting import RayCaster, moved, sweep_rays
-from .volume import IS_FLAT, IS_MOVABLE, IS_THING, MOST, Gains, RollingVolume, add, fade
+from .volume import MOST, RollingVolume, metres_from_voxels
 
 logger = logging.getLogger(__name__)
 
@@ -80,44 +75,38 @@ class Memory:
         volume: the evidence.
     """
 
-    def __init__(self, grid: GridSpec, settings: MemorySettings = MemorySettings(), threads: int = 0) -> None:
+    def __init__(
+        self, grid: GridSpec, settings: MemorySettings = MemorySettings(), threads: int = 0, device: str = ""
+    ) -> None:
         """
         Args:
             grid: of the frames.
             settings: how long and how far it remembers.
             threads: how many work side by side; 0: two, or one where there is only one core.
+            device: where PyTorch does the work, by its name for it; empty: compiled code, on the processor.
 
         Raises:
             InvalidFrameError: the grid is higher than 64 voxels.
         """
-        if grid.size[2] > columns.DEPTH:
-            raise InvalidFrameError(
-                f"memory: expected a grid of at most {columns.DEPTH} voxels along z, got {grid.size[2]}"
-            )
+        if grid.size[2] > DEPTH:
+            raise InvalidFrameError(f"memory: expected a grid of at most {DEPTH} voxels along z, got {grid.size[2]}")
         self.grid = grid
         self.settings = settings
         self.state = MemoryState()
-        self.threads = threads or min(2, usable_cores())
         wide = max(*grid.size[:2], 2 * round(settings.range_m / grid.voxel_size))
-        self.volume = RollingVolume(wide, grid.voxel_size)
-        self._pool = ThreadPoolExecutor(self.threads, "memory")
-        self._rays = RayCaster(self.volume.size, grid.voxel_size, self._pool, self.threads)
-        self._claimed = np.zeros_like(self._rays.passed)
-        self._own, self._returned = np.zeros((2, *grid.size[:2]), np.uint64)  # bits of the grid
+        self.volume = _volume(grid, wide, threads, device)
         self._motion = MotionCheck()
-        self._grid_metres = np.eye(4)  # from voxels, from the grid's low corner
-        self._grid_metres[:3, :3] *= grid.voxel_size
-        self._grid_metres[:3, 3] = grid.low
+        self._metres_from_voxels = metres_from_voxels(grid)
         self._faded_ns = [0] * FADE_PARTS
 
     @property
     def nbytes(self) -> int:
         """Bytes that it takes."""
-        return self.volume.nbytes + self._rays.nbytes + self._claimed.nbytes + 2 * self._own.nbytes
+        return self.volume.nbytes
 
     def close(self) -> None:
         """End the threads."""
-        self._pool.shutdown()
+        self.volume.close()
 
     def reset(self, reason: str) -> None:
         """Forget everything."""
@@ -133,8 +122,8 @@ class Memory:
     ) -> OccupancyGrid:
         """Remember a frame and answer it from all that is remembered.
 
-        Time that goes back and a pose that jumps reset the memory first. A frame whose stamp is that of the last one is
-        answered, but adds nothing.
+        Time that goes back and a pose that jumps reset the memory first. Frames of one stamp count together as one, in
+        whatever order they come; the volume stands where the pose of the first of them puts it.
 
         Args:
             predicted: what the network says of the frame.
@@ -149,16 +138,18 @@ class Memory:
         if reason := self._motion.jump(frame.stamp_ns, fixed_from_grid):
             self.reset(reason)
             self._motion.jump(frame.stamp_ns, fixed_from_grid)
-        self.volume.center_on(fixed_from_grid[:3, :3] @ _middle(self.grid) + fixed_from_grid[:3, 3])
-        pose = self._volume_from_grid(fixed_from_grid)
-        self._cast(frame, pose)
-        labels = np.ascontiguousarray(predicted.labels)
-        self._side_by_side(lambda *part: columns.occupied(labels, self._own, *part, IGNORE), self.grid.size[0])
-        if frame.stamp_ns != self.state.last_ns:
+        again = frame.stamp_ns == self.state.last_ns
+        if not again:
+            self.volume.center_on(fixed_from_grid[:3, :3] @ _middle(self.grid) + fixed_from_grid[:3, 3])
+        self.volume.see(predicted.labels, frame, self._volume_from_grid(fixed_from_grid))
+        if again:
+            self.volume.add_again()
+        else:
             self._fade(frame.stamp_ns)
-            self._add(labels, np.linalg.inv(pose))
+            self.volume.add()
             self._count(frame.stamp_ns)
-        return self._answer(predicted, pose, UNKNOWN_FORMS[unknown])
+        labels, filled = self.volume.answer(self.settings.movable_s > 0, UNKNOWN_FORMS[unknown])
+        return replace(predicted, labels=labels, remembered=filled)
 
     def _check(self, predicted: OccupancyGrid, fixed_from_grid: np.ndarray) -> None:
         if predicted.spec != self.grid:
@@ -169,24 +160,7 @@ class Memory:
 
     def _volume_from_grid(self, fixed_from_grid: np.ndarray) -> np.ndarray:
         """(4, 4) float64 from voxels of the grid to voxels of the volume, each from its low corner."""
-        return self.volume.volume_from_fixed() @ fixed_from_grid @ self._grid_metres
-
-    def _cast(self, frame: SensorFrame, pose: np.ndarray) -> None:
-        """Cast the sweep's rays through the volume, and mark its returns in the grid."""
-        grid_from_metres = np.linalg.inv(self._grid_metres)
-        self._returned[:] = 0
-        columns.set_at(self._returned, moved(frame.points, grid_from_metres), self.grid.size)
-        self._rays.cast(sweep_rays(frame, pose @ grid_from_metres))
-
-    def _add(self, labels: np.ndarray, grid_from_volume: np.ndarray) -> None:
-        volume, rays = self.volume, self._rays
-        sweep = rays.passed, rays.returned, self._claimed
-
-        def add_some(start: int, end: int) -> None:
-            frame = labels, self._own, grid_from_volume
-            add(volume.voxels, volume.words, volume.offset, *frame, *sweep, start, end, KINDS, GAINS)
-
-        self._side_by_side(add_some, volume.size[0])
+        return self.volume.volume_from_fixed() @ fixed_from_grid @ self._metres_from_voxels
 
     def _fade(self, stamp_ns: int) -> None:
         """Take from a part of the volume, the next one with every frame, what time has taken since it was its turn."""
@@ -198,7 +172,7 @@ class Memory:
         ]
         if before and any(units):
             start, end = part * width, min((part + 1) * width, self.volume.size[0])
-            fade(self.volume.voxels, self.volume.words, start, end, *units, KINDS)
+            self.volume.fade(start, end, *units)
 
     def _count(self, stamp_ns: int) -> None:
         state = self.state
@@ -206,33 +180,14 @@ class Memory:
         state.first_ns = stamp_ns if state.first_ns is None else state.first_ns
         state.last_ns = stamp_ns
 
-    def _answer(self, predicted: OccupancyGrid, pose: np.ndarray, unknown: int) -> OccupancyGrid:
-        volume, out = self.volume, predicted.labels.copy()
-        seen = volume.voxels, volume.words, volume.offset, self._claimed, self._rays.passed
-        show = self.settings.movable_s > 0
-
-        def answer_some(start: int, end: int) -> np.ndarray:
-            return answer(out, self._own, self._returned, pose, *seen, start, end, KINDS, show, unknown)
-
-        filled = self._side_by_side(answer_some, self.grid.size[0])
-        return replace(predicted, labels=out, remembered=np.concatenate(filled))
-
-    def _side_by_side(self, work: Callable[[int, int], Any], count: int) -> list:
-        """What `work` gives for shares of `count` slices, each from a start to an end."""
-        bounds = np.linspace(0, count, self.threads + 1).astype(int)
-        return list(self._pool.map(work, bounds, bounds[1:]))
-
 
 def _middle(grid: GridSpec) -> np.ndarray:
     return (np.asarray(grid.low) + grid.high) / 2
 
 
-def _kinds() -> np.ndarray:
-    kinds = np.zeros(256, np.uint8)
-    for kind, labels in ((IS_MOVABLE, MOVABLE), (IS_FLAT, FLAT_GROUND), (IS_THING, THINGS)):
-        kinds[list(labels)] |= kind
-    return kinds
+def _volume(grid: GridSpec, wide: int, threads: int, device: str) -> RollingVolume:
+    if not device:
+        return CompiledVolume(grid, wide, threads)
+    from .torch_volume import TorchVolume
 
-
-KINDS = _kinds()
-GAINS = np.array([Gains.returned, Gains.predicted, Gains.passed])
+    return TorchVolume(grid, wide, device)

@@ -11,13 +11,17 @@ from .occlusion import Occlusion
 GRID = GridSpec((-0.8, -0.8, -0.8), 0.2, (8, 8, 8))
 
 
-def warm_up() -> None:
-    """Answer small frames in every form, so that all is compiled, or found where earlier processes left it."""
+def warm_up(device: str = "") -> None:
+    """Answer small frames in every form, so that all is compiled, or found where earlier processes left it.
+
+    Args:
+        device: of the memory, see `Memory`.
+    """
     points = np.array([[0.5, 0.5, 0.1, 0], [-0.5, 0.3, 0.1, 0]], np.float32)
     labels = np.zeros(GRID.size, np.uint8)
     labels[6, 6, 4] = Label.MANMADE
-    memory, occlusion = Memory(GRID, MemorySettings(movable_s=1.0), threads=1), Occlusion(GRID, threads=1)
-    for i in range(FADE_PARTS + 1):
+    memory, occlusion = Memory(GRID, MemorySettings(movable_s=1.0), 1, device), Occlusion(GRID, threads=1)
+    for i in [*range(FADE_PARTS + 1), FADE_PARTS]:  # a stamp comes twice
         stamp = round((1 + i) * NS_PER_S)
         frame = SensorFrame(stamp, points, ray_origins=np.zeros((2, 3)), origin_of_point=np.array([0, 1], np.uint8))
         memory.answer(OccupancyGrid(GRID, labels, stamp, "grid"), frame, np.eye(4), "occluded")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.confidence.entropy import errors
 from benchmarks.confidence.figures import Reliabilities, Reliability
 from benchmarks.confidence.page import page, save_picture
 from occfusion_ros.core.frames import OccupancyGrid
@@ -46,6 +47,18 @@ def test_the_page_shows_errors_in_percent(tmp_path):
     after = {"occupancy": said(128, 0.5).to_dict(), "class": said(51, 0.25).to_dict()}
     data = {"street": {"frames": 3, "before": before, "after": after}}
     figures = {"model": "m", "backend": "b", "machine": "c", "data": data}
+    both = {"bias": [0.01, 0.2], "error": [0.05, 0.25], "most": [0.1, 0.4]}
+    figures["entropy"] = {"fuser": {"voxels": 1234, "own": 0.5, **both}}
     assert "| street | 3 | 30.0 | 0.2 | 0.0 | 5.0 |" in page(figures)
+    assert "| fuser | 1,234 | 0.50 | +0.01 | 0.05 | 0.10 | +0.20 | 0.25 | 0.40 |" in page(figures)
     save_picture(figures, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_errors_of_an_estimate_are_told_by_bias_size_and_limit():
+    own = np.full(100, 0.5, np.float32)
+    off = np.where(np.arange(100) < 90, 0.1, -0.4).astype(np.float32)
+    found = errors(np.stack([own, own + off, own + 0.25], 1))
+    assert found["voxels"] == 100 and found["own"] == pytest.approx(0.5)
+    assert found["bias"] == pytest.approx([0.05, 0.25], abs=1e-6)
+    assert found["error"] == pytest.approx([0.13, 0.25], abs=1e-6) and found["most"][0] == pytest.approx(0.4, abs=1e-6)

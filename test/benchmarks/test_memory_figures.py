@@ -95,6 +95,7 @@ def test_more_frames_give_more_and_the_page_shows_all(drive, monkeypatch):
         "backend": "b",
         "drives": {"d": figures},
         "cost": {"d": command.cost(drive, memory, repeats=1)},
+        "rays": command.rays_cost(GRID, repeats=1),
     }
     text = page(whole)
     assert "| all before it |" in text and "every second pose missing" in text and text.count("\n| `occluded` |") == 2

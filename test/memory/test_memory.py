@@ -13,8 +13,8 @@ from occfusion_ros.core.frames import OccupancyGrid, SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE, Label
 from occfusion_ros.memory.columns import DEPTH
+from occfusion_ros.memory.compiled_volume import CompiledVolume
 from occfusion_ros.memory.memory import Memory, MemorySettings
-from occfusion_ros.memory.volume import RollingVolume
 
 ROOM = VoxelWorld.room()
 NOTHING = VoxelWorld({})  # no ray returns, so none passes
@@ -124,9 +124,9 @@ def test_rolling_keeps_every_voxel_in_its_place(memory):
         assert_consistent(volume)
 
 
-def assert_consistent(volume: RollingVolume) -> None:
+def assert_consistent(volume: CompiledVolume) -> None:
     """The bits say what the bytes do: what is restored from the bytes alone has the same."""
-    again = RollingVolume(volume.size[0], volume.voxel_size)
+    again = CompiledVolume(GRID, volume.size[0])
     again.restore(volume.low, *volume.content())
     assert (again.words == volume.words).all()
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.datasets.rays import mark_passed
 from occfusion_ros.memory.columns import unpack
-from occfusion_ros.memory.ray_casting import RayCaster, one_a_voxel
+from occfusion_ros.memory.ray_casting import RayCaster
 
 POOL = ThreadPoolExecutor(2)
 GRID = GridSpec(low=(-6.4, -6.4, -6.0), voxel_size=0.2, size=(64, 64, 60))
@@ -28,9 +28,8 @@ def cast(rays, grid=GRID, threads=2):
 def reference(rays, grid=GRID):
     passed, returned = np.zeros(grid.size, bool), np.zeros(grid.size, bool)
     for origin, points in rays:
-        own = np.zeros(grid.size[:2], np.uint64)
-        ends = one_a_voxel(own, (points - grid.low) / grid.voxel_size, grid.size) * grid.voxel_size + grid.low
-        mark_passed(passed, grid, origin, ends)
+        ends = np.unique(np.floor((points - grid.low) / grid.voxel_size), axis=0)
+        mark_passed(passed, grid, origin, grid.centers(ends))
         voxels, inside = grid.indices(points)
         returned[tuple(voxels[inside].T)] = True
     return passed & ~returned, returned
@@ -49,6 +48,25 @@ def test_the_same_voxels_as_on_arrays(seed, outside, sensors):
     assert (returned == expected_returned).all()
     # Where a ray runs through an edge, float32 and integers may take either side.
     assert np.count_nonzero(passed != expected) <= 1e-3 * np.count_nonzero(expected) + 2
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), outside=st.booleans())
+def test_rays_that_are_walked_as_one_pass_the_voxels_that_each_passes_alone(seed, outside):
+    """Walls, near and far, with gaps in them, some higher than the block."""
+    rng = np.random.default_rng(seed)
+    origin = rng.uniform(-5, 5, 3) + [20.0 * outside, 0, 0]
+    wall = np.zeros((64, 64, 140), bool)
+    for x, y, low in rng.integers(0, (64, 64, 100), (12, 3)):
+        wall[x, y, low : low + rng.integers(1, 40)] = True
+    wall &= rng.random(wall.shape) < rng.choice([0.7, 1.0])
+    ends = GRID.centers(np.argwhere(wall))
+    passed, returned = cast([(origin, ends)])
+    alone = np.zeros(GRID.size, bool)
+    for end in ends:
+        alone |= cast([(origin, end[None])])[0]
+    wall = wall[:, :, : GRID.size[2]]
+    assert (returned == wall).all() and (passed == (alone & ~wall)).all()
 
 
 @pytest.mark.parametrize("threads", [1, 2])
