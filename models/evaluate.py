@@ -23,7 +23,7 @@ from occfusion_ros.runtime.backends.protocol import PRECISIONS, BackendSettings
 from occfusion_ros.runtime.pipeline import REFINE_MODES, Pipeline
 
 from .evaluation.metrics import RangeBands
-from .evaluation.nuscenes_frames import NuScenesFrames
+from .evaluation.nuscenes_frames import NuScenesFrames, add_past_sweeps
 from .evaluation.ray_iou import RayIoU, choose_origins
 from .evaluation.report import report, save_picture, table
 
@@ -53,17 +53,26 @@ class Evaluation:
 
 
 def evaluate(
-    pipeline: Pipeline, reader: NuScenesReader, scenes: list[str] | None = None, memory: Memory | None = None
+    pipeline: Pipeline,
+    reader: NuScenesReader,
+    scenes: list[str] | None = None,
+    memory: Memory | None = None,
+    past_sweeps: int = 0,
 ) -> Evaluation:
     """Run all samples that have an occupancy truth, and with a memory those between them too.
 
+    Args:
+        past_sweeps: earlier sweeps that the network is told of, as far as there are any.
+
     Raises:
-        DatasetError: there is none, or the model's grid is not the one of the labels.
+        DatasetError: there is none, or the model's grid is not the one of the labels. ContractError: it was not trained
+            with earlier sweeps.
     """
     grid = pipeline.contract.grid
     if grid != GridSpec():
         raise DatasetError(f"expected a model on the grid of the labels, {GridSpec()}, got {grid}")
-    result, recorded = Evaluation(RangeBands(grid), RayIoU(grid)), NuScenesFrames(reader)
+    recorded = NuScenesFrames.for_model(reader, pipeline.contract, past_sweeps)
+    result = Evaluation(RangeBands(grid), RayIoU(grid))
     of_scene = ""
     for scene, token, truth in samples(reader, scenes, every=memory is not None):
         frame = recorded.frame(scene, token)
@@ -107,6 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--precision", default="auto", choices=PRECISIONS, help="of the engines (%(default)s)")
     parser.add_argument("--refine", default="active", choices=REFINE_MODES, help="what is refined (%(default)s)")
     parser.add_argument("--memory", default="none", choices=("none", *MEMORIES), help="of earlier frames (%(default)s)")
+    add_past_sweeps(parser)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--picture", type=Path, help="draw the figures and the first frame to this PNG file")
     options = parser.parse_args(argv)
@@ -115,11 +125,13 @@ def main(argv: list[str] | None = None) -> int:
             options.artifact, options.backend, options.refine, BackendSettings(precision=options.precision)
         )
         memory = Memory(pipeline.contract.grid, MEMORIES[options.memory]) if options.memory != "none" else None
-        result = evaluate(pipeline, NuScenesReader(options.data), options.scene, memory)
+        result = evaluate(pipeline, NuScenesReader(options.data), options.scene, memory, options.past_sweeps)
         figures = report(result.bands, result.rays, result.frames)
         print(table(figures))
         if options.json:
-            write_json(options.json, {"model": pipeline.contract.model_id, **figures})
+            write_json(
+                options.json, {"model": pipeline.contract.model_id, "past_sweeps": options.past_sweeps, **figures}
+            )
         if options.picture:
             save_picture(options.picture, figures, result.prediction, result.truth)
     return 0

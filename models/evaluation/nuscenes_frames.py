@@ -1,13 +1,24 @@
 """Recorded key frames in the grid frame, whatever the vehicle: the tables say how its LiDAR is mounted."""
 
+from argparse import ArgumentParser
 from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 
-from occfusion_ros.core.errors import DatasetError
+from occfusion_ros.core.contract import ModelContract
+from occfusion_ros.core.errors import ContractError, DatasetError
 from occfusion_ros.core.frames import SensorFrame
-from occfusion_ros.datasets.nuscenes import GRID_FROM_VEHICLE, INTENSITY_MAX, NuScenesReader, SensorRecord, read_sweep
+from occfusion_ros.core.past_sweeps import MOST_SWEEPS, PastSweep, brought_to_present, past_points
+from occfusion_ros.core.preprocessing import Preprocessing
+from occfusion_ros.datasets.nuscenes import (
+    GRID_FROM_VEHICLE,
+    INTENSITY_MAX,
+    NuScenesReader,
+    SensorRecord,
+    read_sweep,
+    sweep_points,
+)
 
 ALIGNED = 0.9  # cosine from which on two axes are the same
 LOWEST_SENSOR = -1.0  # metres, grid frame: no LiDAR is mounted nearer to the road
@@ -20,24 +31,59 @@ class NuScenesFrames:
     through the vehicle's frame. Sweeps whose intensity never exceeds 1 have it normalized already.
     """
 
-    def __init__(self, reader: NuScenesReader) -> None:
-        self.reader = reader
+    def __init__(
+        self, reader: NuScenesReader, past_sweeps: int = 0, ego_radius: float = Preprocessing.ego_radius
+    ) -> None:
+        """
+        Args:
+            past_sweeps: sweeps before each key frame that come with it, as far as their files are there: those between
+                key frames too.
+            ego_radius: metres, of the vehicle that is left out of them.
+        """
+        self.reader, self.past_sweeps, self.ego_radius = reader, past_sweeps, ego_radius
         self._sweeps_of_scene = lru_cache(maxsize=2)(self._find_sweeps)
+        self._all_sweeps_of_scene = lru_cache(maxsize=2)(self._find_all_sweeps)
+        self._past_points = lru_cache(maxsize=2 * MOST_SWEEPS)(self._read_past_points)
+
+    @classmethod
+    def for_model(cls, reader: NuScenesReader, contract: ModelContract, past_sweeps: int) -> "NuScenesFrames":
+        """Frames that come with so many earlier sweeps, for a model that was trained with them.
+
+        Raises:
+            ContractError: it was not.
+        """
+        if not past_sweeps:
+            return cls(reader)
+        if not contract.preprocessing.lags:
+            raise ContractError(f"past sweeps: expected a model with lags, got {contract.model_id}, which has none")
+        return cls(reader, past_sweeps, contract.preprocessing.ego_radius)
 
     def frame(self, scene: str, sample_token: str) -> SensorFrame:
         """One key frame of a scene."""
         sweep = self._sweeps_of_scene(scene)[sample_token]
-        matrix = grid_from_lidar(sweep.base_from_sensor.matrix)
-        normalized = read_sweep(sweep.path)[:, 3].max() <= 1
         frame = self.reader.frame(
-            sample_token, None if (matrix == np.eye(4)).all() else matrix, 1.0 if normalized else INTENSITY_MAX
+            sample_token, _unless_same(grid_from_lidar(sweep.base_from_sensor.matrix)), _intensity_max(sweep)
         )
-        return replace(frame, ray_origins=self.ray_origin(scene, sample_token)[None])
+        past = brought_to_present(self.past(scene, sample_token))
+        return replace(frame, ray_origins=self.ray_origin(scene, sample_token)[None], past=past)
+
+    def past(self, scene: str, sample_token: str) -> list[PastSweep]:
+        """The sweeps that come with a key frame, the newest first."""
+        if not self.past_sweeps:
+            return []
+        now = self._sweeps_of_scene(scene)[sample_token]
+        earlier = [sweep for sweep in self._all_sweeps_of_scene(scene) if sweep.stamp_ns < now.stamp_ns]
+        grid_from_map = np.linalg.inv(_map_from_grid(now))
+        return [
+            PastSweep(
+                self._past_points(sweep), grid_from_map @ _map_from_grid(sweep), (now.stamp_ns - sweep.stamp_ns) / 1e9
+            )
+            for sweep in earlier[: -self.past_sweeps - 1 : -1]
+        ]
 
     def map_from_grid(self, scene: str, sample_token: str) -> np.ndarray:
         """(4, 4) float64, metres: the pose of a key frame's grid."""
-        sweep = self._sweeps_of_scene(scene)[sample_token]
-        return sweep.map_from_sensor @ np.linalg.inv(self.grid_from_lidar(scene, sample_token))
+        return _map_from_grid(self._sweeps_of_scene(scene)[sample_token])
 
     def grid_from_lidar(self, scene: str, sample_token: str) -> np.ndarray:
         """(4, 4) float64 of a key frame."""
@@ -68,6 +114,27 @@ class NuScenesFrames:
             )
         return dict(zip(samples, sweeps))
 
+    def _find_all_sweeps(self, scene: str) -> list[SensorRecord]:
+        """The LiDAR's sweeps of a scene whose files are there, key frames or not, in time order."""
+        records = self.reader.records(scene, sweeps=True)
+        return [record for record in records if record.channel == self.reader.lidar and record.path.is_file()]
+
+    def _read_past_points(self, sweep: SensorRecord) -> np.ndarray:
+        matrix = _unless_same(grid_from_lidar(sweep.base_from_sensor.matrix))
+        return past_points(sweep_points(read_sweep(sweep.path), matrix, _intensity_max(sweep)), self.ego_radius)
+
+
+def add_past_sweeps(parser: ArgumentParser) -> None:
+    """Have a command take how many earlier sweeps a model is told of."""
+    parser.add_argument(
+        "--past-sweeps",
+        type=int,
+        default=0,
+        choices=range(MOST_SWEEPS + 1),
+        metavar="N",
+        help=f"earlier sweeps, at most {MOST_SWEEPS}, that a model with lags is told of (%(default)s)",
+    )
+
 
 def grid_from_lidar(base_from_lidar: np.ndarray) -> np.ndarray:
     """(4, 4) float64 from a LiDAR's mounting (4, 4) on the vehicle (x forward, y left, road at z = 0).
@@ -90,3 +157,16 @@ def ray_origin(sweep: SensorRecord) -> np.ndarray:
     """
     matrix = grid_from_lidar(sweep.base_from_sensor.matrix)
     return np.zeros(3) if matrix[2, 3] > LOWEST_SENSOR else np.linalg.inv(matrix)[:3, 3]
+
+
+def _map_from_grid(sweep: SensorRecord) -> np.ndarray:
+    return sweep.map_from_sensor @ np.linalg.inv(grid_from_lidar(sweep.base_from_sensor.matrix))
+
+
+def _unless_same(matrix: np.ndarray) -> np.ndarray | None:
+    return None if (matrix == np.eye(4)).all() else matrix
+
+
+def _intensity_max(sweep: SensorRecord) -> float:
+    """The raw intensity that becomes 1."""
+    return 1.0 if read_sweep(sweep.path)[:, 3].max() <= 1 else INTENSITY_MAX

@@ -29,7 +29,7 @@ from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.datasets.rays import mark_passed
 from occfusion_ros.runtime.pipeline import Pipeline
 
-from .nuscenes_frames import NuScenesFrames
+from .nuscenes_frames import NuScenesFrames, add_past_sweeps
 
 LEAST_RETURNS, MOST_PASSED = 0.9, 0.05  # targets
 BOX_CLASSES = {"vehicle.car": "car", "vehicle.truck": "truck", "movable_object.barrier": "barrier"}
@@ -80,6 +80,13 @@ class Consistency:
         default_factory=lambda: {name: np.zeros(NUM_LABELS, np.int64) for name in BOX_CLASSES.values()}
     )
 
+    def add_rays(self, labels: np.ndarray, points: np.ndarray, grid: GridSpec, origin: np.ndarray) -> None:
+        """Count the returns (N, 3) of rays from `origin` (3,) and the voxels that they pass; labels (X, Y, Z) uint8."""
+        voxels, inside = grid.indices(points)
+        occupied = labels != EMPTY
+        self.returns.add(with_neighbors(occupied)[tuple(voxels[inside].T)])
+        self.passed.add(occupied[passed_voxels(grid, origin, points)])
+
 
 def points_in_box(points: np.ndarray, box: Any, grid_from_lidar: np.ndarray) -> np.ndarray:
     """Find, (N,) bool, the grid-frame points (N, 3) in a box of `NuScenesReader.boxes` (LiDAR frame), faces included.
@@ -124,9 +131,7 @@ def measure(pipeline: Pipeline, recorded: NuScenesFrames, scene: str) -> Consist
         points = beyond_vehicle(frame.points)
         voxels, inside = grid.indices(points)
         at, in_range = tuple(voxels[inside].T), points[inside]
-        occupied = labels != EMPTY
-        result.returns.add(with_neighbors(occupied)[at])
-        result.passed.add(occupied[passed_voxels(grid, recorded.ray_origin(scene, token), points)])
+        result.add_rays(labels, points, grid, recorded.ray_origin(scene, token))
         for box in recorded.reader.boxes(token):
             if name := BOX_CLASSES.get(box.name):
                 chosen = points_in_box(in_range, box, recorded.grid_from_lidar(scene, token))
@@ -234,14 +239,16 @@ def main(argv: list[str] | None = None) -> int:
     parser = parser_of("python -m models.evaluation.sensor_consistency", __doc__)
     parser.add_argument("--data", type=Path, required=True, help="data root in the nuScenes format")
     parser.add_argument("--artifact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
+    add_past_sweeps(parser)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args(argv)
     with one_sentence(parser, "sensor_consistency"):
-        recorded = NuScenesFrames(NuScenesReader(options.data))
-        scenes = scenes_with_cameras(recorded.reader)
+        reader = NuScenesReader(options.data)
+        scenes = scenes_with_cameras(reader)
         if not scenes:
             raise DatasetError(f"expected a scene with cameras in {options.data}, got none")
         pipeline = Pipeline.load(options.artifact)
+        recorded = NuScenesFrames.for_model(reader, pipeline.contract, options.past_sweeps)
         results = {scene: measure(pipeline, recorded, scene) for scene in tqdm(scenes, "measuring", unit="scene")}
         print("\n".join(line for scene, result in results.items() for line in lines(scene, result)))
         if len(results) > 1:
@@ -251,6 +258,7 @@ def main(argv: list[str] | None = None) -> int:
                 options.json,
                 {
                     "model": pipeline.contract.model_id,
+                    "past_sweeps": options.past_sweeps,
                     "scenes": {scene: as_json(result) for scene, result in results.items()},
                 },
             )

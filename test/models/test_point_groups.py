@@ -1,0 +1,28 @@
+"""Points right in seven groups: what counts, and the figures of a root with point labels."""
+
+import numpy as np
+import pytest
+
+from models.evaluation.point_groups import GROUPS, PointGroups, line
+from occfusion_ros.core.labels import IGNORE, Label
+
+
+def test_groups_are_counted_and_other_classes_left_out():
+    result = PointGroups()
+    truth = np.array(
+        [Label.CAR, Label.CAR, Label.TRUCK, Label.MANMADE, Label.BARRIER, IGNORE, Label.PEDESTRIAN], np.uint8
+    )
+    answer = np.array([Label.TRUCK, Label.BUS, Label.BARRIER, Label.MANMADE, Label.CAR, 0, 0], np.uint8)
+    result.add(answer, truth)
+    assert result.right == pytest.approx(3 / 5), "a truck is a vehicle; a barrier in the truth counts nothing"
+    figures = result.as_json()
+    assert figures["points"] == 5 and figures["iou"]["vehicle"] == pytest.approx(2 / 3)
+    assert figures["iou"]["person"] == 0 and figures["iou"]["road"] is None
+    assert figures["miou"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert "0.600 of 5 points right" in line("scene", figures)
+
+
+def test_nothing_counts_nothing():
+    figures = PointGroups().as_json()
+    assert figures["right"] is None and figures["miou"] is None and set(figures["iou"]) == set(GROUPS)
+    assert line("scene", figures) == "scene: no point counts"
