@@ -113,9 +113,11 @@ def main(argv: list[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> None:
     """Measure as the command line says."""
     artifact = load_artifact(options.artifact)
-    model, _ = load_checkpoint(artifact.folder / artifact.contract.fuser.files["weights"].name)
+    weights = artifact.folder / artifact.contract.fuser.files["weights"].name
+    model, _ = load_checkpoint(weights)
     presampler = Presampler(model.config.presample)
-    paths = prepare_all(options.frames, VALIDATION[: options.drives], model.config.presample, options.workers)
+    seeds = VALIDATION[: options.drives]
+    paths = prepare_all(options.frames, seeds, model.config.presample, options.workers, weights=weights)
     frames = (crop(PreparedFrame.load(path), model.config.presample.grid) for path in tqdm(paths, "frames"))
     confidence = measure(model, (predict(model, frame, presampler) for frame in frames))
     write_contract(replace(artifact.contract, confidence=confidence), artifact.folder)

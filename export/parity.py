@@ -19,12 +19,11 @@ from tqdm import tqdm
 
 from models.evaluate import samples
 from models.evaluation.metrics import ConfusionMatrix
-from models.evaluation.nuscenes_frames import NuScenesFrames
 from occfusion_ros.core.atomic import write_text
 from occfusion_ros.core.command import one_sentence, parser_of
+from occfusion_ros.core.contract import ModelContract
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.processor import this_processor
-from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.network.occfusion import OccFusion
 from occfusion_ros.network.wrappers import FuserNetwork, RefinerNetwork
 from occfusion_ros.presample.presampler import FusedVoxels
@@ -35,7 +34,7 @@ from occfusion_ros.runtime.backends.torch_backend import TorchBackend
 from occfusion_ros.runtime.pipeline import Pipeline
 from occfusion_ros.runtime.selection import any_child
 
-from .frames import parity_frames
+from .frames import parity_frames, recorded_frames
 
 Tensors = dict[str, torch.Tensor]
 
@@ -144,10 +143,14 @@ def compare(frame: str, quantity: str, got: torch.Tensor, reference: torch.Tenso
     if not reference.is_floating_point():
         occupied = (got != 0) | (reference != 0)
         equal = (got.int() - reference.int()).abs() <= within if within else got == reference
-        shares = (values.double().mean().item() if values.numel() else 1.0 for values in (equal, equal[occupied]))
+        shares = _share(equal, equal.numel()), _share(equal & occupied, int(occupied.count_nonzero()))
         return Comparison(frame, quantity, None, None, *shares)
     error = (got - reference).abs().max().item()
     return Comparison(frame, quantity, error, error / max(reference.abs().max().item(), 1e-12))
+
+
+def _share(true: torch.Tensor, of: int) -> float:
+    return int(true.count_nonzero()) / of if of else 1.0
 
 
 def eager_pipeline(model: OccFusion, contract: Any) -> Pipeline:  # ModelContract
@@ -267,13 +270,12 @@ def accuracy(pipeline: Pipeline, labeled: list[tuple[SensorFrame, np.ndarray]]) 
     return matrix
 
 
-def labeled_examples(root: Path | None, count: int) -> list[tuple[SensorFrame, np.ndarray]]:
+def labeled_examples(root: Path | None, count: int, contract: ModelContract) -> list[tuple[SensorFrame, np.ndarray]]:
     """The first frames of a data root that have an occupancy truth, with it; `count` at most, none without a root."""
     if root is None:
         return []
-    reader = NuScenesReader(root)
-    recorded = NuScenesFrames(reader)
-    return [(recorded.frame(scene, token), truth) for scene, token, truth in islice(samples(reader), count)]
+    recorded = recorded_frames(root, contract)
+    return [(recorded.frame(scene, token), truth) for scene, token, truth in islice(samples(recorded.reader), count)]
 
 
 def table(reports: list[Report]) -> str:
@@ -333,8 +335,8 @@ def main(argv: list[str] | None = None) -> int:
         pipeline = Pipeline.load(options.artifact, "torch", settings=BackendSettings(precision="fp32"))
         reference = Reference(
             pipeline,
-            parity_frames(options.data, options.frames, pipeline.contract.max_cameras),
-            labeled_examples(options.data, options.labeled),
+            parity_frames(options.data, options.frames, pipeline.contract),
+            labeled_examples(options.data, options.labeled, pipeline.contract),
         )
         reports = [
             examine(options.artifact, name, precision, reference)

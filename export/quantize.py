@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -28,7 +29,7 @@ from occfusion_ros.runtime.pipeline import Pipeline
 from synthetic import SyntheticDrive, seeds
 
 from .contract import write_contract
-from .frames import nuscenes_frames, parity_frames
+from .frames import nuscenes_frames, parity_frames, synthetic_frame
 from .parity import Reference, examine, labeled_examples, runnable, table
 from .to_onnx import file_hash
 
@@ -36,17 +37,17 @@ FILES = {"int8": "fuser.int8.onnx", "int8_onnxruntime": "fuser.int8_onnxruntime.
 IMAGE_SIZE = (396, 704)
 # What keeps float32: convolutions with few products each, which gain nothing, and those that read or write features of
 # very unequal ranges.
-EXACT_PARTS = ("_conv_stem", "_depthwise_conv", "decoder.stem", "decoder.output")
+EXACT_PARTS = ("_conv_stem", "decoder.stem", "decoder.output")
 PERCENTILE = 99.999  # of a tensor's values that its range covers: single outliers would cost all others a bit
 
 
-def calibration_frames(root: Path | None, count: int) -> Iterator[SensorFrame]:
+def calibration_frames(root: Path | None, count: int, contract: ModelContract) -> Iterator[SensorFrame]:
     """Frames to find ranges on: of a nuScenes data root, or one each of so many synthetic drives."""
     if root:
-        yield from nuscenes_frames(root, count).values()
+        yield from nuscenes_frames(root, count, contract).values()
     else:
         for seed in seeds.QUANTIZATION[:count]:
-            yield SyntheticDrive(seed, image_size=IMAGE_SIZE).frame(4).frame
+            yield synthetic_frame(SyntheticDrive(seed, image_size=IMAGE_SIZE), 4, contract)
 
 
 def quantize(source: Path, target: Path, inputs: list[dict[str, np.ndarray]], symmetric: bool) -> None:
@@ -115,8 +116,12 @@ def exact_nodes(source: Path) -> list[str]:
     return [
         node.name
         for node in onnx.load(source).graph.node
-        if node.op_type == "Conv" and any(part in node.input[1] for part in EXACT_PARTS)
+        if node.op_type == "Conv" and (_groups(node) > 1 or any(part in node.input[1] for part in EXACT_PARTS))
     ]
+
+
+def _groups(convolution: Any) -> int:  # onnx.NodeProto
+    return next((attribute.i for attribute in convolution.attribute if attribute.name == "group"), 1)
 
 
 @contextlib.contextmanager
@@ -168,9 +173,8 @@ def add_int8(artifact: Artifact, frames: list[SensorFrame], data: Path | None, c
         }
         for frame in frames
     ]
-    reference = Reference(
-        pipeline, parity_frames(data, compared, artifact.contract.max_cameras), labeled_examples(data, compared)
-    )
+    contract = artifact.contract
+    reference = Reference(pipeline, parity_frames(data, compared, contract), labeled_examples(data, compared, contract))
     with tempfile.TemporaryDirectory(prefix=".quantize-", dir=artifact.folder) as partial:
         folder = Path(partial)
         quantized_copy(artifact, folder, inputs)
@@ -204,7 +208,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--count and --frames: expected 1 or more, got {options.count} and {options.frames}")
     with one_sentence(parser, "quantize"):
         artifact = load_artifact(options.artifact)
-        frames = list(tqdm(calibration_frames(options.calibrate, options.count), "calibration frames", options.count))
+        frames = calibration_frames(options.calibrate, options.count, artifact.contract)
+        frames = list(tqdm(frames, "calibration frames", options.count))
         add_int8(artifact, frames, options.data, options.frames)
     return 0
 

@@ -2,7 +2,7 @@
 
 Writes the weights, the networks in every form that a backend takes, contract.yaml and parity.json. The networks are
 first compared with PyTorch, on every backend that runs here, on real frames (--data) or synthetic ones; nothing is
-written to OUT unless they agree.
+written to OUT unless they agree, but for half precision, which is left out where it does not.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from .parity import Reference, Report, as_json, eager_pipeline, examine, labeled
 OPSET = 18
 PARITY_FILE = "parity.json"
 WEIGHTS_FILE = "weights.safetensors"
+HALF = "fp16"
 LABELED = 8  # frames with an occupancy truth that accuracy is compared on
 
 
@@ -40,7 +42,7 @@ def engine_files(network: str) -> dict[str, str]:
     """Names of the files of a network that an export writes, by variant."""
     return {
         "fp32": f"{network}.onnx",
-        "fp16": f"{network}.fp16.onnx",
+        HALF: f"{network}.fp16.onnx",
         "weights": WEIGHTS_FILE,
     }
 
@@ -85,7 +87,7 @@ def export_engine(
         )
         onnx.save(folder / names["fp32"], external_data=False)
     forget_origin(folder / names["fp32"])
-    write_half(folder / names["fp32"], folder / names["fp16"])
+    write_half(folder / names["fp32"], folder / names[HALF])
     return engine_spec(folder, names)
 
 
@@ -148,8 +150,10 @@ def check_is_method(checkpoint: Path, config: ModelConfig) -> None:
         raise ContractError(f"{checkpoint}: expected fusion point, sampling both and use_lidar true, got {wrong}")
 
 
-def export(checkpoint: Path, out: Path, data: Path | None, frames: int) -> list[Report]:
+def export(checkpoint: Path, out: Path, data: Path | None, frames: int) -> tuple[ModelContract, list[Report]]:
     """Export, compare with PyTorch on everything that runs here, and only then replace what is in `out`.
+
+    Half precision, which only GPUs gain by, is left out where it misses its limits.
 
     Raises:
         ContractError: the checkpoint cannot be used, or the networks disagree with PyTorch.
@@ -162,23 +166,36 @@ def export(checkpoint: Path, out: Path, data: Path | None, frames: int) -> list[
         contract = write_artifact(model, metadata, folder)
         reference = Reference(
             eager_pipeline(model, contract),
-            parity_frames(data, frames, contract.max_cameras),
-            labeled_examples(data, LABELED),
+            parity_frames(data, frames, contract),
+            labeled_examples(data, LABELED, contract),
         )
         reports = [examine(folder, backend, precision, reference) for backend, precision in runnable(folder)]
         write_text(folder / PARITY_FILE, as_json(contract.model_id, reports))
         print(table(reports))
-        failures = [failure for report in reports for failure in report.failures]
+        failures = [failure for report in reports if report.precision != HALF for failure in report.failures]
         if failures:
             raise ContractError(f"these disagree with PyTorch, nothing was written: {'; '.join(failures)}")
-        for name in written_files():
+        if failures := [failure for report in reports for failure in report.failures]:
+            print(f"left out, so that GPUs run in float32: {'; '.join(failures)}")
+            contract = without(contract, HALF)
+            write_contract(contract, folder)
+        for name in written_files(contract):
             os.replace(folder / name, out / name)
-    return reports
+    return contract, reports
 
 
-def written_files() -> list[str]:
+def without(contract: ModelContract, variant: str) -> ModelContract:
+    """A contract that knows nothing of one of the variants of its networks."""
+
+    def rest(spec: NetworkSpec) -> NetworkSpec:
+        return replace(spec, files={name: file for name, file in spec.files.items() if name != variant})
+
+    return replace(contract, fuser=rest(contract.fuser), refiner=rest(contract.refiner))
+
+
+def written_files(contract: ModelContract) -> list[str]:
     """Names of all files of an export; the contract comes last, because it vouches for the others."""
-    networks = dict.fromkeys((*engine_files("fuser").values(), *engine_files("refiner").values()))
+    networks = dict.fromkeys(file.name for spec in (contract.fuser, contract.refiner) for file in spec.files.values())
     return [*networks, PARITY_FILE, CONTRACT_FILE]
 
 
@@ -193,9 +210,10 @@ def main(argv: list[str] | None = None) -> int:
     if options.frames < 1:
         parser.error(f"--frames: expected 1 or more, got {options.frames}")
     with one_sentence(parser, "export"):
-        export(options.checkpoint, options.out, options.data, options.frames)
-    size = sum((options.out / name).stat().st_size for name in written_files())
-    print(f"{options.out}: {', '.join(written_files())}, {size / 1e6:.1f} MB")
+        contract, _ = export(options.checkpoint, options.out, options.data, options.frames)
+    names = written_files(contract)
+    size = sum((options.out / name).stat().st_size for name in names)
+    print(f"{options.out}: {', '.join(names)}, {size / 1e6:.1f} MB")
     return 0
 
 

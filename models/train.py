@@ -20,8 +20,10 @@ from tqdm import tqdm
 
 from occfusion_ros.core.command import one_sentence, parser_of
 from occfusion_ros.core.errors import ContractError
+from occfusion_ros.core.past_sweeps import MOST_SWEEPS
 from occfusion_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from occfusion_ros.network.occfusion import ModelConfig, OccFusion
+from occfusion_ros.presample.ages import NUM_AGES
 from occfusion_ros.presample.presampler import Presampler
 
 from .training.augment import crop
@@ -29,7 +31,7 @@ from .training.batches import Batch, BatchMaker, windowed
 from .training.config import TrainConfig, load_config
 from .training.data import PreparedFrame
 from .training.distributed import gathered, join_processes, pick_device
-from .training.imagenet import load_imagenet
+from .training.image_weights import load_imagenet, load_images
 from .training.log import TrainingLog, save_pictures
 from .training.objective import Objective, class_weights
 from .training.prepare import prepare_all, prepare_root
@@ -38,6 +40,8 @@ from .training.state import load_state, save_state
 PASSES = ("all", "hard")
 FREE_TO_CHANGE = ("frames", "save_every", "pictures", "device", "threads", "workers")  # when a run goes on
 BACKBONE_RATE = 0.1  # learning rate of a trained image backbone, relative to that of the rest
+MIXED_FRAMES = "synthetic"  # folder of the synthetic frames that are mixed in, below that of the others
+FEATURES_IN = "voxel_encoder.0.weight"  # of a network: what reads the features of voxels
 WEIGHED = 32  # frames from which the class weights are counted
 
 
@@ -73,6 +77,8 @@ class Trainer:
         model = OccFusion(replace(model_config, presample=windowed(model_config.presample, config)))
         check_fit(config, model)
         load_imagenet(model.backbone)
+        if config.images:
+            load_images(Path(config.images), model.backbone, model.pyramid)
         model.backbone.requires_grad_(config.train_backbone)
         self.before = start_from(model, Path(config.init)) if config.init else ""
         for part in config.frozen:
@@ -194,7 +200,7 @@ class Trainer:
             return
         state = load_state(path)
         before = state["settings"]
-        changed = sorted(name for name, value in self.settings().items() if before.get(name, value) != value)
+        changed = sorted(name for name, value in self.settings().items() if not _same(before.get(name, value), value))
         if changed:
             raise ContractError(
                 f"{path} is of a run with other settings ({', '.join(changed)}): "
@@ -209,16 +215,20 @@ class Trainer:
     def settings(self) -> dict[str, Any]:
         """What must not change while a run is interrupted."""
         chosen = {name: value for name, value in asdict(self.config).items() if name not in FREE_TO_CHANGE}
-        return chosen | {"processes": self.world, "samples": len(self.paths)}
+        return chosen | {"model": asdict(self.model_config), "processes": self.world, "samples": len(self.paths)}
 
     def metadata(self) -> dict[str, Any]:
         """What the contract and the model card say of the training."""
         source = f"of {self.config.data}" if self.config.data else f"of {self.config.drives} synthetic drives"
+        if self.config.mixed_drives:
+            source += f" and of {self.config.mixed_drives} synthetic drives"
         backbone = "trained on" if self.config.train_backbone else "frozen"
         trained_on = (
             f"{len(self.paths)} frames {source}, {self.progress.epoch} epochs, {self.done} steps; "
-            f"image backbone: ImageNet weights, {backbone}"
+            f"image backbone: {'labeled pictures' if self.config.images else 'ImageNet weights'}, {backbone}"
         )
+        if self.model_config.presample.preprocessing.lags:
+            trained_on += f"; with up to {MOST_SWEEPS} earlier sweeps"
         if self.config.frozen:
             trained_on += f"; {', '.join(self.config.frozen)} frozen"
         return {
@@ -230,14 +240,33 @@ class Trainer:
         }
 
 
+def _same(before: Any, now: Any) -> bool:
+    """Whether a setting of a saved run is as it is now; what there was no setting for yet does not count."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return all(_same(before.get(name, value), value) for name, value in now.items()) and before.keys() <= now.keys()
+    return before == now
+
+
 def start_from(model: OccFusion, path: Path) -> str:
-    """Load the weights of another run into `model`, which may have another grid; returns what they were trained on."""
+    """Load the weights of another run into `model`, which may have another grid; returns what they were trained on.
+
+    A network without lags becomes one with them that answers single sweeps as before.
+    """
     try:
         other, metadata = load_checkpoint(path)
-        model.load_state_dict(other.state_dict())
+        weights = other.state_dict()
+        if model.config.presample.preprocessing.lags and not other.config.presample.preprocessing.lags:
+            weights[FEATURES_IN] = with_ages(weights[FEATURES_IN], other.config.presample.coarse_factor**3)
+        model.load_state_dict(weights)
     except RuntimeError as error:
         raise ContractError(f"init: {path} is of another network: {error!s:.300}") from error
     return metadata["trained_on"]
+
+
+def with_ages(weight: torch.Tensor, sub_voxels: int) -> torch.Tensor:
+    """Weights (C, F) of the features of voxels, with zeros for those of age, which stand behind the sub-voxels'."""
+    zeros = weight.new_zeros(len(weight), NUM_AGES)
+    return torch.cat([weight[:, :sub_voxels], zeros, weight[:, sub_voxels:]], 1)
 
 
 def check_fit(config: TrainConfig, model: OccFusion) -> None:
@@ -269,6 +298,7 @@ def check_fit(config: TrainConfig, model: OccFusion) -> None:
 def prepare(config: TrainConfig, out: Path, model_config: ModelConfig, fresh: bool = False) -> list[Path]:
     """The prepared frames of a run; the first process makes those that are missing. For `fresh` see `claim`."""
     folder = Path(config.frames or out / "frames")
+    weights = Path(config.init or config.images) if config.init or config.images else None
     if dist.is_initialized() and dist.get_rank() > 0:
         fresh = False
         dist.barrier()
@@ -282,18 +312,23 @@ def prepare(config: TrainConfig, out: Path, model_config: ModelConfig, fresh: bo
             list(config.scenes),
             config.train_backbone,
             fresh,
+            config.copies,
+            weights,
         )
     else:
-        seeds = range(config.first_seed, config.first_seed + config.drives)
-        paths = prepare_all(
-            folder,
-            seeds,
+        paths = []
+    synthetic, drives = (folder / MIXED_FRAMES, config.mixed_drives) if config.data else (folder, config.drives)
+    if drives:
+        paths += prepare_all(
+            synthetic,
+            range(config.first_seed, config.first_seed + drives),
             model_config.presample,
             config.workers,
             config.augment,
             config.rig,
             config.train_backbone,
             fresh,
+            weights,
         )
     if dist.is_initialized() and dist.get_rank() == 0:
         dist.barrier()

@@ -12,10 +12,12 @@ import torch.nn.functional as F
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE, NUM_LABELS
+from occfusion_ros.core.past_sweeps import PastSweep
 
 from .data import UNSEEN, PreparedFrame
 
-BEAM_DEGREES = 41.34 / 31  # between neighboring beams of nuScenes' LiDAR
+MOST_EVERY = 3  # of the sweeps that a frame is prepared with, every one to every third is drawn
+BEAM_DEGREES = (0.2, 41.34 / 31)  # between neighboring beams: of 128 beams near the horizon, of nuScenes' LiDAR
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class AugmentConfig:
         turn_degrees: largest turn.
         stretch: horizontal scale is drawn from 1 +- this.
         thin: largest share of returns lost at random.
-        beams: share of frames that lose LiDAR beams, each with a probability of up to a half.
+        beams: share of frames that lose LiDAR beams, each with a probability of up to three quarters.
         sector: share of frames whose sweep lacks a sector of up to 90 degrees.
         intensity: standard deviation of the logarithm of a factor on all intensities: scales differ between sensors.
         no_intensity: share of frames whose intensities are all 0: the model must not lean on them.
@@ -39,6 +41,9 @@ class AugmentConfig:
         images: share of images that are scaled, shifted and changed in light when a frame is prepared.
         zoom: images are scaled by a factor between 1 / (1 + this) and 1 + this.
         mirror: share of images that are mirrored.
+        no_past: share of frames without earlier sweeps; matters to a network with lags alone, as the next two do.
+        drift_meters: standard deviation of a false shift of earlier sweeps along each axis, for each second of lag.
+        drift_degrees: the same of a false turn about the vertical axis.
     """
 
     flip: float = 0.5
@@ -57,6 +62,9 @@ class AugmentConfig:
     images: float = 0.75
     zoom: float = 0.2
     mirror: float = 0.25
+    no_past: float = 0.4
+    drift_meters: float = 0.03
+    drift_degrees: float = 0.1
 
     def __post_init__(self) -> None:
         shares = (
@@ -70,6 +78,7 @@ class AugmentConfig:
             "some_cameras",
             "images",
             "mirror",
+            "no_past",
         )
         for field in fields(self):
             value = getattr(self, field.name)
@@ -84,12 +93,43 @@ class AugmentConfig:
             raise ValueError(f"stretch must be less than 1, got {self.stretch}")
 
 
+NO_DRIFT = AugmentConfig(drift_meters=0, drift_degrees=0)
+"""For frames that are not trained on: earlier sweeps come in random numbers, where they were."""
+
+
 def augment(frame: PreparedFrame, window: GridSpec, config: AugmentConfig, rng: np.random.Generator) -> PreparedFrame:
-    """A random variant of a frame, its truth cut to `window`."""
+    """A random variant of a frame, its truth cut to `window`; all its sweeps lose the same beams and sector."""
+    frame = replace(frame, past=draw_past(frame.past, config, rng))
     frame = transform(frame, window, draw_plane(config, rng))
-    points = scale_intensity(drop_points(frame.points, config, rng), draw_intensity(config, rng))
+    sweeps = [frame.points, *(sweep.points for sweep in frame.past)]
+    ends = np.cumsum([len(points) for points in sweeps])[:-1]
+    every = np.concatenate(sweeps)
+    kept = np.split(kept_points(every, frame.ray_origin, config, rng), ends)
+    every = np.split(scale_intensity(every, draw_intensity(config, rng)), ends)
+    now, *before = (points[there] for points, there in zip(every, kept))
+    past = tuple(replace(sweep, points=points) for sweep, points in zip(frame.past, before))
     image_from_grid = lose_cameras(jitter(frame.image_from_grid, config, rng), config, rng)
-    return replace(frame, points=points, image_from_grid=image_from_grid)
+    return replace(frame, points=now, past=past, image_from_grid=image_from_grid)
+
+
+def draw_past(past: tuple[PastSweep, ...], config: AugmentConfig, rng: np.random.Generator) -> tuple[PastSweep, ...]:
+    """None of the sweeps, or a random number of the newest, of every second or every third, with poses that drift."""
+    if not past or rng.random() < config.no_past:
+        return ()
+    every = rng.integers(1, MOST_EVERY + 1)
+    chosen = past[every - 1 :: every] or past[-1:]
+    speed = rng.normal(0, config.drift_meters, 3)
+    turn = rng.normal(0, np.radians(config.drift_degrees))
+    return tuple(
+        replace(sweep, grid_from_past=drift(speed * sweep.lag_s, turn * sweep.lag_s) @ sweep.grid_from_past)
+        for sweep in chosen[: rng.integers(1, len(chosen) + 1)]
+    )
+
+
+def drift(shift: np.ndarray, turn: float) -> np.ndarray:
+    """(4, 4) float64: a shift (3,) in metres and a turn about the vertical axis in radians."""
+    cos, sin = np.cos(turn), np.sin(turn)
+    return np.array([[cos, -sin, 0, shift[0]], [sin, cos, 0, shift[1]], [0, 0, 1, shift[2]], [0, 0, 0, 1]])
 
 
 def draw_plane(config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
@@ -106,7 +146,7 @@ def crop(frame: PreparedFrame, window: GridSpec) -> PreparedFrame:
 
 
 def transform(frame: PreparedFrame, window: GridSpec, plane: np.ndarray) -> PreparedFrame:
-    """Map the world by `plane` (2, 2) on x and y; the images stay, so the projection undoes it first.
+    """Map the world by `plane` (2, 2) on x and y, each sweep in its own frame; the images stay: projections undo it.
 
     The truth is gathered by the nearest voxel onto `window`, which must have the same layers as the frame's grid; a
     return's voxel then takes the label that it had, because the nearest voxel may be a neighbor. Outside is unknown.
@@ -116,9 +156,12 @@ def transform(frame: PreparedFrame, window: GridSpec, plane: np.ndarray) -> Prep
         raise DatasetError(f"expected a window of the same voxels and layers as {grid}, got {window}")
     target_from_source = np.eye(4)
     target_from_source[:2, :2] = plane
-    points = frame.points.copy()
-    points[:, :2] = frame.points[:, :2] @ plane.T.astype(np.float32)
-    image_from_grid = (frame.image_from_grid @ np.linalg.inv(target_from_source)).astype(np.float32)
+    source_from_target = np.linalg.inv(target_from_source)
+    points, past = mapped(frame.points, plane), []
+    for sweep in frame.past:
+        pose = target_from_source @ sweep.grid_from_past @ source_from_target
+        past.append(replace(sweep, points=mapped(sweep.points, plane), grid_from_past=pose))
+    image_from_grid = (frame.image_from_grid @ source_from_target).astype(np.float32)
     semantics, observed = _gather(frame, window, np.linalg.inv(plane))
     before, known = grid.indices(frame.points[:, :3])
     after, inside = window.indices(points[:, :3])
@@ -130,8 +173,22 @@ def transform(frame: PreparedFrame, window: GridSpec, plane: np.ndarray) -> Prep
     semantics[new] = label[occupied]
     observed[new] |= frame.observed[old][occupied]
     return replace(
-        frame, points=points, image_from_grid=image_from_grid, semantics=semantics, observed=observed, grid=window
+        frame,
+        points=points,
+        image_from_grid=image_from_grid,
+        semantics=semantics,
+        observed=observed,
+        grid=window,
+        ray_origin=np.append(plane @ frame.ray_origin[:2], frame.ray_origin[2]),
+        past=tuple(past),
     )
+
+
+def mapped(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
+    """(P, 4) float32 with x and y mapped by `plane` (2, 2)."""
+    result = points.copy()
+    result[:, :2] = points[:, :2] @ plane.T.astype(np.float32)
+    return result
 
 
 def _gather(frame: PreparedFrame, window: GridSpec, source_from_target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,19 +206,21 @@ def _gather(frame: PreparedFrame, window: GridSpec, source_from_target: np.ndarr
     return semantics, observed
 
 
-def drop_points(points: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """Lose returns (P, 4) at random, by beam and by sector."""
+def kept_points(points: np.ndarray, origin: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+    """Which returns (P, 4) are not lost: (P,) bool; at random, by beam and by sector of the LiDAR at `origin` (3,)."""
+    away = points[:, :3] - origin.astype(np.float32)
     keep = rng.random(len(points), np.float32) >= rng.uniform(0, config.thin)
     if rng.random() < config.beams:
-        elevation = np.degrees(np.arctan2(points[:, 2], np.hypot(points[:, 0], points[:, 1])))
-        beam = np.floor(elevation / BEAM_DEGREES + rng.random()).astype(int)  # -68 .. 68
-        lost = rng.random(180) < rng.uniform(0, 0.5)
-        keep &= ~lost[beam + 90]
+        elevation = np.degrees(np.arctan2(away[:, 2], np.hypot(away[:, 0], away[:, 1])))
+        apart = np.exp(rng.uniform(*np.log(BEAM_DEGREES)))
+        beam = np.floor((elevation + 90) / apart + rng.random()).astype(int)
+        lost = rng.random(int(180 / apart) + 3) < rng.uniform(0, 0.75)
+        keep &= ~lost[beam]
     if rng.random() < config.sector:
-        azimuth = np.arctan2(points[:, 1], points[:, 0])
+        azimuth = np.arctan2(away[:, 1], away[:, 0])
         start, width = rng.uniform(0, 2 * np.pi), rng.uniform(0, np.pi / 2)
         keep &= (azimuth - start) % (2 * np.pi) >= width
-    return points[keep]
+    return keep
 
 
 def draw_intensity(config: AugmentConfig, rng: np.random.Generator) -> float:
@@ -208,8 +267,8 @@ def augment_images(
     changed, matrices = [], []
     for image, matrix in zip(images, image_from_grid):
         if rng.random() < config.images:
-            image = _relight(image, rng)
-            pixel_from_pixel = _draw_zoom(size, config, rng)
+            image = relight(image, rng)
+            pixel_from_pixel = draw_zoom(size, config, rng)
             image = warp_image(image, pixel_from_pixel)
             matrix = torch.from_numpy(pixel_from_pixel).to(matrix) @ matrix
         changed.append(image)
@@ -227,7 +286,7 @@ def augment_kept_images(frame: PreparedFrame, config: AugmentConfig, rng: np.ran
     return replace(frame, features=(images.numpy(),), image_from_grid=image_from_grid.numpy())
 
 
-def _draw_zoom(size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
+def draw_zoom(size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
     """(4, 4) float64 map of homogeneous pixels: scale about a random place, perhaps mirrored."""
     scale = (1 + config.zoom) ** rng.uniform(-1, 1)
     pixel_from_pixel = np.diag([scale, scale, 1.0, 1.0])
@@ -250,7 +309,7 @@ def warp_image(image: torch.Tensor, pixel_from_pixel: np.ndarray) -> torch.Tenso
     return warped.round().clamp(0, 255).to(torch.uint8)
 
 
-def _relight(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+def relight(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Another camera's picture of (3, h, w) uint8: random sharpness, saturation, contrast, gamma, brightness, tint."""
     image = image.float() / 255
     if rng.random() < 0.4:

@@ -99,7 +99,7 @@ def fit_shifts(counts: LogitCounts, hits: float, false: float, occupied: float) 
 
 def calibrate(model: OccFusion, frames: list[PreparedFrame]) -> ConfusionMatrix:
     """Set both shifts of the model; returns the confusion matrix that they give on the same frames."""
-    presampler, matrix = Presampler(model.config.presample), ConfusionMatrix()
+    presampler = Presampler(model.config.presample)
 
     def predictions(why: str) -> Iterator[Prediction]:
         return (predict(model, frame, presampler) for frame in tqdm(frames, why, unit="frame"))
@@ -107,7 +107,14 @@ def calibrate(model: OccFusion, frames: list[PreparedFrame]) -> ConfusionMatrix:
     iou = fit_occupancy(model, predictions("fitting"))
     print(f"IoU without refinement {iou:.3f}")
     fit_refined(model, predictions("fitting the refined"), iou)  # which voxels are refined depends on the first fit
-    for result in predictions("measuring"):
+    return measure(model, frames)
+
+
+def measure(model: OccFusion, frames: list[PreparedFrame]) -> ConfusionMatrix:
+    """The confusion matrix of a model's labels on frames."""
+    presampler, matrix = Presampler(model.config.presample), ConfusionMatrix()
+    for frame in tqdm(frames, "measuring", unit="frame"):
+        result = predict(model, frame, presampler)
         matrix.add(labels_of(model, result).numpy(), result.truth.numpy())
     return matrix
 
@@ -171,7 +178,7 @@ def run(options: argparse.Namespace) -> None:
         adjust(model, returns_by_class(first))
         metadata["trained_on"] += "; objects brought half way to their frequencies in nuScenes"
     seeds = VALIDATION[: options.drives]
-    paths = prepare_all(options.frames, seeds, model.config.presample, options.workers)
+    paths = prepare_all(options.frames, seeds, model.config.presample, options.workers, weights=options.weights)
     frames = [crop(PreparedFrame.load(path), model.config.presample.grid) for path in paths]
     matrix = calibrate(model, frames)
     metadata["accuracy"] = {

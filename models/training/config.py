@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.network.occfusion import ModelConfig
+from synthetic import FLEETS
 
 from .augment import AugmentConfig
 
@@ -20,11 +21,15 @@ class TrainConfig:
         data: data root in the nuScenes format to train on; empty for synthetic drives.
         occupancy: where its occupancy labels lie; empty for `data` itself.
         scenes: names of its scenes to train on, or of the devkit's splits (train, mini_train); empty for all.
+        copies: how often each frame of `data` counts; where features are kept, with its images changed anew.
+        mixed_drives: synthetic drives to train on besides `data`, from `first_seed` on, with `rig`.
         drives: synthetic drives to train on; each gives 4 frames.
         first_seed: seed of the first drive, see `synthetic.seeds`; drive i has seed first_seed + i.
-        rig: sensors of the synthetic drives: nuscenes, van, or mixed (nuscenes in three drives of four).
+        rig: sensors of the synthetic drives: nuscenes, van, varied (every drive has another LiDAR, of 16 to 128 beams
+            and 1.0 to 2.5 m above the road) or mixed (nuscenes in four drives of eight, varied in three, van in one).
         frames: folder of prepared frames, filled where needed; empty for OUT/frames.
         init: weights of another run to start from; empty for new ones.
+        images: image branch to start from, which `models.train_images` wrote; empty for ImageNet's, or that of `init`.
         frozen: parts of the network whose weights stay as they are, for example decoder.
         epochs: passes over the data, each with its second pass over the hard samples.
         steps: optimizer steps after which the run ends, even within an epoch; 0 for all of `epochs`.
@@ -41,7 +46,7 @@ class TrainConfig:
         ema: decay of the averaged weights, which are the ones that are kept.
         train_backbone: train the image backbone too, at a tenth of the rate, its batch norms as they are; for a GPU.
         refined: voxels of each frame that are refined while training; half of them the most uncertain ones.
-        precision: bf16 (mixed precision) or fp32.
+        precision: bf16 (mixed precision, where the processor has it) or fp32.
         seed: of weights, order, windows and augmentation.
         save_every: optimizer steps between two saved states; the end of an epoch is saved besides.
         pictures: training frames that are drawn after each epoch.
@@ -54,11 +59,14 @@ class TrainConfig:
     data: str = ""
     occupancy: str = ""
     scenes: tuple[str, ...] = ()
+    copies: int = 1
+    mixed_drives: int = 0
     drives: int = 120
     first_seed: int = 1_000
     rig: str = "nuscenes"
     frames: str = ""
     init: str = ""
+    images: str = ""
     frozen: tuple[str, ...] = ()
     epochs: int = 6
     steps: int = 0
@@ -87,10 +95,29 @@ class TrainConfig:
         for name in ("active_share", "unobserved_keep", "ema"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in 0..1, got {getattr(self, name)}")
-        for name in ("drives", "epochs", "batch", "window_queries", "refined", "save_every", "threads", "workers"):
+        for name in (
+            "drives",
+            "copies",
+            "epochs",
+            "batch",
+            "window_queries",
+            "refined",
+            "save_every",
+            "threads",
+            "workers",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("steps", "window", "window_spread", "weight_decay", "seed", "first_seed", "pictures"):
+        for name in (
+            "steps",
+            "window",
+            "window_spread",
+            "weight_decay",
+            "seed",
+            "first_seed",
+            "pictures",
+            "mixed_drives",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("learning_rate", "clip"):
@@ -99,12 +126,14 @@ class TrainConfig:
         for name, allowed in (
             ("precision", ("bf16", "fp32")),
             ("device", ("auto", "cpu", "cuda")),
-            ("rig", ("nuscenes", "van", "mixed")),
+            ("rig", FLEETS),
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        if not self.data and (self.occupancy or self.scenes):
-            raise ValueError("occupancy and scenes belong to data, but data is empty")
+        if self.init and self.images:
+            raise ValueError("init and images: expected one of them, since each brings an image branch")
+        if not self.data and (self.occupancy or self.scenes or self.copies > 1 or self.mixed_drives):
+            raise ValueError("occupancy, scenes, copies and mixed_drives belong to data, but data is empty")
 
 
 def load_config(path: Path, changes: Sequence[str] = ()) -> tuple[TrainConfig, ModelConfig]:

@@ -4,7 +4,7 @@ Where the image backbone is frozen, its features are computed once for each fram
 """
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,11 @@ from occfusion_ros.core.atomic import replacing
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE, NUM_LABELS
+from occfusion_ros.core.past_sweeps import PastSweep, brought_to_present
 from occfusion_ros.presample.children import to_children
 from occfusion_ros.presample.presampler import FusedVoxels, Presampler
+
+from .past import as_arrays, from_arrays
 
 UNSEEN = np.diag([0.0, 0, 0, 1]).astype(np.float32)  # a projection that puts every point behind the camera
 UNSEEN[2, 3] = -1
@@ -33,6 +36,8 @@ class PreparedFrame:
         semantics: (X, Y, Z) uint8, complete truth; what sensors could observe stands above what is known besides.
         observed: (X, Y, Z) bool, where `semantics` is what sensors could observe.
         grid: where `semantics` and `observed` lie.
+        ray_origin: (3,) float64, metres: where the LiDAR stood.
+        past: earlier sweeps of the same LiDAR, the newest first; empty for a network without lags.
     """
 
     points: np.ndarray
@@ -41,10 +46,13 @@ class PreparedFrame:
     semantics: np.ndarray
     observed: np.ndarray
     grid: GridSpec = GridSpec()
+    ray_origin: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    past: tuple[PastSweep, ...] = ()
 
     def save(self, path: Path) -> None:
         """Write the frame, atomically."""
-        voxels = np.flatnonzero(self.semantics).astype(np.uint32)
+        unknown = self.semantics == IGNORE
+        voxels = np.flatnonzero((self.semantics != 0) & ~unknown).astype(np.uint32)
         levels = {f"features{level}": values for level, values in enumerate(self.features)}
         with replacing(path) as partial, partial.open("wb") as file:
             np.savez(
@@ -53,11 +61,14 @@ class PreparedFrame:
                 image_from_grid=self.image_from_grid,
                 voxels=voxels,
                 labels=self.semantics.reshape(-1)[voxels],
+                unknown=np.packbits(unknown),
                 observed=np.packbits(self.observed),
                 low=self.grid.low,
                 voxel_size=self.grid.voxel_size,
                 size=self.grid.size,
+                ray_origin=self.ray_origin,
                 **levels,
+                **as_arrays(self.past),
             )
 
     @property
@@ -73,6 +84,8 @@ class PreparedFrame:
                 grid = GridSpec(tuple(file["low"]), float(file["voxel_size"]), tuple(file["size"]))
                 semantics = np.zeros(grid.num_voxels, np.uint8)
                 semantics[file["voxels"]] = file["labels"]
+                if "unknown" in file.files:  # frames of old list unknown voxels among the others
+                    semantics[np.unpackbits(file["unknown"], count=grid.num_voxels).view(bool)] = IGNORE
                 observed = np.unpackbits(file["observed"], count=grid.num_voxels).view(bool)
                 levels = sorted(name for name in file.files if name.startswith("features"))
                 features = tuple(file[name] for name in levels)
@@ -83,6 +96,8 @@ class PreparedFrame:
                     semantics.reshape(grid.size),
                     observed.reshape(grid.size),
                     grid,
+                    file["ray_origin"] if "ray_origin" in file.files else np.zeros(3),  # frames of old do not say
+                    from_arrays(file),
                 )
         except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
             raise DatasetError(
@@ -150,7 +165,7 @@ def make_sample(
     def put(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(presampler.device)
 
-    inputs = presampler.prepare_points(frame.points, put(frame.image_from_grid))
+    inputs = presampler.prepare_points(frame.points, put(frame.image_from_grid), past=brought_to_present(frame.past))
     children, observed = (
         to_children(put(dense), presampler.config.coarse_factor) for dense in (frame.semantics, frame.observed)
     )

@@ -6,11 +6,18 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from occfusion_ros.core.processor import this_processor
+
 
 def pick_device(name: str) -> torch.device:
     """The device of this process; with `auto` its own GPU where there is one."""
     kind = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
     return torch.device(kind, int(os.environ.get("LOCAL_RANK", 0))) if kind == "cuda" else torch.device(kind)
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies in bfloat16 itself: a CPU that emulates it takes several times as long as float32."""
+    return device.type != "cpu" or this_processor().has_bfloat16
 
 
 def gathered(values: torch.Tensor) -> torch.Tensor:

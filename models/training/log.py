@@ -18,6 +18,7 @@ from occfusion_ros.presample.presampler import Presampler
 from occfusion_ros.viz.birdseye import birds_eye_view
 
 from .data import PreparedFrame
+from .distributed import multiplies_bfloat16
 from .objective import TERMS
 from .predict import labels_of, predict
 
@@ -87,7 +88,7 @@ def save_pictures(
 
     training = model.training
     model.eval()
-    with torch.autocast(presampler.device.type, torch.bfloat16):
+    with torch.autocast(presampler.device.type, torch.bfloat16, enabled=multiplies_bfloat16(presampler.device)):
         for number, frame in enumerate(frames):
             path = folder / f"epoch{epoch:03d}_frame{number}.png"
             picture = Image.fromarray(draw_picture(model, frame, presampler))

@@ -9,18 +9,24 @@ from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.presample.presampler import PresampleConfig
 
 from .augment import AugmentConfig
+from .image_weights import feature_backbone
 
 MANIFEST = "prepared.json"
 FRAMES = "*.npz"
+PAST_VERSION = 1  # of which earlier sweeps frames are prepared with
 
 
 def making(
-    config: PresampleConfig, augmentation: AugmentConfig | None, keep_images: bool, **source: Any
+    config: PresampleConfig,
+    augmentation: AugmentConfig | None,
+    keep_images: bool,
+    weights: Path | None = None,
+    **source: Any,
 ) -> dict[str, Any]:
     """Everything that prepared frames depend on, besides the seed or sample in their names.
 
     Args:
-        config, augmentation, keep_images: as of `prepare.Preparer`. source: where sensor frames come from.
+        config, augmentation, keep_images, weights: as of `prepare.Preparer`. source: where sensor frames come from.
     """
     kept = augmentation is None or keep_images  # what is changed then is changed when a frame is drawn
     changes = None if kept else {name: getattr(augmentation, name) for name in ("images", "zoom", "mirror")}
@@ -29,7 +35,11 @@ def making(
         "image_size": list(config.image_size),
         "horizon": config.horizon,
         "preprocessing_version": config.preprocessing.version,
+        "past_sweeps": {"version": PAST_VERSION, "ego_radius": config.preprocessing.ego_radius}
+        if config.preprocessing.lags
+        else None,
         "holds": "images" if keep_images else "features",
+        "backbone": None if keep_images else feature_backbone(weights)[1],
         "for_training": augmentation is not None,
         "augment": changes,
     }

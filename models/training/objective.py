@@ -10,6 +10,7 @@ from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
 
 from .data import PreparedFrame, Sample, stack, through_backbone
+from .distributed import multiplies_bfloat16
 from .losses import occupancy_loss, semantic_loss
 
 ALWAYS_FIRST = 100.0  # more than any entropy
@@ -37,7 +38,8 @@ class Objective(nn.Module):
         The first two are taken over every third voxel with a random start: the same in expectation at a third of the
         cost.
         """
-        with torch.autocast(presampler.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        mixed = self.precision == "bf16" and multiplies_bfloat16(presampler.device)
+        with torch.autocast(presampler.device.type, torch.bfloat16, enabled=mixed):
             batch, features = stack(samples)
             output = self.model.fuse(through_backbone(self.model.backbone, features), **batch)
             refined, truth = self.refine_some(output, samples, presampler, batch["image_from_grid"].shape[1])

@@ -17,25 +17,27 @@ from occfusion_ros.core.errors import ContractError, DatasetError
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE
+from occfusion_ros.core.past_sweeps import MOST_SWEEPS, PastSweep
 from occfusion_ros.network.backbone import EfficientNetLite0
 from occfusion_ros.presample.presampler import PresampleConfig, Presampler
-from synthetic import GENERATOR_VERSION
-from synthetic.sensors.rig import RIGS, Camera
+from synthetic import GENERATOR_VERSION, Camera, rig_of
 
-from .augment import AugmentConfig, augment_images
+from ..evaluation.nuscenes_frames import NuScenesFrames
+from .augment import NO_DRIFT, AugmentConfig, augment_images, draw_past
 from .data import PreparedFrame
-from .imagenet import load_imagenet
+from .distributed import multiplies_bfloat16
+from .image_weights import feature_backbone
 from .manifest import claim, making
+from .past import past_of_drive
 
 FRAMES_PER_DRIVE = 4
 SPACING = 8  # one frame in eight (4 s): neighbors in time teach little
-MIXED = "mixed"  # nuScenes' rig in three drives of four, the others in turn in the fourth
 
 
 @torch.inference_mode()
 def image_features(backbone: EfficientNetLite0, images: torch.Tensor) -> list[torch.Tensor]:
     """Frozen backbone features; (N, 3, h, w) uint8 to float16 levels."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16(images.device)):
         images = images.float().contiguous(memory_format=torch.channels_last)
         return [level.half() for level in backbone(images)]
 
@@ -47,30 +49,42 @@ class Preparer:
         config: of the network to be trained.
         augmentation: how images are changed, None for validation frames, which stay as they are.
         keep_images: keep the images, unchanged, instead of their features.
+        weights: of the network whose image backbone makes the features; None for ImageNet's.
     """
 
-    def __init__(self, config: PresampleConfig, augmentation: AugmentConfig | None, keep_images: bool = False) -> None:
+    def __init__(
+        self,
+        config: PresampleConfig,
+        augmentation: AugmentConfig | None,
+        keep_images: bool = False,
+        weights: Path | None = None,
+    ) -> None:
         self.presampler, self.augmentation, self.keep_images = Presampler(config), augmentation, keep_images
-        self.backbone = EfficientNetLite0().eval()
-        load_imagenet(self.backbone)
+        self.backbone, _ = feature_backbone(None if keep_images else weights)
 
     def __call__(
-        self, frame: SensorFrame, semantics: np.ndarray, observed: np.ndarray, rng: np.random.Generator
+        self,
+        frame: SensorFrame,
+        semantics: np.ndarray,
+        observed: np.ndarray,
+        rng: np.random.Generator,
+        past: tuple[PastSweep, ...] = (),
     ) -> PreparedFrame:
-        """From a frame, its complete truth and where that is observed, both (X, Y, Z)."""
+        """From a frame, its complete truth and where that is observed, both (X, Y, Z), and the sweeps before it.
+
+        Validation frames have those drawn already that training would draw, without drift.
+        """
+        if self.augmentation is None:
+            past = draw_past(past, NO_DRIFT, rng)
         images, image_from_grid = self.presampler.prepare_images(frame), self.presampler.projections(frame)
         points = frame.points[np.isfinite(frame.points).all(axis=1)]
+        rest = {"semantics": semantics, "observed": observed, "ray_origin": frame.ray_origins[0], "past": past}
         if self.keep_images:
-            return PreparedFrame(points, image_from_grid.numpy(), (images.numpy(),), semantics, observed)
+            return PreparedFrame(points, image_from_grid.numpy(), (images.numpy(),), **rest)
         if self.augmentation and len(image_from_grid):
             images, image_from_grid = augment_images(images, image_from_grid, self.augmentation, rng)
         features = tuple(level.numpy() for level in image_features(self.backbone, images))
-        return PreparedFrame(points, image_from_grid.numpy(), features, semantics, observed)
-
-
-def mixed_rig(names: list[str], seed: int) -> str:
-    """The rig of a drive among rigs that are mixed; the first of `names` has three drives of four."""
-    return names[0] if seed % 4 else names[1 + seed // 4 % (len(names) - 1)]
+        return PreparedFrame(points, image_from_grid.numpy(), features, **rest)
 
 
 def as_network_sees(camera: Camera, config: PresampleConfig) -> Camera:
@@ -86,14 +100,15 @@ def prepare_drive(
     augmentation: AugmentConfig | None,
     rig: str,
     keep_images: bool = False,
+    weights: Path | None = None,
 ) -> int:
     """Generate the missing frames of a synthetic drive; returns how many.
 
     Args:
         job: seed of the drive and a file for each of its frames.
-        config, augmentation, keep_images: see `Preparer`; with an augmentation every drive has its rig mounted
+        config, augmentation, keep_images, weights: see `Preparer`; with an augmentation every drive has its rig mounted
             differently.
-        rig: a name of `RIGS`, or "mixed".
+        rig: one of `synthetic.FLEETS`.
     """
     from synthetic import SyntheticDrive
 
@@ -101,9 +116,9 @@ def prepare_drive(
 
     seed, paths = job
     torch.set_num_threads(1)  # the workers are as many as the cores
-    sensors = RIGS[mixed_rig(list(RIGS), seed) if rig == MIXED else rig]()
+    sensors = rig_of(rig, seed)
     sensors = replace(sensors, cameras=tuple(as_network_sees(camera, config) for camera in sensors.cameras))
-    prepare = Preparer(config, augmentation, keep_images)
+    prepare = Preparer(config, augmentation, keep_images, weights)
     drive = SyntheticDrive(seed, sensors, jitter=augmentation is not None)
     missing = [(number, path) for number, path in enumerate(paths, start=1) if not path.exists()]
     for number, path in missing:
@@ -112,7 +127,11 @@ def prepare_drive(
         truth = observed_truth(drive, index, frame)
         observed = truth != IGNORE
         semantics = np.where(observed, truth, frame.semantics)
-        prepare(frame.frame, semantics, observed, np.random.default_rng([seed, index])).save(path)
+        past = ()
+        if config.preprocessing.lags:
+            ego_radius, rng = config.preprocessing.ego_radius, np.random.default_rng([seed, index, 1])
+            past = past_of_drive(drive, index, frame, ego_radius, rng)
+        prepare(frame.frame, semantics, observed, np.random.default_rng([seed, index]), past).save(path)
     return len(missing)
 
 
@@ -140,12 +159,13 @@ def prepare_all(
     rig: str = "nuscenes",
     keep_images: bool = False,
     fresh: bool = False,
+    weights: Path | None = None,
 ) -> list[Path]:
     """Prepare every frame of the synthetic drives that is not there yet; with a progress bar.
 
     Args:
         folder: for the frames. seeds: of the drives. workers: processes.
-        config, augmentation, rig, keep_images: see `prepare_drive`. fresh: see `manifest.claim`.
+        config, augmentation, rig, keep_images, weights: see `prepare_drive`. fresh: see `manifest.claim`.
 
     Raises:
         ContractError: the grid of `config` is none of frames. DatasetError: the folder holds frames that were prepared
@@ -154,7 +174,15 @@ def prepare_all(
     check_grid(config)
     claim(
         folder,
-        making(config, augmentation, keep_images, generator_version=GENERATOR_VERSION, rig=rig, spacing=SPACING),
+        making(
+            config,
+            augmentation,
+            keep_images,
+            weights,
+            generator_version=GENERATOR_VERSION,
+            rig=rig,
+            spacing=SPACING,
+        ),
         fresh,
     )
     jobs = [(seed, [folder / f"{seed:06d}_{number}.npz" for number in range(FRAMES_PER_DRIVE)]) for seed in seeds]
@@ -162,7 +190,14 @@ def prepare_all(
     if missing:
         # A worker is replaced now and then: the worlds it has built fragment its memory.
         with get_context("spawn").Pool(workers, maxtasksperchild=8) as pool:
-            work = partial(prepare_drive, config=config, augmentation=augmentation, rig=rig, keep_images=keep_images)
+            work = partial(
+                prepare_drive,
+                config=config,
+                augmentation=augmentation,
+                rig=rig,
+                keep_images=keep_images,
+                weights=weights,
+            )
             done = pool.imap_unordered(work, missing)
             for _ in tqdm(done, "preparing drives", len(missing), unit="drive"):
                 pass
@@ -190,13 +225,16 @@ def prepare_root(
     scenes: list[str] | None = None,
     keep_images: bool = False,
     fresh: bool = False,
+    copies: int = 1,
+    weights: Path | None = None,
 ) -> list[Path]:
     """Prepare every sample of a data root that has an occupancy truth and is not there yet; with a progress bar.
 
     Args:
         root: in the nuScenes table format. occupancy: where the labels lie, if not there.
         scenes: names of the scenes to take, or of the devkit's splits (train, val, mini_train, ...); all by default.
-        config, augmentation, keep_images: see `Preparer`. fresh: see `manifest.claim`.
+        config, augmentation, keep_images, weights: see `Preparer`. fresh: see `manifest.claim`.
+        copies: times that each sample is listed; where features are kept, from images changed anew each time.
 
     Raises:
         DatasetError: there is no truth, or the folder holds frames that were prepared otherwise.
@@ -208,21 +246,32 @@ def prepare_root(
     claim(
         folder,
         making(
-            config, augmentation, keep_images, data=str(root.resolve()), occupancy=str((occupancy or root).resolve())
+            config,
+            augmentation,
+            keep_images,
+            weights,
+            data=str(root.resolve()),
+            occupancy=str((occupancy or root).resolve()),
         ),
         fresh,
     )
-    tokens = [token for scene in named_scenes(reader.scenes(), scenes) for token in reader.samples(scene)]
-    prepare, paths = Preparer(config, augmentation, keep_images), []
-    for number, token in enumerate(tqdm(tokens, "preparing samples", unit="sample")):
-        path = folder / f"{token}.npz"
-        if not path.exists():
-            semantics = reader.occupancy(token)
-            if semantics is None:
-                continue
-            frame = reader.frame(token)
-            prepare(frame, semantics, semantics != IGNORE, np.random.default_rng([number])).save(path)
-        paths.append(path)
+    preprocessing = config.preprocessing
+    recorded = NuScenesFrames(reader, MOST_SWEEPS if preprocessing.lags else 0, preprocessing.ego_radius)
+    tokens = [(scene, token) for scene in named_scenes(reader.scenes(), scenes) for token in reader.samples(scene)]
+    prepare, paths = Preparer(config, augmentation, keep_images, weights), []
+    for number, (scene, token) in enumerate(tqdm(tokens, "preparing samples", unit="sample")):
+        semantics = reader.occupancy(token)
+        if semantics is None:
+            continue
+        names = [f"{token}_{copy}" if copy and not keep_images else token for copy in range(copies)]
+        files = [folder / f"{name}.npz" for name in names]
+        frame = None if all(path.exists() for path in files) else recorded.frame(scene, token)
+        for copy, path in enumerate(files):
+            if not path.exists():
+                rng = np.random.default_rng([number, copy] if copy else [number])
+                past = tuple(recorded.past(scene, token))
+                prepare(frame, semantics, semantics != IGNORE, rng, past).save(path)
+        paths += files
     if not paths:
         raise DatasetError(f"no sample with an occupancy truth among {len(tokens)} samples of {root}")
     return paths

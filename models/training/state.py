@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from occfusion_ros.core.atomic import replacing
+from occfusion_ros.core.errors import ContractError, one_line
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -18,5 +19,16 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read a training state; nothing but tensors and plain values is ever unpickled."""
-    return torch.load(path, weights_only=True, map_location="cpu")
+    """Read a training state; nothing but tensors and plain values is ever unpickled.
+
+    Raises:
+        ContractError: it is none.
+    """
+    try:
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever unpickling makes of it
+        raise ContractError(
+            f"{path}: expected the state of a training run, got {one_line(error)}; remove it"
+        ) from error

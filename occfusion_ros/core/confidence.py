@@ -68,7 +68,8 @@ def class_entropy(class_confidence: np.ndarray) -> np.ndarray:
     """Estimate the entropy of the classes of voxels, float32 nats, from the probability of the best one.
 
     The networks give no other probabilities away; that of the best one fixes the entropy but for how the rest is
-    divided, and theirs is, on average, as if three classes shared it evenly. 0 where there is no class.
+    divided, and theirs is, on average, as if three classes shared it evenly: docs/confidence.md has the error. 0 where
+    there is no class.
 
     Args:
         class_confidence: uint8 of any shape, 0..255 for 0..1, as `core.frames.OccupancyGrid` has it.

@@ -16,7 +16,8 @@ MAX_PARTS = 1 << 16  # segments of a JPEG or chunks of a PNG
 
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 # A marker that ends coded pixels: 00 after FF is an escaped byte, D0 to D7 restart within a scan (ITU-T T.81, B.1.1).
-_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+# Of several FF the last one counts, so one is looked for: for that the search has a fast path.
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _START, _END, _SCAN, _TEMPORARY = 0xD8, 0xD9, 0xDA, 0x01
 _SIZES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # headers of frames of any process; the others are tables
 

@@ -67,6 +67,26 @@ class CameraImage:
             raise InvalidFrameError(f"camera {self.name}: camera_from_grid is not a rigid transform")
 
 
+@dataclass(frozen=True, eq=False)
+class PastPoints:
+    """Returns of earlier sweeps: the vehicle's own motion is undone, that of others is not.
+
+    Attributes:
+        points: (P, 4) float32 as in `SensorFrame`, where they lie in the grid frame at the present sweep's stamp; none
+            of the vehicle that measured them.
+        lags: (P,) float32 seconds, at least 0: how long before the present sweep each was measured.
+    """
+
+    points: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    lags: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def __post_init__(self) -> None:
+        _check(self.points, "past points", (None, 4), np.float32)
+        _check(self.lags, "lags", (len(self.points),), np.float32)
+        if not (self.lags >= 0).all():  # so that NaN is refused
+            raise InvalidFrameError(f"lags: expected seconds of at least 0, got {self.lags.min()}")
+
+
 @dataclass(frozen=True)
 class SensorFrame:
     """One LiDAR sweep with the camera images that belong to it, all in the grid frame.
@@ -80,6 +100,7 @@ class SensorFrame:
             trained with are.
         ray_origins: (L, 3) float64, metres in the grid frame: where each LiDAR stood; one at the frame's origin.
         origin_of_point: (N,) uint8, the LiDAR of each point; None where there is only one.
+        past: what earlier sweeps measured; a model that was not trained with it does not look at it.
     """
 
     stamp_ns: int
@@ -89,6 +110,7 @@ class SensorFrame:
     body_removed: bool = False
     ray_origins: np.ndarray = field(default_factory=lambda: np.zeros((1, 3)))
     origin_of_point: np.ndarray | None = None
+    past: PastPoints = field(default_factory=PastPoints)
 
     def __post_init__(self) -> None:
         _check(self.points, "points", (None, 4), np.float32)

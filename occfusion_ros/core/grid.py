@@ -101,6 +101,6 @@ class GridSpec:
     def unflatten_x_fastest(self, flat: np.ndarray) -> np.ndarray:
         """Inverse of `flat_x_fastest`: (N,) to (N, 3) int64."""
         flat = np.asarray(flat, np.int64)
-        return np.stack(
-            [flat % self.size[0], flat // self.size[0] % self.size[1], flat // (self.size[0] * self.size[1])], axis=1
-        )
+        rows = flat // self.size[0]  # a quotient takes less than a remainder does
+        slices = rows // self.size[1]
+        return np.stack([flat - rows * self.size[0], rows - slices * self.size[1], slices]).T

@@ -20,9 +20,10 @@ class Preprocessing:
         ego_radius: metres; returns nearer than this in x and y are the vehicle that carries the sensor.
         near: metres; nothing closer than this to a lens is a useful measurement.
         range_scale: metres that a voxel's range is divided by.
+        lags: voxels are described by the returns of earlier sweeps too, and by how old they are.
 
     Raises:
-        ContractError: this software has another arithmetic, or a length is none.
+        ContractError: this software has another arithmetic, a length is none, or lags is neither true nor false.
     """
 
     version: int = VERSION
@@ -31,6 +32,7 @@ class Preprocessing:
     ego_radius: float = 1.5
     near: float = 0.5
     range_scale: float = 50.0
+    lags: bool = False
 
     def __post_init__(self) -> None:
         for name, here in (
@@ -47,9 +49,11 @@ class Preprocessing:
             value = getattr(self, name)
             if type(value) not in (int, float) or not least <= value <= 1e4:
                 raise ContractError(f"preprocessing: {name} must lie between {least} and 10000 metres, got {value!r}")
+        if type(self.lags) is not bool:
+            raise ContractError(f"preprocessing: lags must be true or false, got {self.lags!r}")
 
 
 UNRECORDED = Preprocessing(
-    version=1, position_steps=32768, intensity_steps=65535, ego_radius=1.5, near=0.5, range_scale=50.0
+    version=1, position_steps=32768, intensity_steps=65535, ego_radius=1.5, near=0.5, range_scale=50.0, lags=False
 )
 """What everything was trained with that does not say."""

@@ -75,7 +75,7 @@ class PointFusion(nn.Module):
     LEVELS = 2
     REACH = (0.06, 0.12)  # furthest a learned offset goes, as a fraction of the image's width and height
 
-    def __init__(self, width: int, total: int, heads: int = 4, offsets: int = 2) -> None:
+    def __init__(self, width: int, total: int, offsets: int = 2, heads: int = 4) -> None:
         super().__init__()
         self.total = total
         self.heads, self.offsets = heads, offsets

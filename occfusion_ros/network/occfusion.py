@@ -17,7 +17,7 @@ from .resnet import ResNet50
 
 BACKBONES = {"efficientnet_lite0": EfficientNetLite0, "resnet50": ResNet50}
 FUSIONS = {
-    "point": lambda config: PointFusion(config.width, config.coarse.num_voxels),
+    "point": lambda config: PointFusion(config.width, config.coarse.num_voxels, config.offsets),
     "lift_splat": lambda config: LiftSplatFusion(config.width, config.coarse, config.presample.image_size),
     "lidar": lambda config: LidarOnly(config.coarse.num_voxels),
 }
@@ -32,6 +32,9 @@ class ModelConfig:
         width: channels of image features and of fused voxels.
         decoded: channels of a voxel after the decoder.
         bev: channels of the decoder's levels.
+        separables: how many of them, from the finest on, have separable convolutions.
+        offsets: places near each point where "point" samples the images.
+        refiner_width: channels of a child inside the refiner.
         refine_budget: K at inference.
         fusion: how cameras and LiDAR become voxels, one of `FUSIONS`: "point" is the method, the others are there to
             compare with. Cameras alone are "point" with `presample.use_lidar` off.
@@ -42,6 +45,9 @@ class ModelConfig:
     width: int = 32
     decoded: int = 32
     bev: tuple[int, ...] = (96, 128, 256)
+    separables: int = 0
+    offsets: int = 2
+    refiner_width: int = 64
     refine_budget: int = 1024
     fusion: str = "point"
     backbone: str = "efficientnet_lite0"
@@ -94,12 +100,11 @@ class OccFusion(nn.Module):
             nn.Linear(config.presample.num_features, 64), nn.ReLU(), nn.Linear(64, config.width)
         )
         self.fusion = FUSIONS[config.fusion](config)
-        self.decoder = BevDecoder(height * config.width, height * config.decoded, config.bev)
+        self.decoder = BevDecoder(height * config.width, height * config.decoded, config.bev, config.separables)
         self.coarse_head = nn.Linear(voxel_width, NUM_LABELS)
         self.occupancy_head = nn.Linear(voxel_width, factor**3)
-        self.refiner = Refiner(
-            config.coarse.size, factor, voxel_width, config.width if config.uses_images else 0, NUM_LABELS
-        )
+        image_width = config.width if config.uses_images else 0
+        self.refiner = Refiner(config.coarse.size, factor, voxel_width, image_width, NUM_LABELS, config.refiner_width)
         # By label, added to the logit of being occupied at inference; fitted on validation data after training.
         self.register_buffer("occupancy_shift", torch.zeros(NUM_LABELS))
         self.register_buffer("refined_shift", torch.zeros(NUM_LABELS))

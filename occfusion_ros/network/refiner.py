@@ -32,7 +32,7 @@ class Refiner(nn.Module):
     """
 
     def __init__(
-        self, size: tuple[int, int, int], factor: int, voxel_width: int, image_width: int, labels: int, hidden: int = 64
+        self, size: tuple[int, int, int], factor: int, voxel_width: int, image_width: int, labels: int, hidden: int
     ) -> None:
         super().__init__()
         self.size = size

@@ -70,22 +70,22 @@ def farthest_points(points: VoxelPoints, theta: int) -> torch.Tensor:
         (B, theta) int64 point indices, one row per crowded voxel in the order of `points.voxel`.
     """
     crowded = points.count > theta
-    rows = torch.repeat_interleave(torch.cumsum(crowded, 0) - 1, points.count)
-    member = torch.repeat_interleave(crowded, points.count).nonzero()[:, 0]
-    segment, local = rows[member], points.local[member]
-    selected = torch.empty((int(crowded.sum()), theta), dtype=torch.long, device=local.device)
-    selected[:, 0] = points.start[crowded]
-    position = torch.empty(len(points.local), dtype=torch.long, device=local.device)
-    position[member] = torch.arange(len(member), device=local.device)
-    rank = len(member) - 1 - torch.arange(len(member), device=local.device)
-    nearest = torch.full((len(member),), 1 << 32, device=local.device)
-    for slot in range(1, theta):
-        previous = local[position[selected[:, slot - 1]]][segment]
-        nearest = torch.minimum(nearest, (local - previous).square().sum(1))  # < 2**32
-        best = torch.zeros(len(selected), dtype=torch.long, device=local.device)
+    first, count = points.start[crowded], points.count[crowded]
+    begin, device = torch.cumsum(count, 0) - count, count.device  # where each voxel begins among the members
+    segment = torch.repeat_interleave(torch.arange(len(count), device=device), count)
+    number = torch.arange(len(segment), device=device)
+    member = (first - begin).index_select(0, segment) + number
+    local, rank = points.local.index_select(0, member), len(member) - 1 - number
+    nearest = torch.full((len(member),), 1 << 32, device=device)
+    latest, selected = begin, [first]
+    for _ in range(1, theta):
+        step = local - local.index_select(0, latest).index_select(0, segment)
+        nearest = torch.minimum(nearest, step.square_().sum(1))  # < 2**32
+        best = torch.zeros(len(count), dtype=torch.long, device=device)
         best.scatter_reduce_(0, segment, nearest << 31 | rank, "amax", include_self=False)
-        selected[:, slot] = member[len(member) - 1 - (best & 0x7FFFFFFF)]
-    return selected
+        latest = len(member) - 1 - (best & 0x7FFFFFFF)
+        selected.append(member.index_select(0, latest))
+    return torch.stack(selected, 1)
 
 
 def synthetic_pattern(theta: int, device: torch.device | str = "cpu") -> torch.Tensor:

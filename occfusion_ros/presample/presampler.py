@@ -11,10 +11,11 @@ import torch.nn.functional as F
 
 from ..core.contract import ModelContract
 from ..core.errors import InvalidFrameError
-from ..core.frames import SensorFrame
+from ..core.frames import PastPoints, SensorFrame
 from ..core.grid import GridSpec, flatten
 from ..core.preprocessing import INTENSITY_STEPS, Preprocessing
 from ..core.processor import usable_cores
+from .ages import NUM_AGES, Ages, Earlier, ages_of
 from .points import LOCAL_STEPS, SAMPLINGS, VoxelPoints, divided, presample, synthetic_pattern, voxelize
 from .projection import assign_cameras, fit_pixels, fit_projection, seen_pixels
 
@@ -72,8 +73,8 @@ class PresampleConfig:
 
     @property
     def num_features(self) -> int:
-        """Features of a fused voxel: one per sub-voxel, then the statistics."""
-        return self.coarse_factor**3 + NUM_STATISTICS
+        """Features of a fused voxel: one per sub-voxel, those of age where the model has them, then the statistics."""
+        return self.coarse_factor**3 + NUM_AGES * self.preprocessing.lags + NUM_STATISTICS
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,13 @@ class FusedVoxels:
 
     Attributes:
         voxel_index: (Q,) int64 flat coarse voxel (z fastest); the number of coarse voxels marks an unused query.
-        voxel_features: (Q, F) float32, sub-voxel returns (0 or 1), then log count, mean height, mean intensity, range.
+        voxel_features: (Q, F) float32, sub-voxel returns (0 or 1), then log count, mean height, mean intensity, range;
+            with lags `Ages.freshness` in place of the returns, and `Ages.statistics` behind it.
         point_features: (Q, theta, 4) float32, position in the voxel (-0.5..0.5) and 1 for a real return.
         point_uv: (Q, theta, 2) float32, 0..1 across the image of `point_camera`.
         point_camera: (Q, theta) int64, index into images, -1 where no camera sees the point.
         image_from_grid: (N, 4, 4) float32 projection; empty (0, 4, 4) where there is no camera.
-        returns: (R,) int64 flat fine voxels (z fastest) that hold a return, ascending.
+        returns: (R,) int64 flat fine voxels (z fastest) that hold a return of the present sweep, ascending.
     """
 
     voxel_index: torch.Tensor
@@ -129,7 +131,8 @@ class Presampler:
         Raises:
             InvalidFrameError: it has more cameras than the model takes.
         """
-        return self.prepare_points(frame.points, self.projections(frame), self.seen_pixels(frame), frame.body_removed)
+        image_from_grid, seen = self.projections(frame), self.seen_pixels(frame)
+        return self.prepare_points(frame.points, image_from_grid, seen, frame.body_removed, frame.past)
 
     def projections(self, frame: SensorFrame) -> torch.Tensor:
         """Project the grid to the network's images: (N, 4, 4) float32; raises as `__call__`."""
@@ -169,17 +172,19 @@ class Presampler:
         image_from_grid: torch.Tensor,
         seen: torch.Tensor | None = None,
         body_removed: bool = False,
+        past: PastPoints | None = None,
     ) -> FusedVoxels:
         """Everything that depends on the sweep.
 
         Args:
             points: (N, 4) float32, grid frame; `body_removed`: without the vehicle already, see `SensorFrame`.
-            seen: by `seen_pixels`.
+            seen: by `seen_pixels`. past: of earlier sweeps; left out by models without lags.
         """
         points = points if self.config.use_lidar else points[:0]
-        voxels, returns = self._voxelize(torch.from_numpy(points).to(self.device), body_removed)
-        index = self._choose_queries(voxels.voxel)
-        local, real, features = self._describe(voxels, index)
+        past = past if past and self.config.use_lidar and self.config.preprocessing.lags else PastPoints()
+        voxels, returns, ages = self._voxelize(points, past, body_removed)
+        index = self._choose_queries(voxels.voxel, voxels.voxel[ages.present] if ages else voxels.voxel)
+        local, real, features = self._describe(voxels, index, ages)
         position = (local.double() + 0.5) / LOCAL_STEPS - 0.5  # (Q, theta, 3)
         used = (index < self.coarse.num_voxels)[:, None]
         if self.config.sampling in ("fps", "none"):
@@ -199,8 +204,25 @@ class Presampler:
         low = torch.tensor(self.coarse.low, dtype=torch.float64, device=flat.device)
         return low + (index + 0.5) * self.coarse.voxel_size
 
-    def _voxelize(self, points: torch.Tensor, body_removed: bool) -> tuple[VoxelPoints, torch.Tensor]:
-        """Group the usable points by coarse voxel; also the fine voxels that hold a return."""
+    def _voxelize(
+        self, points: np.ndarray, past: PastPoints, body_removed: bool
+    ) -> tuple[VoxelPoints, torch.Tensor, Ages | None]:
+        """Group the usable points by coarse voxel; also the fine voxels that the sweep returns from, and ages."""
+        grid, factor = self.config.grid, self.config.coarse_factor
+        fine, flat, fraction, intensity = self._placed(torch.from_numpy(points).to(self.device), body_removed)
+        returns = torch.unique(grid.flatten(*fine.unbind(1)))
+        if not self.config.preprocessing.lags:
+            return voxelize(flat, fraction, intensity), returns, None
+        earlier = Earlier.of(past, grid, factor, self.device)
+        x, y, z = (fine % factor).unbind(1)
+        child = flatten(x, y, z, (factor,) * 3)
+        ages = ages_of(flat, child, earlier, (self.coarse.num_voxels, factor**3))
+        flat = torch.cat([flat, earlier.voxel[ages.chosen]])
+        fraction = torch.cat([fraction, earlier.fraction(ages.chosen, factor)])
+        return voxelize(flat, fraction, torch.cat([intensity, earlier.intensity[ages.chosen]])), returns, ages
+
+    def _placed(self, points: torch.Tensor, body_removed: bool) -> tuple[torch.Tensor, ...]:
+        """The usable points: fine voxel (M, 3), flat coarse voxel (M,), place inside it (M, 3), intensity (M,)."""
         grid, factor, own = self.config.grid, self.config.coarse_factor, self.config.preprocessing.ego_radius
         xyz = points[:, :3].double()
         scaled = divided(xyz - torch.tensor(grid.low, dtype=torch.float64, device=self.device), grid.voxel_size)
@@ -211,21 +233,23 @@ class Presampler:
         scaled, intensity = scaled[keep], points[keep, 3]
         fine = scaled.long()  # floor: scaled is not negative
         coarse = fine // factor
-        returns = torch.unique(grid.flatten(*fine.unbind(1)))
-        flat = self.coarse.flatten(*coarse.unbind(1))
-        return voxelize(flat, divided(scaled, factor) - coarse, intensity), returns
+        return fine, self.coarse.flatten(*coarse.unbind(1)), divided(scaled, factor) - coarse, intensity
 
-    def _choose_queries(self, occupied: torch.Tensor) -> torch.Tensor:
-        """(Q,) int64: voxels with returns, then their neighbors, then the others, nearest first within each.
+    def _choose_queries(self, occupied: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        """(Q,) int64: voxels with returns of the present sweep, those with others, their neighbors, then the rest.
 
-        Padded at the end where the grid has fewer voxels than there are queries.
+        Nearest first within each. Padded at the end where the grid has fewer voxels than there are queries.
+
+        Args:
+            occupied, present: (V,) flat coarse voxels with any return, and with one of the present sweep.
         """
         total, budget = self.coarse.num_voxels, self.config.fusion_queries
         is_near = self._with_neighbors(occupied)
         near = is_near.nonzero()[:, 0]
-        is_neighbor = torch.ones(total, dtype=torch.long, device=self.device)
-        is_neighbor[occupied] = 0
-        order = torch.sort(self.rank[near] + total * is_neighbor[near]).indices[:budget]
+        turn = torch.full((total,), 2, device=self.device)
+        turn[occupied] = 1
+        turn[present] = 0
+        order = torch.sort(self.rank[near] + total * turn[near]).indices[:budget]
         nearest = self.by_range[:budget]  # enough: what is lacking is less than what of these is not near
         others = nearest[~is_near[nearest]][: budget - len(order)]
         chosen = torch.cat([near[order], others])
@@ -241,27 +265,31 @@ class Presampler:
         padded.view(-1)[(center[:, None] + block).view(-1)] = True
         return padded[1:-1, 1:-1, 1:-1].flatten()
 
-    def _describe(self, voxels: VoxelPoints, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _describe(
+        self, voxels: VoxelPoints, index: torch.Tensor, ages: Ages | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Per query: local points (Q, theta, 3), real (Q, theta) and features (Q, F)."""
         theta = self.config.points_per_voxel
         row = torch.full((self.coarse.num_voxels + 1,), len(voxels.voxel), device=self.device)
         row[voxels.voxel] = torch.arange(len(voxels.voxel), device=self.device)
         row = row[index]  # the last row stands for a voxel without returns
         local, real = presample(voxels, theta, self.config.sampling)
-        local = torch.cat([local, synthetic_pattern(theta, self.device)[None]])[row]
-        real = torch.cat([real, real.new_zeros(1, theta)])[row]
+        local = torch.cat([local, synthetic_pattern(theta, self.device)[None]]).index_select(0, row)
+        real = torch.cat([real, real.new_zeros(1, theta)]).index_select(0, row)
         nothing = torch.zeros((1, self.config.num_features), device=self.device)
-        features = torch.cat([self._features(voxels), nothing])[row]
+        features = torch.cat([self._features(voxels, ages), nothing]).index_select(0, row)
         features[:, -1] = divided(F.pad(self.range, (0, 1))[index], self.config.preprocessing.range_scale)
         return local, real, features
 
-    def _features(self, voxels: VoxelPoints) -> torch.Tensor:
-        """(V, F) float32: sub-voxel returns, log count, mean height, mean intensity; the range is set later."""
+    def _features(self, voxels: VoxelPoints, ages: Ages | None) -> torch.Tensor:
+        """(V, F) float32, see `FusedVoxels`; the range is set later."""
         factor, owner = self.config.coarse_factor, voxels.owner
         sub = voxels.local * factor // LOCAL_STEPS  # (M, 3)
         slot = (sub[:, 0] * factor + sub[:, 1]) * factor + sub[:, 2]
         features = torch.zeros((len(voxels.voxel), self.config.num_features), device=self.device)
         features[owner, slot] = 1.0
+        if ages:
+            features[:, : factor**3 + NUM_AGES] = torch.cat([ages.freshness, ages.statistics], 1)
         sums = torch.zeros((len(voxels.voxel), 2), dtype=torch.long, device=self.device)
         sums.index_add_(0, owner, torch.stack([voxels.local[:, 2], voxels.intensity], 1))
         mean = sums.double() / voxels.count[:, None]

@@ -1,6 +1,7 @@
 """Images to network size and points to cameras."""
 
 from functools import lru_cache
+from math import ceil, gcd
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ def fit_pixels(camera: CameraImage, size: tuple[int, int], horizon: float) -> to
     fit = fit_image(source, size, camera.intrinsics[1, 2], horizon)
     image = torch.from_numpy(np.ascontiguousarray(camera.image)).permute(2, 0, 1)[None]  # (1, 3, H, W)
     if camera.lens is None:
-        image = _resized(image, fit.resized)[0, :, fit.top : fit.top + size[0], fit.left : fit.left + size[1]]
+        image = _resized_rows(image, fit.resized, fit.top, size[0])[0, :, :, fit.left : fit.left + size[1]]
         return image.contiguous()  # here, on the thread of this image, instead of when all are put together
     # Reduced first, with the filter that rectified images get, because sampling alone would alias.
     low, high, place = _rows_map(camera.lens, tuple(camera.intrinsics.ravel()), source, size, horizon)
@@ -48,6 +49,19 @@ def _resized(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     if image.shape[2:] == size:
         return image
     return F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def _resized_rows(image: torch.Tensor, size: tuple[int, int], top: int, count: int) -> torch.Tensor:
+    """Rows `top` to `top` + `count` of `_resized`, from no more rows of the image than they need.
+
+    Cut where rows of both images begin together, so that every pixel has the weights that it has in the whole image.
+    """
+    parts = gcd(image.shape[2], size[0])
+    theirs, ours = image.shape[2] // parts, size[0] // parts  # rows from one such place to the next
+    margin = ceil((2 * max(1, theirs / ours) + 2) / theirs)  # the filter reaches as far
+    low, high = max(top // ours - margin, 0), min(ceil((top + count) / ours) + margin, parts)
+    resized = _resized(image[:, :, low * theirs : high * theirs], ((high - low) * ours, size[1]))
+    return resized[:, :, top - low * ours :][:, :, :count]
 
 
 @lru_cache(maxsize=MOST_MAPS)
@@ -182,7 +196,7 @@ def _to_image(
     Returns:
         u, v (N, P) float32, 0..1 in the image, and visible (N, P) bool.
     """
-    x, y, z = points.unbind(-1)
+    x, y, z = points.movedim(-1, 0).contiguous()
     horizontal, vertical, depth = (
         (row[:, :1] * x).add_(row[:, 1:2] * y).add_(row[:, 2:3] * z).add_(row[:, 3:])  # (N, P)
         for row in image_from_grid[:, :3].unbind(1)

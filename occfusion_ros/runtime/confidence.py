@@ -41,21 +41,21 @@ class ConfidenceReader:
             labels: (T, J) uint8 of the answer. fused, refined: outputs of the networks. parents: (K,), were refined.
             rows: (R,) coarse voxels, ascending, `parents` among them, in which alone something may be.
         """
-        taken = labels[rows]  # (R, J)
-        listed = (taken > 0).flatten().nonzero()[:, 0]  # (N,) of the R * J
+        children = labels.shape[1]
+        listed = labels[rows].flatten().nonzero()[:, 0]  # (N,) of the R * J
         at = torch.empty(len(labels), dtype=torch.long, device=labels.device)
         at[rows] = torch.arange(len(rows), device=labels.device)
         again = at[parents]
-        occupancy = fused["occupancy"][rows].clamp(min=OCCUPIED).int()  # a return is occupied whatever is said of it
-        occupancy[again] = refined["occupancy"].clamp(min=OCCUPIED).int() + 256
-        classes = fused["semantic_confidence"][rows].int()[:, None].repeat(1, taken.shape[1])
+        occupancy = fused["occupancy"][rows].clamp(min=OCCUPIED).short()  # a return is occupied whatever is said of it
+        occupancy[again] = refined["occupancy"].clamp(min=OCCUPIED).short() + 256
+        classes = fused["semantic_confidence"][rows].short()[:, None].repeat(1, children)
         # A return that the refiner gave no class has that of the fuser.
-        of_refiner = refined["class_confidence"].int() + 256
+        of_refiner = refined["class_confidence"].short() + 256
         classes[again] = torch.where(refined["labels"] > 0, of_refiner, classes[again])
-        voxels = child_voxels(rows, self.grid, self.factor).flatten()[listed].cpu().numpy()
+        voxels = child_voxels(rows, self.grid, self.factor).flatten().index_select(0, listed).cpu().numpy()
         return (
-            self._dense(voxels, self._occupancy[occupancy.flatten()[listed]]),
-            self._dense(voxels, self._classes[classes.flatten()[listed]]),
+            self._dense(voxels, _looked_up(self._occupancy, occupancy, listed)),
+            self._dense(voxels, _looked_up(self._classes, classes, listed)),
         )
 
     def mark_doubt(
@@ -83,6 +83,11 @@ class ConfidenceReader:
         dense = np.zeros(self.grid.num_voxels, np.uint8)  # on the host: all but the listed ones need not be brought
         dense[voxels] = values.cpu().numpy()
         return dense.reshape(self.grid.size)
+
+
+def _looked_up(table: torch.Tensor, places: torch.Tensor, listed: torch.Tensor) -> torch.Tensor:
+    """What a table has for the places that are listed by flat index; several times as fast as indexing."""
+    return table.index_select(0, places.flatten().index_select(0, listed).int())
 
 
 def _empty_from(occupancy: torch.Tensor, limit: int, out: torch.Tensor) -> torch.Tensor:

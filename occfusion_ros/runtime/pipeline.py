@@ -159,7 +159,7 @@ class Pipeline:
         seen = self.presampler.seen_pixels(frame)  # first, so that the maps of lenses are there for the threads
         image_from_grid = self.presampler.projections(frame)
         images = self.presampler.start_images(frame)
-        voxels = self.presampler.prepare_points(frame.points, image_from_grid, seen, frame.body_removed)
+        voxels = self.presampler.prepare_points(frame.points, image_from_grid, seen, frame.body_removed, frame.past)
         if len(frame.points) and not len(voxels.returns):
             raise InvalidFrameError(
                 f"sweep: expected returns, got none among {len(frame.points)} points: all lie "

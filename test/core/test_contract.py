@@ -49,15 +49,26 @@ def test_a_contract_that_says_nothing_of_preprocessing_has_the_values_it_was_tra
     del old["preprocessing"], old["confidence"]
     read = ModelContract.from_dict(old)
     assert read == replace(contract(), preprocessing=UNRECORDED, confidence=None)
-    assert ModelContract.from_dict(read.to_dict()) == read and read.to_dict()["format"] == 5
+    assert ModelContract.from_dict(read.to_dict()) == read and read.to_dict()["format"] == 6
     assert (UNRECORDED.version, UNRECORDED.ego_radius, UNRECORDED.near, UNRECORDED.range_scale) == (1, 1.5, 0.5, 50.0)
+
+
+@pytest.mark.parametrize("before", [4, 5])
+def test_a_contract_that_says_nothing_of_lags_is_of_a_model_without(before):
+    old = contract().to_dict() | {"format": before}
+    del old["preprocessing"]["lags"]
+    if before < 5:
+        del old["confidence"]
+    assert ModelContract.from_dict(old).preprocessing == Preprocessing() and not Preprocessing().lags
+    with pytest.raises(ContractError, match=r"missing \['lags'\]"):
+        ModelContract.from_dict(old | {"format": 6, "confidence": None})
 
 
 def test_programs_of_pytorch_that_an_old_contract_names_are_left_out():
     old = contract().to_dict() | {"format": 3, "pytorch": "2.13.0"}
     for network in ("fuser", "refiner"):
         old[network]["files"]["program"] = {"name": f"{network}.pt2", "sha256": "ef" * 32}
-    del old["confidence"]
+    del old["confidence"], old["preprocessing"]["lags"]
     assert ModelContract.from_dict(old) == replace(contract(), confidence=None)
     assert "program" in old["fuser"]["files"]
     with pytest.raises(ContractError, match="fuser: expected a mapping"):
@@ -67,7 +78,7 @@ def test_programs_of_pytorch_that_an_old_contract_names_are_left_out():
 @pytest.mark.parametrize(
     "path, value, message",
     [
-        (("format",), 1, "format must be one of 2, 3, 4, 5, got 1: export"),
+        (("format",), 1, "format must be one of 2, 3, 4, 5, 6, got 1: export"),
         (("surprise",), 1, r"unknown \['surprise'\]"),
         ((7,), 1, r"unknown \['7'\]"),
         (("grid",), None, "grid: expected a mapping"),
@@ -83,8 +94,8 @@ def test_programs_of_pytorch_that_an_old_contract_names_are_left_out():
         (("image_size",), 256, "contract: "),
         (("image_size",), [256, 7.5], "image_size"),
         (("horizon",), 1.5, "horizon"),
-        (("format",), [3], "format must be one of 2, 3, 4, 5, got"),
-        (("format",), True, "format must be one of 2, 3, 4, 5, got"),
+        (("format",), [3], "format must be one of 2, 3, 4, 5, 6, got"),
+        (("format",), True, "format must be one of 2, 3, 4, 5, 6, got"),
         (("preprocessing",), None, "preprocessing: expected a mapping"),
         (("preprocessing", "version"), 2, "trained with version 2, this software has 1: take the software"),
         (("preprocessing", "position_steps"), 65536, "trained with position_steps 65536, this software has 32768"),
@@ -93,6 +104,7 @@ def test_programs_of_pytorch_that_an_old_contract_names_are_left_out():
         (("preprocessing", "near"), 0, "near must lie between"),
         (("preprocessing", "range_scale"), float("nan"), "range_scale must lie between"),
         (("preprocessing", "ego_radius"), "1.5", "ego_radius must lie between"),
+        (("preprocessing", "lags"), 1, "lags must be true or false, got 1"),
         (("preprocessing", "mirrors"), 1, r"preprocessing: missing \[\], unknown \['mirrors'\]"),
         (("confidence",), 0.5, "confidence: expected a mapping, got 0.5"),
         (("confidence", "fuser"), None, "confidence: expected a mapping, got None"),
@@ -139,5 +151,5 @@ def test_missing_fields_are_refused(missing):
 
 @pytest.mark.parametrize("data", [None, [], "text", 3])
 def test_something_else_than_a_mapping_is_refused(data):
-    with pytest.raises(ContractError, match="format must be one of 2, 3, 4, 5"):
+    with pytest.raises(ContractError, match="format must be one of 2, 3, 4, 5, 6"):
         ModelContract.from_dict(data)

@@ -14,8 +14,8 @@ from models.training.augment import (
     crop,
     draw_intensity,
     draw_plane,
-    drop_points,
     jitter,
+    kept_points,
     lose_cameras,
     scale_intensity,
     transform,
@@ -31,6 +31,7 @@ GRID = GridSpec((-8.0, -8.0, -2.0), 0.5, (32, 32, 8))
 WINDOW = GridSpec((-5.0, -2.0, -2.0), 0.5, (16, 16, 8))
 INTRINSICS = np.array([[60.0, 0, 47.5], [0, 60.0, 31.5], [0, 0, 1]])
 CAMERA_FROM_GRID = np.array([[1.0, 0, 0, 0.1], [0, 0, -1, 0.2], [0, 1, 0, 0.3], [0, 0, 0, 1]])  # looks along y
+ORIGIN = np.array([0.3, -0.8, -0.7])
 NONE = AugmentConfig(
     flip=0,
     turn=0,
@@ -56,7 +57,7 @@ def make_frame(seed: int) -> PreparedFrame:
     points = np.c_[GRID.centers(voxels) + rng.uniform(-0.2, 0.2, voxels.shape), np.full(len(voxels), 0.5)]
     image_from_grid = np.stack([projection_matrix(INTRINSICS, CAMERA_FROM_GRID)] * 2).astype(np.float32)
     features = (rng.normal(size=(2, 4, 2, 3)).astype(np.float16),)
-    return PreparedFrame(points.astype(np.float32), image_from_grid, features, semantics, semantics > 0, GRID)
+    return PreparedFrame(points.astype(np.float32), image_from_grid, features, semantics, semantics > 0, GRID, ORIGIN)
 
 
 def occupied(points: np.ndarray, grid: GridSpec) -> np.ndarray:
@@ -83,6 +84,7 @@ def test_mirrors_and_quarter_turns_move_points_and_truth_alike(plane):
     assert np.array_equal(occupied(changed.points, GRID), changed.semantics == 4)
     assert np.array_equal(changed.observed, changed.semantics == 4)
     assert np.allclose(changed.points[:, :2], frame.points[:, :2] @ plane.T)
+    assert np.allclose(changed.ray_origin, [*plane @ frame.ray_origin[:2], frame.ray_origin[2]])
 
 
 @pytest.mark.parametrize("window", [GRID, WINDOW])
@@ -166,9 +168,10 @@ def test_beams_are_lost_as_a_whole():
         .reshape(-1, 4)
         .astype(np.float32)
     )
+    points[:, :3] += ORIGIN
     shares = []
     for seed in range(20):
-        kept = drop_points(points, replace(NONE, beams=1), np.random.default_rng(seed))
+        kept = points[kept_points(points, ORIGIN, replace(NONE, beams=1), np.random.default_rng(seed)), :3] - ORIGIN
         elevations = np.degrees(np.arctan2(kept[:, 2], np.hypot(kept[:, 0], kept[:, 1])))
         counts = np.bincount(np.rint((elevations + 30.67) / (41.34 / 31)).astype(int), minlength=32)
         whole = np.isin(counts, (0, 90))
@@ -180,9 +183,10 @@ def test_beams_are_lost_as_a_whole():
 def test_a_lost_sector_is_one_gap_of_at_most_a_quarter():
     azimuth = np.linspace(-np.pi, np.pi, 720, endpoint=False)
     points = np.c_[10 * np.cos(azimuth), 10 * np.sin(azimuth), 0 * azimuth, azimuth].astype(np.float32)
+    points[:, :3] += ORIGIN.astype(np.float32)
     gaps = []
     for seed in range(20):
-        kept = drop_points(points, replace(NONE, sector=1), np.random.default_rng(seed))[:, 3]
+        kept = points[kept_points(points, ORIGIN, replace(NONE, sector=1), np.random.default_rng(seed)), 3]
         steps = np.diff(np.r_[kept, kept[0] + 2 * np.pi])
         assert (steps > 0.02).sum() <= 1
         gaps.append(steps.max())
@@ -191,7 +195,9 @@ def test_a_lost_sector_is_one_gap_of_at_most_a_quarter():
 
 def test_thinning_loses_up_to_its_share():
     points = np.ones((5000, 4), np.float32)
-    kept = [len(drop_points(points, replace(NONE, thin=0.4), np.random.default_rng(seed))) / 5000 for seed in range(20)]
+    kept = [
+        kept_points(points, ORIGIN, replace(NONE, thin=0.4), np.random.default_rng(seed)).mean() for seed in range(20)
+    ]
     assert 0.57 < min(kept) < 0.75 and 0.9 < max(kept)
     assert scale_intensity(points, 0.5)[0].tolist() == [1, 1, 1, 0.5] and scale_intensity(points, 2)[0, 3] == 1
 

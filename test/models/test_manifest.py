@@ -66,8 +66,9 @@ def test_frames_of_another_making_are_refused_and_what_differs_is_named(folder, 
 
 
 def test_another_generator_version_is_named(folder, monkeypatch):
-    monkeypatch.setattr(prepare, "GENERATOR_VERSION", prepare.GENERATOR_VERSION + 1)
-    with pytest.raises(DatasetError, match=r"generator_version: 1, wanted 2"):
+    here = prepare.GENERATOR_VERSION
+    monkeypatch.setattr(prepare, "GENERATOR_VERSION", here + 1)
+    with pytest.raises(DatasetError, match=f"generator_version: {here}, wanted {here + 1}"):
         prepare_all(folder, SEEDS, PRESAMPLE, 1, **SETTINGS)
 
 

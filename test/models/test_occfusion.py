@@ -10,7 +10,7 @@ from helpers.small_model import CONFIG
 
 import models
 from models.training.config import load_config
-from models.training.imagenet import take
+from models.training.image_weights import take
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.network.fusion import FusedPoints
 from occfusion_ros.network.lift_splat import DEPTH_BINS, DEPTH_LOW, DEPTH_STEP, LiftSplatFusion, depth_loss
@@ -59,11 +59,12 @@ def features() -> list[torch.Tensor]:
     "config",
     [
         CONFIG,
+        replace(CONFIG, separables=0, offsets=2, refiner_width=64),
         replace(CONFIG, fusion="lift_splat"),
         replace(CONFIG, fusion="lidar"),
         replace(CONFIG, presample=replace(CONFIG.presample, use_lidar=False)),
     ],
-    ids=["point", "lift", "lidar", "camera"],
+    ids=["point", "shipped", "lift", "lidar", "camera"],
 )
 def test_every_variant_answers_and_learns(config):
     torch.manual_seed(0)

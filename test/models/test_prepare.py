@@ -1,25 +1,29 @@
 """Preparing frames: a synthetic drive, and a data root in the nuScenes format that is then trained on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from helpers.tiny_nuscenes import TinyRoot
 from PIL import Image
 
+from models import train
 from models.train import main
 from models.training.augment import AugmentConfig
+from models.training.config import TrainConfig
 from models.training.data import PreparedFrame
-from models.training.imagenet import load_imagenet
-from models.training.prepare import image_features, mixed_rig, named_scenes, prepare_drive, prepare_root
+from models.training.image_weights import load_imagenet
+from models.training.prepare import image_features, named_scenes, prepare_drive, prepare_root
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE
 from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.network.backbone import EfficientNetLite0
 from occfusion_ros.network.checkpoint import load_checkpoint
+from occfusion_ros.network.occfusion import ModelConfig
 from occfusion_ros.presample.presampler import PresampleConfig, Presampler
-from synthetic import SyntheticDrive, seeds
-from synthetic.sensors.rig import RIGS
+from synthetic import SyntheticDrive, rig_of, seeds
 
 CONFIG = PresampleConfig(image_size=(64, 96))
 SEED = seeds.TESTS[5]
@@ -27,12 +31,14 @@ SEED = seeds.TESTS[5]
 
 def test_a_training_frame_of_a_drive_holds_its_sweep_its_truth_and_what_is_observed(tmp_path):
     path = tmp_path / "frame.npz"
-    assert prepare_drive((SEED, [path]), CONFIG, AugmentConfig(), "nuscenes") == 1
-    assert prepare_drive((SEED, [path]), CONFIG, AugmentConfig(), "nuscenes") == 0
+    assert prepare_drive((SEED, [path]), CONFIG, AugmentConfig(), "varied") == 1
+    assert prepare_drive((SEED, [path]), CONFIG, AugmentConfig(), "varied") == 0
     frame = PreparedFrame.load(path)
-    sweep, _ = SyntheticDrive(SEED, RIGS["nuscenes"](), jitter=True).sweep(8)
+    drive = SyntheticDrive(SEED, rig_of("varied", SEED), jitter=True)
+    sweep, _ = drive.sweep(8)
+    assert np.array_equal(frame.ray_origin, drive.rig.grid_from_lidar()[:3, 3]) and abs(frame.ray_origin[2]) > 0.1
     assert np.array_equal(frame.points, sweep.points)
-    assert [level.shape for level in frame.features] == [(6, 40, 8, 12), (6, 112, 4, 6), (6, 320, 2, 3)]
+    assert [level.shape for level in frame.features] == [(5, 40, 8, 12), (5, 112, 4, 6), (5, 320, 2, 3)]
     indices, inside = frame.grid.indices(sweep.points[:, :3])
     known = inside & (sweep.labels != IGNORE)
     at = tuple(indices[known].T)
@@ -40,11 +46,6 @@ def test_a_training_frame_of_a_drive_holds_its_sweep_its_truth_and_what_is_obser
     assert (frame.semantics[at] == sweep.labels[known]).mean() > 0.9
     assert (frame.semantics[frame.observed] == 0).mean() > 0.5  # most of what is observed is free
     assert ((frame.semantics > 0) & (frame.semantics < IGNORE) & ~frame.observed).sum() > 10_000
-
-
-def test_mixed_rigs():
-    names = [mixed_rig(["a", "b", "c"], seed) for seed in range(16)]
-    assert names.count("a") == 12 and names.count("b") == names.count("c") == 2
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,28 @@ def test_images_are_kept_where_the_backbone_is_to_be_trained(labeled, tmp_path):
     images, image_from_grid = presampler.prepare_images(second), presampler.projections(second)
     assert frame.holds_images and np.array_equal(frame.features[0], images.numpy())
     assert np.array_equal(frame.image_from_grid, image_from_grid.numpy())
+
+
+def test_copies_of_a_sample_have_their_images_changed_each_in_its_own_way(labeled, tmp_path):
+    first, second = prepare_root(tmp_path / "features", labeled[0], CONFIG, AugmentConfig(images=1), copies=2)
+    frames = [PreparedFrame.load(path) for path in (first, second)]
+    assert np.array_equal(frames[0].semantics, frames[1].semantics)
+    assert not np.array_equal(frames[0].image_from_grid, frames[1].image_from_grid)
+    same = prepare_root(tmp_path / "images", labeled[0], CONFIG, AugmentConfig(), keep_images=True, copies=2)
+    assert len(same) == 2 and same[0] == same[1]
+
+
+def test_synthetic_drives_are_mixed_in(labeled, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(train, "prepare_all", lambda folder, seeds, *_: asked.append((folder, seeds)) or ["made"])
+    monkeypatch.setattr(train, "prepare_root", lambda *_: ["recorded"])
+    model = ModelConfig(CONFIG)
+    config = TrainConfig(data=str(labeled[0]), mixed_drives=3, first_seed=1000)
+    assert train.prepare(config, tmp_path, model) == ["recorded", "made"]
+    assert asked == [(tmp_path / "frames/synthetic", range(1000, 1003))]
+    assert train.prepare(replace(config, mixed_drives=0), tmp_path, model) == ["recorded"]
+    with pytest.raises(ValueError, match="mixed_drives belong to data"):
+        TrainConfig(mixed_drives=1)
 
 
 def test_scenes_are_named_one_by_one_or_by_split():

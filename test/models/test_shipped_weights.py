@@ -1,15 +1,15 @@
 """The shipped weights are those inside the shipped networks."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import yaml
 
-from occfusion_ros.core.confidence import class_entropy
+from benchmarks.confidence.entropy import EntropyErrors
 from occfusion_ros.core.contract import FORMAT
-from occfusion_ros.core.frames import CameraImage, SensorFrame
-from occfusion_ros.network import wrappers
+from occfusion_ros.core.frames import CameraImage, PastPoints, SensorFrame
 from occfusion_ros.network.checkpoint import load_checkpoint
 from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
@@ -45,19 +45,22 @@ def test_the_network_from_the_weights_answers_as_the_shipped_files_do():
     assert occupied.any() and (own == answer)[occupied].mean() > 0.9999
 
 
-def test_entropy_from_the_best_class_alone_is_near_the_networks_own(monkeypatch):
-    kept = []
-    original = wrappers.class_byte
-    monkeypatch.setattr(wrappers, "class_byte", lambda logits: kept.append(logits.clone()) or original(logits))
-    Pipeline.load(NANO, "torch", settings=BackendSettings(precision="fp32"))(frame())
-    for logits in kept[-2:]:  # of the fuser, and of the refiner
-        occupied = logits.reshape(-1, logits.shape[-1])
-        classes = occupied[occupied.softmax(-1)[:, 0] < 0.5][:, 1:].softmax(-1)
-        own = -(classes * classes.clamp(min=1e-9).log()).sum(-1).numpy()
-        estimated = class_entropy((classes.amax(-1) * 255).round().byte().numpy())
-        assert len(own) > 1000 and np.abs(estimated - own).mean() < 0.2 < own.std()
+def test_entropy_from_the_best_class_alone_is_near_the_networks_own():
+    compared = EntropyErrors(Pipeline.load(NANO, "torch", settings=BackendSettings(precision="fp32")))
+    compared.add(frame())
+    for network, rows in compared.of.items():
+        own, believed, _ = np.concatenate(rows).T
+        assert len(own) > 1000 and np.abs(believed - own).mean() < 0.2 < own.std(), network
 
 
-def test_the_shipped_contract_is_of_todays_format_and_says_what_it_was_trained_with():
+def test_the_shipped_contract_says_what_it_was_trained_with_and_its_format_knows_no_earlier_sweeps():
     data = yaml.safe_load((NANO / "contract.yaml").read_text())
-    assert data["format"] == FORMAT and data["preprocessing"]["ego_radius"] == 1.5
+    assert data["format"] == 5 < FORMAT and data["preprocessing"]["ego_radius"] == 1.5
+    assert not load_artifact(NANO).contract.preprocessing.lags
+
+
+def test_the_shipped_model_answers_the_same_with_earlier_sweeps_and_without():
+    pipeline, alone = Pipeline.load(NANO, "torch", settings=BackendSettings(precision="fp32")), frame()
+    past = PastPoints(alone.points + np.float32([0.5, 1, 0, 0]), np.full(len(alone.points), 0.1, np.float32))
+    one, other = pipeline(alone), pipeline(replace(alone, past=past))
+    assert np.array_equal(one.labels, other.labels) and np.array_equal(one.occupancy, other.occupancy)

@@ -15,9 +15,12 @@ from helpers.tiny_training import CONFIG, SETTINGS, write_frames
 from PIL import Image
 
 from models.train import Trainer
+from models.training.augment import AugmentConfig
 from models.training.config import TrainConfig
 from models.training.objective import TERMS
+from models.training.state import load_state, save_state
 from occfusion_ros.core.errors import ContractError, DatasetError
+from occfusion_ros.core.preprocessing import Preprocessing
 from occfusion_ros.network.checkpoint import load_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -50,8 +53,23 @@ def run_program(*words: str, before: tuple[str, ...] = ()) -> subprocess.Complet
     )
 
 
+def interrupted(trainer: Trainer, at: int) -> Trainer:
+    """Ctrl-C before an optimizer step."""
+    step = trainer.step
+
+    def deadly_step(batch):
+        if trainer.done == at:
+            raise KeyboardInterrupt
+        return step(batch)
+
+    trainer.step = deadly_step
+    return trainer
+
+
 def test_it_learns_and_trains_the_hard_half_again(paths, tmp_path):
-    trainer = Trainer(TrainConfig(**{**SETTINGS, "epochs": 14, "window": 0, "batch": 2}), paths, tmp_path, CONFIG)
+    config = TrainConfig(**{**SETTINGS, "epochs": 14, "window": 0, "batch": 2})
+    dense = replace(CONFIG, separables=0, offsets=2, refiner_width=64)  # learns in fewer steps
+    trainer = Trainer(config, paths, tmp_path, dense)
     passes, losses = [], []
     train_pass = trainer.train_pass
 
@@ -76,10 +94,12 @@ def test_a_run_that_is_killed_goes_on_to_the_same_losses_and_weights(paths, tmp_
     Trainer(TrainConfig(**SETTINGS), paths, tmp_path / "whole", CONFIG).run()
     steps = rows(tmp_path / "whole")
     assert len(steps) == 12
-    for at, logged in ((5, 5), (9, 9)):  # in the second pass of the first epoch, in the first of the second
-        result = run_program(paths[0].parent, tmp_path / "killed", at)
-        assert result.returncode == -signal.SIGKILL, result.stderr
-        assert len(rows(tmp_path / "killed")) == logged
+    with pytest.raises(KeyboardInterrupt):  # in the second pass of the first epoch
+        interrupted(Trainer(TrainConfig(**SETTINGS), paths, tmp_path / "killed", CONFIG), 5).run()
+    assert len(rows(tmp_path / "killed")) == 5
+    result = run_program(paths[0].parent, tmp_path / "killed", 9)  # in the first pass of the second
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    assert len(rows(tmp_path / "killed")) == 9
     Trainer(TrainConfig(**SETTINGS), paths, tmp_path / "killed", CONFIG).run()
     assert rows(tmp_path / "killed") == steps
     whole, killed = (load_checkpoint(tmp_path / name / "weights.safetensors")[0] for name in ("whole", "killed"))
@@ -105,6 +125,24 @@ def test_other_settings_do_not_go_on_with_a_run(paths, tmp_path):
         Trainer(TrainConfig(**SETTINGS, steps=2, clip=1.0), paths, tmp_path, CONFIG).run()
     Trainer(TrainConfig(**{**SETTINGS, "pictures": 0}, steps=1), paths, tmp_path, CONFIG).run()
     assert len(rows(tmp_path)) == 1
+
+
+def test_neither_does_another_network(paths, tmp_path):
+    Trainer(TrainConfig(**SETTINGS, steps=1), paths, tmp_path, CONFIG).run()
+    aged = replace(CONFIG, presample=replace(CONFIG.presample, preprocessing=Preprocessing(lags=True)))
+    with pytest.raises(ContractError, match=r"other settings \(model\)"):
+        Trainer(TrainConfig(**SETTINGS, steps=1), paths, tmp_path, aged).run()
+
+
+def test_a_run_goes_on_that_began_before_there_were_some_of_the_settings(paths, tmp_path):
+    Trainer(TrainConfig(**SETTINGS, steps=1), paths, tmp_path, CONFIG).run()
+    state = load_state(tmp_path / "state.pt")
+    del state["settings"]["model"], state["settings"]["augment"]["no_past"]
+    save_state(tmp_path / "state.pt", state)
+    Trainer(TrainConfig(**SETTINGS, steps=1), paths, tmp_path, CONFIG).run()
+    with pytest.raises(ContractError, match="augment"):
+        other = replace(TrainConfig(**SETTINGS, steps=1), augment=AugmentConfig(flip=0.1))
+        Trainer(other, paths, tmp_path, CONFIG).run()
 
 
 def test_a_trained_backbone_learns_from_the_images_and_keeps_its_statistics(tmp_path):

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from occfusion_ros.core import preprocessing
-from occfusion_ros.core.frames import CameraImage, SensorFrame
+from occfusion_ros.core.frames import CameraImage, PastPoints, SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.preprocessing import Preprocessing
+from occfusion_ros.presample.ages import NUM_AGES
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import PresampleConfig, Presampler
 
@@ -25,6 +26,9 @@ CONFIG = PresampleConfig(
 HASHES = {1: "153615dd9569cc6ebd6b1d2c040da50609fefb524cbd9384c13d36f016de74ff"}
 """By version of pre-processing. Where the hash is another one, models that are trained already are fed with something
 that they do not know: undo it, or raise `core.preprocessing.VERSION`, add the new hash and train anew."""
+LAGS = replace(CONFIG, preprocessing=Preprocessing(lags=True))
+HASHES_WITH_LAGS = {1: "1fc109454cbf634eaa418ecd374f8383c4826cae04134fe61ebb25ba42d529f4"}
+"""The same of a model that is told of earlier sweeps."""
 STEP = 2.0**-8  # of floats; far from what rounding differs by between processors and versions of PyTorch
 CLEAR = 1e-3  # in such steps: nothing that is rounded on the way lies as near as this to the border between two steps
 
@@ -74,14 +78,30 @@ def fingerprint(config: PresampleConfig, frame: SensorFrame) -> str:
     return digest.hexdigest()
 
 
+def with_past(frame: SensorFrame, order: int = 0) -> SensorFrame:
+    """The frame with returns of three earlier sweeps; ages whose shares are exact."""
+    rng = np.random.default_rng(8)
+    points = np.rint(np.c_[rng.normal(0, 4, (4000, 2)), rng.uniform(-2, 2, 4000)] * 512) / 512
+    points = np.c_[points, rng.integers(0, 257, 4000) / 256].astype(np.float32)
+    lags, chosen = rng.choice(np.float32([0.25, 1.0, 3.0]), 4000), np.random.default_rng(order).permutation(4000)
+    return replace(frame, past=PastPoints(points[chosen], lags[chosen]))
+
+
 @pytest.mark.parametrize("order", range(3))
 def test_what_networks_are_fed_with_is_that_of_the_version(order):
     assert fingerprint(CONFIG, fixed_frame(order)) == HASHES[preprocessing.VERSION]
+    assert fingerprint(LAGS, with_past(fixed_frame(order), order)) == HASHES_WITH_LAGS[preprocessing.VERSION]
 
 
-def test_the_hash_does_not_hang_on_rounding():
-    inputs = tensors(CONFIG, fixed_frame())
-    for values in (inputs["point_uv"], inputs["child_uv"], inputs["voxel_features"][:, 64]):  # the others are exact
+@pytest.mark.parametrize("config, frame", [(CONFIG, fixed_frame()), (LAGS, with_past(fixed_frame()))])
+def test_the_hash_does_not_hang_on_rounding(config, frame):
+    inputs = tensors(config, frame)
+    rounded = inputs["voxel_features"][:, 64 : 65 + NUM_AGES * config.preprocessing.lags]  # the others are exact
+    if config.preprocessing.lags:
+        fresh = inputs["voxel_features"][:, :64].unique()
+        assert fresh.tolist() == pytest.approx([0, 0.25, 0.5, 0.8, 1])
+        rounded = torch.cat([rounded.flatten(), fresh])
+    for values in (inputs["point_uv"], inputs["child_uv"], rounded):
         assert (values.double() / STEP % 1 - 0.5).abs().min() > CLEAR
 
 

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from occfusion_ros.core import camera as geometry
 from occfusion_ros.core.errors import InvalidFrameError
 from occfusion_ros.presample.presampler import Presampler
-from occfusion_ros.presample.projection import assign_cameras, fit_pixels, fit_projection, project
+from occfusion_ros.presample.projection import (
+    _resized,
+    _resized_rows,
+    assign_cameras,
+    fit_pixels,
+    fit_projection,
+    project,
+)
 
 
 def test_shapes_whatever_the_frame(config, frame):
@@ -175,3 +182,14 @@ def test_camera_assignment_against_brute_force(config, frame, seed, cameras):
         else:
             assert seen[got][0] <= min(margin for margin, _ in seen.values()) + 1e-4
             np.testing.assert_allclose(got_uv, seen[got][1], atol=1e-4)
+
+
+@pytest.mark.parametrize("source", [(900, 1600), (1080, 1920), (375, 1242), (901, 1600), (256, 704), (480, 640)])
+def test_rows_that_are_cut_out_have_the_pixels_of_the_whole_image(source):
+    image = torch.randint(0, 256, (*source, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    image = image.permute(2, 0, 1)[None]
+    for width in (704, 512):
+        size = (max(256, round(source[0] * width / source[1])), width)
+        whole = _resized(image, size)
+        for top in (0, 7, size[0] - 181):
+            assert torch.equal(_resized_rows(image, size, top, 181), whole[:, :, top : top + 181])

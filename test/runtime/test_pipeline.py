@@ -3,10 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.small_model import CONFIG, small_model
 
+from export.parity import eager_pipeline
 from occfusion_ros.core.confidence import Calibration, Confidence
 from occfusion_ros.core.errors import BackendError, InvalidFrameError
-from occfusion_ros.core.frames import CameraImage, ImageMask, SensorFrame
+from occfusion_ros.core.frames import CameraImage, ImageMask, PastPoints, SensorFrame
 from occfusion_ros.core.labels import IGNORE
 from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
@@ -71,7 +73,7 @@ def test_cameras_matter_and_may_be_missing(pipeline, frame):
 def test_what_is_hidden_in_an_image_does_not_matter(pipeline, frame, refine, monkeypatch):
     monkeypatch.setattr(pipeline, "refine", refine)
     camera = frame.cameras[0]
-    others = [replace(camera, image=image) for image in (camera.image, 255 - camera.image)]
+    others = [replace(camera, image=image) for image in (np.zeros_like(camera.image), np.full_like(camera.image, 255))]
     one, other = (pipeline(replace(frame, cameras=(each,))).labels for each in others)
     assert not np.array_equal(one, other)
     hidden = ImageMask(np.ones((10, 15), bool))
@@ -123,6 +125,20 @@ class Answer:
         self.asked.append(inputs)
         rows = len(inputs.get("parent", ()))
         return {name: tensor[:rows] if rows else tensor for name, tensor in self.outputs.items()}
+
+
+def test_a_model_with_lags_is_told_of_earlier_sweeps_and_the_others_are_not(small_artifact, frame):
+    past = PastPoints(frame.points + np.float32([0.7, -1.3, 0.2, 0]), np.full(len(frame.points), 0.3, np.float32))
+    later, contract = replace(frame, past=past), load_artifact(small_artifact).contract
+    for lags in (False, True):
+        preprocessing = replace(contract.preprocessing, lags=lags)
+        config = replace(CONFIG, presample=replace(CONFIG.presample, preprocessing=preprocessing))
+        inputs = {tensor.name: tensor for tensor in contract.fuser.inputs}
+        shape = config.presample.fusion_queries, config.presample.num_features
+        inputs["voxel_features"] = replace(inputs["voxel_features"], shape=shape)
+        fuser = replace(contract.fuser, inputs=tuple(inputs.values()))
+        told = eager_pipeline(small_model(config), replace(contract, preprocessing=preprocessing, fuser=fuser))
+        assert np.array_equal(told(frame).labels, told(later).labels) != lags
 
 
 @pytest.fixture
