@@ -1,6 +1,7 @@
 """A shaded three-dimensional view of an occupancy grid, ray-traced on the CPU with Intel Embree."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from .voxels import box_faces, color_table, exposed_faces, triangles
 
 SKY_TOP, SKY_BOTTOM = np.array([205, 217, 232.0]), np.array([244, 246, 249.0])
 SUN = np.array([-0.45, -0.35, 0.82], np.float32)  # direction towards the light, grid frame
-FACE_LIGHT = np.array([0.80, 0.88, 1.0])  # brightness of faces looking along x, y and z
+FACE_LIGHT = np.array([0.80, 0.88, 1.0], np.float32)  # brightness of faces looking along x, y and z
 SHADOW = 0.62  # brightness left where the sun does not reach
 EDGE_WIDTH, EDGE_LIGHT = 0.07, 0.82  # darkened rim of a voxel face: share of its edge, brightness
 EGO_RGB = (34, 38, 46)
@@ -69,30 +70,46 @@ def perspective_view(
     if reason := unavailable_reason():
         raise OccFusionError(reason)
     faces = exposed_faces(grid)
-    corners, normals, colors = faces.corners, faces.normals, color_table(classes)[faces.labels]
+    voxels = np.full((len(faces.labels), 3), grid.spec.voxel_size, np.float32)
+    parts = [(faces.corners, faces.normals, color_table(classes)[faces.labels], voxels)]
     for low, high in EGO_BOXES if ego else ():
-        box_corners, box_normals = box_faces(low, high)
-        corners, normals = np.concatenate([corners, box_corners]), np.concatenate([normals, box_normals])
-        colors = np.concatenate([colors, np.full((6, 3), EGO_RGB, np.uint8)])
+        edges = np.tile(np.float32(np.subtract(high, low)), (6, 1))
+        parts.append((*box_faces(low, high), np.full((6, 3), EGO_RGB, np.uint8), edges))
+    surface = _Surface(*_turned_to([np.concatenate(arrays) for arrays in zip(*parts)], view.eye))
     sampled = (size[0] * SAMPLES, size[1] * SAMPLES)
     origin, rays = _camera_rays(view, sampled)
     image = _background(sampled).reshape(-1, 3)
-    if len(corners):
-        _shade(image, _Surface(corners, normals, colors), origin, rays, view.fog)
+    if len(surface.colors):
+        _shade(image, surface, origin, rays, view.fog)
     image = image.reshape(size[0], SAMPLES, size[1], SAMPLES, 3).mean(axis=(1, 3))
     return np.clip(image + 0.5, 0, 255).astype(np.uint8)
 
 
-class _Surface:
-    """Faces that rays can be cast at."""
+def _turned_to(parts: list[np.ndarray], eye: tuple[float, float, float]) -> list[np.ndarray]:
+    """The faces, arguments of `_Surface`, that look at the eye or the sun: of closed bodies no others are hit first."""
+    corners, normals = parts[:2]
+    seen = ((np.asarray(eye, np.float32) - corners[:, 0]) * normals).sum(1) > 0
+    kept = np.flatnonzero(seen | (normals @ SUN > 0))
+    return [part[kept] for part in parts]
 
-    def __init__(self, corners: np.ndarray, normals: np.ndarray, colors: np.ndarray) -> None:
+
+class _Surface:
+    """Faces that rays can be cast at.
+
+    Args:
+        corners: (N, 4, 3) metres. normals: (N, 3). colors: (N, 3) uint8.
+        cells: (N, 3) metres, edges of the voxels that a face is made of, from its low corner on.
+    """
+
+    def __init__(self, corners: np.ndarray, normals: np.ndarray, colors: np.ndarray, cells: np.ndarray) -> None:
         from embreex.mesh_construction import TriangleMesh
         from embreex.rtcore_scene import EmbreeScene
 
-        self.corners, self.normals, self.colors = corners, normals, colors
+        self.normals, self.colors, self.cells = normals, colors, cells
+        self.low = corners.min(axis=1)
+        self.light = np.abs(normals) @ FACE_LIGHT
         self._scene = EmbreeScene()
-        self._mesh = TriangleMesh(self._scene, triangles(corners))
+        self._mesh = TriangleMesh(self._scene, triangles(corners)) if len(corners) else None
 
     def first_hit(self, origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Face index (-1 for none) and distance in metres along each unit ray (N, 3) from one origin (3,)."""
@@ -110,26 +127,28 @@ def _shade(image: np.ndarray, surface: _Surface, origin: np.ndarray, rays: np.nd
     met = np.flatnonzero(face >= 0)
     face, distance = face[met], distance[met]
     points = origin + rays[met] * distance[:, None]
-    normals = surface.normals[face]
-    light = np.abs(normals) @ FACE_LIGHT * _rim(points, surface.corners[face], normals, distance)
+    light = surface.light[face] * _rim(surface, face, points, distance)
     sun = SUN / np.linalg.norm(SUN)
-    shadow = normals @ sun <= 0
+    shadow = (surface.normals @ sun <= 0)[face]
     lit = np.flatnonzero(~shadow)
-    shadow[lit] = surface.blocked((points[lit] + 2e-3 * normals[lit]).astype(np.float32), sun)
-    light = light * np.where(shadow, SHADOW, 1.0)
-    clear = np.exp(-((distance / fog) ** 2))[:, None]
-    image[met] = surface.colors[face] * light[:, None] * clear + image[met] * (1 - clear)
+    shadow[lit] = surface.blocked(points[lit] + np.float32(2e-3) * surface.normals[face[lit]], sun)
+    light[shadow] *= SHADOW
+    clear = np.exp(-((distance / np.float32(fog)) ** 2))[:, None]
+    image[met] = surface.colors[face] * (light[:, None] * clear) + image[met] * (1 - clear)
 
 
-def _rim(points: np.ndarray, corners: np.ndarray, normals: np.ndarray, distance: np.ndarray) -> np.ndarray:
+def _rim(surface: _Surface, face: np.ndarray, points: np.ndarray, distance: np.ndarray) -> np.ndarray:
     """Brightness (N,) that darkens the edges of faces, so that voxels can be told apart; fades with distance."""
-    low, high = corners.min(axis=1), corners.max(axis=1)
-    inside = np.minimum(points - low, high - points)
-    across = np.where(np.abs(normals) > 0.5, np.inf, inside / np.maximum(high - low, 1e-6)).min(axis=1)
-    strength = (1 - EDGE_LIGHT) * np.clip(1.6 - distance / 40.0, 0, 1)
+    place = (points - surface.low[face]) / surface.cells[face]
+    place -= np.floor(place)
+    inside = np.minimum(place, 1 - place)
+    inside[np.abs(surface.normals[face]) > 0.5] = 1  # across the face
+    across = np.minimum(np.minimum(inside[:, 0], inside[:, 1]), inside[:, 2])
+    strength = np.float32(1 - EDGE_LIGHT) * np.clip(np.float32(1.6) - distance / 40, 0, 1)
     return 1 - strength * (across < EDGE_WIDTH)
 
 
+@lru_cache(maxsize=1)  # picture after picture is taken from one place
 def _camera_rays(view: View, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Origin (3,) float32 and unit directions (H * W, 3) float32 of a pinhole camera, row by row."""
     forward = np.subtract(view.target, view.eye)
@@ -141,8 +160,9 @@ def _camera_rays(view: View, size: tuple[int, int]) -> tuple[np.ndarray, np.ndar
     u = (np.arange(size[1]) + 0.5 - size[1] / 2) / focal
     v = (size[0] / 2 - np.arange(size[0]) - 0.5) / focal
     rays = forward + u[None, :, None] * right + v[:, None, None] * up
-    rays /= np.linalg.norm(rays, axis=2, keepdims=True)
-    return np.asarray(view.eye, np.float32), rays.reshape(-1, 3).astype(np.float32)
+    rays = (rays / np.linalg.norm(rays, axis=2, keepdims=True)).reshape(-1, 3).astype(np.float32)  # (H * W, 3)
+    rays.flags.writeable = False
+    return np.asarray(view.eye, np.float32), rays
 
 
 def _background(size: tuple[int, int]) -> np.ndarray:

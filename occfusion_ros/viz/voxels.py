@@ -17,7 +17,7 @@ _UNIT_FACE = {  # the two in-plane axes of a face, ordered so that the corners r
 
 @dataclass(frozen=True)
 class Faces:
-    """Voxel faces with free space (or the grid's border) on their other side.
+    """Voxel faces with free space (or the grid's border) on their other side; those in a row with one label are one.
 
     Attributes:
         corners: (N, 4, 3) float32 metres, grid frame.
@@ -43,12 +43,27 @@ def _faces_towards(grid: OccupancyGrid, padded: np.ndarray, occupied: np.ndarray
     """Corners, normals and labels of the exposed faces whose normal is `step` along `axis`."""
     window = [slice(1, -1)] * 3
     window[axis] = slice(1 + step, padded.shape[axis] - 1 + step)
-    index = np.argwhere(occupied & ~padded[tuple(window)])
+    along = max(_UNIT_FACE[axis], key=lambda other: grid.spec.size[other])  # which rows of faces lie
+    index, length = _rows(occupied & ~padded[tuple(window)], grid.labels, along)
     normal = np.zeros(3, np.float32)
     normal[axis] = step
-    centers = grid.spec.centers(index)
-    corners = centers[:, None] + _face_corners(axis, step) * grid.spec.voxel_size
+    size = np.ones((len(index), 1, 3))
+    size[:, 0, along] = length
+    centers = grid.spec.centers(index)[:, None] + (size - 1) / 2 * grid.spec.voxel_size
+    corners = centers + _face_corners(axis, step) * size * grid.spec.voxel_size
     return corners.astype(np.float32), np.broadcast_to(normal, (len(index), 3)), grid.labels[tuple(index.T)]
+
+
+def _rows(exposed: np.ndarray, labels: np.ndarray, along: int) -> tuple[np.ndarray, np.ndarray]:
+    """First voxels (N, 3) and lengths (N,) of all that is exposed in rows of one label."""
+    exposed, labels = (np.ascontiguousarray(np.moveaxis(array, along, 2)) for array in (exposed, labels))
+    flat = np.flatnonzero(exposed)
+    label = labels.ravel()[flat]
+    first = np.ones(len(flat), bool)
+    first[1:] = (np.diff(flat) > 1) | (np.diff(label) != 0) | (flat[1:] % exposed.shape[2] == 0)
+    starts = np.flatnonzero(first)
+    index = np.stack(np.unravel_index(flat[starts], exposed.shape), 1)
+    return np.insert(index[:, :2], along, index[:, 2], axis=1), np.diff(starts, append=len(flat))
 
 
 def _face_corners(axis: int, step: int) -> np.ndarray:

@@ -1,19 +1,15 @@
 """What the demo reads from bags, checks of the answers, and a whole replay through the shipped model."""
 
 import io
-import re
-from argparse import Namespace
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+import json
+from contextlib import redirect_stdout
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.foxglove_file import read, voxel_grid
+from helpers.demo_run import VIEW, shown_as_answered, without_display
 from helpers.listener import Listener, assert_forms_agree, listening
-from helpers.rrd import labels_at, rows
 from PIL import Image
 
 from occfusion_ros.core.errors import DatasetError
@@ -25,12 +21,8 @@ from occfusion_ros.ros.demo import __main__ as demo
 from occfusion_ros.ros.demo.replay import BagContents, Replay, read_contents
 from occfusion_ros.ros.node.parameters import NUSCENES_CAMERAS
 from occfusion_ros.ros.tools.output_collector import Answer
-from occfusion_ros.ros.viewers.foxglove_web import open_foxglove
-from occfusion_ros.ros.viewers.rerun_viewer import open_rerun
-from occfusion_ros.ros.viewers.scene import Scene
 
-PACE_S = 2.0  # for a sweep; where that is too fast for a node on a busy machine, the demo is patient
-VIEW = ["--view"] if find_spec("rerun") and find_spec("foxglove") else []
+PACE_S = 3.0  # for a sweep; where that is too fast for a node on a busy machine, the demo is patient
 SPEC = GridSpec((-4.0, -4.0, -2.0), 0.2, (40, 40, 20))
 
 
@@ -126,8 +118,9 @@ def test_a_folder_that_is_no_bag_is_refused(tmp_path):
         read_contents(tmp_path)
 
 
-def test_a_missing_data_root_ends_with_a_message(tmp_path, capsys):
-    assert demo.main(["--data", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 1
+def test_a_missing_data_root_ends_with_a_message(tmp_path, capsys, ros_domain):
+    paths = ["--data", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
+    assert demo.main([*paths, "--domain", str(ros_domain)]) == 1
     assert "error:" in capsys.readouterr().err
 
 
@@ -161,20 +154,6 @@ class Run:
     heard: Listener
 
 
-def without_display(patch: pytest.MonkeyPatch) -> None:
-    """Where there is one, a window would open."""
-    for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
-        patch.delenv(variable, raising=False)
-
-
-@contextmanager
-def for_foxglove_too(file: Path) -> Iterator[Callable[[Scene], None]]:
-    """Both of what viewers are given, with all voxels."""
-    where = Namespace(file=Path(f"{file}.mcap"), merge=1, range=0.0)
-    with open_rerun(file) as for_rerun, open_foxglove(where) as for_foxglove:
-        yield lambda scene: (for_rerun(scene), for_foxglove(scene))
-
-
 @pytest.fixture(scope="module")
 def run(model, recording, tmp_path_factory, ros_domain):
     """The real node, player and supervisor on a synthetic drive, which is what `make demo` runs."""
@@ -201,18 +180,6 @@ def run(model, recording, tmp_path_factory, ros_domain):
             ]
         )
     return Run(code, kept[-1], out, printed.getvalue(), heard)
-
-
-def shown_as_answered(outcome: Replay, file: Path) -> bool:
-    """Whether Rerun's file has the voxels of all answers, and images of the cameras that took part."""
-    shown = rows(file)
-    for stamp, answer in outcome.answers.items():
-        grid, _ = answer.decoded()
-        if (labels_at(shown, stamp, grid.spec) != np.where(grid.labels == 255, 0, grid.labels)).any():
-            return False
-        for name in answer.images:
-            assert stamp in dict(shown[f"/grid/cameras/{name}/image"]["EncodedImage:blob"])
-    return bool(outcome.answers)
 
 
 @pytest.mark.sensors
@@ -285,50 +252,20 @@ def test_what_is_answered_is_written_for_rerun(run):
 
 
 @pytest.mark.sensors
-def test_stage_times_are_published(run):
-    assert run.outcome.stage_ms["total"] and all(t > 0 for t in run.outcome.stage_ms["total"])
+def test_the_labels_of_its_bag_are_the_answers(run, tmp_path):
+    """What `label_bags` writes, and what the node published."""
+    from occfusion_ros.labels.__main__ import main as label_bags
+
+    (bag,) = {path.parent for path in run.out.rglob("metadata.yaml")}
+    settings = ["--params-file", str(shipped("config/occfusion.yaml")), "-p", "backend:=onnxruntime"]
+    assert label_bags([str(bag), str(tmp_path), *settings, "--workers", "0", "--formats", "npz"]) == 0
+    sweeps = [s for file in (tmp_path / "slices").iterdir() for s in json.loads(file.read_text())["sweeps"]]
+    assert {sweep["stamp_ns"] for sweep in sweeps} == set(run.outcome.answers)
+    for sweep in sweeps:
+        grid, _ = run.outcome.answers[sweep["stamp_ns"]].decoded()
+        assert np.array_equal(np.load(tmp_path / "occupancy" / f"{sweep['token']}.npz")["semantics"], grid.labels)
 
 
 @pytest.mark.sensors
-def test_real_scenes_of_three_rigs_are_answered_and_shown(nuscenes_sample, tmp_path, ros_domain, capsys, monkeypatch):
-    kept, original = [], demo.report
-    without_display(monkeypatch)
-    monkeypatch.setattr(demo, "open_rerun", for_foxglove_too)
-    monkeypatch.setattr(demo, "report", lambda outcome: kept.append(outcome) or original(outcome))
-    with listening(first=False) as heard:
-        code = demo.main(
-            [
-                "--data",
-                str(nuscenes_sample),
-                "--out",
-                str(tmp_path),
-                "--domain",
-                str(ros_domain),
-                "--memory",
-                "none",
-                "--model",
-                "nano",
-                "--pictures",
-                "1",
-                "--seconds-per-sweep",
-                "5",
-                *VIEW,
-            ]
-        )
-    printed = capsys.readouterr().out
-    assert code == 0 and "3 of 3 scenes: every sweep answered" in printed
-    assert [line.split()[-1] for line in printed.splitlines() if line.startswith("sweeps in")] == ["1", "3", "6"]
-    assert "cameras used    6 to 6 of 6" in printed and "cameras used    0 to 0 of 0" in printed
-    assert len(list(tmp_path.glob("*/*.png"))) == 3
-    files = dict.fromkeys(re.findall(r"^writing (\S+rrd);", printed, re.M))  # anew where it is tried again
-    assert len(files) == 3 * len(VIEW)
-    for outcome, file in zip(kept, files):
-        assert shown_as_answered(outcome, Path(file))
-        grids = {stamp: voxel_grid(grid) for stamp, _, grid in read(Path(f"{file}.mcap"))["/voxels"]}
-        for stamp, answer in outcome.answers.items():
-            grid, _ = answer.decoded()
-            assert grids[stamp][0] == grid.spec and (grids[stamp][1] == grid.labels).all()
-    for outcome in kept:
-        for stamp, answer in outcome.answers.items():
-            nuscenes = set(answer.message.cameras) & set(NUSCENES_CAMERAS)
-            assert_forms_agree(heard.messages, stamp, answer.decoded()[0], nuscenes)
+def test_stage_times_are_published(run):
+    assert run.outcome.stage_ms["total"] and all(t > 0 for t in run.outcome.stage_ms["total"])

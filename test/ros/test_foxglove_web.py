@@ -12,16 +12,18 @@ import numpy as np
 import pytest
 from helpers.answering_node import CAMERA_AT, CYAN, FOCAL, STAMP, SWEEP, Source, jpeg
 from helpers.foxglove_file import packed, read, voxel_grid
+from sensor_msgs.msg import Image
 
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec
-from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
+from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES, SemanticClass
+from occfusion_ros.ros.conversions.cells import cells_of
 from occfusion_ros.ros.conversions.coloring import class_colors
 from occfusion_ros.ros.conversions.occupied_voxels import OccupiedVoxels
 from occfusion_ros.ros.transforms.tree import quaternion_of
 from occfusion_ros.ros.viewers import foxglove_web
-from occfusion_ros.ros.viewers.cells import cells_of
-from occfusion_ros.ros.viewers.scene import Scene
+from occfusion_ros.ros.viewers.foxglove_layout import layout_of
+from occfusion_ros.ros.viewers.scene import CameraView, Scene
 
 pytest.importorskip("foxglove", reason="Foxglove's package is not installed: pip install foxglove-sdk")
 
@@ -35,18 +37,20 @@ def scene_of(labels: np.ndarray, spec: GridSpec) -> Scene:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory, ros_domain):
-    """What a node published, and what is in the file that the command wrote of two answers, voxels as they are."""
+    """What a node published, and what is in the files that the command wrote of two answers, voxels as they are."""
     file = tmp_path_factory.mktemp("foxglove") / "new" / "drive.mcap"
+    layout = file.with_name("layout.json")
     source = Source(sensors=True)
     try:
-        assert foxglove_web.main(["--mcap", str(file), "--merge", "1", "--count", "2", "--timeout", "60"]) == 0
+        told = ["--mcap", str(file), "--merge", "1", "--layout", str(layout), "--count", "2", "--timeout", "60"]
+        assert foxglove_web.main(told) == 0
     finally:
         source.close()
-    return source, read(file)
+    return source, read(file), json.loads(layout.read_text())
 
 
 def test_each_voxel_is_there_with_its_place_class_and_color(published):
-    source, messages = published
+    source, messages, _ = published
     stamps, schemas, grids = zip(*messages["/voxels"])
     assert set(stamps) == {STAMP} and set(schemas) == {"foxglove.VoxelGrid"}
     spec, labels, colors = voxel_grid(grids[-1])
@@ -59,7 +63,7 @@ def test_each_voxel_is_there_with_its_place_class_and_color(published):
 
 
 def test_the_sweep_the_camera_and_its_image_are_there(published):
-    _, messages = published
+    _, messages, _ = published
     _, schema, cloud = messages["/sweep"][-1]
     fields = packed(cloud, 1, len(cloud.data), cloud.point_stride)
     assert schema == "foxglove.PointCloud"
@@ -76,7 +80,7 @@ def test_the_sweep_the_camera_and_its_image_are_there(published):
 
 
 def test_the_voxels_lie_on_the_image(published):
-    source, messages = published
+    source, messages, _ = published
     _, schema, annotations = messages["/cam_a/voxels"][-1]
     assert schema == "foxglove.ImageAnnotations"
     (group,) = annotations.points
@@ -89,7 +93,7 @@ def test_the_voxels_lie_on_the_image(published):
 
 
 def test_classes_counts_times_and_states_are_there(published):
-    source, messages = published
+    source, messages, _ = published
     classes = messages["/classes"][-1][2]["classes"]
     assert classes[3] == {"label": 4, "name": "car", "rgb": list(OPENOCCUPANCY_CLASSES[3].rgb)}
     counts = messages["/counts"][-1][2]
@@ -97,6 +101,72 @@ def test_classes_counts_times_and_states_are_there(published):
     assert messages["/times_ms"][-1][2] == {"fuser": 12.5}
     ((_, schema, state),) = messages["/diagnostics"]
     assert (schema, state.name, state.message, state.level) == ("foxglove.Log", "occfusion: inputs", "slow", 3)
+
+
+def panels(content: dict) -> dict[str, list[dict]]:
+    """Configurations of a layout's panels by their kind."""
+    found = {}
+    inside = [content]
+    while inside:
+        one = inside.pop()
+        inside += [item["content"] for item in one.get("items", [])]
+        if one["type"] != "split":
+            found.setdefault(one["panelType"], []).append(one["config"])
+    return found
+
+
+def test_the_layout_shows_what_is_published(published):
+    """Every topic in it is published with the schema that its panel draws, and of what is published all is shown."""
+    source, messages, layout = published
+    schemas = {topic: rows[0][1] for topic, rows in messages.items()}
+    shown = panels(layout["content"])
+    (space,), (image,) = shown["ThreeDee"], shown["Image"]
+    assert {topic: schemas[topic] for topic in space["topics"]} == {
+        "/voxels": "foxglove.VoxelGrid",
+        "/sweep": "foxglove.PointCloud",
+    }
+    assert space["followTf"] == messages["/voxels"][0][2].frame_id
+    names = {field.name for field in messages["/voxels"][0][2].fields}
+    assert space["topics"]["/voxels"]["colorMode"] == "rgba-fields" and {"red", "green", "blue", "alpha"} < names
+    mode = image["imageMode"]
+    assert schemas[mode["imageTopic"]] == "foxglove.CompressedImage"
+    assert schemas[mode["calibrationTopic"]] == "foxglove.CameraCalibration"
+    assert [schemas[topic] for topic in mode["annotations"]] == ["foxglove.ImageAnnotations"]
+    ((log,), (classes,)) = shown["Log"], shown["RawMessages"]
+    assert schemas[log["topicToRender"]] == "foxglove.Log" and classes["topicPath"] in schemas
+    lines = [path["value"].split(".") for plot in shown["Plot"] for path in plot["paths"]]
+    assert len(lines) == len(OPENOCCUPANCY_CLASSES) + 1 and all(n in messages[topic][0][2] for topic, n in lines)
+    used = {*space["topics"], mode["imageTopic"], mode["calibrationTopic"], *mode["annotations"]}
+    assert used | {log["topicToRender"], classes["topicPath"], *(t for t, _ in lines), "/tf"} == set(schemas)
+
+
+def test_raw_images_odd_names_and_no_cameras_have_a_layout_too():
+    scene = dataclasses.replace(
+        scene_of(np.zeros((2, 2, 2), np.uint8), GridSpec((0.0, 0.0, 0.0), 1.0, (2, 2, 2))),
+        cameras={name: CameraView(Image()) for name in ("rear", "side/left", "front", "top")},
+        classes=(SemanticClass(1, "my class", (1, 2, 3)), SemanticClass(2, "car", (255, 0, 16))),
+    )
+    content = json.loads(layout_of(scene))["content"]
+    topics = {one["imageMode"]["imageTopic"] for one in panels(content)["Image"]}
+    assert topics == {f"/{name}/image_raw" for name in scene.cameras}
+    above = content["items"][0]["content"]["items"][1]["content"]
+    assert [len(row["content"]["items"]) for row in above["items"]] == [3, 1]
+    counts = next(plot for plot in panels(content)["Plot"] if plot["paths"])
+    assert [(line["value"], line["color"]) for line in counts["paths"]] == [("/counts.car", "#ff0010")]
+    without = json.loads(layout_of(dataclasses.replace(scene, cameras={})))["content"]
+    assert "Image" not in panels(without) and "ThreeDee" in panels(without)
+
+
+def test_a_layout_has_what_later_answers_bring(tmp_path):
+    """The first answer may come before its images and times."""
+    place = Namespace(file=tmp_path / "a.mcap", layout=tmp_path / "layout.json", merge=1, range=0.0)
+    first = scene_of(np.zeros((2, 2, 2), np.uint8), GridSpec((0.0, 0.0, 0.0), 1.0, (2, 2, 2)))
+    view = CameraView(Image(height=1, width=1, encoding="rgb8", step=3, data=b"abc"))
+    with foxglove_web.open_foxglove(place) as write:
+        for scene, cameras in ((first, 0), (dataclasses.replace(first, cameras={"a": view}), 1), (first, 1)):
+            write(scene)
+            shown = panels(json.loads(place.layout.read_text())["content"])
+            assert len(shown.get("Image", ())) == cameras
 
 
 class Client:
@@ -138,7 +208,9 @@ def test_a_client_that_connects_is_served_what_it_asks_for(capsys):
     labels = np.zeros((4, 3, 2), np.uint8)
     labels[1, 2, 0] = 4
     spec = GridSpec((-1.0, 0.0, 0.5), 0.25, labels.shape)
-    with foxglove_web.open_foxglove(Namespace(file=None, host="127.0.0.1", port=0, merge=1, range=0.0)) as write:
+    with foxglove_web.open_foxglove(
+        Namespace(file=None, host="127.0.0.1", port=0, merge=1, range=0.0, layout=None)
+    ) as write:
         client = Client(int(re.search(r"ws://127.0.0.1:(\d+)", capsys.readouterr().out)[1]))
         write(scene_of(labels, spec))
         offered = {}
@@ -167,7 +239,8 @@ def test_cells_are_what_a_plain_loop_makes_of_the_voxels(merge, range_m):
     spec = GridSpec((-2.0, -1.0, -0.6), 0.2, (21, 11, 6))
     labels = rng.choice([0, 3, 4, 9, 255], spec.size, p=[0.3, 0.2, 0.2, 0.1, 0.2]).astype(np.uint8)
     labels[4:13, 4:9] = 255
-    cells = cells_of(scene_of(labels, spec), range_m, merge)
+    scene = scene_of(labels, spec)
+    cells = cells_of(scene.voxels, scene.colors, range_m, merge)
     first = (2, 0, 0) if range_m else (0, 0, 0)
     part = labels[2:18] if range_m else labels
     assert np.allclose(cells.spec.low, np.array(spec.low) + 0.2 * np.array(first))
@@ -184,9 +257,9 @@ def test_cells_are_what_a_plain_loop_makes_of_the_voxels(merge, range_m):
 
 def test_colors_of_a_cell_are_the_mean_of_its_class():
     spec = GridSpec((0.0, 0.0, 0.0), 1.0, (2, 1, 1))
-    scene = scene_of(np.full((2, 1, 1), 4, np.uint8), spec)
-    scene = dataclasses.replace(scene, colors=np.array([[10, 0, 255], [20, 1, 255]], np.uint8))
-    assert cells_of(scene, merge=2).values.ravel().tolist() == [15, 0, 255, 255, 4]
+    voxels = OccupiedVoxels.of(np.full((2, 1, 1), 4, np.uint8), spec)
+    colors = np.array([[10, 0, 255], [20, 1, 255]], np.uint8)
+    assert cells_of(voxels, colors, merge=2).values.ravel().tolist() == [15, 0, 255, 255, 4]
 
 
 @pytest.mark.parametrize("quaternion", [(0, 0, 0, 1), (1, 0, 0, 0), (0, 1, 0, 0), (0.5, -0.5, 0.5, 0.5)])

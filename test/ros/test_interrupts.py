@@ -15,7 +15,8 @@ from occfusion_ros.ros.startup import interrupts
 
 def wait():
     print("now", flush=True)
-    time.sleep(60)
+    while True:  # not one long sleep: a signal that comes just before it begins would be seen only after it
+        time.sleep(0.05)
 
 """
 LOADING = (
@@ -61,7 +62,8 @@ class Thing:
 
 def run():
     Thing()
-    time.sleep(60)
+    while True:
+        time.sleep(0.05)
 sys.exit(interrupts.run_until_interrupted(lambda: run, "tool"))
 """
 )
@@ -140,7 +142,7 @@ def test_a_command_that_ends_by_itself_keeps_its_exit_code_while_python_ends():
 
 def test_jobs_in_the_background_stay_uninterrupted():
     """A shell has them ignore SIGINT, so that Ctrl-C reaches what is in front."""
-    code = RUNNING.replace("time.sleep(60)", "os.kill(os.getpid(), signal.SIGINT)").replace("return", "")
+    code = RUNNING.replace("while True:", "os.kill(os.getpid(), signal.SIGINT)\n    if False:")
     done, code = run(
         code.replace("os.killpg(0, signal.SIGTERM)", ""),
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),

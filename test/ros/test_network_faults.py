@@ -15,7 +15,7 @@ NODE = """
 import sys
 from occfusion_ros.ros.node import lifecycle_node, main
 from helpers.rig import VoxelPipeline
-lifecycle_node._load_pipeline = lambda parameters: VoxelPipeline()
+lifecycle_node.load_pipeline = lambda parameters: VoxelPipeline()
 sys.exit(main.main(["--ros-args", "-p", "cameras:=[cam_front]", "-p", "max_wait_s:=1.0"]))
 """
 

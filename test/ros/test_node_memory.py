@@ -11,9 +11,12 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float64
 from std_srvs.srv import Trigger
 
+from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.core.labels import IGNORE
 from occfusion_ros.memory.memory import MEMORIES, UNKNOWN_FORMS
 from occfusion_ros.ros.conversions.occupancy_grid import grid_from_message
+from occfusion_ros.ros.node import frame_memory
+from occfusion_ros.ros.node.frame_memory import prepare_memory
 from occfusion_ros.ros.node.parameters import NodeParameters, ParameterError
 
 ROOM = VoxelWorld.room()
@@ -51,6 +54,13 @@ def test_parameters_name_what_there_is():
             NodeParameters(**{name: form})
         with pytest.raises(ParameterError, match=", ".join(forms)):
             NodeParameters(**{name: "elephant"})
+
+
+def test_a_memory_on_a_gpu_that_is_not_there_is_refused_before_anything_is_compiled(monkeypatch):
+    monkeypatch.setattr(frame_memory, "usable_gpu", lambda: False)
+    prepare_memory(NodeParameters(memory_device="cuda"))  # there is no memory
+    with pytest.raises(OccFusionError, match="memory_device: expected a GPU"):
+        prepare_memory(NodeParameters(memory="short", fixed_frame="odom", memory_device="cuda"))
 
 
 def test_the_memory_fills_what_one_sweep_does_not_see(start, alone):

@@ -28,7 +28,7 @@ WITH_VOXEL_PIPELINE = """
 import sys
 from occfusion_ros.ros.node import lifecycle_node, main
 from helpers.rig import VoxelPipeline
-lifecycle_node._load_pipeline = lambda parameters: VoxelPipeline()
+lifecycle_node.load_pipeline = lambda parameters: VoxelPipeline()
 sys.exit(main.main(["--ros-args", "-p", "cameras:=[]"]))
 """
 WITH_ENDLESS_LOADING = WITH_VOXEL_PIPELINE.replace(

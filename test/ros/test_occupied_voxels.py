@@ -18,7 +18,7 @@ grids = hnp.arrays(np.uint8, SPEC.size, elements=st.sampled_from([0, 0, 1, 2, 16
 @settings(max_examples=60, deadline=None)
 @given(labels=grids)
 def test_exposed_voxels_are_those_with_a_free_neighbor(labels):
-    got = OccupiedVoxels.of(labels, SPEC).exposed()
+    got = OccupiedVoxels.of(labels, SPEC).exposed
     expected = [
         index
         for index in map(tuple, np.argwhere((labels != EMPTY) & (labels != IGNORE)))
@@ -66,7 +66,7 @@ def test_a_long_run_is_cut():
     assert (firsts.flat.tolist(), lengths.tolist()) == ([0, 8, 11, 19], [8, 3, 8, 3])
 
 
-@pytest.mark.parametrize("size", [(4, 5, 3), (3, 2, 8), (6, 7, 40)])
+@pytest.mark.parametrize("size", [(4, 5, 3), (3, 2, 8), (6, 7, 40), (5, 150, 8)])
 def test_message_order_is_x_first(size):
     labels = np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)
     np.testing.assert_array_equal(x_fastest(labels), labels.transpose(2, 1, 0).ravel())

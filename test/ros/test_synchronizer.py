@@ -315,3 +315,23 @@ def test_a_clock_set_back_releases_what_waits_and_begins_anew():
     sync.add_image("left", START - 40 * MS, "again")
     assert sync.add_cloud(START - 40 * MS, "sweep", now_ns=0) is False
     assert stamps(only(sync.poll(0))) == {"left": 0}
+
+
+@pytest.mark.parametrize(("behind_ms", "waits"), [(40, False), (50, False), (60, True)])
+def test_by_rhythm_a_sweep_waits_only_where_a_nearer_image_is_due(behind_ms, waits):
+    sync = synchronizer("left")
+    sync.by_rhythm = True
+    for index in range(9):
+        assert not sync.poll(0)
+        sync.add_image("left", START + 100 * index * MS, index)
+    sync.add_cloud(START + (800 + behind_ms) * MS, "sweep", 0)
+    assert bool(sync.poll(0)) is not waits
+
+
+def test_a_rhythm_that_is_not_known_is_not_relied_on():
+    sync = synchronizer("left")
+    sync.by_rhythm = True
+    for index in range(8):
+        sync.add_image("left", START + 100 * index * MS, index)
+    sync.add_cloud(START + 701 * MS, "sweep", 0)
+    assert not sync.poll(0)

@@ -141,3 +141,31 @@ def test_time_that_leaps_ahead_does_no_harm(messages, years):
     assert essence([m for m in run.matches if m.stamp_ns in same]) == essence(
         [m for m in fresh.matches if m.stamp_ns in same]
     )
+
+
+@st.composite
+def steady_drives(draw):
+    """Messages of one run whose cameras keep their rhythm, with images lost and late; the last is no image's."""
+    chance, messages = draw(st.randoms(use_true_random=False)), []
+    for source, period in PERIODS.items():
+        phase = draw(st.integers(0, period - 1))
+        for at in range(phase, 3000, period):
+            if chance.random() < 0.9:
+                stamp = START + at * MS
+                messages.append((stamp + chance.randint(0, 30) * MS, stamp, source))
+    return [(source, stamp, arrival) for arrival, stamp, source in sorted(messages, key=lambda m: m[0])]
+
+
+@settings(max_examples=100, deadline=None)
+@given(messages=steady_drives())
+def test_cameras_that_keep_their_rhythm_are_paired_alike_and_earlier(messages):
+    certain, rhythm, moments = Run(), Run(), {}
+    rhythm.sync.by_rhythm = True
+    for message in messages:
+        for run in (certain, rhythm):
+            moments.update({(run, match.stamp_ns): message[2] for match in run.feed([message])})
+    for run in (certain, rhythm):
+        run.take(run.sync.poll(START + 10_000 * MS))
+    assert essence(rhythm.matches) == essence(certain.matches)
+    waits = [moments.get((run, m.stamp_ns), START + 10_000 * MS) for m in certain.matches for run in (rhythm, certain)]
+    assert all(early <= late for early, late in zip(waits[::2], waits[1::2])) and sum(waits[::2]) < sum(waits[1::2])

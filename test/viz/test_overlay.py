@@ -1,5 +1,7 @@
 """Voxels over images, at the pixels where they lie."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,14 @@ def test_near_voxels_hide_far_ones():
         assert picture[240, 320] == pytest.approx(blended(RED), abs=1)
 
 
+def test_the_nearest_of_very_many_voxels_is_in_front():
+    far = np.stack([np.zeros(70_000), np.linspace(20, 50, 70_000), np.zeros(70_000)], axis=1)
+    colors = np.full((70_001, 3), BLUE, np.uint8)
+    colors[0] = RED
+    picture = overlay(camera(), np.concatenate([[[0.0, 4.0, 0.0]], far]), colors, EDGE)
+    assert picture[240, 320] == pytest.approx(blended(RED), abs=1)
+
+
 def test_what_is_behind_or_at_the_lens_or_beside_the_image_is_not_drawn():
     centers = np.array([[0.0, -5.0, 0.0], [0.0, 0.9 * NEAREST_M, 0.0], [10.0, 5.0, 0.0], [0.0, 5.0, 8.0]])
     assert not painted(overlay(camera(), centers, np.full((4, 3), 255, np.uint8), EDGE)).any()
@@ -71,6 +81,34 @@ def test_points_come_from_near_to_far_and_only_those_that_are_seen():
     which, pixels, depth = seen_in_image(points, image.intrinsics, image.camera_from_grid, None, (480, 640))
     assert which.tolist() == [2, 3, 0] and depth.tolist() == [3.0, 6.0, 9.0]
     assert pixels == pytest.approx(np.array([[320 + 500 / 6, 240], [320, 240 - 500 / 6], [320, 240]]))
+
+
+def test_points_in_single_precision_column_by_column_are_seen_at_the_same_places():
+    draw = np.random.default_rng(5)
+    points = draw.uniform((-40, -5, -5), (40, 50, 5), (2000, 3))
+    for lens in (None, Lens(FISHEYE, (300.0, 0, 320, 0, 300, 240, 0, 0, 1), (0.01,))):
+        image = camera(lens=lens)
+        double, single = (
+            seen_in_image(each, image.intrinsics, image.camera_from_grid, lens, (480, 640))
+            for each in (points, np.asfortranarray(points, np.float32))
+        )
+        assert len(double[0]) > 100 and sorted(double[0]) == sorted(single[0])
+        assert single[1].dtype == single[2].dtype == np.float32
+        by_point = [np.argsort(which) for which in (double[0], single[0])]
+        for exact, rounded in zip(double[1:], single[1:]):
+            assert rounded[by_point[1]] == pytest.approx(exact[by_point[0]], rel=1e-5, abs=1e-2)
+
+
+def test_an_image_made_smaller_keeps_its_means():
+    fine = np.random.default_rng(7).integers(0, 256, (20, 32, 3)).astype(np.uint8)  # regions of 50 x 50 pixels
+    large = replace(camera(1600, 1000), image=fine.repeat(50, axis=0).repeat(50, axis=1))
+    picture = overlay(large, np.zeros((0, 3)), np.zeros((0, 3), np.uint8), EDGE)
+    assert picture.shape == (400, 640, 3)
+    assert (np.abs(picture[10::20, 10::20].astype(int) - fine) <= 1).all()
+    stripes = replace(
+        camera(1280, 640), image=np.tile(np.array([0, 200], np.uint8), (640, 640))[..., None].repeat(3, 2)
+    )
+    assert (overlay(stripes, np.zeros((0, 3)), np.zeros((0, 3), np.uint8), EDGE) == 100).all()
 
 
 def test_every_pixel_shows_the_nearest_voxel_that_covers_it():

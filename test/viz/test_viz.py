@@ -55,10 +55,20 @@ def test_a_lone_voxel_has_six_faces_that_point_outwards():
     np.testing.assert_allclose(turned, faces.normals * 0.04, atol=1e-5)
 
 
-def test_faces_between_voxels_and_of_unknown_voxels_are_left_out():
-    assert len(exposed_faces(make_grid(((slice(2, 4), 4, 5), CAR))).labels) == 10
-    assert len(exposed_faces(make_grid((np.s_[0:3, 0:3, 0:3], CAR))).labels) == 6 * 9
-    assert len(exposed_faces(make_grid(((3, 4, 5), IGNORE))).labels) == 0
+@pytest.mark.parametrize(
+    "voxels, faces, rows",
+    [
+        ([(np.s_[2:4, 4, 5], CAR)], 10, 6),
+        ([(np.s_[2, 4, 5], CAR), (np.s_[3, 4, 5], ROAD)], 10, 10),
+        ([(np.s_[0:3, 0:3, 0:3], CAR)], 6 * 9, 6 * 3),
+        ([(np.s_[39, 4, 5], CAR), (np.s_[0, 5, 5], CAR)], 12, 12),  # the next in memory is no neighbor
+        ([(np.s_[3, 4, 5], IGNORE)], 0, 0),
+    ],
+)
+def test_faces_between_voxels_are_left_out_and_those_in_a_row_are_one(voxels, faces, rows):
+    found = exposed_faces(make_grid(*voxels))
+    edges = np.linalg.norm(np.diff(found.corners, axis=1), axis=2)
+    assert len(found.labels) == rows and (edges[:, 0] * edges[:, 1]).sum() == pytest.approx(0.04 * faces, rel=1e-4)
 
 
 def test_birds_eye_view_puts_right_to_the_right_and_forward_up():

@@ -71,7 +71,8 @@ def jpeg_bytes(header: Header, pixels: np.ndarray) -> bytes:
     cdr = CdrWriter()
     cdr.header(header)
     cdr.string("rgb8; jpeg compressed bgr8")  # as image_transport writes it
-    cdr.array(cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].reshape(-1))
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    cdr.array(encoded.reshape(-1))
     return cdr.finish()
 
 

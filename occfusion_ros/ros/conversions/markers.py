@@ -82,7 +82,7 @@ def _end() -> bytes:
 
 def _boxes(voxels: OccupiedVoxels, longest: int, most: int) -> tuple[OccupiedVoxels, np.ndarray, np.ndarray]:
     """First voxels of boxes, the lists that they are in, ascending, and (N, 3) centers in the turned frame, metres."""
-    boxes, lengths = voxels.exposed().runs(longest)
+    boxes, lengths = voxels.exposed.runs(longest)
     x, y, z = boxes.centers().T
     x = x + (lengths - 1) * (voxels.spec.voxel_size / 2)
     lists = _list(boxes.labels.astype(np.uint16), lengths.astype(np.uint16))

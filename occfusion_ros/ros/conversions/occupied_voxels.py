@@ -1,22 +1,26 @@
 """The occupied voxels of a grid, in the order of messages, and which of them can be seen."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from ...core.grid import GridSpec
-from ...core.labels import EMPTY, IGNORE
+from ...core.labels import IGNORE
+
+BLOCK = 64  # rows along y
 
 
 def x_fastest(labels: np.ndarray) -> np.ndarray:
     """(X, Y, Z) uint8 labels to (X * Y * Z,) with x running fastest."""
     import cv2
 
-    depth = labels.shape[2]
-    columns = np.ascontiguousarray(labels)
-    columns = columns.view(np.uint64) if depth % 8 == 0 else columns  # eight neighbors along z move as one
-    swapped = np.ascontiguousarray(columns.transpose(1, 0, 2)).view(np.uint8)  # two transpositions beat one
-    return cv2.transpose(swapped.reshape(-1, depth)).reshape(-1)  # in blocks, unlike numpy
+    x, y, z = labels.shape
+    dense = np.empty((z, y, x), np.uint8)
+    for low in range(0, y, BLOCK):  # of which both forms lie in the caches; unlike numpy, OpenCV transposes in blocks
+        rows = cv2.transpose(labels[:, low : low + BLOCK].reshape(x, -1))
+        dense[:, low : low + BLOCK] = rows.reshape(-1, z, x).transpose(1, 0, 2)
+    return dense.reshape(-1)
 
 
 def x_slowest(flat: np.ndarray, size: tuple[int, int, int]) -> np.ndarray:
@@ -50,7 +54,7 @@ class OccupiedVoxels:
     @staticmethod
     def flat_of(dense: np.ndarray) -> np.ndarray:
         """(N,) int64 places in (V,) uint8 labels where something is."""
-        return np.flatnonzero(dense - np.uint8(1) < IGNORE - 1)  # neither 0, which becomes 255, nor 255
+        return np.flatnonzero(_is_solid(dense))
 
     def chosen(self, mask: np.ndarray) -> "OccupiedVoxels":
         """Those where the (N,) mask is true; `dense` stays whole."""
@@ -60,17 +64,20 @@ class OccupiedVoxels:
         """(N, 3) float64 metres, grid frame."""
         return self.spec.centers(self.spec.unflatten_x_fastest(self.flat))
 
+    @cached_property
+    def z_fastest(self) -> np.ndarray:
+        """(N,) int64 flat indices of the voxels, z fastest."""
+        return self.spec.flatten(*self.spec.unflatten_x_fastest(self.flat).T)
+
+    @cached_property
     def exposed(self) -> "OccupiedVoxels":
         """Those with a face towards an empty or unknown voxel or the grid's border; the others cannot be seen."""
-        solid = (self.dense != EMPTY) & (self.dense != IGNORE)
         seen = np.zeros(len(self.flat), bool)
         stride = 1
-        for size in self.spec.size:
-            position = self.flat // stride % size
-            for step, border in ((-1, 0), (1, size - 1)):
-                at_border = position == border
-                neighbor = np.where(at_border, self.flat, self.flat + step * stride)
-                seen |= at_border | ~solid[neighbor]
+        for position, size in zip(self.spec.unflatten_x_fastest(self.flat).T, self.spec.size):
+            for step, border in ((-stride, 0), (stride, size - 1)):
+                neighbor = self.dense.take(self.flat + step, mode="clip")  # beyond a border, whatever is there
+                seen |= (position == border) | ~_is_solid(neighbor)
             stride *= size
         return self.chosen(seen)
 
@@ -91,7 +98,11 @@ class OccupiedVoxels:
         return OccupiedVoxels(self.spec, self.dense, self.flat[first], self.labels[first]), lengths
 
 
+def _is_solid(labels: np.ndarray) -> np.ndarray:
+    """Which uint8 labels are neither EMPTY, 0, nor IGNORE, 255."""
+    return labels - np.uint8(1) < IGNORE - 1  # 0 becomes 255
+
+
 def at_voxels(values: np.ndarray, voxels: OccupiedVoxels) -> np.ndarray:
     """(N,) of what (X, Y, Z) `values` are at the voxels."""
-    x, y, z = voxels.spec.unflatten_x_fastest(voxels.flat).T
-    return values.reshape(-1)[voxels.spec.flatten(x, y, z)]
+    return values.reshape(-1)[voxels.z_fastest]

@@ -32,6 +32,7 @@ from .frame_memory import FrameMemory
 from .input_health import InputHealth
 from .memory_services import MemoryServices
 from .parameters import NodeParameters
+from .past_sweeps import PastSweeps
 from .publishers import Outputs
 from .running_clock import RunningClock
 from .subscriptions import Input
@@ -92,6 +93,7 @@ class ActiveNode:
         self._gaps = StampGaps(lambda: self.settings.camera_tolerance_s, node.get_logger().warning)
         others = map(_key, settings.clouds[1:])
         self._synchronizer = Synchronizer((*settings.cameras, *others), *_pairing_times_ns(settings))
+        self._synchronizer.by_rhythm = settings.release == "rhythm"
         with ExitStack() as self._closing:
             self._open()
             self._closing = self._closing.pop_all()
@@ -116,6 +118,7 @@ class ActiveNode:
             )
         )
         pose = self._frames.fixed_from_grid
+        self._past = PastSweeps(self._pipeline.contract, self.settings, pose, self._report_fault)
         self._memory = own(FrameMemory(self._pipeline.contract, self.settings, pose, self._report_fault))
         own(MemoryServices(self._node, self._memory, lambda: self.settings))
         self._worker = own(LatestWorker(self._work))
@@ -131,6 +134,7 @@ class ActiveNode:
         """Take over parameters that may change at any time; they hold from the next frame on."""
         self.settings = settings
         self._synchronizer.tolerance_ns, self._synchronizer.max_wait_ns = _pairing_times_ns(settings)
+        self._synchronizer.by_rhythm = settings.release == "rhythm"
 
     def close(self) -> None:
         """Finish the frame in work, but not the loading of another backend; let go of everything but the pipeline."""
@@ -191,6 +195,7 @@ class ActiveNode:
             "transforms": TransformHealth(self._statistics, self._transforms),
             "model": partial(model_health, self._pipeline, self._relabeling.classes),
             "remembered": self._memory.health,
+            "past sweeps": self._past.health,
             **({"cameras": self._geometry} if settings.cameras else {}),
         }
 
@@ -200,8 +205,8 @@ class ActiveNode:
             self._report_fault("sweep without stamp")
         elif self._synchronizer.add_cloud(stamp, _Sweep(message, arrival), self._clock.now_ns()):
             self._node.get_logger().warning("time jumped back: starting over")
-            self._frames.start_over()
-            self._memory.start_over()
+            for part in (self._frames, self._past, self._memory):
+                part.start_over()
         self._poll()
         if self._synchronizer.waiting:
             self._poll_timer.reset()
@@ -244,7 +249,7 @@ class ActiveNode:
         self._node.get_logger().warning("time jumped back: starting over", throttle_duration_sec=10.0)
         for match in self._synchronizer.set_back():
             self._synchronizer.dropped["superseded"] += self._worker.submit(match)
-        for part in (self._frames, self._memory, *self._inputs):
+        for part in (self._frames, self._past, self._memory, *self._inputs):
             part.start_over()
 
     def _poll(self) -> None:
@@ -281,6 +286,7 @@ class ActiveNode:
         clouds = {topic: found.pop(_key(topic)) for topic in settings.clouds[1:] if _key(topic) in found}
         frame = self._frames.build({settings.clouds[0]: match.cloud.message, **clouds}, found, settings)
         self._geometry.observe(frame)
+        frame = self._past(frame, settings)
         built = time.monotonic()
         self._pipeline.ask_for(settings.asks_for_confidence, settings.doubt)
         grid = self._relabeling(self._memory(self._pipeline(frame, settings.backend_timeout_s), frame, settings))

@@ -2,10 +2,11 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from importlib import import_module
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,11 @@ from occfusion_msgs.msg import OccupancyGrid3D
 
 from ...core.frames import CameraImage, OccupancyGrid
 from ...core.labels import EMPTY, FLAT_GROUND, IGNORE, SemanticClass
+from ...core.processor import usable_cores
 from ...planning.costmap import in_fixed_frame
 from ...planning.surface import Passable, Surface, costs, obstacles
 from ...viz.overlay import overlay
+from ..conversions.cells import cells_of
 from ..conversions.coloring import class_colors, coloring
 from ..conversions.image import jpeg_bytes
 from ..conversions.markers import marker_bytes
@@ -40,15 +43,29 @@ from ..conversions.planning import (
 from ..conversions.segmentation import segmentation_bytes
 from ..conversions.stamps import header_from
 from ..conversions.voxel_cloud import cloud_bytes, unknown_bytes
+from ..conversions.voxel_grid import voxel_grid_bytes
 from .parameter_values import bands_of, costs_of
 from .parameters import NodeParameters
 
 logger = logging.getLogger(__name__)
+VOXEL_GRID = ("voxel_grid_merge", "voxel_grid_range_m")  # parameters of an output that may be missing
+
+
+def shared(compute: Callable[[Any], Any]) -> property:
+    """Make a property of what is computed once, by the thread that asks first, while others wait."""
+
+    def get(owner: Any) -> Any:
+        with owner.lock:
+            if compute.__name__ not in vars(owner):
+                vars(owner)[compute.__name__] = compute(owner)
+            return vars(owner)[compute.__name__]
+
+    return property(get, doc=compute.__doc__)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer and all that its forms have in common.
+    """An answer and all that its forms, which are built side by side, have in common.
 
     Attributes:
         grid: the answer.
@@ -57,6 +74,7 @@ class Answer:
         passable: what can be passed, with the band of `~/obstacles`.
         cameras: of the frame that is answered.
         pose: gives (4, 4) from the grid to the fixed frame at its stamp, or raises TransformError.
+        lock: held while something is computed that several of them need.
     """
 
     grid: OccupancyGrid
@@ -65,38 +83,40 @@ class Answer:
     passable: Passable
     cameras: tuple[CameraImage, ...]
     pose: Callable[[], np.ndarray]
+    lock: Any = field(default_factory=RLock, repr=False, compare=False)
 
     @property
     def header(self) -> std_msgs.Header:
         """With the sweep's stamp, in the grid's frame."""
         return header_from(self.grid.stamp_ns, self.grid.frame_id)
 
-    @cached_property
+    @shared
     def fixed_from_grid(self) -> np.ndarray:
         """What `pose` gives: several costmaps look it up once."""
         return self.pose()
 
-    @cached_property
+    @shared
     def voxels(self) -> OccupiedVoxels:
         """What is occupied."""
         return OccupiedVoxels.of(self.grid.labels, self.grid.spec)
 
-    @cached_property
-    def exposed(self) -> OccupiedVoxels:
-        """What of it can be seen."""
-        return self.voxels.exposed()
+    @shared
+    def seen(self) -> tuple[np.ndarray, np.ndarray]:
+        """Centers, (N, 3) float32 metres, column by column, and colors, (N, 3) uint8, of what can be seen."""
+        exposed = self.voxels.exposed
+        return np.asfortranarray(exposed.centers(), np.float32), self._colored(exposed)
 
-    @cached_property
+    @shared
     def surface(self) -> Surface:
         """What can be driven or walked on."""
         return Surface.of(self.grid.labels, self.grid.spec)
 
-    @cached_property
+    @shared
     def obstacles(self) -> np.ndarray:
         """(N, 3) voxels that block."""
         return obstacles(self.surface, self.passable)
 
-    @cached_property
+    @shared
     def above(self) -> tuple[np.ndarray, np.ndarray]:
         """See `seen_from_above`."""
         return seen_from_above(self.surface, self.obstacles)
@@ -153,14 +173,22 @@ class Answer:
         found = costs(self.surface, self.obstacles, self.passable)
         return height_map(import_module("grid_map_msgs.msg"), std_msgs, self.header, self.surface, found)
 
+    def voxel_grid(self) -> bytes:
+        """Dense cells for Foxglove."""
+        range_m, merge = self.parameters.voxel_grid_range_m, self.parameters.voxel_grid_merge
+        return voxel_grid_bytes(self.header, cells_of(self.voxels, self._colored(self.voxels), range_m, merge))
+
     def overlay(self, name: str) -> bytes | None:
         """The voxels over a camera's image; None where the camera took no part."""
         for camera in self.cameras:
             if camera.name == name:
-                seen, colors = self.exposed, self._colors()
-                colored = colors(seen) if colors else class_colors(self.classes)[seen.labels]
-                return jpeg_bytes(self.header, overlay(camera, seen.centers(), colored, seen.spec.voxel_size))
+                return jpeg_bytes(self.header, overlay(camera, *self.seen, self.grid.spec.voxel_size))
         return None
+
+    def _colored(self, voxels: OccupiedVoxels) -> np.ndarray:
+        """(N, 3) uint8 colors of voxels."""
+        colors = self._colors()
+        return colors(voxels) if colors else class_colors(self.classes)[voxels.labels]
 
     def _colors(self) -> Any:
         return coloring(self.parameters.color_by, self.grid, self.classes)
@@ -180,6 +208,21 @@ class Form:
     build: Callable[[Answer], Any]
 
 
+class Builder:
+    """Builds several forms of an answer side by side, on as many threads as there are cores."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(usable_cores(), "outputs")
+
+    def build(self, answer: Answer, some: Sequence[Form]) -> list[Callable[[], Any]]:
+        """Begin with the forms, the first one first; what is given waits for a message, or raises what went wrong."""
+        return [self._pool.submit(form.build, answer).result for form in some]
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
+
+
 def forms(parameters: NodeParameters, passable: Passable) -> Iterator[Form]:
     """Give all outputs of which there is a message for each answer."""
     yield Form("~/occupancy", OccupancyGrid3D, Answer.occupancy)
@@ -195,6 +238,14 @@ def forms(parameters: NodeParameters, passable: Passable) -> Iterator[Form]:
         yield Form(f"~/overlay/{name}/compressed", CompressedImage, lambda answer, name=name: answer.overlay(name))
     if kinds := installed("grid_map_msgs.msg"):
         yield Form("~/height_map", kinds.GridMap, Answer.height_map)
+    if hasattr(
+        kind := getattr(installed("foxglove_msgs.msg"), "VoxelGrid", None), "slice_stride"
+    ):  # as since August 2025
+        yield Form("~/voxel_grid", kind, Answer.voxel_grid)
+    elif any(getattr(parameters, name) != getattr(NodeParameters, name) for name in VOXEL_GRID):
+        logger.warning(
+            "%s: ~/voxel_grid needs foxglove_msgs of August 2025 or later: install it", ", ".join(VOXEL_GRID)
+        )
     if parameters.fixed_frame:
         yield Form("~/costmap", OccupancyGridMsg, Answer.costmap)
         for name, band in bands_of(parameters.costmap_bands).items():

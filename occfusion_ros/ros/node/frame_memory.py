@@ -13,6 +13,7 @@ import numpy as np
 from ...core.contract import ModelContract
 from ...core.errors import OccFusionError
 from ...core.frames import OccupancyGrid, SensorFrame
+from ...runtime.backends.protocol import usable_gpu
 from ..conversions.stamps import NS_PER_S
 from ..health.diagnostics import OK, WARN, TaskStatus
 from ..transforms.tree import TransformError
@@ -32,16 +33,18 @@ def prepare_memory(parameters: NodeParameters) -> None:
     """Compile what the parameters ask for, if anything, so that no frame waits for it.
 
     Raises:
-        OccFusionError: what is compiled can be kept nowhere.
+        OccFusionError: what is compiled can be kept nowhere, or there is no GPU for a memory that asks for one.
     """
     if not asks_for_memory(parameters):
         return
+    if device_of(parameters) and not usable_gpu():
+        raise OccFusionError("memory_device: expected a GPU that PyTorch can use for cuda, found none; set it to cpu")
     start = time.monotonic()
     try:
         from ...memory.warm_up import warm_up
     except RuntimeError as error:  # of numba, where it finds no folder to keep its results in
         raise OccFusionError(f"memory: {error}; set NUMBA_CACHE_DIR to a folder that can be written") from error
-    warm_up()
+    warm_up(device_of(parameters))
     if (seconds := time.monotonic() - start) > LONG_S:
         logger.info("compiling the memory took %.0f s", seconds)
 
@@ -49,6 +52,11 @@ def prepare_memory(parameters: NodeParameters) -> None:
 def asks_for_memory(parameters: NodeParameters) -> bool:
     """Whether answers differ from what the network says of single frames."""
     return parameters.memory != "none" or parameters.unknown == "occluded"
+
+
+def device_of(parameters: NodeParameters) -> str:
+    """Where PyTorch does a memory's work; empty: compiled code does."""
+    return parameters.memory_device if parameters.memory != "none" and parameters.memory_device != "cpu" else ""
 
 
 class FrameMemory:
@@ -78,7 +86,8 @@ class FrameMemory:
         if parameters.memory != "none" and parameters.fixed_frame:
             from ...memory.memory import MEMORIES, Memory
 
-            self._memory = Memory(grid, replace(MEMORIES[parameters.memory], range_m=parameters.memory_range_m))
+            settings = replace(MEMORIES[parameters.memory], range_m=parameters.memory_range_m)
+            self._memory = Memory(grid, settings, device=device_of(parameters))
         elif parameters.memory != "none":
             logger.warning(NO_FRAME)
         if parameters.unknown == "occluded":

@@ -52,7 +52,7 @@ class OccFusionNode(LifecycleNodeMixin, Node):
             node_arguments: passed on to `rclpy.node.Node`.
         """
         self.statistics, self.failure = Statistics(), ""
-        self._load = (lambda _: pipeline) if pipeline else _load_pipeline
+        self._load = (lambda _: pipeline) if pipeline else load_pipeline
         self._settings: NodeParameters | None = None  # while configured
         self._pipeline: WatchedPipeline | None = None  # while loaded
         self._perception: ActiveNode | None = None  # while active
@@ -257,7 +257,7 @@ class OccFusionNode(LifecycleNodeMixin, Node):
         self._closing.callback(package_logger.removeHandler, handler)
 
 
-def _load_pipeline(parameters: NodeParameters) -> FramePipeline:
+def load_pipeline(parameters: NodeParameters) -> FramePipeline:
     from ...runtime.backends.protocol import BackendSettings
     from ...runtime.pipeline import Pipeline
 

@@ -6,11 +6,11 @@ What training fixed (grid, classes, image size) is not here but in the model's c
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
+from ...core.past_sweeps import MOST_SWEEPS
 from ...core.returns import MIN_RANGE
 from .parameter_values import ParameterError, band_of, bands_of, check_value, costs_of, extents_of, text_of
 
 NUSCENES_CAMERAS = ("cam_front_left", "cam_front", "cam_front_right", "cam_back_left", "cam_back", "cam_back_right")
-
 
 ANY_TIME, UNCONFIGURED, NEVER = "any time", "unconfigured", "never"
 """When a parameter may change: while the node runs, only while it is not configured, or not after it was started."""
@@ -31,10 +31,7 @@ def _parameter(
 
 
 RELIABILITIES = ("auto", "reliable", "best_effort")
-_RELIABILITY = (
-    "QoS of the sweeps: reliable, best_effort, or auto: reliable, and best effort for a topic whose "
-    "publisher offers no more"
-)
+_RELIABILITY = "QoS of the sweeps: reliable, best_effort, or auto: reliable, but best effort where no more is offered"
 
 
 @dataclass(frozen=True)
@@ -167,9 +164,8 @@ class NodeParameters:
     )
     fixed_frame: str = _parameter(
         "",
-        "TF frame that stands still, such as map or odom, to account for the vehicle's "
-        "motion between image and sweep, and within a sweep, and to remember in; empty: motion is "
-        "neglected, and nothing remembered",
+        "TF frame that stands still, such as map or odom, to account for the vehicle's motion between image and sweep, "
+        "and within a sweep, and to remember in; empty: motion is neglected, and nothing remembered",
     )
     camera_tolerance_s: float = _parameter(
         0.1,
@@ -183,6 +179,14 @@ class NodeParameters:
         limits=(0.0, 10.0),
         changes=ANY_TIME,
     )
+    release: str = _parameter(
+        "certain",
+        "when a sweep goes with the images at hand: certain (once no nearer one can come), or rhythm (also once none "
+        "is due that would be nearer, by the shortest of each camera's last 8 intervals: earlier, and wrong where a "
+        "camera speeds up)",
+        choices=("certain", "rhythm"),
+        changes=ANY_TIME,
+    )
 
     memory: str = _parameter(
         "none",
@@ -191,9 +195,10 @@ class NodeParameters:
         choices=("none", "short", "long"),
     )
     memory_range_m: float = _parameter(
-        0.0,
-        "metres to each side of the vehicle that are remembered; 0, or less than the grid's: as far as the grid",
-        limits=(0.0, 150.0),
+        0.0, "metres to each side of the vehicle that are remembered, at least the grid's", limits=(0.0, 150.0)
+    )
+    memory_device: str = _parameter(
+        "cpu", "where the memory is kept and worked on: cpu; cuda: an NVIDIA GPU, by PyTorch", choices=("cpu", "cuda")
     )
     movable_memory_s: float = _parameter(
         0.0,
@@ -219,6 +224,12 @@ class NodeParameters:
         "probability of being occupied below which an empty voxel is surely free, where unknown is confidence",
         limits=(0.0, 1.0),
         changes=ANY_TIME,
+    )
+
+    past_sweeps: int = _parameter(
+        0,
+        "earlier sweeps, brought here through fixed_frame, that a model with lags is told of",
+        limits=(0, MOST_SWEEPS),
     )
 
     classes_file: str = _parameter(
@@ -253,10 +264,21 @@ class NodeParameters:
         limits=(0.0, 3600.0),
         changes=ANY_TIME,
     )
+    voxel_grid_merge: int = _parameter(
+        2,
+        "voxels along each edge of a cell of ~/voxel_grid, which is there where foxglove_msgs is installed",
+        limits=(1, 16),
+        changes=ANY_TIME,
+    )
+    voxel_grid_range_m: float = _parameter(
+        0.0,
+        "metres from the grid frame's origin along x and y beyond which ~/voxel_grid has nothing; 0: the whole grid",
+        limits=(0.0, 1000.0),
+        changes=ANY_TIME,
+    )
 
     obstacle_band_m: tuple[float, ...] = _parameter(
-        (0.3, 2.5),
-        "metres above the road, from and to, between which the center of a voxel must lie to be an obstacle",
+        (0.3, 2.5), "metres above the road, from and to, between which the center of a voxel must lie to be an obstacle"
     )
     max_step_m: float = _parameter(
         0.3, "metres; a step of the road that is higher is an obstacle, as a high curb is", limits=(0.0, 10.0)
@@ -317,8 +339,7 @@ class NodeParameters:
 
     def camera_topics(self) -> dict[str, tuple[str, str]]:
         """Image topic and calibration topic by camera."""
-        pairs = zip(self._topics("image_topics"), self._topics("camera_info_topics"))
-        return dict(zip(self.cameras, pairs))
+        return dict(zip(self.cameras, zip(self._topics("image_topics"), self._topics("camera_info_topics"))))
 
     def camera_mask_files(self) -> dict[str, str]:
         """Mask file by camera, "none" for none; empty where there are no masks."""
@@ -331,9 +352,8 @@ class NodeParameters:
 
     def is_compressed(self, image_topic: str) -> bool:
         """Whether a topic carries CompressedImage."""
-        if self.image_transport == "auto":
-            return image_topic.endswith("compressed")
-        return self.image_transport == "compressed"
+        by_name = self.image_transport == "auto"
+        return image_topic.endswith("compressed") if by_name else self.image_transport == "compressed"
 
     def changed(self, values: dict[str, Any]) -> "NodeParameters":
         """A copy with other values, for a node that is configured.

@@ -23,7 +23,7 @@ from ..conversions.occupancy_grid import class_table
 from ..conversions.planning import label_info
 from ..conversions.stamps import header_from
 from ..transforms.tree import TransformError
-from .forms import Answer, Form, forms, installed, passable_of
+from .forms import Answer, Builder, Form, forms, installed, passable_of
 from .parameters import NodeParameters
 
 KEPT = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -54,6 +54,7 @@ class Outputs:
         self._forms: dict[Publisher, Form] = {
             node.create_publisher(form.kind, form.topic, KEPT): form for form in forms(parameters, self._passable)
         }
+        self._builder = Builder()
         self._lock = threading.Lock()  # frames come from the worker, latecomers are looked for on the executor
         self._newest: Answer | None = None
         self._unpublished: set[Publisher] = set()  # outputs that the newest grid was not published on
@@ -71,6 +72,7 @@ class Outputs:
     def close(self) -> None:
         """Take the topics away."""
         self._node.destroy_timer(self._timer)
+        self._builder.close()
         for publisher in (*self._forms, *self._tables, *self._times.values()):
             self._node.destroy_publisher(publisher)
 
@@ -101,13 +103,12 @@ class Outputs:
                 self._lock.release()
 
     def _publish_wanted(self) -> None:
-        wanted = {publisher for publisher in self._unpublished if publisher.get_subscription_count()}
-        if not wanted:
-            return
-        self._unpublished -= wanted
-        for publisher in wanted:
+        wanted = [each for each in self._forms if each in self._unpublished and each.get_subscription_count()]
+        self._unpublished.difference_update(wanted)
+        built = self._builder.build(self._newest, [self._forms[publisher] for publisher in wanted])
+        for publisher, message_of in zip(wanted, built):
             try:
-                if (message := self._forms[publisher].build(self._newest)) is not None:
+                if (message := message_of()) is not None:
                     publisher.publish(message)
             except TransformError as error:
                 self._on_fault("costmap transform", error)

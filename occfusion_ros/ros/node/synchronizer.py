@@ -10,6 +10,7 @@ from typing import Any
 JUMP_NS = 1_000_000_000  # a stamp this far behind its predecessor means that time was set back (a bag that loops)
 REPLAYED = 3  # so many sweeps in a row from before the newest one, in order, mean that too, however little it was
 SILENT_NS = 1_000_000_000  # a camera that was missing last time and whose newest image is this old is not waited for
+INTERVALS = 8  # last distances of a camera's stamps that tell its rhythm
 AT_ONCE = 2  # most sweeps released together: one to be computed and one to wait for its turn
 
 
@@ -48,6 +49,7 @@ class _Camera:
     stamps: list[int] = field(default_factory=list)
     items: list[_Image] = field(default_factory=list)
     newest_ns: int | None = None
+    intervals_ns: deque[int] = field(default_factory=lambda: deque(maxlen=INTERVALS))
 
     def insert(self, stamp_ns: int, image: _Image) -> list[_Image]:
         """Keep an image; returns those with the same stamp, which it replaces."""
@@ -55,8 +57,18 @@ class _Camera:
         equal = slice(at, at + (self.stamps[at : at + 1] == [stamp_ns]))
         replaced = self.items[equal]
         self.stamps[equal], self.items[equal] = [stamp_ns], [image]
-        self.newest_ns = stamp_ns if self.newest_ns is None else max(stamp_ns, self.newest_ns)
+        if self.newest_ns is None:
+            self.newest_ns = stamp_ns
+        elif stamp_ns > self.newest_ns:
+            self.intervals_ns.append(stamp_ns - self.newest_ns)
+            self.newest_ns = stamp_ns
         return replaced
+
+    def next_ns(self) -> int:
+        """The earliest stamp that the next image will have if the camera keeps its rhythm; that of the newest where
+        the rhythm is not known yet."""
+        known = len(self.intervals_ns) == INTERVALS
+        return self.newest_ns + (min(self.intervals_ns) if known else 0)
 
     def keep(self, wanted: Callable[[int, _Image], bool]) -> list[_Image]:
         """Drop the images that are not wanted, by stamp and image; returns them."""
@@ -77,11 +89,14 @@ class Synchronizer:
     """LiDAR-anchored pairing: sweeps wait a little for late images and are released in the order of their stamps.
 
     A sweep is ready when no image that is still to come can be nearer than those at hand (every camera has one at or
-    after the sweep's stamp), or when it has waited long enough. Memory is bounded whatever comes in.
+    after the sweep's stamp), or when it has waited long enough. With `by_rhythm`, none is to come either where the next
+    image would be further from the sweep than the newest, if it follows as soon as any of the last `INTERVALS` did.
+    Memory is bounded whatever comes in.
 
     Attributes:
         tolerance_ns: nanoseconds that the stamps of sweep and image may differ; may change at any time.
         max_wait_ns: nanoseconds that a sweep may wait for images; may change at any time.
+        by_rhythm: whether cameras are expected to keep their rhythm; may change at any time.
         dropped: sweeps that were not released, by cause (``crowded``: too many waited for the same images,
             ``out_of_order``, ``time_jump``, and ``superseded``: released, but given up by whoever computes them).
         missing: released sweeps that went without an image, by camera.
@@ -91,12 +106,15 @@ class Synchronizer:
         late: images that came after the sweep they belong to had been released without one, by camera.
     """
 
-    def __init__(self, cameras: tuple[str, ...], tolerance_ns: int, max_wait_ns: int, depth: int = 8) -> None:
-        """`depth`: most images kept per camera, and most sweeps waiting."""
+    def __init__(
+        self, cameras: tuple[str, ...], tolerance_ns: int, max_wait_ns: int, depth: int = 8, at_once: int = AT_ONCE
+    ) -> None:
+        """`depth`: most images kept per camera, and most sweeps waiting. `at_once`: most that are released together."""
         self._cameras = {name: _Camera() for name in cameras}
         self.tolerance_ns = tolerance_ns
         self.max_wait_ns = max_wait_ns
-        self._depth = depth
+        self.by_rhythm = False
+        self._depth, self._at_once = depth, at_once
         self._sweeps: deque[tuple[int, Any, int]] = deque()  # stamp, item, arrival; ascending by stamp
         self._newest_ns: int | None = None  # stamp of the newest sweep seen
         self._behind: list[int] = []  # stamps of the sweeps since then that came from before it
@@ -153,7 +171,7 @@ class Synchronizer:
 
         What belongs to the sweeps that wait has come: a recording that begins again will not go on where it ended.
         """
-        for _ in range(len(self._sweeps) - AT_ONCE):
+        for _ in range(len(self._sweeps) - self._at_once):
             self._drop_oldest("crowded")
         matches = [self._release(*sweep[:2]) for sweep in self._sweeps]
         self._sweeps.clear()
@@ -162,6 +180,7 @@ class Synchronizer:
         for camera in self._cameras.values():
             self._discard("time_jump", camera.keep(lambda stamp, _: False))
             camera.newest_ns = None
+            camera.intervals_ns.clear()
         return matches
 
     def _is_jump(self, stamp_ns: int) -> bool:
@@ -185,22 +204,25 @@ class Synchronizer:
         two of these are released, the others are dropped.
         """
         ready = sum(1 for _ in takewhile(lambda sweep: self._is_ready(*sweep, now_ns), self._sweeps))
-        for _ in range(ready - AT_ONCE):
+        for _ in range(ready - self._at_once):
             self._drop_oldest("crowded")
-        return [self._release(*self._sweeps.popleft()[:2]) for _ in range(min(ready, AT_ONCE))]
+        return [self._release(*self._sweeps.popleft()[:2]) for _ in range(min(ready, self._at_once))]
 
     def _is_ready(self, stamp_ns: int, item: Any, arrival_ns: int, now_ns: int) -> bool:
         # The stamps of later sweeps tell the time too, where the caller's clock stands still.
         waited_ns = max(now_ns - arrival_ns, self._newest_ns - stamp_ns)
         return waited_ns >= self.max_wait_ns or not any(
-            self._may_come(name, camera.newest_ns, stamp_ns) for name, camera in self._cameras.items()
+            self._may_come(name, camera, stamp_ns) for name, camera in self._cameras.items()
         )
 
-    def _may_come(self, name: str, newest_ns: int | None, stamp_ns: int) -> bool:
+    def _may_come(self, name: str, camera: _Camera, stamp_ns: int) -> bool:
         """Whether a nearer image of a camera is to be expected."""
-        if newest_ns is None:
+        if camera.newest_ns is None:
             return True
-        return newest_ns < stamp_ns and not (newest_ns < stamp_ns - SILENT_NS and self._was_missing(name, stamp_ns))
+        ahead_ns = stamp_ns - camera.newest_ns
+        if self.by_rhythm and camera.next_ns() - stamp_ns >= ahead_ns:
+            return False
+        return ahead_ns > 0 and not (ahead_ns > SILENT_NS and self._was_missing(name, stamp_ns))
 
     def _was_missing(self, name: str, stamp_ns: int) -> bool:
         """Whether the sweep just before went without a camera; one from before a pause tells nothing of it."""
@@ -238,6 +260,7 @@ class Synchronizer:
             "time_jump", camera.keep(lambda stamp, image: image.arrival > arrival and stamp <= stamp_ns + JUMP_NS // 2)
         )
         camera.newest_ns = camera.stamps[-1] if camera.stamps else None
+        camera.intervals_ns.clear()
 
     def _drop_oldest(self, cause: str) -> None:
         self._sweeps.popleft()

@@ -195,7 +195,7 @@ class SceneWriter:
 
 
 def convert_scene(
-    reader: NuScenesReader, scene: str, out: Path, sweeps: bool = False, overwrite: bool = False
+    reader: NuScenesReader, scene: str, out: Path, sweeps: bool = False, overwrite: bool = False, progress: bool = True
 ) -> Summary:
     """Write one scene to the bag ``out/<scene>``, which appears only when it is complete.
 
@@ -205,6 +205,7 @@ def convert_scene(
         out: folder of the bags, made if missing.
         sweeps: also what lies between the key frames.
         overwrite: replace a bag that is already there.
+        progress: whether a bar is shown.
     """
     from rosbags.rosbag2 import StoragePlugin, Writer
 
@@ -222,10 +223,10 @@ def convert_scene(
     with _whole(bag) as part:
         with (
             Writer(part, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP) as writer,
-            tqdm(total=len(records), desc=scene, unit="file") as progress,
+            tqdm(total=len(records), desc=scene, unit="file", disable=not progress) as bar,
         ):
             writer.set_custom_data("nuscenes", f"{reader.version}/{scene}")
-            SceneWriter(writer, records, summary).write(progress)
+            SceneWriter(writer, records, summary).write(bar)
     return summary
 
 

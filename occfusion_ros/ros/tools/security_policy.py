@@ -30,7 +30,7 @@ PUBLISHED = (
     "/parameter_events",
     "/rosout",
 )
-OPTIONAL = ("~/height_map", "~/labels")  # published where their message packages are installed
+OPTIONAL = ("~/height_map", "~/labels", "~/voxel_grid")  # published where their message packages are installed
 SUBSCRIBED = ("/clock", "/tf", "/tf_static")  # besides the sensors
 SERVED = (
     "describe_parameters",

@@ -8,12 +8,15 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...core.atomic import write_text
 from .command import ViewerError, Write, common_parser, needed, run_viewer
+from .foxglove_layout import layout_of
 
 if TYPE_CHECKING:
     from .scene import CameraView, Scene
@@ -99,9 +102,9 @@ class FoxgloveLog:
 
     def _voxels(self, scene: "Scene", head: dict) -> Any:
         """Dense cells, x fastest; strides count bytes."""
-        from .cells import FIELDS, cells_of
+        from ..conversions.cells import FIELDS, cells_of
 
-        m, cells = self._messages, cells_of(scene, self._range_m, self._merge)
+        m, cells = self._messages, cells_of(scene.voxels, scene.colors, self._range_m, self._merge)
         slice_bytes, row_bytes, cell_bytes, _ = cells.values.strides
         edge = cells.spec.voxel_size
         return m.VoxelGrid(
@@ -209,18 +212,31 @@ def _vector(messages: Any, xyz: Any) -> Any:
 
 @contextmanager
 def open_foxglove(options: argparse.Namespace) -> Iterator[Write]:
-    """Within it scenes are served, or written to `options.file`.
+    """Within it scenes are served, or written to `options.file`; `options.layout` is written with the first one,
+    and again when another has what none had before.
 
     Raises:
         ViewerError: Foxglove's package is not installed, the file cannot be written or the port not be had.
     """
     log = FoxgloveLog(options.range, options.merge)
+    cameras, stages, written = {}, {}, None  # of all scenes so far
     try:
         end = _connect(log, options)
     except (OSError, RuntimeError, ValueError) as error:
         raise ViewerError(f"Foxglove cannot be opened: {error}") from error
+
+    def write(scene: "Scene") -> None:
+        nonlocal written
+        log.write(scene)
+        cameras.update(scene.cameras)
+        stages.update(scene.stage_ms)
+        if options.layout and written != (len(cameras), len(stages)):
+            written = len(cameras), len(stages)
+            write_text(options.layout, layout_of(replace(scene, cameras=cameras, stage_ms=stages)))
+            print(f"written {options.layout}; import it in Foxglove", flush=True)
+
     try:
-        yield log.write
+        yield write
     finally:
         end()
 
@@ -242,6 +258,9 @@ def _connect(log: FoxgloveLog, options: argparse.Namespace) -> Callable[[], None
 def _parser() -> argparse.ArgumentParser:
     parser = common_parser("web", __doc__)
     parser.add_argument("--mcap", dest="file", type=Path, metavar="FILE", help="write a file, every answer of it")
+    parser.add_argument(
+        "--layout", type=Path, metavar="FILE", help="write windows for Foxglove as answers come, as JSON"
+    )
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to serve on (default: 127.0.0.1, this machine alone)"
     )

@@ -134,7 +134,7 @@ class SceneReader:
 
     def _cameras(self, answer: Answer, grid: OccupancyGrid, voxels: OccupiedVoxels) -> dict[str, CameraView]:
         """The cameras, with the voxels that can be seen from somewhere projected into their images."""
-        shown = np.searchsorted(voxels.flat, voxels.exposed().flat)
+        shown = np.searchsorted(voxels.flat, voxels.exposed.flat)
         centers = voxels.centers()[shown]
         frames = Counter(image.header.frame_id for image in answer.images.values())
         cameras = {}

@@ -46,17 +46,20 @@ class Bag:
         self.connections = _of_ros2(path, reader.connections)
         self._counts = _counts(self.connections, storages)
 
-    def messages(self, connections: Collection) -> Iterator[tuple]:
-        """(connection, nanoseconds, bytes) of these connections in the order of time.
+    def messages(
+        self, connections: Collection, start_ns: int | None = None, end_ns: int | None = None
+    ) -> Iterator[tuple]:
+        """(connection, nanoseconds, bytes) of these connections in the order of time, from a time on, before another.
 
         Raises:
             BagError: the bag is damaged; also at its end, when there were fewer messages than its files say.
         """
         if not connections:
             return
+        topics = {connection.topic for connection in connections} if start_ns is end_ns is None else ()
         found, missing = (
-            self._reader.messages(connections),
-            Counter({topic: self._counts[topic] for topic in {connection.topic for connection in connections}}),
+            self._reader.messages(connections, start_ns, end_ns),
+            Counter({topic: self._counts[topic] for topic in topics}),
         )
         while True:
             try:

@@ -13,30 +13,21 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ...core.command import failed, parser_of
+from ...core.command import failed, number, parser_of
 from ...core.errors import DatasetError
 from ..startup.interrupts import run_until_interrupted
 from ..startup.rclpy_start import StartError, check_middleware_installed, running_node
 
 # Of a loop. RViz clears its view when time jumps back: the answer to a bag of one sweep must come before, and be seen.
 LEAST_ROUND_S = 5.0
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
+POSITIVE = number(float, 0, above=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of("play_bag", __doc__)
     parser.add_argument("bag", type=Path, help="the bag's folder, or one .mcap or .db3 file")
-    parser.add_argument("--rate", type=_positive, default=1.0, help="bag seconds per second (default: 1)")
-    parser.add_argument("--clock", type=_positive, default=100.0, metavar="HZ", help="rate of /clock (default: 100)")
+    parser.add_argument("--rate", type=POSITIVE, default=1.0, help="bag seconds per second (default: 1)")
+    parser.add_argument("--clock", type=POSITIVE, default=100.0, metavar="HZ", help="rate of /clock (default: 100)")
     parser.add_argument("--no-clock", action="store_true", help="do not publish /clock")
     parser.add_argument("--loop", action="store_true", help="start again at the end; time jumps back")
     parser.add_argument(
@@ -61,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--wait-timeout",
-        type=_positive,
+        type=POSITIVE,
         default=60.0,
         metavar="S",
         help="give up waiting after this many seconds (default: 60)",

@@ -79,7 +79,8 @@ def _publish(options: argparse.Namespace, argv: list[str]) -> int:
     try:
         with running_node("static_transform_publisher", argv, start_parameter_services=False) as node:
             node.create_publisher(TFMessage, "/tf_static", latched).publish(transform_message(options))
-            threading.Event().wait()  # there is nothing to spin: the middleware serves who comes late
+            while not threading.Event().wait(1.0):  # nothing to spin: the middleware serves who comes late
+                pass  # again and again, because a signal just before one long wait would not end it
     except StartError as error:
         return failed(error)
     return 0

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...core.grid import GridSpec
 from ...core.labels import IGNORE
-from .scene import Scene
+from .occupied_voxels import OccupiedVoxels
 
 FIELDS = ("red", "green", "blue", "alpha", "label")  # of a cell, a byte each
 
@@ -24,17 +24,18 @@ class Cells:
     values: np.ndarray
 
 
-def cells_of(scene: Scene, range_m: float = 0.0, merge: int = 1) -> Cells:
-    """The voxels of a scene as cells.
+def cells_of(voxels: OccupiedVoxels, colors: np.ndarray, range_m: float = 0.0, merge: int = 1) -> Cells:
+    """Voxels as cells.
 
     A cell has the class that most of its occupied voxels have (of several the one with the lowest label), and the mean
     color of those. It is unknown where all of its voxels are.
 
     Args:
+        colors: (N, 3) uint8, of the voxels.
         range_m: metres from the frame's origin along x and y beyond which voxels are left out; 0: none.
         merge: voxels along each edge of a cell.
     """
-    spec, voxels = scene.grid.spec, scene.voxels
+    spec = voxels.spec
     low, high = _window(spec, range_m)
     size = -(-(high - low) // merge)
     coarse = GridSpec(
@@ -44,12 +45,12 @@ def cells_of(scene: Scene, range_m: float = 0.0, merge: int = 1) -> Cells:
     inside = ((indices >= low) & (indices < high)).all(axis=1)
     cells = coarse.flat_x_fastest((indices[inside] - low) // merge)
     values = np.zeros((coarse.num_voxels, len(FIELDS)), np.uint8)
-    values[_unknown(scene.grid.labels, low, high, merge), -1] = IGNORE
+    values[_unknown(voxels, low, high, merge), -1] = IGNORE
     keys, member, counts = np.unique(cells << 8 | voxels.labels[inside], return_inverse=True, return_counts=True)
     order = np.lexsort((keys, -counts, keys >> 8))
     _, first = np.unique(keys[order] >> 8, return_index=True)
     best = order[first]
-    sums = [np.bincount(member, channel, len(keys)) for channel in scene.colors[inside].T]
+    sums = [np.bincount(member, channel, len(keys)) for channel in colors[inside].T]
     values[keys[best] >> 8] = np.stack(
         [*(np.rint(channel[best] / counts[best]) for channel in sums), np.full(len(best), 255), keys[best] & 255], 1
     )
@@ -68,9 +69,14 @@ def _window(spec: GridSpec, range_m: float) -> tuple[np.ndarray, np.ndarray]:
     return (low, high) if (low < high).all() else (np.zeros(3, np.int64), size)
 
 
-def _unknown(labels: np.ndarray, low: np.ndarray, high: np.ndarray, merge: int) -> np.ndarray:
+def _unknown(voxels: OccupiedVoxels, low: np.ndarray, high: np.ndarray, merge: int) -> np.ndarray:
     """Which cells, x fastest, are unknown throughout."""
-    unknown = labels[tuple(map(slice, low, high))] == IGNORE
+    dense = voxels.dense.reshape(voxels.spec.size[::-1])
+    unknown = dense[tuple(map(slice, low[::-1], high[::-1]))] == IGNORE
     for axis in range(3):
-        unknown = np.logical_and.reduceat(unknown, np.arange(0, unknown.shape[axis], merge), axis=axis)
-    return unknown.transpose(2, 1, 0).ravel()
+        along = np.moveaxis(unknown, axis, 0)
+        merged = along[::merge]
+        for part in (along[i::merge] for i in range(1, merge)):
+            merged[: len(part)] &= part  # the last cell may be cut
+        unknown = np.moveaxis(merged, 0, axis)
+    return unknown.ravel()
