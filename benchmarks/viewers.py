@@ -16,9 +16,9 @@ from occfusion_ros.core.command import parser_of
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES, Label
+from occfusion_ros.ros.conversions.cells import cells_of
 from occfusion_ros.ros.conversions.coloring import class_colors
 from occfusion_ros.ros.conversions.occupied_voxels import OccupiedVoxels
-from occfusion_ros.ros.viewers.cells import cells_of
 from occfusion_ros.ros.viewers.foxglove_web import FoxgloveLog
 from occfusion_ros.ros.viewers.rerun_viewer import RerunLog
 from occfusion_ros.ros.viewers.scene import Scene
@@ -85,7 +85,8 @@ def measure(scene: Scene, rounds: int, folder: Path) -> dict[str, tuple[float, f
     for merge in (1, 2):
         log, file = FoxgloveLog(merge=merge), folder / f"{merge}.mcap"
         writer = foxglove.open_mcap(file, context=log.context)
-        name = f"Foxglove, {cells_of(scene, merge=merge).values.nbytes / 1e6:.1f} MB of cells, merged by {merge}"
+        size = cells_of(scene.voxels, scene.colors, merge=merge).values.nbytes
+        name = f"Foxglove, {size / 1e6:.1f} MB of cells, merged by {merge}"
         costs[name] = measured(lambda log=log: log.write(scene), writer.close, file, rounds)
     return costs
 

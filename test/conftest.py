@@ -10,7 +10,22 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-LONG_FILES = ("test_packaging.py", "test_parity.py", "test_train.py", "test_node_process.py", "test_doctor.py")
+LONG_FILES = (  # in this order: the first exports the small model, for which others would have to wait
+    "test_demo_real.py",
+    "test_labels.py",
+    "test_parity.py",
+    "test_packaging.py",
+    "test_train.py",
+    "test_node_process.py",
+    "test_ablation.py",
+    "test_doctor.py",
+    "test_lenses.py",
+    "test_thinning.py",
+    "test_pictures.py",
+    "test_adapt.py",
+    "test_labeling.py",
+    "test_performance.py",
+)
 
 # Threads of OpenMP that wait for each other would keep cores busy that others need: with two test processes on two
 # cores, networks in PyTorch take several times as long. libgomp reads this when torch is imported.
@@ -34,7 +49,8 @@ def _claim_domain() -> tuple[int, object]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long come first, so that workers that share the files end together."""
-    items.sort(key=lambda item: item.path.name not in LONG_FILES)
+    places = {name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,6 +70,15 @@ def ros_domain():
     yield domain
     patch.undo()
     lock.close()
+
+
+@pytest.fixture(autouse=True)
+def same_domain(ros_domain):
+    """A test must not leave its process in another domain, where another process's nodes may hear the next ones."""
+    yield
+    left = os.environ.get("ROS_DOMAIN_ID")
+    os.environ["ROS_DOMAIN_ID"] = str(ros_domain)
+    assert left == str(ros_domain), f"ROS_DOMAIN_ID was {ros_domain} before the test and is {left} after it"
 
 
 @pytest.fixture(scope="session")

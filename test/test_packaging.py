@@ -40,9 +40,11 @@ PIP_NAMES = {
 WITHOUT_ROSDEP_KEY = {
     "embreex",
     "foxglove",
+    "fsspec",
     "nuscenes",
     "openvino",
     "pyquaternion",
+    "ray",
     "rerun",
     "safetensors",
 }  # pip has them

@@ -123,6 +123,7 @@ def make_environment():
     # The wheels leave this variable to the user; ament, launch and CMake find packages through it.
     setting = 'import os, sys; os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)\n'
     (site_packages() / "aa_ament_prefix.pth").write_text(setting)
+    pip("pip", "setuptools")
 
 
 def has_gpu():
@@ -150,7 +151,6 @@ def install_torch():
 
 def install_libraries():
     tools = [tool for tool in ("cmake", "ninja") if not shutil.which(tool)]
-    pip("setuptools")
     pip("--use-pep517", "--no-build-isolation", "-e", ".[ros,openvino,pictures,train,test]", *NUSCENES_IMPORTS, *tools)
     pip("--no-deps", *NUSCENES)
 
@@ -235,7 +235,7 @@ MORE = {
     "view": [VIEWERS],
 }  # by argument
 STEPS = [
-    ("virtual environment", make_environment, []),
+    ("virtual environment", make_environment, ["constraints.txt"]),
     ("torch", install_torch, ["constraints.txt"]),
     ("ROS 2 and libraries", install_libraries, ["constraints.txt", "setup.py"]),
     ("tf2_msgs", compile_tf2_msgs, ["constraints.txt", "tools/tf2_msgs", "occfusion_msgs/cmake"]),

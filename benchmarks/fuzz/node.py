@@ -66,7 +66,7 @@ def run_node() -> int:
     """The node as it is, with `PresampledPipeline`."""
     from occfusion_ros.ros.node import lifecycle_node, main
 
-    lifecycle_node._load_pipeline = lambda parameters: PresampledPipeline()
+    lifecycle_node.load_pipeline = lambda parameters: PresampledPipeline()
     arguments = [word for name, value in PARAMETERS.items() for word in ("-p", f"{name}:={value}")]
     return main.main(["--ros-args", *arguments])
 

@@ -4,25 +4,33 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
-from occfusion_ros.core.frames import SensorFrame
+from occfusion_ros.core.frames import PastPoints, SensorFrame
 from occfusion_ros.network.occfusion import ModelConfig
 from occfusion_ros.presample.children import describe_children
-from occfusion_ros.presample.presampler import FusedVoxels, Presampler
+from occfusion_ros.presample.presampler import FusedVoxels, PresampleConfig, Presampler
 
 from .device import Device
 
 
 def cases(frame: SensorFrame, dense: SensorFrame) -> dict[str, SensorFrame]:
-    """Frames to compare on: all cameras, one, none, a sweep with three times the returns, one without any."""
+    """Frames to compare on: all cameras, one, none, many returns, no return, and earlier sweeps."""
+    lags = np.linspace(0.1, 1, len(dense.points), dtype=np.float32)
     return {
         "all cameras": frame,
         "one camera": replace(frame, cameras=frame.cameras[:1]),
         "no camera": replace(frame, cameras=()),
         "dense sweep": replace(dense, cameras=frame.cameras),
         "no return": replace(frame, points=frame.points[:0]),
+        "earlier sweeps": replace(frame, past=PastPoints(dense.points + np.float32([0.3, 0.7, 0, 0]), lags)),
     }
+
+
+def for_frame(config: PresampleConfig, frame: SensorFrame) -> PresampleConfig:
+    """The pre-sampling of a model, with lags where the frame has earlier sweeps."""
+    return replace(config, preprocessing=replace(config.preprocessing, lags=len(frame.past.points) > 0))
 
 
 def compare(device: Device, config: ModelConfig, frames: dict[str, SensorFrame]) -> dict[str, Any]:
@@ -31,9 +39,9 @@ def compare(device: Device, config: ModelConfig, frames: dict[str, SensorFrame])
     Returns:
         `different`: by frame, the tensors whose bits differ; `frames`, the names of all.
     """
-    here, there = Presampler(config.presample), Presampler(config.presample, device.torch)
     different: dict[str, list[str]] = {}
     for name, frame in frames.items():
+        here, there = (Presampler(for_frame(config.presample, frame), at) for at in ("cpu", device.torch))
         one, other = here(frame), there(frame).to(torch.device("cpu"))
         tensors = {key: (value, getattr(other, key)) for key, value in vars(one).items()}
         tensors["images"] = here.prepare_images(frame), there.prepare_images(frame).cpu()
@@ -55,8 +63,9 @@ def _children(
 
 def times(device: Device, config: ModelConfig, frames: dict[str, SensorFrame], repeats: int) -> dict[str, float]:
     """Milliseconds of everything that depends on the sweep, by frame, on the device."""
-    presampler, result = Presampler(config.presample, device.torch), {}
+    result = {}
     for name, frame in frames.items():
-        prepare = partial(presampler.prepare_points, frame.points, presampler.projections(frame))
+        presampler = Presampler(for_frame(config.presample, frame), device.torch)
+        prepare = partial(presampler.prepare_points, frame.points, presampler.projections(frame), past=frame.past)
         result[name] = 1e3 * device.seconds(prepare, repeats)
     return result

@@ -1,7 +1,8 @@
-"""The node as a process under load, watched from outside: `python -m benchmarks.load soak|load`.
+"""The node as a process under load, watched from outside: `python -m benchmarks.load soak|load|release`.
 
-  soak  the full sensor rate for many minutes: memory, threads, open files, output rate, latency
-  load  the highest sensor rate at which nothing is lost, by number of cameras and transport
+  soak     the full sensor rate for many minutes: memory, threads, open files, output rate, latency
+  load     the highest sensor rate at which nothing is lost, by number of cameras and transport
+  release  what a sweep waits for its images where `release` is certain and where it is rhythm, in turns
 
 Sensors, node and measurement are processes of their own; the sensors play a synthetic frame of six cameras (1600 x 900)
 and a LiDAR. Figures are kept by part beside the page docs/reliability.md; --render only writes the page again.
@@ -34,6 +35,7 @@ PACKAGES = ("ros-kilted-rclpy", "ros-kilted-rmw-fastrtps-cpp", "torch", "onnxrun
 CASES = ((0, "raw"), (1, "raw"), (3, "raw"), (6, "raw"), (1, "compressed"), (3, "compressed"), (6, "compressed"))
 SLOWEST_HZ, FASTEST_HZ, STEPS = 6.0, 60.0, 5  # of the LiDAR; every step halves what is left, on a scale of ratios
 CAMERA_SHARE = 0.6  # of the LiDAR's rate, as 12 Hz of 20 Hz
+RELEASES, TURNS = ("certain", "rhythm"), 3  # in turns, so that whatever else the machine does meets both alike
 # Slow sensors are paired as patiently as their rate asks for.
 PATIENT = {"camera_tolerance_s": 0.15, "max_wait_s": 0.4}
 
@@ -94,6 +96,17 @@ def load(
     return {"seconds": seconds, "resolution": round((FASTEST_HZ / SLOWEST_HZ) ** (0.5**steps), 3), "rows": rows}
 
 
+def release(ground: Ground, seconds: float, sensors: Sensors = Sensors(lidar_hz=10.0)) -> dict[str, Any]:
+    """From a sweep's stamp to its answer by a model that costs nothing, with each way to release a sweep."""
+    rows = []
+    for mode in RELEASES * TURNS:
+        with Harness(ground.frame, sensors, **ground.models["null"], release=mode) as harness:
+            run = harness.run(sensors, seconds)
+        rows.append({"release": mode, "since_sweep_ms": figures.spread(figures.since_sweep_ms(run)), **described(run)})
+        print(f"{mode}: {rows[-1]['since_sweep_ms']}", file=sys.stderr)
+    return {"seconds": seconds, "rows": rows}
+
+
 def highest_rate(play: Callable[[Sensors, float], Run], sensors: Sensors, seconds: float, steps: int) -> dict[str, Any]:
     """The highest rate at which every sweep is answered with all cameras, and what was seen at it.
 
@@ -148,17 +161,17 @@ def measure(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
                 name += " with memory"
         else:
             words += [f"--seconds {options.seconds:g}"]
-            found, name = load(ground, options.seconds), "load"
+            found, name = {"load": load, "release": release}[options.part](ground, options.seconds), options.part
     return name, {"command": " ".join(["python -m benchmarks.load", *words]), **about, **found}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = parser_of("python -m benchmarks.load", __doc__)
-    parser.add_argument("part", nargs="?", choices=("soak", "load"), help="what to measure")
+    parser.add_argument("part", nargs="?", choices=("soak", "load", "release"), help="what to measure")
     parser.add_argument("--minutes", type=float, default=30.0, help="of a soak (%(default)s)")
     parser.add_argument(
-        "--seconds", type=float, default=7.0, help="that sensors play at each rate of load (%(default)s)"
+        "--seconds", type=float, default=7.0, help="that sensors play at each rate or in each turn (%(default)s)"
     )
     parser.add_argument(
         "--backend",

@@ -45,6 +45,11 @@ def latency_ms(run: Run) -> np.ndarray:
     return np.array([(answer.arrival_ns - newest_input(run, answer.stamp_ns)) / 1e6 for answer in counted_answers(run)])
 
 
+def since_sweep_ms(run: Run) -> np.ndarray:
+    """Milliseconds from each sweep's own stamp to the arrival of its answer."""
+    return np.array([(answer.arrival_ns - answer.stamp_ns) / 1e6 for answer in counted_answers(run)])
+
+
 def spread(values: Any) -> dict[str, float]:
     """Median, 99th percentile and largest; nothing of nothing."""
     if not len(values):

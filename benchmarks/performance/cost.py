@@ -1,12 +1,12 @@
 """What networks cost at their real size.
 
-GMACs, parameters and peak memory by part, for one frame with six cameras, of the shipped `nano`, of `base` and of a
-network like M-CONet with the images of `base`; all by one counter.
+GMACs, parameters and peak memory by part, for one frame with six cameras, of the shipped `nano`, of `swift`, of
+`base` and of a network like M-CONet with the images of `base`; all by one counter.
 """
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -64,9 +64,13 @@ class Forward:
 
     def __init__(self, config: ModelConfig, refined: int) -> None:
         self.config, self.parts = config, OccFusionParts(config, 1)
-        batch, presampler = example(config)
+        self._example = example(config)
+        self.choose(refined)
+
+    def choose(self, refined: int) -> None:
+        """Let so many voxels be refined from now on."""
         parts = torch.arange(refined).split(ModelConfig.refine_budget)  # the pipeline refines so many at once
-        self.children = [children_of(part, batch, presampler) for part in parts]
+        self.children = [children_of(part, *self._example) for part in parts]
 
     @torch.inference_mode()
     def __call__(self) -> dict[str, float]:
@@ -104,8 +108,12 @@ def compare_times(one: Forward, other: Forward, repeats: int = REPEATS) -> dict[
 
 
 @torch.inference_mode()
-def refiner_time(config: ModelConfig, refined: int, repeats: int = REPEATS) -> float:
-    """Median seconds in which the refiner classifies the children of `refined` voxels."""
-    forward = Forward(config, refined)
+def refiner_times(config: ModelConfig, counts: Iterable[int], repeats: int = REPEATS) -> dict[int, float]:
+    """Median seconds in which the refiner classifies the children of so many voxels, by their number."""
+    forward, times = Forward(config, 1), {0: 0.0}
     forward()
-    return statistics.median(seconds(forward.refine) for _ in range(repeats))
+    for refined in sorted(set(counts) - {0}):
+        forward.choose(refined)
+        forward.refine()
+        times[refined] = statistics.median(seconds(forward.refine) for _ in range(repeats))
+    return times

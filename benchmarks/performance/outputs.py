@@ -1,7 +1,8 @@
 """What the node's outputs cost: each alone, all together, and against a frame of which only markers are published."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from occfusion_ros.core.frames import OccupancyGrid, SensorFrame
 from occfusion_ros.core.labels import SemanticClass
-from occfusion_ros.ros.node.forms import Answer, Form, forms, passable_of
+from occfusion_ros.ros.node.forms import Answer, Builder, Form, forms, passable_of
 from occfusion_ros.ros.node.parameters import NodeParameters
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
@@ -27,7 +28,8 @@ def measure(artifact: Path, frame: SensorFrame, threads: int, repeats: int) -> d
     """Milliseconds of each output, of all, and of the frame without any; sizes of the messages."""
     pipeline = Pipeline.load(artifact, "onnxruntime", settings=BackendSettings(threads=threads))
     classes = pipeline.contract.classes
-    every = list(forms(SETTINGS, passable_of(SETTINGS, classes)))
+    settings = replace(SETTINGS, cameras=tuple(camera.name for camera in frame.cameras))
+    every, builder = list(forms(settings, passable_of(settings, classes))), Builder()
     runs: list[dict[str, float]] = []
     sizes: dict[str, int] = {}
     for _ in range(repeats + 1):  # the first one warms up
@@ -35,10 +37,12 @@ def measure(artifact: Path, frame: SensorFrame, threads: int, repeats: int) -> d
         grid = pipeline(frame)
         run = {"frame": 1e3 * (time.perf_counter() - start)}
         for form in every:
-            run[form.topic], sizes[form.topic] = built([form], grid, classes, frame)
-        run[PLAIN], sizes[PLAIN] = built([form for form in every if "overlay" not in form.topic], grid, classes, frame)
-        run["all"], sizes["all"] = built(every, grid, classes, frame)
+            run[form.topic], sizes[form.topic] = built([form], grid, classes, frame, builder)
+        plain = [form for form in every if "overlay" not in form.topic]
+        run[PLAIN], sizes[PLAIN] = built(plain, grid, classes, frame, builder)
+        run["all"], sizes["all"] = built(every, grid, classes, frame, builder)
         runs.append(run)
+    builder.close()
     times = {name: round(median(run[name] for run in runs[1:]), 2) for name in runs[0]}
     ratios = {
         name: round((times["frame"] + times[name]) / (times["frame"] + times[MARKERS]), 3) for name in (PLAIN, "all")
@@ -54,12 +58,12 @@ def measure(artifact: Path, frame: SensorFrame, threads: int, repeats: int) -> d
 
 
 def built(
-    some: Iterable[Form], grid: OccupancyGrid, classes: tuple[SemanticClass, ...], frame: SensorFrame
+    some: Sequence[Form], grid: OccupancyGrid, classes: tuple[SemanticClass, ...], frame: SensorFrame, builder: Builder
 ) -> tuple[float, int]:
     """Milliseconds to build some outputs of an answer, and the bytes of those that come serialized."""
     start = time.perf_counter()
     answer = Answer(grid, SETTINGS, classes, passable_of(SETTINGS, classes), frame.cameras, lambda: np.eye(4))
-    messages = [form.build(answer) for form in some]
+    messages = [message_of() for message_of in builder.build(answer, some)]
     return 1e3 * (time.perf_counter() - start), sum(len(message) for message in messages if isinstance(message, bytes))
 
 

@@ -37,7 +37,7 @@ def test_occupancy_is_that_of_the_rectified_twins(frames):
     found = {row["images"]: row for row in lenses.compare(pipeline, frames)}
     for name in TWINS:
         ours, opencv, raw = found[name], found[f"{name}, by OpenCV"], found[f"{name}, taken as rectified"]
-        assert ours["all"] > 0.998 and ours["occupied"] > 0.92, found
+        assert ours["all"] > 0.998 and ours["occupied"] > 0.91, found
         assert ours["occupied"] > opencv["occupied"] - 0.01 and ours["occupied"] > raw["occupied"] + 0.02, found
     assert found[lenses.NO_CAMERAS]["occupied"] < 0.85
 

@@ -175,12 +175,18 @@ def test_the_page_says_what_was_measured_and_what_was_not(tmp_path):
                 {"cameras": 6, "transport": "raw", "lidar_hz": 0.0, "camera_hz": 0.0, "tried": []},
             ],
         },
+        "release": {
+            **about,
+            "seconds": 9,
+            "rows": [{"release": "rhythm", "since_sweep_ms": figures.spread(figures.since_sweep_ms(run)), **said}],
+        },
     }
     page = tmp_path / "reliability.md"
     write_page(json.loads(json.dumps(data)), page)
     text = page.read_text()
     assert "(good / warning / error): frames 1 / 1 / 0." in text
     assert text.count("**Not run**") == 2
+    assert "| rhythm | " in text
     assert "| 2 | raw | 33.3 | 20.0 | 40 / 40 / 40 |" in text and "| 6 | raw | none | none |" in text
     assert "## Fuzzing" in text and "| PointCloud2 | " in text
     for name in ("soak_null", "load"):
@@ -189,4 +195,4 @@ def test_the_page_says_what_was_measured_and_what_was_not(tmp_path):
 
 def test_without_figures_the_page_says_so(tmp_path):
     assert reliability.main(["--render", "--page", str(tmp_path / "reliability.md")]) == 0
-    assert (tmp_path / "reliability.md").read_text().count("**Not run**") == 4
+    assert (tmp_path / "reliability.md").read_text().count("**Not run**") == 5

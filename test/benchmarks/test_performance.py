@@ -1,6 +1,7 @@
 """The programs that time frames: what they time, and the page they write."""
 
 import json
+from argparse import Namespace
 from collections import defaultdict
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 
 from benchmarks.load.messages import messages_of
 from benchmarks.performance import __main__ as performance
-from benchmarks.performance import cost, latency, outputs, scaling
+from benchmarks.performance import against, cost, latency, networks, outputs, scaling
+from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
@@ -67,9 +69,11 @@ def test_frames_grow_as_they_are_told(frame):
 
 def test_the_network_like_m_conet_has_the_published_size(monkeypatch):
     monkeypatch.setattr(cost, "peak_memory", lambda *_: defaultdict(float))  # it takes minutes
+    monkeypatch.setattr(networks, "SWEEPS", 2)  # a small part of what it computes
     rows = cost.network_costs()
     total = {r["model"]: r for r in rows if r["part"] == "total"}
-    assert set(total) == {"nano", "base", "mconet"}
+    assert set(total) == {"nano", "swift", "base", "mconet"}
+    assert 2 * total["swift"]["gmacs"] < total["nano"]["gmacs"]
     assert total["mconet"]["gmacs"] == pytest.approx(3066, rel=0.05)  # REO, table 7
     assert total["mconet"]["params_m"] == pytest.approx(125.34, rel=0.1)
     assert total["base"]["gmacs"] < 0.5 * total["mconet"]["gmacs"]
@@ -145,3 +149,22 @@ def test_every_output_is_measured(small_artifact, frame):
     topics = [row["topic"] for row in found["rows"]]
     assert {"~/occupancy", "~/markers", "~/costmap", "~/costmap/high", "all"} <= set(topics)
     assert found["rows"][-1]["bytes"] == sum(row["bytes"] for row in found["rows"][:-2]) and found["ratios"]["all"] >= 1
+
+
+def test_frames_of_two_checkouts_are_compared_in_turns():
+    class Frames:
+        def __init__(self, *times):
+            self.times = iter([(99.0, 99.0)] * against.WARM_UP + list(times))
+
+        def frame(self):
+            return next(self.times)
+
+    found = against.compare(Frames((10, 20), (100, 40), (10, 10)), Frames((5, 16), (60, 20), (7, 9)), 3)
+    assert found == {"cpu": 0.6, "wall": 0.8, "old_cpu_ms": 10, "old_wall_ms": 20}
+
+
+def test_a_checkout_that_does_not_run_is_named(tmp_path):
+    options = Namespace(precision="fp32", threads=1, data=None)
+    with against.Worker(tmp_path, against.SHIPPED, "onnxruntime", options) as worker:
+        with pytest.raises(OccFusionError, match=f"{tmp_path}: its process ended"):
+            worker.frame()

@@ -20,17 +20,23 @@ CONFIG = ModelConfig(
     width=16,
     decoded=8,
     bev=(16, 24),
+    separables=1,
+    offsets=1,
+    refiner_width=8,
     refine_budget=40,
 )
+"""With everything that `models/configs/swift.yaml` does otherwise than the shipped model."""
 
 
-def small_model() -> OccFusion:
+def small_model(config: ModelConfig = CONFIG) -> OccFusion:
     """Evaluation mode; random weights, heads scaled so that no class and no child is always right."""
     torch.manual_seed(3)
-    model = OccFusion(CONFIG).eval()
+    model = OccFusion(config).eval()
     with torch.no_grad():
         for head, scale in ((model.coarse_head, 12), (model.occupancy_head, 12), (model.refiner.head[-1], 20)):
             head.weight *= scale
+        for layer in (model.fusion.output[0], model.fusion.output[-1]):
+            layer.weight *= 4  # so that images count
         model.refiner.place.normal_()
         model.refiner.returned.normal_()
         model.occupancy_shift.fill_(0.1)

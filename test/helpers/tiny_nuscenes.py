@@ -52,10 +52,11 @@ class TinyRoot:
     Args:
         root: folder to fill.
         recalibrated: the front camera's calibration differs from sample to sample.
+        samples: how many there are.
     """
 
-    def __init__(self, root: Path, recalibrated: bool = False) -> None:
-        self.root, self._recalibrated = root, recalibrated
+    def __init__(self, root: Path, recalibrated: bool = False, samples: int = 2) -> None:
+        self.root, self._recalibrated, self._samples = root, recalibrated, samples
         self.tables = {
             name: []
             for name in (
@@ -87,16 +88,16 @@ class TinyRoot:
                 {
                     "token": "scene",
                     "log_token": "log",
-                    "nbr_samples": 2,
+                    "nbr_samples": samples,
                     "first_sample_token": "sample0",
-                    "last_sample_token": "sample1",
+                    "last_sample_token": f"sample{samples - 1}",
                     "name": SCENE,
                     "description": "",
                 }
             ],
         }
         self._file("maps/empty.png", cv2.imencode(".png", np.zeros((1, 1), np.uint8))[1].tobytes())
-        for index in range(2):
+        for index in range(samples):
             self._sample(index)
         self._data("LIDAR_TOP", "sample0", START_US + SWEEP_US, key_frame=False)
         self.save()
@@ -123,8 +124,8 @@ class TinyRoot:
                 "token": token,
                 "timestamp": stamp,
                 "scene_token": "scene",
-                "prev": "" if index == 0 else "sample0",
-                "next": "sample1" if index == 0 else "",
+                "prev": f"sample{index - 1}" if index else "",
+                "next": f"sample{index + 1}" if index + 1 < self._samples else "",
             }
         )
         for channel, offset in FIRST_SAMPLE.items():
