@@ -10,10 +10,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
+from models.evaluation.nuscenes_frames import add_past_sweeps
+from models.training.past import past_of_drive
 from occfusion_ros.core.command import parser_of
 from occfusion_ros.core.frames import OccupancyGrid
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
+from occfusion_ros.core.past_sweeps import brought_to_present
 from occfusion_ros.runtime.pipeline import Pipeline
 from occfusion_ros.viz.birdseye import birds_eye_view
 from occfusion_ros.viz.perspective import perspective_view
@@ -25,12 +28,13 @@ COLUMN, GAP = 760, 10  # pixels
 FRONT = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT")
 
 
-def side_by_side(frame: SyntheticFrame, prediction: OccupancyGrid) -> Image.Image:
-    """Front images above; below them truth on the left and prediction on the right, in 3D and from above."""
-    grids = {"truth": replace(prediction, labels=frame.semantics), "prediction, 6 cameras + LiDAR": prediction}
+def side_by_side(frame: SyntheticFrame, predictions: dict[str, OccupancyGrid]) -> Image.Image:
+    """Front images above; below them truth on the left and predictions by title right of it, in 3D and from above."""
+    shown = next(iter(predictions.values()))
+    grids = {"truth": replace(shown, labels=frame.semantics), **predictions}
     by_name = {camera.name: camera.image for camera in frame.frame.cameras}
     front = Image.fromarray(np.hstack([by_name[name] for name in FRONT]))
-    width = 2 * COLUMN + GAP
+    width = len(grids) * (COLUMN + GAP) - GAP
     scenes = {title: perspective_view(grid, OPENOCCUPANCY_CLASSES, (470, COLUMN)) for title, grid in grids.items()}
     maps = {title: birds_eye_view(grid, OPENOCCUPANCY_CLASSES) for title, grid in grids.items()}
     rows = [
@@ -39,6 +43,19 @@ def side_by_side(frame: SyntheticFrame, prediction: OccupancyGrid) -> Image.Imag
         [_titled(Image.fromarray(view).resize((COLUMN, COLUMN)), title) for title, view in maps.items()],
     ]
     return Image.fromarray(np.vstack([_strip(row) for row in rows]))
+
+
+def predictions_of(
+    pipeline: Pipeline, drive: SyntheticDrive, made: SyntheticFrame, sweeps: int
+) -> dict[str, OccupancyGrid]:
+    """Answers by title: of the frame alone and, where `sweeps` are wanted, with up to so many earlier ones."""
+    predictions = {"prediction, 6 cameras + LiDAR": pipeline(made.frame)}
+    if sweeps:
+        ego_radius, rng = pipeline.contract.preprocessing.ego_radius, np.random.default_rng(drive.seed)
+        past = past_of_drive(drive, FRAME, made, ego_radius, rng)[:sweeps]
+        told = pipeline(replace(made.frame, past=brought_to_present(past)))
+        predictions[f"and {len(past)} earlier sweeps of {past[-1].lag_s:.1f} s"] = told
+    return predictions
 
 
 def _titled(image: Image.Image, title: str) -> Image.Image:
@@ -61,15 +78,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--artifact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
     parser.add_argument("--drives", type=int, default=3, help="pictures, one of each held-out drive (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder to write (%(default)s)")
+    add_past_sweeps(parser)
     options = parser.parse_args(argv)
     pipeline = Pipeline.load(options.artifact)
     if pipeline.contract.grid != GridSpec():
         parser.error(f"expected a model of the grid of the synthetic truth, {GridSpec()}, got {pipeline.contract.grid}")
+    if options.past_sweeps and not pipeline.contract.preprocessing.lags:
+        parser.error(f"model {pipeline.contract.model_id} was not trained with earlier sweeps")
+    name = "earlier_sweeps" if options.past_sweeps else "synthetic"
     options.out.mkdir(parents=True, exist_ok=True)
     for number in tqdm(range(options.drives), "pictures", unit="frame"):
-        frame = SyntheticDrive(seeds.GALLERY[number], image_size=RENDER_SIZE).frame(FRAME)
-        picture = side_by_side(frame, pipeline(frame.frame))
-        picture.save(options.out / f"synthetic_{number + 1}.jpg", quality=88, optimize=True)
+        drive = SyntheticDrive(seeds.GALLERY[number], image_size=RENDER_SIZE)
+        frame = drive.frame(FRAME)
+        picture = side_by_side(frame, predictions_of(pipeline, drive, frame, options.past_sweeps))
+        picture.save(options.out / f"{name}_{number + 1}.jpg", quality=88, optimize=True)
 
 
 if __name__ == "__main__":

@@ -183,6 +183,8 @@ def _in_todays_format(values: dict[Any, Any], before: int) -> dict[Any, Any]:
     if before == 2:
         values = values | {"preprocessing": asdict(UNRECORDED)}
     elif isinstance(values.get("preprocessing"), dict):
+        if values["preprocessing"].get("lags"):
+            raise ContractError(f"contract: expected no lags in format {before}, which knows none, got lags: true")
         values = values | {"preprocessing": {"lags": False, **values["preprocessing"]}}
     for network in ("fuser", "refiner"):
         match values.get(network):

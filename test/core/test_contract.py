@@ -60,6 +60,9 @@ def test_a_contract_that_says_nothing_of_lags_is_of_a_model_without(before):
     if before < 5:
         del old["confidence"]
     assert ModelContract.from_dict(old).preprocessing == Preprocessing() and not Preprocessing().lags
+    claiming = {**old, "preprocessing": {**old["preprocessing"], "lags": True}}
+    with pytest.raises(ContractError, match=f"no lags in format {before}"):
+        ModelContract.from_dict(claiming)
     with pytest.raises(ContractError, match=r"missing \['lags'\]"):
         ModelContract.from_dict(old | {"format": 6, "confidence": None})
 
