@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from occfusion_ros.core.grid import GridSpec
@@ -39,15 +39,31 @@ def points(rng, count, spread=8.0):
     return rng.normal(0, spread, (count, 3))
 
 
+def crossed(rays, voxels, margin):
+    """(V,) bool: does a ray run through a voxel (V, 3) that is larger by `margin` voxels on every side?"""
+    found = np.zeros(len(voxels), bool)
+    for origin, points in rays:
+        origin = (origin - GRID.low) / GRID.voxel_size
+        way = np.floor((points - GRID.low) / GRID.voxel_size) + 0.5 - origin
+        near, far = (  # (V, rays, 3): the slab method
+            (voxels[:, None] + side - origin) / way for side in (-margin, 1 + margin)
+        )
+        enters, leaves = np.minimum(near, far).max(2), np.maximum(near, far).min(2)
+        found |= (np.maximum(enters, 0) < np.minimum(leaves, 1)).any(1)
+    return found
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), outside=st.booleans(), sensors=st.integers(1, 3))
+@example(seed=53, outside=True, sensors=1)  # two of its rays run along edges
 def test_the_same_voxels_as_on_arrays(seed, outside, sensors):
     rng = np.random.default_rng(seed)
     rays = [(rng.uniform(-5, 5, 3) + (20.0 if outside else 0), points(rng, 300)) for _ in range(sensors)]
     (passed, returned), (expected, expected_returned) = cast(rays), reference(rays)
     assert (returned == expected_returned).all()
-    # Where a ray runs through an edge, float32 and integers may take either side.
-    assert np.count_nonzero(passed != expected) <= 1e-3 * np.count_nonzero(expected) + 2
+    # Where a ray runs through an edge, or along one, float32 and integers may take either side.
+    assert crossed(rays, np.argwhere(passed & ~expected), 1e-3).all()
+    assert not crossed(rays, np.argwhere(expected & ~passed), -1e-3).any()
 
 
 @settings(max_examples=25, deadline=None)
