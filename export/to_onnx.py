@@ -34,6 +34,7 @@ from .parity import Reference, Report, as_json, eager_pipeline, examine, labeled
 OPSET = 18
 PARITY_FILE = "parity.json"
 WEIGHTS_FILE = "weights.safetensors"
+TOLD = ("model_id", "trained_on", "accuracy")  # of a checkpoint; settings of the training have places on its machine
 HALF = "fp16"
 LABELED = 8  # frames with an occupancy truth that accuracy is compared on
 
@@ -136,7 +137,8 @@ def tensor_spec(value: Any) -> TensorSpec:  # onnx.ValueInfoProto
 
 def write_artifact(model: OccFusion, metadata: dict[str, Any], folder: Path) -> ModelContract:
     """Export a network to a folder with its weights and contract, without comparing anything."""
-    save_checkpoint(folder / WEIGHTS_FILE, model, metadata)
+    told = {name: value for name, value in metadata.items() if name in TOLD}
+    save_checkpoint(folder / WEIGHTS_FILE, model, told)
     contract = make_contract(model, metadata, file_hash(folder / WEIGHTS_FILE), export_engines(model, folder))
     write_contract(contract, folder)
     return contract

@@ -12,7 +12,7 @@ from export import to_onnx as exporter
 from export.parity import LIMITS, Comparison, Reference, Report, compare, eager_pipeline, examine
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.frames import SensorFrame
-from occfusion_ros.network.checkpoint import save_checkpoint
+from occfusion_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from occfusion_ros.network.occfusion import OccFusion
 from occfusion_ros.runtime.artifact import load_artifact
 
@@ -41,6 +41,8 @@ def test_the_contract_holds_what_training_fixed(small_artifact):
     contract, config = load_artifact(small_artifact).contract, small_model.CONFIG
     assert contract.grid == config.presample.grid and contract.image_size == config.presample.image_size
     assert (contract.model_id, contract.max_cameras, contract.refine_budget) == ("small", 6, 40)
+    _, said = load_checkpoint(small_artifact / "weights.safetensors")
+    assert set(said) == {"model_id", "trained_on", "accuracy"}, "nothing of the machine that it was trained on"
     images = contract.fuser.inputs[0]
     assert (images.name, images.dtype, images.shape) == ("images", "uint8", ("cameras", 3, 64, 96))
 

@@ -46,5 +46,6 @@ def small_model(config: ModelConfig = CONFIG) -> OccFusion:
 
 def save_small_checkpoint(path: Path) -> Path:
     """Write `small_model` as a checkpoint."""
-    save_checkpoint(path, small_model(), {"model_id": "small", "trained_on": "nothing", "accuracy": {}})
+    said = {"model_id": "small", "trained_on": "nothing", "accuracy": {}, "train": {"frames": "/of/this/machine"}}
+    save_checkpoint(path, small_model(), said)
     return path
