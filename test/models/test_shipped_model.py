@@ -1,4 +1,4 @@
-"""The shipped model on real LiDAR sweeps that it was never trained on."""
+"""The shipped models on real LiDAR sweeps that they were never trained on."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from models import evaluate
 
-NANO = Path(__file__).parents[2] / "models" / "zoo" / "nano"
+NANO, MULTISWEEP = (Path(__file__).parents[2] / "models/zoo" / name for name in ("nano", "nano_multisweep"))
 TRUE_GROUND = 0.406  # IoU of the sweep's voxels with the ground interpolated from the sweep's true ground labels
 
 
@@ -18,6 +18,17 @@ def test_beats_interpolated_true_ground_on_the_real_drive(nuscenes_sample, tmp_p
     assert result["frames"] == 6 and len(result["per_class"]) == 16
     assert result["iou"] > TRUE_GROUND + 0.04 and result["miou"] > 0.15
     assert f"IoU {result['iou']:.3f}" in capsys.readouterr().out
+
+
+def test_earlier_sweeps_tell_a_model_that_was_trained_with_them_more_on_the_real_drive(nuscenes_sample, tmp_path):
+    found = []
+    for sweeps in (0, 5):
+        words = ["--data", str(nuscenes_sample), "--artifact", str(MULTISWEEP), "--past-sweeps", str(sweeps)]
+        assert evaluate.main([*words, "--json", str(tmp_path / "figures.json")]) == 0
+        found.append(json.loads((tmp_path / "figures.json").read_text()))
+    alone, told = found
+    assert alone["iou"] > TRUE_GROUND + 0.04 and alone["miou"] > 0.15
+    assert told["iou"] > alone["iou"] + 0.04 and told["miou"] > alone["miou"] + 0.005
 
 
 def test_without_labels_it_says_so(nuscenes_sample, capsys):

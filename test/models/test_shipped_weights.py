@@ -1,10 +1,12 @@
 """The shipped weights are those inside the shipped networks."""
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 
 from benchmarks.confidence.entropy import EntropyErrors
@@ -15,16 +17,20 @@ from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
 
-NANO = Path(__file__).parents[2] / "models" / "zoo" / "nano"
+ZOO = Path(__file__).parents[2] / "models" / "zoo"
+NANO, MULTISWEEP = ZOO / "nano", ZOO / "nano_multisweep"
+of_each_model = pytest.mark.parametrize("model", [path.parent for path in sorted(ZOO.glob("*/contract.yaml"))], ids=str)
 
 
-def test_shipped_weights_are_named_by_the_contract_and_say_what_they_are():
-    contract = load_artifact(NANO).contract
+@of_each_model
+def test_shipped_weights_are_named_by_the_contract_and_say_what_they_are(model):
+    contract = load_artifact(model).contract
+    assert contract.model_id == model.name and json.loads((model / "parity.json").read_text())["passed"]
     for network in (contract.fuser, contract.refiner):
         assert network.files["weights"].name == "weights.safetensors"
         assert network.files["weights"].sha256 == contract.checkpoint_sha256
-    assert hashlib.sha256((NANO / "weights.safetensors").read_bytes()).hexdigest() == contract.checkpoint_sha256
-    _, metadata = load_checkpoint(NANO / "weights.safetensors")
+    assert hashlib.sha256((model / "weights.safetensors").read_bytes()).hexdigest() == contract.checkpoint_sha256
+    _, metadata = load_checkpoint(model / "weights.safetensors")
     assert metadata == {"model_id": contract.model_id, "trained_on": contract.trained_on, "accuracy": contract.accuracy}
 
 
@@ -38,9 +44,15 @@ def frame() -> SensorFrame:
     return SensorFrame(0, points, (CameraImage("ahead", noise, intrinsics, camera_from_grid),))
 
 
-def test_the_network_from_the_weights_answers_as_the_shipped_files_do():
-    settings = BackendSettings(precision="fp32")
-    own, answer = (Pipeline.load(NANO, name, settings=settings)(frame()).labels for name in ("torch", "onnxruntime"))
+def past_of(present: SensorFrame) -> PastPoints:
+    """An earlier sweep that saw the same, a little beside."""
+    return PastPoints(present.points + np.float32([0.5, 1, 0, 0]), np.full(len(present.points), 0.1, np.float32))
+
+
+@of_each_model
+def test_the_network_from_the_weights_answers_as_the_shipped_files_do(model):
+    settings, present = BackendSettings(precision="fp32"), replace(frame(), past=past_of(frame()))
+    own, answer = (Pipeline.load(model, name, settings=settings)(present).labels for name in ("torch", "onnxruntime"))
     occupied = (own > 0) | (answer > 0)
     assert occupied.any() and (own == answer)[occupied].mean() > 0.9999
 
@@ -53,14 +65,14 @@ def test_entropy_from_the_best_class_alone_is_near_the_networks_own():
         assert len(own) > 1000 and np.abs(believed - own).mean() < 0.2 < own.std(), network
 
 
-def test_the_shipped_contract_says_what_it_was_trained_with_and_its_format_knows_no_earlier_sweeps():
+def test_the_contract_of_nano_says_what_it_was_trained_with_and_its_format_knows_no_earlier_sweeps():
     data = yaml.safe_load((NANO / "contract.yaml").read_text())
     assert data["format"] == 5 < FORMAT and data["preprocessing"]["ego_radius"] == 1.5
     assert not load_artifact(NANO).contract.preprocessing.lags
 
 
-def test_the_shipped_model_answers_the_same_with_earlier_sweeps_and_without():
-    pipeline, alone = Pipeline.load(NANO, "torch", settings=BackendSettings(precision="fp32")), frame()
-    past = PastPoints(alone.points + np.float32([0.5, 1, 0, 0]), np.full(len(alone.points), 0.1, np.float32))
-    one, other = pipeline(alone), pipeline(replace(alone, past=past))
-    assert np.array_equal(one.labels, other.labels) and np.array_equal(one.occupancy, other.occupancy)
+@pytest.mark.parametrize(("model", "same"), [(NANO, True), (MULTISWEEP, False)])
+def test_earlier_sweeps_count_where_the_model_was_trained_with_them_alone(model, same):
+    pipeline, alone = Pipeline.load(model, "torch", settings=BackendSettings(precision="fp32")), frame()
+    one, other = pipeline(alone), pipeline(replace(alone, past=past_of(alone)))
+    assert np.array_equal(one.labels, other.labels) == np.array_equal(one.occupancy, other.occupancy) == same
