@@ -1,7 +1,8 @@
 """A model that costs nothing: everything around the networks runs in full, the networks themselves do next to nothing.
 
-Its engines have the inputs of a real model's. Voxels with a return are occupied, their class is made up from their
-height, all are equally uncertain, and the refiner keeps what has a return.
+Its engines have the inputs of a real model's. Voxels with a return, of earlier sweeps too where `like` knows them,
+are occupied, their class is made up from their height, all are equally uncertain, and the refiner keeps what has a
+return.
 """
 
 import hashlib
@@ -58,7 +59,8 @@ def _fuser(like: ModelContract) -> Any:
     nothing = helper.make_tensor("value", TensorProto.UINT8, [1], [0])
     nodes = [
         helper.make_node("Slice", ["voxel_features", "zero", "children", "column"], ["returned"]),
-        helper.make_node("Cast", ["returned"], ["ones"], to=TensorProto.UINT8),
+        helper.make_node("Ceil", ["returned"], ["of_any_age"]),
+        helper.make_node("Cast", ["of_any_age"], ["ones"], to=TensorProto.UINT8),
         helper.make_node("Mul", ["ones", "sure"], ["flags"]),
         helper.make_node("Min", ["voxel_index", "last"], ["inside"]),
         helper.make_node("Unsqueeze", ["inside", "one"], ["rows"]),

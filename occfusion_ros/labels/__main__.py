@@ -27,6 +27,7 @@ from ..core.errors import OccFusionError
 from ..core.processor import usable_cores
 from ..ros.node.parameters import NodeParameters, ParameterError
 from ..ros.node.parameters_file import read_parameters_file
+from ..ros.node.past_sweeps import hindrance
 from ..runtime.artifact import find_artifact, load_artifact
 from .bag_copies import BagCopies
 from .labeler import Labeler, done, done_file, span
@@ -134,8 +135,6 @@ def settings_of(options: Namespace) -> Settings:
         raise ParameterError(
             "memory: there is none without fixed_frame; give -p fixed_frame:=odom, or how yours is called"
         )
-    if parameters.past_sweeps:
-        raise ParameterError("past_sweeps: the network is told of no earlier sweeps here; set it to 0, or use memory")
     if options.hindsight and parameters.memory == "none":
         raise ParameterError("--hindsight needs a memory: -p memory:=short, or long")
     if options.gpus_per_worker is not None and not options.ray:
@@ -205,7 +204,10 @@ def label(options: Namespace) -> int:
     from tqdm import tqdm
 
     settings, store = settings_of(options), Store(options.out)
-    model = (load_artifact(settings.parameters.model).folder / "contract.yaml").read_bytes()
+    artifact = load_artifact(settings.parameters.model)
+    if reason := hindrance(artifact.contract, settings.parameters):
+        raise ParameterError(reason)
+    model = (artifact.folder / "contract.yaml").read_bytes()
     parts, reasons = plan(options, settings, store, model)
     store.write("manifest.json", json.dumps(manifest(settings, model), indent=1).encode())
     results = {part.name: result for part in parts if (result := done(store, part))}

@@ -81,7 +81,7 @@ class BagFrames:
     def moments(self, start_ns: int, end_ns: int, around_ns: int = 0) -> Iterator[Moment]:
         """Frames of the sweeps that were recorded in [start_ns, end_ns), and `around_ns` before and after it.
 
-        Sweeps that are left out (`every_ns`) are there too where there is a memory, which they fill.
+        Sweeps that are left out (`every_ns`) are there too where they count: for a memory, or as earlier sweeps.
 
         Raises:
             BagError: the bag is damaged.
@@ -194,7 +194,7 @@ class _Reading:
             if left_out:
                 self._on_fault("left out by --every-s", "")
                 self._wanted = False
-                if self._parameters.memory == "none":
+                if self._parameters.memory == "none" and not self._parameters.past_sweeps:
                     continue
             try:
                 yield self._moment(match, cloud)

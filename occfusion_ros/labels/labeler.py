@@ -18,6 +18,7 @@ from ..ros.node.classes_file import read_classes
 from ..ros.node.frame_memory import FrameMemory, prepare_memory
 from ..ros.node.lifecycle_node import load_pipeline
 from ..ros.node.parameters import NodeParameters
+from ..ros.node.past_sweeps import PastSweeps
 from ..ros.transforms.tree import TransformError
 from .bag_copies import BagCopies, RemoteBag
 from .bag_frames import BagFrames, Moment
@@ -67,8 +68,16 @@ class Labeler:
 
     def _predicted(self, moments: Iterator[Moment], files: SweepFiles) -> Iterator[tuple[Sweep, OccupancyGrid]]:
         """What the network says of each frame; what else is to be written of it is written at once."""
+        pose = _Pose()
+        past = PastSweeps(self._pipeline.contract, self._parameters, pose, lambda *_: None)
         for moment in moments:
-            grid = replace(self._pipeline(moment.frame), stage_ms={})  # times would make every run's files differ
+            pose.fixed_from_grid = moment.fixed_from_grid
+            if moment.begins_anew:
+                past.start_over()
+            frame = past(moment.frame, self._parameters)
+            if not moment.wanted and self._parameters.memory == "none":  # an earlier sweep, and nothing more
+                continue
+            grid = replace(self._pipeline(frame), stage_ms={})  # times would make every run's files differ
             record = files.add_inputs(moment) if moment.wanted else {}
             bare = replace(moment.frame, cameras=())
             yield Sweep(bare, moment.fixed_from_grid, moment.wanted, moment.begins_anew, record), grid
@@ -90,15 +99,10 @@ class Labeler:
     @contextmanager
     def _memory(self, parameters: NodeParameters) -> Iterator[Answer]:
         """Gives what answers frames one after another as the node would, beginning with an empty memory."""
-        present: list[np.ndarray | None] = [None]
-
-        def pose(*_: SensorFrame | NodeParameters) -> np.ndarray:
-            if present[0] is None:
-                raise TransformError("no pose in the fixed frame")
-            return present[0]
+        pose = _Pose()
 
         def answer(sweep: Sweep, predicted: OccupancyGrid) -> OccupancyGrid:
-            present[0] = sweep.fixed_from_grid
+            pose.fixed_from_grid = sweep.fixed_from_grid
             if sweep.begins_anew:
                 memory.start_over()
             return replace(memory(predicted, sweep.frame, parameters), stage_ms={})
@@ -108,6 +112,22 @@ class Labeler:
             yield answer
         finally:
             memory.close()
+
+
+class _Pose:
+    """Where the frame in work was, as the node's parts ask for it.
+
+    Attributes:
+        fixed_from_grid: (4, 4) float64, metres; None where it is not known.
+    """
+
+    def __init__(self) -> None:
+        self.fixed_from_grid: np.ndarray | None = None
+
+    def __call__(self, *_: SensorFrame | NodeParameters) -> np.ndarray:
+        if self.fixed_from_grid is None:
+            raise TransformError("no pose in the fixed frame")
+        return self.fixed_from_grid
 
 
 @contextmanager

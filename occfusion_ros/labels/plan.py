@@ -10,10 +10,12 @@ from typing import Any
 from .. import __version__
 from ..core.errors import DatasetError
 from ..ros.node.parameters import NodeParameters
+from ..ros.node.past_sweeps import OLDEST_S
 from .bag_copies import RemoteBag
 from .bag_frames import NS_PER_S
 
 FORMAT = 1  # of what is written
+LATE_S = 1.0  # sweeps are recorded so much later than they are stamped, or less
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Settings:
     Attributes:
         parameters: the node's, model and memory among them.
         hindsight: whether later frames tell about earlier ones too.
-        overlap_s: seconds before a slice, and with hindsight after it, that fill the memory.
+        overlap_s: seconds before a slice, and with hindsight after it, that fill the memory; for earlier sweeps there
+            are as many as count.
         formats: of `FORMATS`.
         picture_every: every so many sweeps are drawn; 0: none.
         every_s: of the sweeps of so many seconds one is labeled; 0: all are.
@@ -56,8 +59,10 @@ class Settings:
 
     @property
     def around_ns(self) -> int:
-        """Nanoseconds beside a slice that are computed for the memory."""
-        return round(self.overlap_s * NS_PER_S) if self.parameters.memory != "none" else 0
+        """Nanoseconds beside a slice whose frames are needed: for the memory, and as earlier sweeps."""
+        remembered_s = self.overlap_s if self.parameters.memory != "none" else 0.0
+        told_of_s = OLDEST_S + LATE_S if self.parameters.past_sweeps else 0.0
+        return round(max(remembered_s, told_of_s) * NS_PER_S)
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ def tiny_bag(folder: Path, samples: int = 2) -> Path:
     return convert_scene(reader, SCENE, folder, sweeps=True, progress=False).path
 
 
-def null_arguments(folder: Path) -> list[str]:
-    """Of the command, but for bags and place: the model, the tiny bag's cameras, and slices of a sweep or two."""
+def null_arguments(folder: Path, like: str = "nano") -> list[str]:
+    """Of the command, but for bags and place: a model, the tiny bag's cameras, and slices of a sweep or two."""
     values = {
-        "model": write_null_model(folder / "null", load_artifact("nano").contract),
+        "model": write_null_model(folder / "null", load_artifact(like).contract),
         "cameras": "[cam_front, cam_back]",
         "backend": "onnxruntime",
         "fixed_frame": "map",

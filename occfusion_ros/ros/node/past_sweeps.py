@@ -53,7 +53,7 @@ class PastSweeps:
             on_fault: called with a cause and the error for each frame without a pose.
         """
         self._contract, self._pose, self._on_fault = contract, pose, on_fault
-        self._wanted, self._hindrance = parameters.past_sweeps, _hindrance(contract, parameters)
+        self._wanted, self._hindrance = parameters.past_sweeps, hindrance(contract, parameters)
         self._lock = threading.Lock()  # frames come from the worker, `start_over` from the executor
         self._kept: deque[_Kept] = deque(maxlen=max(1, self._wanted))  # the newest first
         self._motion, self.without_pose, self.resets = MotionCheck(), 0, 0
@@ -109,7 +109,7 @@ class PastSweeps:
             self.resets += 1
 
 
-def _hindrance(contract: ModelContract, parameters: NodeParameters) -> str:
+def hindrance(contract: ModelContract, parameters: NodeParameters) -> str:
     """Why the model cannot be told of earlier sweeps although that is asked for; empty where nothing hinders it."""
     if not parameters.past_sweeps:
         return ""
