@@ -78,16 +78,17 @@ class BagFrames:
             self._check(bag)
             return bag.start_time, bag.start_time + bag.duration + 1
 
-    def moments(self, start_ns: int, end_ns: int, around_ns: int = 0) -> Iterator[Moment]:
-        """Frames of the sweeps that were recorded in [start_ns, end_ns), and `around_ns` before and after it.
+    def moments(self, start_ns: int, end_ns: int, before_ns: int = 0, after_ns: int = 0) -> Iterator[Moment]:
+        """Frames of the sweeps that were recorded in [start_ns, end_ns), and so long before and after it.
 
-        Sweeps that are left out (`every_ns`) are there too where they count: for a memory, or as earlier sweeps.
+        Sweeps that are left out (`every_ns`) are there too where they count: for a memory, or as earlier sweeps. What
+        is not wanted has no images where there is no memory, which alone would need them.
 
         Raises:
             BagError: the bag is damaged.
         """
         with open_bag(self.path) as bag, open_bag(self.path) as for_poses, ExitStack() as closing:
-            yield from _Reading(self, bag, for_poses, closing).moments(start_ns, end_ns, around_ns)
+            yield from _Reading(self, bag, for_poses, closing).moments(start_ns, end_ns, before_ns, after_ns)
 
     def _check(self, bag: Bag) -> None:
         clouds = {connection.topic for connection in bag.connections if connection.msgtype == type_name(PointCloud2)}
@@ -115,8 +116,8 @@ class _Reading:
         self._sync = Synchronizer((*self._cameras, *self._others), *times, depth=WAITING, at_once=WAITING)
         self._anew, self._cell = False, None
 
-    def moments(self, start_ns: int, end_ns: int, around_ns: int) -> Iterator[Moment]:
-        first_ns, last_ns = start_ns - around_ns, end_ns + around_ns
+    def moments(self, start_ns: int, end_ns: int, before_ns: int, after_ns: int) -> Iterator[Moment]:
+        first_ns, last_ns = start_ns - before_ns, end_ns + after_ns
         wait_ns, read_ns = self._sync.max_wait_ns, first_ns - max(LEAD_NS, self._frames.every_ns)
         self._prepare()
         until_ns = last_ns + wait_ns + LEAD_NS
@@ -215,6 +216,8 @@ class _Reading:
         found = {name: item for name, (_, item) in match.images.items()}
         names = dict(zip(self._others, self._parameters.clouds[1:]))
         clouds = {topic: found.pop(key) for key, topic in names.items() if key in found}
+        if not self._wanted and self._parameters.memory == "none":
+            found = {}
         frame = self._builder.build({self._parameters.clouds[0]: cloud, **clouds}, found, self._parameters)
         taken = {camera.name for camera in frame.cameras}
         images = {name: image for name, image in found.items() if name in taken}

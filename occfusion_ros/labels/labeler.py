@@ -52,7 +52,7 @@ class Labeler:
         """
         with opened(part.recording, self._settings, self._copies) as frames:
             files = SweepFiles(self._store, part.recording.name, self._settings, self._relabeling.classes)
-            moments = frames.moments(part.start_ns, part.end_ns, self._settings.around_ns)
+            moments = frames.moments(part.start_ns, part.end_ns, self._settings.before_ns, self._settings.after_ns)
             sweeps = [files.add_labels(*answered) for answered in self._answered(self._predicted(moments, files))]
             files.close(part.name)
             record = {

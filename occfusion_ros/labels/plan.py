@@ -58,11 +58,16 @@ class Settings:
         return round(self.every_s * NS_PER_S)
 
     @property
-    def around_ns(self) -> int:
-        """Nanoseconds beside a slice whose frames are needed: for the memory, and as earlier sweeps."""
+    def before_ns(self) -> int:
+        """Nanoseconds before a slice whose frames are needed: for the memory, and as earlier sweeps."""
         remembered_s = self.overlap_s if self.parameters.memory != "none" else 0.0
         told_of_s = OLDEST_S + LATE_S if self.parameters.past_sweeps else 0.0
         return round(max(remembered_s, told_of_s) * NS_PER_S)
+
+    @property
+    def after_ns(self) -> int:
+        """Nanoseconds after a slice whose frames are needed: for the memory of hindsight."""
+        return round(self.overlap_s * NS_PER_S) if self.hindsight else 0
 
 
 @dataclass(frozen=True)
