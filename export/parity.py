@@ -30,8 +30,8 @@ from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.backends.registry import BACKENDS, unavailable_reason
 from occfusion_ros.runtime.backends.torch_backend import TorchBackend
+from occfusion_ros.runtime.candidates import BY_ROW
 from occfusion_ros.runtime.pipeline import Pipeline
-from occfusion_ros.runtime.selection import any_child
 
 from .frames import parity_frames, recorded_frames
 
@@ -206,7 +206,7 @@ class Reference:
     def _expect(pipeline: Pipeline, frame: SensorFrame) -> Expected:
         images, voxels = pipeline.presampler.prepare_images(frame), pipeline.presampler(frame)
         fused = copied(pipeline.fuser.run({"images": images, **voxels.network_inputs()}))
-        parents = pipeline.select(fused, any_child(fused["occupancy"]))
+        parents = pipeline.select(pipeline.candidates(fused, voxels.returns))
         return Expected(images, voxels, fused, parents, answers_of(pipeline, images, voxels, fused, parents))
 
 
@@ -242,10 +242,13 @@ def answers_of(
     fused = copied(pipeline.fuser.run({"images": images.to(device), **voxels.network_inputs()}), device)
     refined, of_reference = (pipeline.classify_children(said, voxels, parents) for said in (fused, fed))
     unrefined = {name: tensor[:0] for name, tensor in refined.items()}
+    candidates = pipeline.candidates(fused, voxels.returns, parents)
     grids = {
-        "none": pipeline.compose(fused, parents[:0], unrefined, voxels.returns),
-        "active": pipeline.compose(fused, parents, refined, voxels.returns),
+        "none": pipeline.compose(candidates, parents[:0], unrefined, voxels.returns),
+        "active": pipeline.compose(candidates, parents, refined, voxels.returns),
     }
+    grids = {mode: torch.from_numpy(candidates.dense(labels)) for mode, labels in grids.items()}
+    fused = of_all_voxels(fused)
     answers = {
         **{f"fuser {name}": fused[name] for name in FuserNetwork.OUTPUTS},
         "fuser occupied": fused["occupancy"] >> 7,
@@ -254,6 +257,18 @@ def answers_of(
         **{f"grid, refine {mode}": labels for mode, labels in grids.items()},
     }
     return {name: value.cpu() for name, value in answers.items()}
+
+
+def of_all_voxels(fused: Tensors) -> Tensors:
+    """The fuser's outputs with a row for each coarse voxel, zeros where a screen let none pass."""
+    if FuserNetwork.SCREENED not in fused:
+        return fused
+    passed = fused[FuserNetwork.SCREENED] >= 0
+    voxel, dense = fused[FuserNetwork.SCREENED][passed], dict(fused)
+    for name in BY_ROW:
+        shape = (len(fused["semantic"]), *fused[name].shape[1:])
+        dense[name] = fused[name].new_zeros(shape).index_copy_(0, voxel, fused[name][passed])
+    return dense
 
 
 def copied(values: Tensors, device: torch.device | str = "cpu") -> Tensors:

@@ -9,7 +9,6 @@ from benchmarks.performance.networks import OccFusionParts
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.network.occfusion import ModelConfig
 from occfusion_ros.runtime.pipeline import Pipeline
-from occfusion_ros.runtime.selection import any_child
 
 from .device import MIB, Ceilings
 
@@ -50,10 +49,11 @@ def stage_floor(
     inputs = inputs.to(device)
     fused = pipeline.fuser.run({"images": images.to(device), **inputs.network_inputs()})
     with Traffic() as select:
-        parents = pipeline.select(fused, any_child(fused["occupancy"]))
+        candidates = pipeline.candidates(fused, inputs.returns)
+        parents = pipeline.select(candidates)
     refined = pipeline.classify_children(fused, inputs, parents)
     with Traffic() as grid:
-        labels = pipeline.compose(fused, parents, refined, inputs.returns)
+        labels = candidates.dense(pipeline.compose(candidates, parents, refined, inputs.returns))
 
     def over_memory(moved: int) -> float:
         return 1e3 * moved / ceilings.bytes

@@ -76,9 +76,13 @@ def is_member(values: torch.Tensor, ascending: torch.Tensor) -> torch.Tensor:
 def child_voxels(parent: torch.Tensor, grid: GridSpec, factor: int) -> torch.Tensor:
     """(K,) flat coarse voxels to the (K, J) flat voxels of `grid` that are their children (z fastest, both)."""
     low = grid.flatten(*grid.coarse(factor).unflatten(parent)) * factor
-    step = torch.arange(factor, device=parent.device)
-    inside = grid.flatten(step[:, None, None], step[:, None], step)  # (factor, factor, factor)
-    return low[:, None] + inside.flatten()
+    return low[:, None] + steps_inside(grid, factor, parent.device)
+
+
+def steps_inside(grid: GridSpec, factor: int, device: torch.device) -> torch.Tensor:
+    """(J,) int64: how far the flat voxels of `grid` that are children lie behind the first one of their parent."""
+    step = torch.arange(factor, device=device)
+    return grid.flatten(step[:, None, None], step[:, None], step).flatten()  # (factor, factor, factor) to (J,)
 
 
 def parents_of(fine: torch.Tensor, grid: GridSpec, factor: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,13 +13,14 @@ import torch.nn.functional as F
 from ..core.contract import ModelContract
 from ..core.errors import BackendError, InvalidFrameError, OccFusionError, one_line
 from ..core.frames import OccupancyGrid, SensorFrame
-from ..presample.children import describe_children, from_children, parents_of
+from ..presample.children import describe_children, parents_of
 from ..presample.presampler import FusedVoxels, PresampleConfig, Presampler
 from .artifact import NETWORKS, Artifact, load_artifact
 from .backends.protocol import Backend, BackendSettings, torch_threads, usable_gpu
 from .backends.registry import BACKENDS, candidates
+from .candidates import Candidates, candidates_of, scattered
 from .confidence import ConfidenceReader
-from .selection import any_child, most_uncertain
+from .selection import most_uncertain
 
 logger = logging.getLogger(__name__)
 
@@ -64,11 +65,6 @@ class Stopwatch:
         return start.elapsed_time(end) if self._on_gpu else (end - start) * 1e3
 
 
-def in_todays_form(fused: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The fuser's outputs; up to format 4 a child was 1 where occupied, and nothing was said of how sure that is."""
-    return fused | {"occupancy": fused["occupied"] << 7} if "occupied" in fused else fused
-
-
 class Pipeline:
     """Pre-sampling, the two networks and everything between them; one frame at a time."""
 
@@ -81,9 +77,7 @@ class Pipeline:
         self.contract, self.refine = contract, refine
         self.fuser, self.refiner = fuser, refiner
         self.confidence, self.free_below = True, None
-        self._confidence = ConfidenceReader(
-            contract.confidence, contract.grid, contract.coarse_factor, torch.device(fuser.device)
-        )
+        self._confidence = ConfidenceReader(contract.confidence, torch.device(fuser.device))
         # Pre-sampling runs on the GPU where there is one, whatever runs the networks.
         self.presampler = Presampler(PresampleConfig.of(contract), "cuda" if usable_gpu() else "cpu")
 
@@ -171,16 +165,15 @@ class Pipeline:
         resampled, voxels = resampled.to(self.fuser.device), voxels.to(self.fuser.device)
         seen = None if seen is None else seen.to(self.fuser.device)
         watch.lap("upload")
-        fused = in_todays_form(self.fuser.run({"images": resampled, **voxels.network_inputs()}))
+        fused = self.fuser.run({"images": resampled, **voxels.network_inputs()})
         watch.lap("fuser")
-        occupied = any_child(fused["occupancy"])
-        parents = self.select(fused, occupied)
+        candidates = self.candidates(fused, voxels.returns)
+        parents = self.select(candidates)
         watch.lap("select")
         refined = self.classify_children(fused, voxels, parents, seen)
         watch.lap("refiner")
-        children = self.compose(fused, parents, refined, voxels.returns)
-        occupancy, class_confidence = self.how_sure(children, fused, parents, refined, voxels.returns, occupied)
-        labels = self.dense(children)
+        children = self.compose(candidates, parents, refined, voxels.returns)
+        labels, occupancy, class_confidence = self.grids(children, candidates, parents, refined, voxels.returns)
         watch.lap("grid")
         return OccupancyGrid(
             self.contract.grid,
@@ -194,13 +187,27 @@ class Pipeline:
             class_confidence=class_confidence,
         )
 
-    def select(self, fused: dict[str, torch.Tensor], occupied: torch.Tensor) -> torch.Tensor:
-        """(K,) int64 flat coarse voxels to refine; `occupied`: (T,) bool, whether a child is."""
+    def candidates(
+        self, fused: dict[str, torch.Tensor], returns: torch.Tensor, others: torch.Tensor | None = None
+    ) -> Candidates:
+        """What the fuser says of the coarse voxels that matter for the answer.
+
+        Args:
+            returns: as in `FusedVoxels`. others: (N,) int64 coarse voxels that are needed besides.
+        """
+        grid, factor = self.contract.grid, self.contract.coarse_factor
+        needed = parents_of(returns, grid, factor)[0]
+        needed = needed if others is None else torch.cat([needed, others])
+        return candidates_of(fused, needed, grid, factor, self.contract.says_confidence and self.free_below is not None)
+
+    def select(self, candidates: Candidates) -> torch.Tensor:
+        """(K,) int64 flat coarse voxels to refine."""
         if self.refine == "none":
-            return torch.empty(0, dtype=torch.long, device=fused["uncertainty"].device)
+            return candidates.voxel[:0]
         if self.refine == "all":
-            return occupied.nonzero()[:, 0]
-        return most_uncertain(fused["uncertainty"], occupied, self.contract.refine_budget)
+            return candidates.voxel[candidates.occupied]
+        budget = self.contract.refine_budget
+        return candidates.voxel[most_uncertain(candidates.uncertainty, candidates.occupied, budget)]
 
     def classify_children(
         self,
@@ -228,47 +235,39 @@ class Pipeline:
 
     def compose(
         self,
-        fused: dict[str, torch.Tensor],
+        candidates: Candidates,
         parents: torch.Tensor,
         refined: dict[str, torch.Tensor],
         returns: torch.Tensor,
     ) -> torch.Tensor:
-        """Labels (T, J) uint8 of all children: refined where refined, never empty where the sweep has a return."""
-        semantic = fused["semantic"]
-        labels = (fused["occupancy"] >> 7) * semantic[:, None]  # occupied where the highest bit is set
-        labels[parents] = refined["labels"]
-        parent, child = parents_of(returns, self.contract.grid, self.contract.coarse_factor)
-        label = labels[parent, child]
-        labels[parent, child] = torch.where(label == 0, semantic[parent], label)
+        """Labels (R, J) uint8 of the children: refined where refined, never empty where the sweep has a return."""
+        semantic = candidates.semantic
+        labels = (candidates.occupancy >> 7) * semantic[:, None]  # occupied where the highest bit is set
+        labels[candidates.rows(parents)] = refined["labels"]
+        row, child = candidates.places(returns)
+        label = labels[row, child]
+        labels[row, child] = torch.where(label == 0, semantic[row], label)
         return labels
 
-    def how_sure(
+    def grids(
         self,
         children: torch.Tensor,
-        fused: dict[str, torch.Tensor],
+        candidates: Candidates,
         parents: torch.Tensor,
         refined: dict[str, torch.Tensor],
         returns: torch.Tensor,
-        occupied: torch.Tensor,
-    ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Probabilities, see `ConfidenceReader`, where they are asked for; children in doubt are marked, likewise.
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Labels, and probabilities where they are asked for, see `ConfidenceReader`, (X, Y, Z) uint8 each.
 
-        Neither happens where an artifact of old does not say it.
-
-        Args:
-            occupied: (T,) bool, in which coarse voxels the fuser sees something.
+        Empty children in doubt are marked, likewise. An artifact of old says neither.
         """
-        sure: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
-        if not self.contract.says_confidence:
-            return sure
-        if self.confidence:
-            some = occupied.clone()
-            some[parents_of(returns, self.contract.grid, self.contract.coarse_factor)[0]] = True
-            sure = self._confidence.probabilities(children, fused, parents, refined, some.nonzero()[:, 0])
-        if self.free_below is not None:
-            self._confidence.mark_doubt(children, fused, parents, refined, returns, self.free_below)
-        return sure
-
-    def dense(self, children: torch.Tensor) -> np.ndarray:
-        """(T, J) of all children to (X, Y, Z) of the fine grid."""
-        return from_children(children, self.contract.grid, self.contract.coarse_factor).cpu().numpy()
+        spec, again = self.contract.grid, candidates.rows(parents)
+        listed = children.flatten().nonzero()[:, 0]  # (N,) of the R * J: few
+        voxel, occupancy, class_confidence = candidates.fine(listed), None, None
+        if self.contract.says_confidence and self.confidence:
+            found = self._confidence.probabilities(refined, candidates, again, listed)
+            occupancy, class_confidence = (scattered(spec, voxel, values) for values in found)
+        if self.contract.says_confidence and self.free_below is not None:
+            self._confidence.mark_doubt(children, candidates, again, refined, returns, self.free_below)
+            return candidates.dense(children), occupancy, class_confidence
+        return scattered(spec, voxel, children.flatten()[listed]), occupancy, class_confidence

@@ -9,6 +9,7 @@ from ...core.grid import GridSpec
 from ...core.labels import IGNORE
 
 BLOCK = 64  # rows along y
+WORD = 32  # bits that a flat index fits into: messages have uint32
 
 
 def x_fastest(labels: np.ndarray) -> np.ndarray:
@@ -34,40 +35,49 @@ class OccupiedVoxels:
 
     Attributes:
         spec: the grid.
-        dense: (X * Y * Z,) uint8 labels, x fastest.
+        grid: (X, Y, Z) uint8 labels.
         flat: (N,) int64 ascending flat indices of the voxels, x fastest.
+        z_fastest: (N,) int64 flat indices of the same voxels, z fastest.
         labels: (N,) uint8, neither EMPTY nor IGNORE.
     """
 
     spec: GridSpec
-    dense: np.ndarray
+    grid: np.ndarray
     flat: np.ndarray
+    z_fastest: np.ndarray
     labels: np.ndarray
 
     @classmethod
     def of(cls, labels: np.ndarray, spec: GridSpec) -> "OccupiedVoxels":
         """From (X, Y, Z) uint8 labels."""
-        dense = x_fastest(labels)
-        flat = cls.flat_of(dense)
-        return cls(spec, dense, flat, dense[flat])
+        values = np.ascontiguousarray(labels).reshape(-1)
+        there = cls.flat_of(values)
+        x, y, z = spec.unflatten(there)
+        pairs = np.sort((x + spec.size[0] * (y + spec.size[1] * z)) << WORD | there)  # a whole grid need not be turned
+        there = pairs & ((1 << WORD) - 1)
+        return cls(spec, labels, pairs >> WORD, there, values[there])
 
     @staticmethod
     def flat_of(dense: np.ndarray) -> np.ndarray:
-        """(N,) int64 places in (V,) uint8 labels where something is."""
-        return np.flatnonzero(_is_solid(dense))
+        """(N,) int64 ascending places in (V,) uint8 labels where something is."""
+        whole = len(dense) // 8 * 8
+        words = np.flatnonzero(dense[:whole].view(np.uint64) != 0)  # eight labels at once: most are empty
+        place = np.flatnonzero(_is_solid(dense[:whole].reshape(-1, 8)[words]))
+        place = words[place >> 3] * 8 + (place & 7)
+        return np.concatenate([place, whole + np.flatnonzero(_is_solid(dense[whole:]))])
+
+    @cached_property
+    def dense(self) -> np.ndarray:
+        """(X * Y * Z,) uint8 labels, x fastest."""
+        return x_fastest(self.grid)
 
     def chosen(self, mask: np.ndarray) -> "OccupiedVoxels":
-        """Those where the (N,) mask is true; `dense` stays whole."""
-        return OccupiedVoxels(self.spec, self.dense, self.flat[mask], self.labels[mask])
+        """Those where the (N,) mask is true, or those at these places; the grid stays whole."""
+        return OccupiedVoxels(self.spec, self.grid, self.flat[mask], self.z_fastest[mask], self.labels[mask])
 
     def centers(self) -> np.ndarray:
         """(N, 3) float64 metres, grid frame."""
         return self.spec.centers(self.spec.unflatten_x_fastest(self.flat))
-
-    @cached_property
-    def z_fastest(self) -> np.ndarray:
-        """(N,) int64 flat indices of the voxels, z fastest."""
-        return self.spec.flatten(*self.spec.unflatten_x_fastest(self.flat).T)
 
     @cached_property
     def exposed(self) -> "OccupiedVoxels":
@@ -95,7 +105,9 @@ class OccupiedVoxels:
         pieces = -(-lengths // longest)
         done = (np.arange(pieces.sum()) - np.repeat(pieces.cumsum() - pieces, pieces)) * longest
         first, lengths = np.repeat(first, pieces) + done, np.minimum(np.repeat(lengths, pieces) - done, longest)
-        return OccupiedVoxels(self.spec, self.dense, self.flat[first], self.labels[first]), lengths
+        return OccupiedVoxels(
+            self.spec, self.grid, self.flat[first], self.z_fastest[first], self.labels[first]
+        ), lengths
 
 
 def _is_solid(labels: np.ndarray) -> np.ndarray:
