@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from occfusion_ros.core.labels import IGNORE, NUM_LABELS
@@ -14,7 +15,8 @@ from .distributed import multiplies_bfloat16
 from .losses import occupancy_loss, semantic_loss
 
 ALWAYS_FIRST = 100.0  # more than any entropy
-TERMS = ("semantic", "occupancy", "refined", "auxiliary")
+TERMS = ("semantic", "occupancy", "refined", "auxiliary", "screen")
+WIDER = 1.0  # the screen learns to let voxels pass with a child whose logit is above minus this
 
 
 class Objective(nn.Module):
@@ -33,7 +35,8 @@ class Objective(nn.Module):
         self.register_buffer("class_weights", class_weights)
 
     def forward(self, samples: list[Sample], presampler: Presampler) -> torch.Tensor:
-        """(B, 4) loss of each sample: coarse semantics, sub-voxel occupancy, refined semantics, the fusion's own.
+        """(B, 5) loss of each sample by `TERMS`: coarse semantics, sub-voxel occupancy, refined semantics, the fusion's
+        own, the screen.
 
         The first two are taken over every third voxel with a random start: the same in expectation at a third of the
         cost.
@@ -43,7 +46,7 @@ class Objective(nn.Module):
             batch, features = stack(samples)
             output = self.model.fuse(through_backbone(self.model.backbone, features), **batch)
             refined, truth = self.refine_some(output, samples, presampler, batch["image_from_grid"].shape[1])
-        auxiliary = output.auxiliary_loss
+        auxiliary, screened = output.auxiliary_loss, screen_loss(output)
         rows = []
         for index, sample in enumerate(samples):
             some = slice(int(torch.randint(3, ())), None, 3)
@@ -56,6 +59,7 @@ class Objective(nn.Module):
                         occupancy_loss(output.occupancy[index, some], occupied),
                         semantic_loss(refined[index].flatten(0, 1), truth[index].flatten(), None),
                         output.coarse.new_zeros((), dtype=torch.float32) if auxiliary is None else auxiliary[index],
+                        screened[index],
                     ]
                 )
             )
@@ -83,6 +87,18 @@ class Objective(nn.Module):
         hard = (first + entropy(output.coarse.detach())).topk(self.budget // 2, dim=1).indices
         drawn = (first + torch.rand_like(first)).scatter(1, hard, -1)
         return torch.cat([hard, drawn.topk(self.budget - hard.shape[1], dim=1).indices], 1)
+
+
+def screen_loss(output: FuserOutput) -> torch.Tensor:
+    """(B,) cross-entropy of the screen against what the network itself says of the children; 0 without a screen.
+
+    It weighs as much for each voxel that passes as the loss of occupancy does for a child.
+    """
+    if output.screen is None:
+        return output.coarse.new_zeros(len(output.coarse), dtype=torch.float32)
+    passes = (output.occupancy.detach() > -WIDER).any(2).float()
+    loss = F.binary_cross_entropy_with_logits(output.screen.float(), passes, reduction="none")
+    return loss.sum(1) / (passes.sum(1) + 1)
 
 
 def class_weights(frames: list[PreparedFrame]) -> torch.Tensor:

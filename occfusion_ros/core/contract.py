@@ -13,8 +13,8 @@ from .grid import GridSpec
 from .labels import SemanticClass
 from .preprocessing import UNRECORDED, Preprocessing
 
-FORMAT = 6
-FORMATS = (2, 3, 4, 5, FORMAT)  # that are read, see `_in_todays_format`
+FORMAT = 7
+FORMATS = (2, 3, 4, 5, 6, FORMAT)  # that are read, see `_in_todays_format`
 VARIANTS = ("fp32", "fp16", "int8", "int8_onnxruntime", "weights")
 """Files of a network: ONNX in float32; ONNX in float16 inside; ONNX quantized for TensorRT and OpenVINO (symmetric)
 and for ONNX Runtime (asymmetric activations); and the weights of the whole model (safetensors), the same file for both
@@ -174,7 +174,7 @@ class ModelContract:
 
 
 def _in_todays_format(values: dict[Any, Any], before: int) -> dict[Any, Any]:
-    """As this format says it: no lags up to 5.
+    """As this format says it: no screen up to 6, no lags up to 5.
 
     Format 2 says nothing of pre-processing, 2 to 4 of confidence; 2 and 3 may name programs of PyTorch, left out.
     """
@@ -182,7 +182,7 @@ def _in_todays_format(values: dict[Any, Any], before: int) -> dict[Any, Any]:
         values = {"confidence": None, **values}
     if before == 2:
         values = values | {"preprocessing": asdict(UNRECORDED)}
-    elif isinstance(values.get("preprocessing"), dict):
+    elif before < 6 and isinstance(values.get("preprocessing"), dict):
         if values["preprocessing"].get("lags"):
             raise ContractError(f"contract: expected no lags in format {before}, which knows none, got lags: true")
         values = values | {"preprocessing": {"lags": False, **values["preprocessing"]}}

@@ -36,6 +36,8 @@ class ModelConfig:
         offsets: places near each point where "point" samples the images.
         refiner_width: channels of a child inside the refiner.
         refine_budget: K at inference.
+        screened: most coarse voxels whose children an exported network looks at, those that a cheap screen over all of
+            them lets pass; 0: all of them, without a screen.
         fusion: how cameras and LiDAR become voxels, one of `FUSIONS`: "point" is the method, the others are there to
             compare with. Cameras alone are "point" with `presample.use_lidar` off.
         backbone: one of `BACKBONES`.
@@ -49,6 +51,7 @@ class ModelConfig:
     offsets: int = 2
     refiner_width: int = 64
     refine_budget: int = 1024
+    screened: int = 0
     fusion: str = "point"
     backbone: str = "efficientnet_lite0"
 
@@ -56,6 +59,8 @@ class ModelConfig:
         for name, choices in (("fusion", FUSIONS), ("backbone", BACKBONES)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if self.screened < 0:
+            raise ValueError(f"screened must not be negative, got {self.screened}")
 
     @property
     def coarse(self) -> GridSpec:
@@ -77,6 +82,7 @@ class FuserOutput:
         voxel_features: (B, T, V).
         image_map: (B, C, N * h, w) finest image features, cameras stacked; (B, 0) where the network has none.
         auxiliary_loss: (B,) what the fusion itself wants to be trained on, None where it wants nothing.
+        screen: (B, T) logits of any child being occupied, None where the network has no screen.
     """
 
     coarse: torch.Tensor
@@ -84,6 +90,7 @@ class FuserOutput:
     voxel_features: torch.Tensor
     image_map: torch.Tensor
     auxiliary_loss: torch.Tensor | None = None
+    screen: torch.Tensor | None = None
 
 
 class OccFusion(nn.Module):
@@ -100,7 +107,9 @@ class OccFusion(nn.Module):
             nn.Linear(config.presample.num_features, 64), nn.ReLU(), nn.Linear(64, config.width)
         )
         self.fusion = FUSIONS[config.fusion](config)
-        self.decoder = BevDecoder(height * config.width, height * config.decoded, config.bev, config.separables)
+        # The screen of a column's voxels, where there is one, is the last channels that the decoder makes of it.
+        decoded = height * (config.decoded + (config.screened > 0))
+        self.decoder = BevDecoder(height * config.width, decoded, config.bev, config.separables)
         self.coarse_head = nn.Linear(voxel_width, NUM_LABELS)
         self.occupancy_head = nn.Linear(voxel_width, factor**3)
         image_width = config.width if config.uses_images else 0
@@ -129,24 +138,28 @@ class OccFusion(nn.Module):
 
     def encode(
         self, features: list[torch.Tensor], voxel_features: torch.Tensor, points: FusedPoints
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """What the heads read and what comes with it: the last three of `FuserOutput`."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """What the heads read and what comes with it: the last four of `FuserOutput`."""
         batch = len(points.voxel_index)
         count = features[0].shape[0] // batch
         maps = [stack_cameras(level, batch) for level in self.pyramid(features)] if self.pyramid else []
         query = self.voxel_encoder(voxel_features)  # (B, Q, C)
         dense, auxiliary_loss = self.fusion(query, points, maps, count)
-        voxels = self.decode(dense)
+        voxels, screen = self.decode(dense)
         image_map = maps[0] if maps else voxels.new_empty(batch, 0)
-        return voxels, image_map, auxiliary_loss
+        return voxels, image_map, auxiliary_loss, screen
 
-    def decode(self, dense: torch.Tensor) -> torch.Tensor:
-        """(B, T, C) fused voxels to (B, T, C + D) voxel features."""
+    def decode(self, dense: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(B, T, C) fused voxels to (B, T, C + D) voxel features, and the screen, see `FuserOutput`."""
         batch, total, _ = dense.shape
-        x, y, _ = self.config.coarse.size
+        x, y, z = self.config.coarse.size
         folded = dense.reshape(batch, x, y, -1).permute(0, 3, 1, 2)  # (B, Z * C, X, Y)
-        decoded = self.decoder(folded).permute(0, 2, 3, 1).reshape(batch, total, self.config.decoded)
-        return torch.cat([decoded, dense.to(decoded.dtype)], 2)
+        decoded, screen = self.decoder(folded), None
+        if self.config.screened:
+            decoded, screen = decoded[:, :-z], decoded[:, -z:]
+            screen = screen.permute(0, 2, 3, 1).reshape(batch, total)  # (B, Z, X, Y) to (B, T)
+        decoded = decoded.permute(0, 2, 3, 1).reshape(batch, total, self.config.decoded)
+        return torch.cat([decoded, dense.to(decoded.dtype)], 2), screen
 
     def refine(
         self,

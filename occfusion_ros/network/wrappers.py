@@ -3,15 +3,25 @@
 What leaves the networks is what the robot needs, so that thresholds and arg-max never exist a second time outside.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from ..core.confidence import OCCUPIED, STEPS
+from ..core.grid import GridSpec
 from ..presample.children import ChildInputs
 from ..presample.presampler import FusedVoxels
 from .fusion import FusedPoints
 from .occfusion import OccFusion, entropy
+
+PASSES = -4.0  # logit of the screen above which a voxel passes: about one in fifty of those would have a child
+
+
+def nearest_first(grid: GridSpec) -> torch.Tensor:
+    """(T,) int64: the voxels of a grid by their horizontal distance from the vehicle."""
+    away = grid.centers(np.stack(grid.unflatten(np.arange(grid.num_voxels)), 1))[:, :2]
+    return torch.from_numpy(np.argsort((away * away).sum(1), kind="stable"))
 
 
 def best_class(logits: torch.Tensor) -> torch.Tensor:
@@ -30,14 +40,22 @@ def class_byte(logits: torch.Tensor) -> torch.Tensor:
 
 
 class FuserNetwork(nn.Module):
-    """Images and pre-sampled points to the unrefined answer and what the refiner needs."""
+    """Images and pre-sampled points to the unrefined answer and what the refiner needs.
+
+    With a screen (see `ModelConfig.screened`) only the voxels that it lets pass are looked at more closely.
+    """
 
     INPUTS = ("images", *FusedVoxels.NETWORK_INPUTS)
     OUTPUTS = ("occupancy", "semantic", "semantic_confidence", "uncertainty", "grid_features", "image_map")
+    SCREENED = "screened"  # a further output of networks with a screen
 
     def __init__(self, model: OccFusion) -> None:
         super().__init__()
         self.model = model
+        self.room = min(model.config.screened, model.config.coarse.num_voxels)
+        if self.room:
+            self.OUTPUTS = (*self.OUTPUTS, self.SCREENED)
+            self.register_buffer("nearest_first", nearest_first(model.config.coarse), persistent=False)
 
     def forward(
         self,
@@ -53,14 +71,42 @@ class FuserNetwork(nn.Module):
         Returns:
             occupancy (T, J) uint8, log-odds of every child, not refined, see `core.confidence`; semantic (T,) uint8,
             best non-empty label of a coarse voxel; semantic_confidence (T,) uint8, see `class_byte`; uncertainty (T,)
-            float32 nats; grid_features (1, T, V) float32; image_map (1, C, N * h, w) float32.
+            float32 nats; grid_features (1, T, V) float32; image_map (1, C, N * h, w) float32. With a screen, screened
+            (M,) int64 says of which coarse voxels occupancy (M, J), semantic_confidence (M,) and uncertainty (M,) are;
+            -1 of none.
         """
         points = FusedPoints(*(tensor[None] for tensor in (voxel_index, point_features, point_uv, point_camera)))
-        voxels, image_map, _ = self.model.encode(self.model.backbone(images), voxel_features[None], points)
-        coarse = self.model.coarse_head(voxels).squeeze(0)  # indexing would copy, squeezing does not
-        semantic = best_class(coarse)
-        occupancy = self.occupancy(voxels.squeeze(0), semantic)
-        return occupancy, semantic.to(torch.uint8), class_byte(coarse), entropy(coarse), voxels, image_map
+        grid, image_map, _, screen = self.model.encode(self.model.backbone(images), voxel_features[None], points)
+        voxels = grid.squeeze(0)  # indexing would copy, squeezing does not
+        if screen is None:
+            coarse = self.model.coarse_head(voxels)
+            semantic = best_class(coarse)
+            occupancy = self.occupancy(voxels, semantic)
+            return occupancy, semantic.to(torch.uint8), class_byte(coarse), entropy(coarse), grid, image_map
+        head, screened = self.model.coarse_head, self.passing(screen.squeeze(0))
+        semantic = F.linear(voxels, head.weight[1:], head.bias[1:]).argmax(-1) + 1  # as `best_class`, of all
+        rows = screened.clamp(min=0)
+        some, named = voxels[rows], semantic[rows]
+        coarse = head(some)
+        return (
+            self.occupancy(some, named),
+            semantic.to(torch.uint8),
+            class_byte(coarse),
+            entropy(coarse),
+            grid,
+            image_map,
+            screened,
+        )
+
+    def passing(self, screen: torch.Tensor) -> torch.Tensor:
+        """(T,) logits to (M,) int64: the voxels that pass, the nearest ones first, then -1.
+
+        Without sorting, and in one shape, for the sake of TensorRT, which sorts no more than 3,840 values.
+        """
+        passes, total = screen[self.nearest_first] > PASSES, len(self.nearest_first)
+        place = torch.where(passes, passes.to(torch.int64).cumsum(0) - 1, total)  # the last place is for all others
+        empty = torch.full((total + 1,), -1, dtype=torch.int64, device=screen.device)  # it scatters no more than fit
+        return empty.scatter(0, place, self.nearest_first)[: self.room]
 
     def occupancy(self, voxel_features: torch.Tensor, semantic: torch.Tensor) -> torch.Tensor:
         """(T, V) and (T,) labels to (T, J) uint8.

@@ -2,58 +2,7 @@
 
 import onnx
 import pytest
-
-# Operators that TensorRT's ONNX parser takes and its builder builds, as far as our graphs have had use for them. Known
-# not to build: NonZero, Unique, TopK above 3840, scatter with a reduction.
-BUILDABLE = {
-    "Add",
-    "And",
-    "ArgMax",
-    "Cast",
-    "Clip",
-    "Concat",
-    "ConstantOfShape",
-    "Conv",
-    "Div",
-    "Equal",
-    "Exp",
-    "Expand",
-    "Gather",
-    "GatherElements",
-    "GatherND",
-    "Gemm",
-    "Greater",
-    "GreaterOrEqual",
-    "GridSample",
-    "Less",
-    "LogSoftmax",
-    "MatMul",
-    "Max",
-    "Min",
-    "Mod",
-    "Mul",
-    "Neg",
-    "Not",
-    "Pad",
-    "ReduceLogSumExp",
-    "ReduceMax",
-    "ReduceMean",
-    "ReduceSum",
-    "Relu",
-    "Reshape",
-    "Resize",
-    "ScatterND",
-    "Shape",
-    "Slice",
-    "Softmax",
-    "Sqrt",
-    "Squeeze",
-    "Sub",
-    "Tanh",
-    "Transpose",
-    "Unsqueeze",
-    "Where",
-}
+from helpers.tensorrt_subset import BUILDABLE
 
 
 @pytest.fixture(params=["fuser", "refiner"])

@@ -1,9 +1,11 @@
-"""Which voxels the refiner is trained on."""
+"""Which voxels the refiner is trained on, and what the screen is."""
+
+from dataclasses import replace
 
 import torch
 from helpers.small_model import CONFIG
 
-from models.training.objective import Objective
+from models.training.objective import Objective, screen_loss
 from occfusion_ros.network.occfusion import FuserOutput, OccFusion, entropy
 
 TOTAL = CONFIG.coarse.num_voxels
@@ -30,3 +32,21 @@ def test_others_are_taken_where_few_are_occupied():
     objective = Objective(OccFusion(CONFIG), torch.ones(17), 40, "fp32")
     chosen = objective.chosen(output(range(3)))[0].tolist()
     assert len(set(chosen)) == 40 and {0, 1, 2} <= set(chosen)
+
+
+def test_a_screen_learns_what_the_network_says_of_the_children():
+    fused = output(range(500, 700))
+    assert screen_loss(fused).tolist() == [0], "there is none"
+    told = torch.full((1, TOTAL), -9.0)
+    told[0, 500:700] = 9
+    right, wrong, blocks_one = (replace(fused, screen=s) for s in (told, -told, told.clone()))
+    blocks_one.screen[0, 600] = -9
+    assert screen_loss(right) < 0.01 < screen_loss(blocks_one) < 0.1 < screen_loss(wrong)
+
+
+def test_a_voxel_whose_children_are_nearly_occupied_should_pass():
+    fused = output(range(500, 700))
+    fused.occupancy[0, 42, 3] = -0.9
+    passes = torch.full((1, TOTAL), -9.0)
+    passes[0, [*range(500, 700), 42]] = 9
+    assert screen_loss(replace(fused, screen=passes)) < 0.01

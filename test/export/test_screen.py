@@ -1,0 +1,105 @@
+"""Networks whose screen lets a few coarse voxels pass: in PyTorch, exported, and in the pipeline."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from helpers.small_model import CONFIG, small_model
+from helpers.tensorrt_subset import BUILDABLE
+
+from export.to_onnx import export
+from occfusion_ros.core.frames import SensorFrame
+from occfusion_ros.network.checkpoint import save_checkpoint
+from occfusion_ros.network.occfusion import ModelConfig, OccFusion
+from occfusion_ros.network.wrappers import PASSES, FuserNetwork
+from occfusion_ros.presample.presampler import Presampler
+from occfusion_ros.runtime.artifact import load_artifact
+from occfusion_ros.runtime.backends.protocol import BackendSettings
+from occfusion_ros.runtime.pipeline import Pipeline
+
+ROOM = 700
+POINTS = np.random.default_rng(0).uniform(-6, 6, (3000, 4)).astype(np.float32)
+
+
+def screened_model(config: ModelConfig = replace(CONFIG, screened=ROOM)) -> OccFusion:
+    """A small network whose screen lets about half of its voxels pass."""
+    model, frame = small_model(config), SensorFrame(0, POINTS)
+    inputs = {name: value[None] for name, value in Presampler(config.presample)(frame).network_inputs().items()}
+    with torch.no_grad():
+        features = model.backbone(torch.zeros(1, 3, *config.presample.image_size, dtype=torch.uint8))
+        screen = model.fuse(features, **inputs).screen
+        model.decoder.output.bias[-config.coarse.size[2] :] += PASSES - screen.median()
+    return model
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory) -> Path:
+    """A network with a screen, exported; backends that disagree with it would be refused."""
+    folder = tmp_path_factory.mktemp("screened")
+    save_checkpoint(folder / "a.safetensors", screened_model(), {"model_id": "s", "trained_on": "", "accuracy": {}})
+    export(folder / "a.safetensors", folder / "artifact", data=None, frames=1)
+    return folder / "artifact"
+
+
+def test_the_nearest_of_those_above_the_threshold_pass():
+    network = FuserNetwork(small_model(replace(CONFIG, screened=ROOM)))
+    total = CONFIG.coarse.num_voxels
+    few = torch.full((total,), PASSES - 1)
+    few[[3, 900, 1360]] = PASSES + 1
+    found = network.passing(few)
+    assert found.shape == (ROOM,) and found[3:].unique().tolist() == [-1]
+    assert found[:3].tolist() == [1360, 900, 3], "from the middle of the grid outward"
+    crowded = network.passing(torch.full((total,), PASSES + 1))
+    away = CONFIG.coarse.centers(np.stack(CONFIG.coarse.unflatten(crowded.numpy()), 1))[:, :2]
+    assert len(crowded.unique()) == ROOM and np.hypot(*away.T).max() < 3.9  # a circle of 700 of 2,560 voxels
+
+
+def test_what_passes_is_said_as_without_a_screen():
+    model = screened_model()
+    presampler = Presampler(model.config.presample)
+    inputs = presampler(SensorFrame(0, POINTS)).network_inputs()
+    images = torch.zeros(1, 3, *model.config.presample.image_size, dtype=torch.uint8)
+    with torch.no_grad():
+        network = FuserNetwork(model).eval()
+        said = dict(zip(network.OUTPUTS, network(images, *inputs.values())))
+        fused = model.fuse(model.backbone(images), **{name: value[None] for name, value in inputs.items()})
+    rows = said["screened"] >= 0
+    voxel = said["screened"][rows].long()
+    assert 500 < len(voxel) <= ROOM and set(voxel.tolist()) <= set((fused.screen[0] > PASSES).nonzero()[:, 0].tolist())
+    semantic = fused.coarse[0, :, 1:].argmax(-1) + 1
+    assert torch.equal(said["semantic"], semantic.byte())
+    odds = fused.occupancy[0] + model.occupancy_shift[semantic][:, None]
+    occupied = said["occupancy"][rows] >= 128
+    sure = odds[voxel].abs() > 1e-4
+    assert torch.equal(occupied[sure], (odds[voxel] > 0)[sure]) and occupied.any()
+
+
+def test_an_exported_screen_is_said_in_the_contract_and_answers_alike(artifact):
+    contract, model = load_artifact(artifact).contract, screened_model()
+    assert {t.name: t.shape for t in contract.fuser.outputs}["screened"] == (ROOM,)
+    grids = [
+        Pipeline.load(artifact, backend, settings=BackendSettings(1, "fp32"))(SensorFrame(0, POINTS))
+        for backend in ("torch", "onnxruntime")
+    ]
+    assert (grids[0].labels == grids[1].labels).mean() > 0.9999
+    free = Pipeline.load(artifact, "torch", settings=BackendSettings(1, "fp32"))
+    free.free_below = 0.02
+    marked = free(SensorFrame(0, POINTS)).labels
+    known = marked != 255
+    assert np.array_equal(marked[known], grids[0].labels[known]) and not grids[0].labels[~known].any()
+    assert model.config.screened == ROOM
+
+
+def test_tensorrt_would_build_it(artifact):
+    nodes = onnx.load(artifact / "fuser.onnx").graph.node
+    assert {node.op_type for node in nodes} <= BUILDABLE
+
+
+def test_a_return_that_the_screen_blocks_is_occupied_all_the_same(artifact):
+    pipeline = Pipeline.load(artifact, "onnxruntime", settings=BackendSettings(1, "fp32"))
+    corner = np.array([[6.3, 6.3, 2.9, 0.5], [-6.3, -6.3, -4.9, 0.5]], np.float32)
+    grid = pipeline(SensorFrame(0, np.concatenate([POINTS, corner])))
+    assert grid.labels[-1, -1, 39] > 0 and grid.labels[0, 0, 0] > 0
