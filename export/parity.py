@@ -24,9 +24,9 @@ from occfusion_ros.core.contract import ModelContract
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.core.processor import this_processor
 from occfusion_ros.network.occfusion import OccFusion
-from occfusion_ros.network.wrappers import FuserNetwork, RefinerNetwork
+from occfusion_ros.network.wrappers import RefinerNetwork, networks_of
 from occfusion_ros.presample.presampler import FusedVoxels
-from occfusion_ros.runtime.artifact import load_artifact
+from occfusion_ros.runtime.artifact import NETWORKS, load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.backends.registry import BACKENDS, unavailable_reason
 from occfusion_ros.runtime.backends.torch_backend import TorchBackend
@@ -154,9 +154,9 @@ def _share(true: torch.Tensor, of: int) -> float:
 
 def eager_pipeline(model: OccFusion, contract: Any) -> Pipeline:  # ModelContract
     """The network itself as a pipeline, on the CPU in float32: the reference of an export."""
-    halves = (FuserNetwork(model), "fuser", contract.fuser), (RefinerNetwork(model), "refiner", contract.refiner)
+    halves = zip(networks_of(model), NETWORKS, (contract.fuser, contract.refiner))
     return Pipeline(
-        contract, *(TorchBackend(net.eval(), name, spec, "fp32", torch.device("cpu")) for net, name, spec in halves)
+        contract, *(TorchBackend(net, name, spec, "fp32", torch.device("cpu")) for net, name, spec in halves)
     )
 
 
@@ -250,7 +250,7 @@ def answers_of(
     grids = {mode: torch.from_numpy(candidates.dense(labels)) for mode, labels in grids.items()}
     fused = of_all_voxels(fused)
     answers = {
-        **{f"fuser {name}": fused[name] for name in FuserNetwork.OUTPUTS},
+        **{f"fuser {name}": value for name, value in fused.items() if name != "screened"},
         "fuser occupied": fused["occupancy"] >> 7,
         "uncertainty, top K": fused["uncertainty"].topk(len(parents)).values,
         **{f"refiner {name}": of_reference[name] for name in RefinerNetwork.OUTPUTS},
@@ -261,10 +261,10 @@ def answers_of(
 
 def of_all_voxels(fused: Tensors) -> Tensors:
     """The fuser's outputs with a row for each coarse voxel, zeros where a screen let none pass."""
-    if FuserNetwork.SCREENED not in fused:
+    if "screened" not in fused:
         return fused
-    passed = fused[FuserNetwork.SCREENED] >= 0
-    voxel, dense = fused[FuserNetwork.SCREENED][passed], dict(fused)
+    passed = fused["screened"] >= 0
+    voxel, dense = fused["screened"][passed], dict(fused)
     for name in BY_ROW:
         shape = (len(fused["semantic"]), *fused[name].shape[1:])
         dense[name] = fused[name].new_zeros(shape).index_copy_(0, voxel, fused[name][passed])

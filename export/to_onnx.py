@@ -23,7 +23,7 @@ from occfusion_ros.core.contract import ModelContract, NetworkFile, NetworkSpec,
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from occfusion_ros.network.occfusion import ModelConfig, OccFusion
-from occfusion_ros.network.wrappers import FuserNetwork, RefinerNetwork
+from occfusion_ros.network.wrappers import networks_of
 from occfusion_ros.runtime.artifact import CONTRACT_FILE
 
 from .contract import example_inputs, make_contract, write_contract
@@ -50,7 +50,7 @@ def engine_files(network: str) -> dict[str, str]:
 
 def export_engines(model: OccFusion, folder: Path) -> tuple[NetworkSpec, NetworkSpec]:
     """Write all files of fuser and refiner; the number of cameras and of refined voxels are dynamic axes."""
-    fuser, refiner = FuserNetwork(model).eval(), RefinerNetwork(model).eval()
+    fuser, refiner = networks_of(model)
     inputs, children = example_inputs(model.config)
     cameras = Dim("cameras", min=1, max=model.config.presample.max_cameras)
     shapes = {name: {0: cameras} if name == "images" else None for name in inputs}
@@ -59,11 +59,11 @@ def export_engines(model: OccFusion, folder: Path) -> tuple[NetworkSpec, Network
         fused = dict(zip(fuser.OUTPUTS, fuser(*inputs.values())))
     parents = Dim("parents", min=1, max=model.config.coarse.num_voxels)
     shapes = {
-        "grid_features": None,
+        **dict.fromkeys(fuser.FEATURES),
         "image_map": {2: refiner.feature_rows * cameras},
         **{name: {0: parents} for name in children},
     }
-    inputs = {"grid_features": fused["grid_features"], "image_map": fused["image_map"], **children}
+    inputs = {**{name: fused[name] for name in fuser.FEATURES}, **children}
     return specs[0], export_engine(refiner, inputs, shapes, folder, "refiner")
 
 

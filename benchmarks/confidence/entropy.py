@@ -47,9 +47,13 @@ class EntropyErrors:
         self._pipeline(frame)
         (_, coarse), (_, fused) = self._seen["coarse"], self._seen["fuser"]
         (_, refined), (inputs, answered) = self._seen["refined"], self._seen["refiner"]
-        children = (fused[0] >= OCCUPIED).sum(1)  # (T,) occupied ones
-        children[inputs[2]] = 0  # those are refined
-        self.of["fuser"].append(self._compared("fuser", coarse[0].repeat_interleave(children, 0)))
+        said = dict(zip(self._pipeline.fuser.module.OUTPUTS, fused))
+        parents = dict(zip(self._pipeline.refiner.module.INPUTS, inputs))["parent"]
+        children = (said["occupancy"] >= OCCUPIED).sum(1)  # (T,) occupied ones, or (M,) with a screen
+        voxel = said.get("screened", torch.arange(len(children)))
+        children[(voxel < 0) | torch.isin(voxel, parents)] = 0  # none, or refined
+        logits = coarse.reshape(len(children), -1)
+        self.of["fuser"].append(self._compared("fuser", logits.repeat_interleave(children, 0)))
         self.of["refiner"].append(self._compared("refiner", refined[0][answered[0] > 0]))
 
     def _compared(self, network: str, logits: torch.Tensor) -> np.ndarray:

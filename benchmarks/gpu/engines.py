@@ -12,7 +12,7 @@ import torch
 from occfusion_ros.core.contract import ModelContract
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.network.occfusion import OccFusion
-from occfusion_ros.network.wrappers import FuserNetwork, RefinerNetwork
+from occfusion_ros.network.wrappers import networks_of
 from occfusion_ros.runtime.backends.protocol import Backend
 from occfusion_ros.runtime.backends.torch_backend import TorchBackend
 from occfusion_ros.runtime.pipeline import Pipeline
@@ -43,8 +43,8 @@ def torch_pair(subject: Subject, device: torch.device, precision: str, graphs: b
     specs = (subject.contract.fuser, subject.contract.refiner)
     model = deepcopy(subject.model).to(device)
     pair = tuple(
-        TorchBackend(wrapper(model).eval().to(device), name, spec, precision, device)
-        for name, wrapper, spec in zip(NETWORKS, (FuserNetwork, RefinerNetwork), specs)
+        TorchBackend(network.to(device), name, spec, precision, device)
+        for name, network, spec in zip(NETWORKS, networks_of(model), specs)
     )
     if not graphs:
         for backend in pair:

@@ -1,9 +1,9 @@
 """Time the whole frame of this checkout against that of an older one: `python -m benchmarks.performance.against OLD`.
 
 Both run in processes of their own and take turns, so that whatever else the machine does meets both alike; what is
-printed are ratios of processor time and of wall time. The network of this checkout may be an untrained one of a
-configuration, whose heads are set so that it calls about as much occupied as the shipped one: what a frame takes after
-the networks hangs on that.
+printed are ratios of processor time and of wall time. The network of this checkout may be another one, or an untrained
+one of a configuration, whose heads are set so that it calls about as much occupied as the shipped one: what a frame
+takes after the networks hangs on that.
 """
 
 import os
@@ -126,9 +126,9 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = parser_of("python -m benchmarks.performance.against", __doc__)
     parser.add_argument("old", type=Path, help="folder of the older checkout")
-    parser.add_argument(
-        "--config", type=Path, help="configuration of an untrained network (default: the shipped model)"
-    )
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument("--artifact", default=SHIPPED, help="folder of the model of this checkout (%(default)s)")
+    network.add_argument("--config", type=Path, help="configuration of an untrained network instead")
     parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")
     parser.add_argument("--backends", nargs="+", default=["onnxruntime", "openvino"], help="(default: %(default)s)")
     parser.add_argument("--precision", default="fp32", help="of both networks (%(default)s)")
@@ -138,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     options.data = options.data and options.data.resolve()
     here = Path(__file__).resolve().parents[2]
     with one_sentence(parser, "against"), ExitStack() as stack:
-        ours = SHIPPED
+        ours = str(Path(options.artifact).resolve())
         if options.config:
             ours = str(stack.enter_context(untrained(options.config, example_frame(options.data))))
         for backend in options.backends:

@@ -92,7 +92,7 @@ class OccFusionParts:
 
     def decoder(self) -> None:
         """Dense voxels to voxel features and the two heads."""
-        voxels = self.model.decode(self.dense)
+        voxels = torch.cat([self.model.decode(self.dense)[0], self.dense], 2)
         image_map = self.maps[0] if self.maps else voxels.new_empty(1, 0)
         self.fused = FuserOutput(self.model.coarse_head(voxels), self.model.occupancy_head(voxels), voxels, image_map)
 

@@ -133,24 +133,25 @@ class OccFusion(nn.Module):
         Only a fusion that places pixels in space ("lift_splat") reads `image_from_grid` (B, N, 4, 4).
         """
         points = FusedPoints(voxel_index, point_features, point_uv, point_camera, image_from_grid)
-        voxels, *others = self.encode(features, voxel_features, points)
+        decoded, fused, *others = self.encode(features, voxel_features, points)
+        voxels = torch.cat([decoded, fused], 2)
         return FuserOutput(self.coarse_head(voxels), self.occupancy_head(voxels), voxels, *others)
 
     def encode(
         self, features: list[torch.Tensor], voxel_features: torch.Tensor, points: FusedPoints
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """What the heads read and what comes with it: the last four of `FuserOutput`."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """What the heads read, side by side, (B, T, D) and (B, T, C), and the last three of `FuserOutput`."""
         batch = len(points.voxel_index)
         count = features[0].shape[0] // batch
         maps = [stack_cameras(level, batch) for level in self.pyramid(features)] if self.pyramid else []
         query = self.voxel_encoder(voxel_features)  # (B, Q, C)
         dense, auxiliary_loss = self.fusion(query, points, maps, count)
-        voxels, screen = self.decode(dense)
-        image_map = maps[0] if maps else voxels.new_empty(batch, 0)
-        return voxels, image_map, auxiliary_loss, screen
+        decoded, screen = self.decode(dense)
+        image_map = maps[0] if maps else decoded.new_empty(batch, 0)
+        return decoded, dense.to(decoded.dtype), image_map, auxiliary_loss, screen
 
     def decode(self, dense: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(B, T, C) fused voxels to (B, T, C + D) voxel features, and the screen, see `FuserOutput`."""
+        """(B, T, C) fused voxels to (B, T, D) decoded ones, and the screen, see `FuserOutput`."""
         batch, total, _ = dense.shape
         x, y, z = self.config.coarse.size
         folded = dense.reshape(batch, x, y, -1).permute(0, 3, 1, 2)  # (B, Z * C, X, Y)
@@ -158,8 +159,7 @@ class OccFusion(nn.Module):
         if self.config.screened:
             decoded, screen = decoded[:, :-z], decoded[:, -z:]
             screen = screen.permute(0, 2, 3, 1).reshape(batch, total)  # (B, Z, X, Y) to (B, T)
-        decoded = decoded.permute(0, 2, 3, 1).reshape(batch, total, self.config.decoded)
-        return torch.cat([decoded, dense.to(decoded.dtype)], 2), screen
+        return decoded.permute(0, 2, 3, 1).reshape(batch, total, self.config.decoded), screen
 
     def refine(
         self,
@@ -173,7 +173,7 @@ class OccFusion(nn.Module):
     ) -> torch.Tensor:
         """(B, K, 64, 17) logits of the children of the chosen parents; see `Refiner`."""
         return self.refiner(
-            fuser.voxel_features, fuser.image_map, parent, child_uv, parent_camera, child_seen, child_return, count
+            (fuser.voxel_features,), fuser.image_map, parent, child_uv, parent_camera, child_seen, child_return, count
         )
 
 

@@ -1,6 +1,7 @@
 """Active refinement: the most uncertain coarse voxels are split into 4 x 4 x 4 children (Active M-CONet)."""
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -25,7 +26,8 @@ class Refiner(nn.Module):
     """Each child resamples voxel and image features and is classified anew.
 
     Inputs of `forward`, K parents and J = factor**3 children each:
-        voxel_features (B, T, V) on the coarse grid, image_map (B, C, N * h, w) (not read where `image_width` is 0),
+        voxel_features (B, T, V) on the coarse grid, whole or in parts side by side,
+        image_map (B, C, N * h, w) (not read where `image_width` is 0),
         parent (B, K) int64 flat coarse index, child_uv (B, K, J, 2), parent_camera (B, K) int64 (-1 unseen),
         child_seen (B, K, J) bool or 0/1, child_return (B, K, J) 1 where the sweep has a return.
     Output: (B, K, J, 1 + classes) logits.
@@ -54,7 +56,7 @@ class Refiner(nn.Module):
 
     def forward(
         self,
-        voxel_features: torch.Tensor,
+        voxel_features: Sequence[torch.Tensor],
         image_map: torch.Tensor,
         parent: torch.Tensor,
         child_uv: torch.Tensor,
@@ -64,9 +66,10 @@ class Refiner(nn.Module):
         count: int,
     ) -> torch.Tensor:
         batch, parents, children, _ = child_uv.shape
-        width = voxel_features.shape[2]
-        block = self.neighbors(parent).view(batch, parents * 27, 1).expand(-1, -1, width)
-        block = voxel_features.gather(1, block).view(batch, parents, 27, width)
+        place = self.neighbors(parent).view(batch, parents * 27, 1)
+        parts = [part.gather(1, place.expand(-1, -1, part.shape[2])) for part in voxel_features]
+        block = torch.cat(parts, 2) if len(parts) > 1 else parts[0]
+        block = block.view(batch, parents, 27, block.shape[2])
         feature = self.weights.to(block.dtype) @ self.reduce(block)  # (B, K, J, hidden)
         feature = feature + self.place
         if self.image is not None:

@@ -3,7 +3,6 @@
 What leaves the networks is what the robot needs, so that thresholds and arg-max never exist a second time outside.
 """
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -20,8 +19,9 @@ PASSES = -4.0  # logit of the screen above which a voxel passes: about one in fi
 
 def nearest_first(grid: GridSpec) -> torch.Tensor:
     """(T,) int64: the voxels of a grid by their horizontal distance from the vehicle."""
-    away = grid.centers(np.stack(grid.unflatten(np.arange(grid.num_voxels)), 1))[:, :2]
-    return torch.from_numpy(np.argsort((away * away).sum(1), kind="stable"))
+    column = torch.stack(grid.unflatten(torch.arange(grid.num_voxels))[:2], 1)
+    away = (column + 0.5) * grid.voxel_size + torch.tensor(grid.low[:2], dtype=torch.float64)
+    return away.square().sum(1).argsort(stable=True)
 
 
 def best_class(logits: torch.Tensor) -> torch.Tensor:
@@ -40,22 +40,15 @@ def class_byte(logits: torch.Tensor) -> torch.Tensor:
 
 
 class FuserNetwork(nn.Module):
-    """Images and pre-sampled points to the unrefined answer and what the refiner needs.
-
-    With a screen (see `ModelConfig.screened`) only the voxels that it lets pass are looked at more closely.
-    """
+    """Images and pre-sampled points to the unrefined answer and what the refiner needs."""
 
     INPUTS = ("images", *FusedVoxels.NETWORK_INPUTS)
-    OUTPUTS = ("occupancy", "semantic", "semantic_confidence", "uncertainty", "grid_features", "image_map")
-    SCREENED = "screened"  # a further output of networks with a screen
+    FEATURES: tuple[str, ...] = ("grid_features", "image_map")  # what the refiner needs
+    OUTPUTS: tuple[str, ...] = ("occupancy", "semantic", "semantic_confidence", "uncertainty", *FEATURES)
 
     def __init__(self, model: OccFusion) -> None:
         super().__init__()
         self.model = model
-        self.room = min(model.config.screened, model.config.coarse.num_voxels)
-        if self.room:
-            self.OUTPUTS = (*self.OUTPUTS, self.SCREENED)
-            self.register_buffer("nearest_first", nearest_first(model.config.coarse), persistent=False)
 
     def forward(
         self,
@@ -71,42 +64,20 @@ class FuserNetwork(nn.Module):
         Returns:
             occupancy (T, J) uint8, log-odds of every child, not refined, see `core.confidence`; semantic (T,) uint8,
             best non-empty label of a coarse voxel; semantic_confidence (T,) uint8, see `class_byte`; uncertainty (T,)
-            float32 nats; grid_features (1, T, V) float32; image_map (1, C, N * h, w) float32. With a screen, screened
-            (M,) int64 says of which coarse voxels occupancy (M, J), semantic_confidence (M,) and uncertainty (M,) are;
-            -1 of none.
+            float32 nats; grid_features (1, T, V) float32; image_map (1, C, N * h, w) float32.
         """
         points = FusedPoints(*(tensor[None] for tensor in (voxel_index, point_features, point_uv, point_camera)))
-        grid, image_map, _, screen = self.model.encode(self.model.backbone(images), voxel_features[None], points)
-        voxels = grid.squeeze(0)  # indexing would copy, squeezing does not
-        if screen is None:
-            coarse = self.model.coarse_head(voxels)
-            semantic = best_class(coarse)
-            occupancy = self.occupancy(voxels, semantic)
-            return occupancy, semantic.to(torch.uint8), class_byte(coarse), entropy(coarse), grid, image_map
-        head, screened = self.model.coarse_head, self.passing(screen.squeeze(0))
-        semantic = F.linear(voxels, head.weight[1:], head.bias[1:]).argmax(-1) + 1  # as `best_class`, of all
-        rows = screened.clamp(min=0)
-        some, named = voxels[rows], semantic[rows]
-        coarse = head(some)
-        return (
-            self.occupancy(some, named),
-            semantic.to(torch.uint8),
-            class_byte(coarse),
-            entropy(coarse),
-            grid,
-            image_map,
-            screened,
-        )
+        return self.answer(*self.model.encode(self.model.backbone(images), voxel_features[None], points))
 
-    def passing(self, screen: torch.Tensor) -> torch.Tensor:
-        """(T,) logits to (M,) int64: the voxels that pass, the nearest ones first, then -1.
-
-        Without sorting, and in one shape, for the sake of TensorRT, which sorts no more than 3,840 values.
-        """
-        passes, total = screen[self.nearest_first] > PASSES, len(self.nearest_first)
-        place = torch.where(passes, passes.to(torch.int64).cumsum(0) - 1, total)  # the last place is for all others
-        empty = torch.full((total + 1,), -1, dtype=torch.int64, device=screen.device)  # it scatters no more than fit
-        return empty.scatter(0, place, self.nearest_first)[: self.room]
+    def answer(
+        self, decoded: torch.Tensor, fused: torch.Tensor, image_map: torch.Tensor, _: None, screen: torch.Tensor | None
+    ) -> tuple[torch.Tensor, ...]:
+        """The outputs, from what `OccFusion.encode` says."""
+        voxels = torch.cat([decoded, fused], 2)
+        coarse = self.model.coarse_head(voxels).squeeze(0)  # indexing would copy, squeezing does not
+        semantic = best_class(coarse)
+        occupancy = self.occupancy(voxels.squeeze(0), semantic)
+        return occupancy, semantic.to(torch.uint8), class_byte(coarse), entropy(coarse), voxels, image_map
 
     def occupancy(self, voxel_features: torch.Tensor, semantic: torch.Tensor) -> torch.Tensor:
         """(T, V) and (T,) labels to (T, J) uint8.
@@ -118,10 +89,54 @@ class FuserNetwork(nn.Module):
         return (steps + shift[semantic][:, None]).clamp(0, 255).to(torch.uint8)
 
 
+class ScreenedFuserNetwork(FuserNetwork):
+    """A fuser that looks only at the voxels that its screen lets pass, see `ModelConfig.screened`.
+
+    Its features come in two parts: to put them together for all voxels costs more than to gather from both.
+    """
+
+    FEATURES = ("decoded", "fused", "image_map")
+    OUTPUTS = ("occupancy", "semantic", "semantic_confidence", "uncertainty", *FEATURES, "screened")
+
+    def __init__(self, model: OccFusion) -> None:
+        super().__init__(model)
+        self.room = min(model.config.screened, model.config.coarse.num_voxels)
+        self.register_buffer("nearest_first", nearest_first(model.config.coarse), persistent=False)
+
+    def answer(
+        self, decoded: torch.Tensor, fused: torch.Tensor, image_map: torch.Tensor, _: None, screen: torch.Tensor | None
+    ) -> tuple[torch.Tensor, ...]:
+        """As without a screen, but for decoded (1, T, D) and fused (1, T, C) instead of grid_features, and screened.
+
+        screened (M,) int64 says of which coarse voxels occupancy (M, J), semantic_confidence (M,) and uncertainty (M,)
+        are; -1 of none.
+        """
+        head, parts, screened = self.model.coarse_head, (decoded.squeeze(0), fused.squeeze(0)), self.passing(screen)
+        width = decoded.shape[2]
+        classes = F.linear(parts[0], head.weight[1:, :width], head.bias[1:])
+        semantic = (classes + F.linear(parts[1], head.weight[1:, width:])).argmax(-1) + 1  # of all, as `best_class`
+        rows = screened.clamp(min=0)
+        voxels, named = torch.cat([part[rows] for part in parts], 1), semantic[rows]
+        coarse = head(voxels)
+        occupancy = self.occupancy(voxels, named)
+        said = occupancy, semantic.to(torch.uint8), class_byte(coarse), entropy(coarse)
+        return *said, decoded, fused, image_map, screened
+
+    def passing(self, screen: torch.Tensor) -> torch.Tensor:
+        """(1, T) logits to (M,) int64: the voxels that pass, the nearest ones first, then -1.
+
+        Without sorting, and in one shape, for the sake of TensorRT, which sorts no more than 3,840 values.
+        """
+        passes, total = screen.squeeze(0)[self.nearest_first] > PASSES, len(self.nearest_first)
+        place = torch.where(passes, passes.to(torch.int64).cumsum(0) - 1, total)  # the last place is for all others
+        empty = torch.full((total + 1,), -1, dtype=torch.int64, device=screen.device)  # it scatters no more than fit
+        return empty.scatter(0, place, self.nearest_first)[: self.room]
+
+
 class RefinerNetwork(nn.Module):
     """The children of the chosen voxels, classified anew."""
 
-    INPUTS = ("grid_features", "image_map", *ChildInputs.NETWORK_INPUTS)
+    INPUTS: tuple[str, ...] = (*FuserNetwork.FEATURES, *ChildInputs.NETWORK_INPUTS)
     OUTPUTS = ("labels", "occupancy", "class_confidence")
     IMAGE_STRIDE = 8  # of the image features that `image_map` stacks
 
@@ -145,12 +160,43 @@ class RefinerNetwork(nn.Module):
 
         Labels are 0 where a child is empty; the other two are those of `FuserNetwork`, of each child.
         """
-        children = (parent, child_uv, parent_camera, child_seen, child_return)
-        logits = self.refiner(
-            grid_features, image_map, *(tensor[None] for tensor in children), image_map.shape[2] // self.feature_rows
-        ).squeeze(0)
+        return self.classify((grid_features,), image_map, parent, child_uv, parent_camera, child_seen, child_return)
+
+    def classify(
+        self, voxel_features: tuple[torch.Tensor, ...], image_map: torch.Tensor, *children: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """As `forward`, from features (1, T, V) in one or more parts."""
+        cameras = image_map.shape[2] // self.feature_rows
+        logits = self.refiner(voxel_features, image_map, *(tensor[None] for tensor in children), cameras).squeeze(0)
         label = best_class(logits)
         odds = logits[..., 1:].float().logsumexp(-1) - logits[..., 0] + self.refined_shift[label]
         steps = (odds * STEPS + OCCUPIED).clamp(0, 255)
         labels = label * (steps >= OCCUPIED)
         return labels.to(torch.uint8), steps.to(torch.uint8), class_byte(logits)  # TensorRT has uint8 at doors only
+
+
+class ScreenedRefinerNetwork(RefinerNetwork):
+    """A refiner behind a `ScreenedFuserNetwork`."""
+
+    INPUTS = (*ScreenedFuserNetwork.FEATURES, *ChildInputs.NETWORK_INPUTS)
+
+    def forward(
+        self,
+        decoded: torch.Tensor,
+        fused: torch.Tensor,
+        image_map: torch.Tensor,
+        parent: torch.Tensor,
+        child_uv: torch.Tensor,
+        parent_camera: torch.Tensor,
+        child_seen: torch.Tensor,
+        child_return: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
+        """As without a screen, but for the features in two parts."""
+        return self.classify((decoded, fused), image_map, parent, child_uv, parent_camera, child_seen, child_return)
+
+
+def networks_of(model: OccFusion) -> tuple[FuserNetwork, RefinerNetwork]:
+    """The fuser and the refiner of an artifact, in evaluation mode."""
+    if model.config.screened:
+        return ScreenedFuserNetwork(model).eval(), ScreenedRefinerNetwork(model).eval()
+    return FuserNetwork(model).eval(), RefinerNetwork(model).eval()

@@ -222,7 +222,8 @@ class Pipeline:
 
         Networks are fastest where shapes stay as they are: what a portion lacks is filled with voxel 0.
         """
-        coarse, budget = {name: fused[name] for name in ("grid_features", "image_map")}, self.contract.refine_budget
+        coarse = {tensor.name: fused[tensor.name] for tensor in self.contract.refiner.inputs if tensor.name in fused}
+        budget = self.contract.refine_budget
         shape = (len(parents), self.contract.coarse_factor**3)
         refined = {tensor.name: fused["semantic"].new_empty(shape) for tensor in self.contract.refiner.outputs}
         for start in range(0, len(parents), budget):

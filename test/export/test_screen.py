@@ -14,7 +14,7 @@ from export.to_onnx import export
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.network.checkpoint import save_checkpoint
 from occfusion_ros.network.occfusion import ModelConfig, OccFusion
-from occfusion_ros.network.wrappers import PASSES, FuserNetwork
+from occfusion_ros.network.wrappers import PASSES, networks_of
 from occfusion_ros.presample.presampler import Presampler
 from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
@@ -45,14 +45,14 @@ def artifact(tmp_path_factory) -> Path:
 
 
 def test_the_nearest_of_those_above_the_threshold_pass():
-    network = FuserNetwork(small_model(replace(CONFIG, screened=ROOM)))
+    network, _ = networks_of(small_model(replace(CONFIG, screened=ROOM)))
     total = CONFIG.coarse.num_voxels
     few = torch.full((total,), PASSES - 1)
     few[[3, 900, 1360]] = PASSES + 1
-    found = network.passing(few)
+    found = network.passing(few[None])
     assert found.shape == (ROOM,) and found[3:].unique().tolist() == [-1]
     assert found[:3].tolist() == [1360, 900, 3], "from the middle of the grid outward"
-    crowded = network.passing(torch.full((total,), PASSES + 1))
+    crowded = network.passing(torch.full((1, total), PASSES + 1))
     away = CONFIG.coarse.centers(np.stack(CONFIG.coarse.unflatten(crowded.numpy()), 1))[:, :2]
     assert len(crowded.unique()) == ROOM and np.hypot(*away.T).max() < 3.9  # a circle of 700 of 2,560 voxels
 
@@ -63,7 +63,7 @@ def test_what_passes_is_said_as_without_a_screen():
     inputs = presampler(SensorFrame(0, POINTS)).network_inputs()
     images = torch.zeros(1, 3, *model.config.presample.image_size, dtype=torch.uint8)
     with torch.no_grad():
-        network = FuserNetwork(model).eval()
+        network, _ = networks_of(model)
         said = dict(zip(network.OUTPUTS, network(images, *inputs.values())))
         fused = model.fuse(model.backbone(images), **{name: value[None] for name, value in inputs.items()})
     rows = said["screened"] >= 0

@@ -7,6 +7,8 @@ import pytest
 
 from models.training.log import COLUMNS, TrainingLog
 
+LOSSES = (1.0, 2.0, 3.0, 0.0, 0.0)  # by `objective.TERMS`
+
 
 @pytest.fixture
 def board(monkeypatch):
@@ -36,18 +38,18 @@ def steps(out) -> list[str]:
 def test_rows_after_the_saved_state_are_written_anew(tmp_path):
     log = TrainingLog(tmp_path, 0)
     for step in range(1, 6):
-        log.write(0, "all", step, (1.0, 2.0, 3.0, 0.0), 0.1)
+        log.write(0, "all", step, LOSSES, 0.1)
     with open(tmp_path / "log.csv", "a") as file:
         file.write("0,all,6,1.0")  # killed while writing
     again = TrainingLog(tmp_path, 3)
     assert steps(tmp_path) == ["1", "2", "3"]
-    again.write(0, "all", 4, (1.0, 2.0, 3.0, 0.0), 0.1)
+    again.write(0, "all", 4, LOSSES, 0.1)
     assert steps(tmp_path) == ["1", "2", "3", "4"]
 
 
 def test_tensorboard_gets_the_terms(tmp_path, board):
     log = TrainingLog(tmp_path, 7)
-    log.write(1, "hard", 8, (1.0, 2.0, 3.0, 0.0), 0.1)
+    log.write(1, "hard", 8, LOSSES, 0.1)
     log.close()
     assert board.purge_step == 8 and board.closed
     assert ("loss/occupancy", 2.0, 8) in board.scalars and ("learning_rate", 0.1, 8) in board.scalars
@@ -55,5 +57,5 @@ def test_tensorboard_gets_the_terms(tmp_path, board):
 
 def test_without_tensorboard_only_the_table_is_written(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    TrainingLog(tmp_path, 0).write(0, "all", 1, (1.0, 2.0, 3.0, 0.0), 0.1)
+    TrainingLog(tmp_path, 0).write(0, "all", 1, LOSSES, 0.1)
     assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]

@@ -6,7 +6,7 @@ from ...core.contract import NetworkSpec
 from ...core.errors import BackendError, ContractError, one_line
 from ...core.processor import usable_cores
 from ...presample.presampler import PresampleConfig
-from ..artifact import Artifact
+from ..artifact import NETWORKS, Artifact
 from .cuda_graphs import CudaGraphs
 from .protocol import BackendSettings, OutputBuffers, check_inputs, pick_precision, torch_threads, usable_gpu
 
@@ -45,12 +45,12 @@ def build_network(artifact: Artifact, network: str) -> torch.nn.Module:
         ContractError: the weights are damaged, or those of another network than the contract describes.
     """
     from ...network.checkpoint import read_checkpoint
-    from ...network.wrappers import FuserNetwork, RefinerNetwork
+    from ...network.wrappers import networks_of
 
     contract, spec = artifact.contract, artifact.network(network)
     path = artifact.folder / spec.files["weights"].name
     model, _ = read_checkpoint(artifact.read(spec.files["weights"]), str(path))
-    module = {"fuser": FuserNetwork, "refiner": RefinerNetwork}[network](model).eval()
+    module = dict(zip(NETWORKS, networks_of(model)))[network]
     inputs, outputs = (tuple(tensor.name for tensor in side) for side in (spec.inputs, spec.outputs))
     for what, expected, got in (
         ("fusion", "point", model.config.fusion),  # the others are there to compare with
