@@ -248,7 +248,7 @@ def answers_of(
         "active": pipeline.compose(candidates, parents, refined, voxels.returns),
     }
     grids = {mode: torch.from_numpy(candidates.dense(labels)) for mode, labels in grids.items()}
-    fused = of_all_voxels(fused)
+    fused = of_all_voxels(fused, fed)
     answers = {
         **{f"fuser {name}": value for name, value in fused.items() if name != "screened"},
         "fuser occupied": fused["occupancy"] >> 7,
@@ -259,16 +259,27 @@ def answers_of(
     return {name: value.cpu() for name, value in answers.items()}
 
 
-def of_all_voxels(fused: Tensors) -> Tensors:
-    """The fuser's outputs with a row for each coarse voxel, zeros where a screen let none pass."""
+def of_all_voxels(fused: Tensors, fed: Tensors) -> Tensors:
+    """The fuser's outputs with a row for each coarse voxel, where a screen makes them fewer: zeros where it blocks.
+
+    Rows that only one of `fused` and the reference's `fed` has are the reference's: which voxels near the threshold
+    pass is chance, and whether that does harm shows in the grids.
+    """
     if "screened" not in fused:
         return fused
-    passed = fused["screened"] >= 0
-    voxel, dense = fused["screened"][passed], dict(fused)
+    total, dense = len(fused["semantic"]), dict(fused)
+    ours, theirs = (_spread(said["screened"], torch.ones_like(said["screened"]), total) > 0 for said in (fused, fed))
     for name in BY_ROW:
-        shape = (len(fused["semantic"]), *fused[name].shape[1:])
-        dense[name] = fused[name].new_zeros(shape).index_copy_(0, voxel, fused[name][passed])
+        own, expected = (_spread(said["screened"], said[name], total) for said in (fused, fed))
+        both = (ours & theirs).view(-1, *[1] * (own.dim() - 1))
+        dense[name] = torch.where(both, own, expected)
     return dense
+
+
+def _spread(screened: torch.Tensor, rows: torch.Tensor, total: int) -> torch.Tensor:
+    """(M, ...) rows of the (M,) voxels that passed to (total, ...), zeros elsewhere."""
+    passed = screened >= 0
+    return rows.new_zeros((total, *rows.shape[1:])).index_copy_(0, screened[passed], rows[passed])
 
 
 def copied(values: Tensors, device: torch.device | str = "cpu") -> Tensors:

@@ -21,7 +21,7 @@ from ..load.messages import messages_of
 from ..machine import processor, versions
 from ..markdown import table
 from ..plots import save, stacked_bars
-from . import cost, latency, lenses, outputs, scaling
+from . import against, cost, latency, lenses, outputs, scaling
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 PACKAGES = ("torch", "onnxruntime", "openvino", "numpy", "tensorrt", "tensorrt-rtx-cu13")
@@ -67,9 +67,10 @@ def cost_section(data: dict[str, Any]) -> list[str]:
     return [
         "## Cost",
         "",
-        "One frame with six cameras. `nano` is the shipped model (256 x 704 pixels); `swift`, which was never trained,",
-        "sees 192 x 512 pixels, `base` and the network like M-CONet 896 x 1600. Peak memory: rise of resident memory",
-        "during a forward pass in float32 on the CPU, weights aside; by part over what was there before it.",
+        "One frame with six cameras. The shipped `nano` sees 256 x 704 pixels, the shipped `swift` 192 x 512, `base`",
+        "and the network like M-CONet 896 x 1600. Heads are counted for all voxels, though the screen of `swift`",
+        "spares most of them. Peak memory: rise of resident memory during a forward pass in float32 on the CPU,",
+        "weights aside; by part over what was there before it.",
         "",
         *table(["model", "part", "GMACs", "parameters, M", "peak memory, MiB"], body),
         "",
@@ -276,7 +277,7 @@ def write_page(data: dict[str, Any], path: Path) -> None:
             lines += section(data)
             if plot:
                 plot(data, path.parent / f"images/performance_{part}.png")
-    lines += section_beside(path)
+    lines += [*against.section_beside(path), *section_beside(path)]
     if "latency" in data:
         lines += method_section(data)
     write_text(path, "\n".join(lines).rstrip() + "\n")

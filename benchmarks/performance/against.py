@@ -6,6 +6,8 @@ one of a configuration, whose heads are set so that it calls about as much occup
 takes after the networks hangs on that.
 """
 
+import itertools
+import json
 import os
 import subprocess
 import sys
@@ -21,6 +23,7 @@ import torch
 
 from export.to_onnx import write_artifact
 from models.training.config import load_config
+from occfusion_ros.core.atomic import write_json
 from occfusion_ros.core.command import one_sentence, parser_of
 from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.core.frames import SensorFrame
@@ -28,11 +31,13 @@ from occfusion_ros.network.occfusion import OccFusion
 from occfusion_ros.presample.presampler import Presampler
 
 from ..machine import processor
+from ..markdown import table
 from .latency import example_frame
 
 OCCUPIED = 0.0137  # of the children, as the shipped model sees a real nuScenes frame
 ALIKE = 0.2  # how much the children of a voxel differ, of what random weights make of it
 SHIPPED = "models/zoo/nano"  # in either checkout; by its name the installed one would be found
+FIGURES = "against.json"  # beside the page
 WARM_UP = 3
 WORKER = """
 import sys, time
@@ -122,34 +127,77 @@ def compare(old: Worker, new: Worker, repeats: int) -> dict[str, Any]:
     }
 
 
+def commit_of(checkout: Path) -> str:
+    """Short name of the commit that is checked out in a folder; the folder's name where git does not know."""
+    found = subprocess.run(
+        ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or checkout.name
+
+
+def section_beside(page: Path) -> list[str]:
+    """The section of the performance page on what `--json` kept beside it; nothing without that."""
+    path = page.with_name(FIGURES)
+    if not path.exists():
+        return []
+    data = json.loads(path.read_text())
+    body = [
+        [row["model"], f"{row['backend']} {row['precision']}", f"{row['cpu']:.2f}", f"{row['wall']:.2f}"]
+        + [f"{row['old_cpu_ms']:.0f}", f"{row['old_wall_ms']:.0f}"]
+        for row in data["rows"]
+    ]
+    return [
+        "## Against an older checkout",
+        "",
+        f"The whole frame with six JPEG cameras ({data['source']}), {data['threads']} threads, in turns with that of",
+        f"`nano` in the checkout of commit {data['old']}, which does not say how sure it is: median ratios of",
+        f"{data['repeats']} pairs of frames, and median milliseconds of the older one.",
+        "",
+        *table(["model", "on", "processor time", "wall time", "older: processor, ms", "wall, ms"], body),
+        "",
+        f"Made by `python -m benchmarks.performance.against OLD --json docs/{FIGURES}` on: {data['machine']},",
+        f"load average {data['load']} at the start.",
+        "",
+    ]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = parser_of("python -m benchmarks.performance.against", __doc__)
     parser.add_argument("old", type=Path, help="folder of the older checkout")
     network = parser.add_mutually_exclusive_group()
-    network.add_argument("--artifact", default=SHIPPED, help="folder of the model of this checkout (%(default)s)")
+    network.add_argument(
+        "--artifacts", nargs="+", default=[SHIPPED], help="folders of models of this checkout (%(default)s)"
+    )
     network.add_argument("--config", type=Path, help="configuration of an untrained network instead")
     parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")
     parser.add_argument("--backends", nargs="+", default=["onnxruntime", "openvino"], help="(default: %(default)s)")
     parser.add_argument("--precision", default="fp32", help="of both networks (%(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the engines (%(default)s)")
     parser.add_argument("--repeats", type=int, default=40, help="frames of each that are timed (%(default)s)")
+    parser.add_argument("--json", type=Path, help=f"where to keep the figures; docs/{FIGURES} is part of a page")
     options = parser.parse_args(argv)
     options.data = options.data and options.data.resolve()
-    here = Path(__file__).resolve().parents[2]
+    here, load, rows = Path(__file__).resolve().parents[2], round(os.getloadavg()[0], 1), []
     with one_sentence(parser, "against"), ExitStack() as stack:
-        ours = str(Path(options.artifact).resolve())
+        models = [str(Path(artifact).resolve()) for artifact in options.artifacts]
         if options.config:
-            ours = str(stack.enter_context(untrained(options.config, example_frame(options.data))))
-        for backend in options.backends:
+            models = [str(stack.enter_context(untrained(options.config, example_frame(options.data))))]
+        for model, backend in itertools.product(models, options.backends):
             old = Worker(options.old.resolve(), SHIPPED, backend, options)
-            with old, Worker(here, ours, backend, options) as new:
+            with old, Worker(here, model, backend, options) as new:
                 found = compare(old, new, options.repeats)
+            name = options.config.stem if options.config else Path(model).name
+            rows.append({"model": name, "backend": backend, "precision": options.precision, **found})
             print(
-                f"{backend} {options.precision}: {found['cpu']:.3f} of the processor time, {found['wall']:.3f} of the "
-                f"wall time; old {found['old_cpu_ms']:.0f} and {found['old_wall_ms']:.0f} ms"
+                f"{name}, {backend} {options.precision}: {found['cpu']:.3f} of the processor time, {found['wall']:.3f} "
+                f"of the wall time; old {found['old_cpu_ms']:.0f} and {found['old_wall_ms']:.0f} ms"
             )
-    print(f"{processor()}, load average {os.getloadavg()[0]:.1f}")
+        print(f"{processor()}, load average {load} at the start")
+        if options.json:
+            source = "a real nuScenes frame" if options.data else "a synthetic frame"
+            about = {"machine": processor(), "load": load, "old": commit_of(options.old), "source": source}
+            write_json(options.json, about | {"threads": options.threads, "repeats": options.repeats, "rows": rows})
     return 0
 
 

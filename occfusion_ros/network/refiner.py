@@ -1,6 +1,7 @@
 """Active refinement: the most uncertain coarse voxels are split into 4 x 4 x 4 children (Active M-CONet)."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -66,10 +67,11 @@ class Refiner(nn.Module):
         count: int,
     ) -> torch.Tensor:
         batch, parents, children, _ = child_uv.shape
-        place = self.neighbors(parent).view(batch, parents * 27, 1)
-        parts = [part.gather(1, place.expand(-1, -1, part.shape[2])) for part in voxel_features]
-        block = torch.cat(parts, 2) if len(parts) > 1 else parts[0]
-        block = block.view(batch, parents, 27, block.shape[2])
+        first = torch.arange(batch, device=parent.device)[:, None, None] * math.prod(self.size)  # of each sample
+        rows = (self.neighbors(parent) + first).flatten()  # (B * K * 27,)
+        parts = [part.flatten(0, 1).index_select(0, rows) for part in voxel_features]
+        block = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+        block = block.view(batch, parents, 27, block.shape[1])
         feature = self.weights.to(block.dtype) @ self.reduce(block)  # (B, K, J, hidden)
         feature = feature + self.place
         if self.image is not None:

@@ -86,7 +86,7 @@ class FuserNetwork(nn.Module):
         """
         head, shift = self.model.occupancy_head, self.model.occupancy_shift * STEPS + OCCUPIED
         steps = F.linear(voxel_features, head.weight * STEPS, head.bias * STEPS)  # exact: STEPS is a power of two
-        return (steps + shift[semantic][:, None]).clamp(0, 255).to(torch.uint8)
+        return (steps + shift.index_select(0, semantic)[:, None]).clamp(0, 255).to(torch.uint8)
 
 
 class ScreenedFuserNetwork(FuserNetwork):
@@ -116,7 +116,8 @@ class ScreenedFuserNetwork(FuserNetwork):
         classes = F.linear(parts[0], head.weight[1:, :width], head.bias[1:])
         semantic = (classes + F.linear(parts[1], head.weight[1:, width:])).argmax(-1) + 1  # of all, as `best_class`
         rows = screened.clamp(min=0)
-        voxels, named = torch.cat([part[rows] for part in parts], 1), semantic[rows]
+        voxels = torch.cat([part.index_select(0, rows) for part in parts], 1)
+        named = semantic.index_select(0, rows)
         coarse = head(voxels)
         occupancy = self.occupancy(voxels, named)
         said = occupancy, semantic.to(torch.uint8), class_byte(coarse), entropy(coarse)
@@ -127,7 +128,7 @@ class ScreenedFuserNetwork(FuserNetwork):
 
         Without sorting, and in one shape, for the sake of TensorRT, which sorts no more than 3,840 values.
         """
-        passes, total = screen.squeeze(0)[self.nearest_first] > PASSES, len(self.nearest_first)
+        passes, total = screen.squeeze(0).index_select(0, self.nearest_first) > PASSES, len(self.nearest_first)
         place = torch.where(passes, passes.to(torch.int64).cumsum(0) - 1, total)  # the last place is for all others
         empty = torch.full((total + 1,), -1, dtype=torch.int64, device=screen.device)  # it scatters no more than fit
         return empty.scatter(0, place, self.nearest_first)[: self.room]

@@ -144,6 +144,17 @@ def test_the_page_says_what_was_measured(tmp_path):
         assert (tmp_path / f"images/performance_{name}.png").stat().st_size > 5000
 
 
+def test_the_page_has_what_was_compared_with_an_older_checkout(tmp_path):
+    page = tmp_path / "performance.md"
+    assert against.section_beside(page) == []
+    row = {"model": "swift", "backend": "openvino", "precision": "fp32", "cpu": 0.512, "wall": 0.6}
+    about = {"machine": "a machine", "load": 0.1, "old": "c0ffee", "source": "a frame", "threads": 2, "repeats": 9}
+    row |= {"old_cpu_ms": 700.4, "old_wall_ms": 400.0}
+    page.with_name(against.FIGURES).write_text(json.dumps({**about, "rows": [row]}))
+    text = "\n".join(against.section_beside(page))
+    assert "| swift | openvino fp32 | 0.51 | 0.60 | 700 | 400 |" in text and "commit c0ffee" in text
+
+
 def test_every_output_is_measured(small_artifact, frame):
     found = outputs.measure(small_artifact, frame, 1, 1)
     topics = [row["topic"] for row in found["rows"]]

@@ -10,6 +10,7 @@ import torch
 from helpers.small_model import CONFIG, small_model
 from helpers.tensorrt_subset import BUILDABLE
 
+from export.parity import of_all_voxels
 from export.to_onnx import export
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.network.checkpoint import save_checkpoint
@@ -103,3 +104,23 @@ def test_a_return_that_the_screen_blocks_is_occupied_all_the_same(artifact):
     corner = np.array([[6.3, 6.3, 2.9, 0.5], [-6.3, -6.3, -4.9, 0.5]], np.float32)
     grid = pipeline(SensorFrame(0, np.concatenate([POINTS, corner])))
     assert grid.labels[-1, -1, 39] > 0 and grid.labels[0, 0, 0] > 0
+
+
+def test_voxels_that_only_one_of_two_screens_lets_pass_count_as_the_references():
+    def said(screened, uncertainty):
+        rows = len(screened)
+        return {
+            "semantic": torch.zeros(5, dtype=torch.uint8),
+            "screened": torch.tensor(screened),
+            "uncertainty": torch.tensor(uncertainty),
+            "semantic_confidence": torch.arange(1, rows + 1, dtype=torch.uint8),
+            "occupancy": torch.full((rows, 64), 7, dtype=torch.uint8),
+        }
+
+    ours, reference = said([4, 1, 0], [0.4, 0.1, 0.9]), said([1, 4, 2, -1], [0.2, 0.5, 0.3, 9.0])
+    found = of_all_voxels(ours, reference)
+    assert found["uncertainty"].tolist() == pytest.approx([0, 0.1, 0.3, 0, 0.4])
+    assert found["semantic_confidence"].tolist() == [0, 2, 3, 0, 1]
+    assert found["occupancy"][:, 5].tolist() == [0, 7, 7, 0, 7]
+    plain = {"semantic": torch.zeros(5)}
+    assert of_all_voxels(plain, plain) is plain
