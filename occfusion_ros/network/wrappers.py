@@ -14,7 +14,8 @@ from ..presample.presampler import FusedVoxels
 from .fusion import FusedPoints
 from .occfusion import OccFusion, entropy
 
-PASSES = -4.0  # logit of the screen above which a voxel passes: about one in fifty of those would have a child
+SAMPLE = 2560  # voxels by which the threshold of a screen is chosen; TensorRT finds the largest of 3,840 at most
+FILLED = 0.85  # share of the room that is meant to be filled: a sample of some hundreds errs by a few hundredths
 
 
 def nearest_first(grid: GridSpec) -> torch.Tensor:
@@ -124,11 +125,15 @@ class ScreenedFuserNetwork(FuserNetwork):
         return *said, decoded, fused, image_map, screened
 
     def passing(self, screen: torch.Tensor) -> torch.Tensor:
-        """(1, T) logits to (M,) int64: the voxels that pass, the nearest ones first, then -1.
+        """(1, T) logits to (M,) int64: the voxels of the highest ones, the nearest first, then -1.
 
-        Without sorting, and in one shape, for the sake of TensorRT, which sorts no more than 3,840 values.
+        Without sorting all of them, and in one shape, for the sake of TensorRT: the threshold is that of a sample, and
+        what is too much of those above it is what lies farthest.
         """
-        passes, total = screen.squeeze(0).index_select(0, self.nearest_first) > PASSES, len(self.nearest_first)
+        logits, total = screen.squeeze(0).index_select(0, self.nearest_first), len(self.nearest_first)
+        step = max(total // SAMPLE, 1)
+        threshold = logits[::step].topk(max(int(FILLED * self.room / step), 1)).values[-1:]
+        passes = logits >= threshold
         place = torch.where(passes, passes.to(torch.int64).cumsum(0) - 1, total)  # the last place is for all others
         empty = torch.full((total + 1,), -1, dtype=torch.int64, device=screen.device)  # it scatters no more than fit
         return empty.scatter(0, place, self.nearest_first)[: self.room]

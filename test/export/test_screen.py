@@ -15,7 +15,7 @@ from export.to_onnx import export
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.network.checkpoint import save_checkpoint
 from occfusion_ros.network.occfusion import ModelConfig, OccFusion
-from occfusion_ros.network.wrappers import PASSES, networks_of
+from occfusion_ros.network.wrappers import FILLED, networks_of
 from occfusion_ros.presample.presampler import Presampler
 from occfusion_ros.runtime.artifact import load_artifact
 from occfusion_ros.runtime.backends.protocol import BackendSettings
@@ -25,15 +25,9 @@ ROOM = 700
 POINTS = np.random.default_rng(0).uniform(-6, 6, (3000, 4)).astype(np.float32)
 
 
-def screened_model(config: ModelConfig = replace(CONFIG, screened=ROOM)) -> OccFusion:
-    """A small network whose screen lets about half of its voxels pass."""
-    model, frame = small_model(config), SensorFrame(0, POINTS)
-    inputs = {name: value[None] for name, value in Presampler(config.presample)(frame).network_inputs().items()}
-    with torch.no_grad():
-        features = model.backbone(torch.zeros(1, 3, *config.presample.image_size, dtype=torch.uint8))
-        screen = model.fuse(features, **inputs).screen
-        model.decoder.output.bias[-config.coarse.size[2] :] += PASSES - screen.median()
-    return model
+def screened_model() -> OccFusion:
+    """A small network with a screen."""
+    return small_model(replace(CONFIG, screened=ROOM))
 
 
 @pytest.fixture(scope="module")
@@ -45,17 +39,37 @@ def artifact(tmp_path_factory) -> Path:
     return folder / "artifact"
 
 
-def test_the_nearest_of_those_above_the_threshold_pass():
-    network, _ = networks_of(small_model(replace(CONFIG, screened=ROOM)))
-    total = CONFIG.coarse.num_voxels
-    few = torch.full((total,), PASSES - 1)
-    few[[3, 900, 1360]] = PASSES + 1
-    found = network.passing(few[None])
-    assert found.shape == (ROOM,) and found[3:].unique().tolist() == [-1]
-    assert found[:3].tolist() == [1360, 900, 3], "from the middle of the grid outward"
-    crowded = network.passing(torch.full((1, total), PASSES + 1))
-    away = CONFIG.coarse.centers(np.stack(CONFIG.coarse.unflatten(crowded.numpy()), 1))[:, :2]
-    assert len(crowded.unique()) == ROOM and np.hypot(*away.T).max() < 3.9  # a circle of 700 of 2,560 voxels
+def test_the_highest_pass_the_nearest_first():
+    network, _ = networks_of(screened_model())
+    total, meant = CONFIG.coarse.num_voxels, int(FILLED * ROOM)
+    logits = torch.randn(1, total, generator=torch.Generator().manual_seed(0))
+    found = network.passing(logits)
+    assert found.shape == (ROOM,) and found[meant:].unique().tolist() == [-1]
+    assert set(found[:meant].tolist()) == set(logits[0].topk(meant).indices.tolist())
+    assert (distance(found[:meant]).diff() > -1e-6).all()
+
+
+def test_the_farthest_are_left_out_where_too_many_are_alike():
+    network, _ = networks_of(screened_model())
+    found = network.passing(torch.zeros(1, CONFIG.coarse.num_voxels))
+    assert len(found.unique()) == ROOM and distance(found).max() < 3.9  # a circle of 700 of 2,560 voxels
+
+
+def distance(voxels: torch.Tensor) -> torch.Tensor:
+    """From the middle of the grid, along x and y, metres."""
+    return torch.from_numpy(
+        np.hypot(*CONFIG.coarse.centers(np.stack(CONFIG.coarse.unflatten(voxels.numpy()), 1)).T[:2])
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sample_of_a_large_grid_fills_the_room_well(seed):
+    network, _ = networks_of(OccFusion(ModelConfig(screened=24576)))
+    logits = torch.randn(1, 163840, generator=torch.Generator().manual_seed(seed))
+    found = network.passing(logits)
+    passed = found[found >= 0]
+    assert 0.75 * 24576 < len(passed) <= 24576 and len(passed.unique()) == len(passed)
+    assert set(logits[0].topk(18_000).indices.tolist()) <= set(passed.tolist())
 
 
 def test_what_passes_is_said_as_without_a_screen():
@@ -69,7 +83,7 @@ def test_what_passes_is_said_as_without_a_screen():
         fused = model.fuse(model.backbone(images), **{name: value[None] for name, value in inputs.items()})
     rows = said["screened"] >= 0
     voxel = said["screened"][rows].long()
-    assert 500 < len(voxel) <= ROOM and set(voxel.tolist()) <= set((fused.screen[0] > PASSES).nonzero()[:, 0].tolist())
+    assert set(voxel.tolist()) == set(fused.screen[0].topk(int(FILLED * ROOM)).indices.tolist())
     semantic = fused.coarse[0, :, 1:].argmax(-1) + 1
     assert torch.equal(said["semantic"], semantic.byte())
     odds = fused.occupancy[0] + model.occupancy_shift[semantic][:, None]
@@ -95,8 +109,10 @@ def test_an_exported_screen_is_said_in_the_contract_and_answers_alike(artifact):
 
 
 def test_tensorrt_would_build_it(artifact):
-    nodes = onnx.load(artifact / "fuser.onnx").graph.node
-    assert {node.op_type for node in nodes} <= BUILDABLE
+    graph = onnx.load(artifact / "fuser.onnx").graph
+    assert {node.op_type for node in graph.node} <= BUILDABLE
+    numbers = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    assert [int(numbers[n.input[1]].item()) for n in graph.node if n.op_type == "TopK"] == [int(FILLED * ROOM)]
 
 
 def test_a_return_that_the_screen_blocks_is_occupied_all_the_same(artifact):

@@ -49,6 +49,7 @@ BUILDABLE = {
     "Squeeze",
     "Sub",
     "Tanh",
+    "TopK",
     "Transpose",
     "Unsqueeze",
     "Where",
