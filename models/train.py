@@ -161,7 +161,7 @@ class Trainer:
         progress.passing, progress.step = (progress.passing + 1) % len(PASSES), 0
 
     def step(self, batch: Batch) -> torch.Tensor:
-        """One optimizer step; the loss terms (B, 4) of all processes' samples."""
+        """One optimizer step; the loss terms (B, 5) of all processes' samples."""
         torch.manual_seed(self.config.seed + self.done)  # what a step draws does not depend on the steps before it
         terms = self.objective(batch.samples, batch.presampler)
         self.optimizer.zero_grad(set_to_none=True)

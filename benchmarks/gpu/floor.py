@@ -53,7 +53,7 @@ def stage_floor(
         parents = pipeline.select(candidates)
     refined = pipeline.classify_children(fused, inputs, parents)
     with Traffic() as grid:
-        labels = candidates.dense(pipeline.compose(candidates, parents, refined, inputs.returns))
+        labels = pipeline.compose(candidates, parents, refined, inputs.returns)
 
     def over_memory(moved: int) -> float:
         return 1e3 * moved / ceilings.bytes

@@ -28,6 +28,7 @@ from occfusion_ros.core.command import one_sentence, parser_of
 from occfusion_ros.core.errors import OccFusionError
 from occfusion_ros.core.frames import SensorFrame
 from occfusion_ros.network.occfusion import OccFusion
+from occfusion_ros.network.wrappers import networks_of
 from occfusion_ros.presample.presampler import Presampler
 
 from ..machine import processor
@@ -109,8 +110,13 @@ def untrained(config: Path, frame: SensorFrame) -> Iterator[Path]:
     with torch.no_grad():
         weight = model.occupancy_head.weight
         weight.copy_(weight[:1] + ALIKE * weight)
-        logits = model.fuse(images, **inputs).occupancy.flatten()
-        model.occupancy_shift.fill_(-logits.kthvalue(round((1 - OCCUPIED) * len(logits))).values)
+        fused = model.fuse(images, **inputs)
+        looked_at, occupied = fused.occupancy[0], round(OCCUPIED * fused.occupancy.numel())
+        if fused.screen is not None:
+            passed = networks_of(model)[0].passing(fused.screen)
+            looked_at = looked_at[passed[passed >= 0]]
+        logits = looked_at.flatten()
+        model.occupancy_shift.fill_(-logits.kthvalue(len(logits) - occupied).values)
     with tempfile.TemporaryDirectory() as folder:
         write_artifact(model, {"model_id": config.stem, "trained_on": "nothing", "accuracy": {}}, Path(folder))
         yield Path(folder)
@@ -150,7 +156,7 @@ def section_beside(page: Path) -> list[str]:
         "## Against an older checkout",
         "",
         f"The whole frame with six JPEG cameras ({data['source']}), {data['threads']} threads, in turns with that of",
-        f"`nano` in the checkout of commit {data['old']}, which does not say how sure it is: median ratios of",
+        f"`nano` in the checkout of commit {data['old']} (up to c0fcbb4 nothing says how sure it is): median ratios of",
         f"{data['repeats']} pairs of frames, and median milliseconds of the older one.",
         "",
         *table(["model", "on", "processor time", "wall time", "older: processor, ms", "wall, ms"], body),
@@ -166,9 +172,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = parser_of("python -m benchmarks.performance.against", __doc__)
     parser.add_argument("old", type=Path, help="folder of the older checkout")
     network = parser.add_mutually_exclusive_group()
-    network.add_argument(
-        "--artifacts", nargs="+", default=[SHIPPED], help="folders of models of this checkout (%(default)s)"
-    )
+    network.add_argument("--artifacts", nargs="+", help=f"folders of models of this checkout ({SHIPPED})")
     network.add_argument("--config", type=Path, help="configuration of an untrained network instead")
     parser.add_argument("--data", type=Path, help="nuScenes data root to take a frame from (default: a synthetic one)")
     parser.add_argument("--backends", nargs="+", default=["onnxruntime", "openvino"], help="(default: %(default)s)")
@@ -180,7 +184,7 @@ def main(argv: list[str] | None = None) -> int:
     options.data = options.data and options.data.resolve()
     here, load, rows = Path(__file__).resolve().parents[2], round(os.getloadavg()[0], 1), []
     with one_sentence(parser, "against"), ExitStack() as stack:
-        models = [str(Path(artifact).resolve()) for artifact in options.artifacts]
+        models = [str(Path(artifact).resolve()) for artifact in options.artifacts or [here / SHIPPED]]
         if options.config:
             models = [str(stack.enter_context(untrained(options.config, example_frame(options.data))))]
         for model, backend in itertools.product(models, options.backends):

@@ -16,6 +16,7 @@ from .losses import occupancy_loss, semantic_loss
 
 ALWAYS_FIRST = 100.0  # more than any entropy
 TERMS = ("semantic", "occupancy", "refined", "auxiliary", "screen")
+RARE = 64
 WIDER = 1.0  # the screen learns to let voxels pass with a child whose logit is above minus this
 
 
@@ -92,13 +93,14 @@ class Objective(nn.Module):
 def screen_loss(output: FuserOutput) -> torch.Tensor:
     """(B,) cross-entropy of the screen against what the network itself says of the children; 0 without a screen.
 
-    It weighs as much for each voxel that passes as the loss of occupancy does for a child.
+    It weighs as much for each voxel that passes as the loss of occupancy does for a child; where hardly any does, as
+    if one in `RARE` did.
     """
     if output.screen is None:
         return output.coarse.new_zeros(len(output.coarse), dtype=torch.float32)
     passes = (output.occupancy.detach() > -WIDER).any(2).float()
     loss = F.binary_cross_entropy_with_logits(output.screen.float(), passes, reduction="none")
-    return loss.sum(1) / (passes.sum(1) + 1)
+    return loss.sum(1) / passes.sum(1).clamp(min=passes.shape[1] / RARE)
 
 
 def class_weights(frames: list[PreparedFrame]) -> torch.Tensor:

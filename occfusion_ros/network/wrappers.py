@@ -3,6 +3,8 @@
 What leaves the networks is what the robot needs, so that thresholds and arg-max never exist a second time outside.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -15,7 +17,7 @@ from .fusion import FusedPoints
 from .occfusion import OccFusion, entropy
 
 SAMPLE = 2560  # voxels by which the threshold of a screen is chosen; TensorRT finds the largest of 3,840 at most
-FILLED = 0.85  # share of the room that is meant to be filled: a sample of some hundreds errs by a few hundredths
+FILLED = 0.85  # share of the room that is meant to be filled: a sample errs by some hundredths
 
 
 def nearest_first(grid: GridSpec) -> torch.Tensor:
@@ -23,6 +25,16 @@ def nearest_first(grid: GridSpec) -> torch.Tensor:
     column = torch.stack(grid.unflatten(torch.arange(grid.num_voxels))[:2], 1)
     away = (column + 0.5) * grid.voxel_size + torch.tensor(grid.low[:2], dtype=torch.float64)
     return away.square().sum(1).argsort(stable=True)
+
+
+def spread_sample(total: int) -> torch.Tensor:
+    """(S,) int64 different places in 0..total - 1, spread over the grid and all its layers alike: steps of the golden
+    ratio (Weyl's sequence), by a number that has no divisor in common with `total`.
+    """
+    step = round(total * 0.618)
+    while math.gcd(step, total) > 1:
+        step += 1
+    return torch.arange(min(total, SAMPLE)) * step % total
 
 
 def best_class(logits: torch.Tensor) -> torch.Tensor:
@@ -103,6 +115,7 @@ class ScreenedFuserNetwork(FuserNetwork):
         super().__init__(model)
         self.room = min(model.config.screened, model.config.coarse.num_voxels)
         self.register_buffer("nearest_first", nearest_first(model.config.coarse), persistent=False)
+        self.register_buffer("sample", spread_sample(model.config.coarse.num_voxels), persistent=False)
 
     def answer(
         self, decoded: torch.Tensor, fused: torch.Tensor, image_map: torch.Tensor, _: None, screen: torch.Tensor | None
@@ -130,10 +143,12 @@ class ScreenedFuserNetwork(FuserNetwork):
         Without sorting all of them, and in one shape, for the sake of TensorRT: the threshold is that of a sample, and
         what is too much of those above it is what lies farthest.
         """
-        logits, total = screen.squeeze(0).index_select(0, self.nearest_first), len(self.nearest_first)
-        step = max(total // SAMPLE, 1)
-        threshold = logits[::step].topk(max(int(FILLED * self.room / step), 1)).values[-1:]
-        passes = logits >= threshold
+        logits, total = screen.squeeze(0), len(self.nearest_first)
+        if self.room == total:
+            return self.nearest_first
+        sample = logits.index_select(0, self.sample)
+        threshold = sample.topk(max(int(FILLED * self.room * len(sample) / total), 1)).values[-1:]
+        passes = logits.index_select(0, self.nearest_first) >= threshold
         place = torch.where(passes, passes.to(torch.int64).cumsum(0) - 1, total)  # the last place is for all others
         empty = torch.full((total + 1,), -1, dtype=torch.int64, device=screen.device)  # it scatters no more than fit
         return empty.scatter(0, place, self.nearest_first)[: self.room]

@@ -63,35 +63,36 @@ class Candidates:
         return from_children(rows, self.grid, self.factor).cpu().numpy()
 
 
-def candidates_of(
-    fused: dict[str, torch.Tensor], needed: torch.Tensor, grid: GridSpec, factor: int, empty_too: bool = False
-) -> Candidates:
+def candidates_of(fused: dict[str, torch.Tensor], needed: torch.Tensor, grid: GridSpec, factor: int) -> Candidates:
     """The coarse voxels in which the fuser sees something, and those that are needed anyway.
 
     Args:
-        fused: outputs of the fuser. Up to format 4 a child was 1 where occupied, and nothing was said of how sure that
-            is, which is 0 then.
-        needed: (N,) int64 coarse voxels. What a screen did not let pass of them is empty.
-        empty_too: all that the fuser looked at, also where it sees nothing.
+        fused: outputs of the fuser, see `in_todays_form`.
+        needed: (N,) int64 coarse voxels. What a screen did not let pass of them is empty, and nothing is sure of it.
     """
-    semantic = fused["semantic"]
-    if "occupied" in fused:
-        fused = fused | {"occupancy": fused["occupied"] << 7, "semantic_confidence": torch.zeros_like(semantic)}
+    semantic, occupied = fused["semantic"], any_child(fused["occupancy"])
     wanted = torch.zeros(len(semantic), dtype=torch.bool, device=semantic.device)
     wanted[needed] = True
-    occupied = any_child(fused["occupancy"])
     if "screened" in fused:
         voxel = fused["screened"]
-        rows = ((voxel >= 0) & (occupied | wanted[voxel] | empty_too)).nonzero()[:, 0]
+        rows = ((voxel >= 0) & (occupied | wanted[voxel])).nonzero()[:, 0]
         voxel = voxel[rows]
         wanted[voxel] = False
         blocked = wanted.nonzero()[:, 0]
     else:
-        rows = torch.arange(len(semantic), device=semantic.device) if empty_too else (occupied | wanted).nonzero()[:, 0]
-        voxel, blocked = rows, rows[:0]
-    values = {name: _longer(fused[name][rows], len(blocked)) for name in BY_ROW}
+        voxel = rows = (occupied | wanted).nonzero()[:, 0]
+        blocked = rows[:0]
+    values = {name: _longer(fused[name].index_select(0, rows), len(blocked)) for name in BY_ROW}
     voxel = torch.cat([voxel, blocked])
     return Candidates(grid, factor, voxel, _longer(occupied[rows], len(blocked)), semantic=semantic[voxel], **values)
+
+
+def in_todays_form(fused: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The fuser's outputs; up to format 4 a child was 1 where occupied, and nothing was said of how sure that is."""
+    if "occupied" not in fused:
+        return fused
+    unsaid = torch.zeros_like(fused["semantic"])
+    return fused | {"occupancy": fused["occupied"] << 7, "semantic_confidence": unsaid}
 
 
 def _longer(values: torch.Tensor, rows: int) -> torch.Tensor:
@@ -99,8 +100,7 @@ def _longer(values: torch.Tensor, rows: int) -> torch.Tensor:
     return torch.cat([values, values.new_zeros((rows, *values.shape[1:]))]) if rows else values
 
 
-def scattered(grid: GridSpec, voxel: np.ndarray, values: torch.Tensor) -> np.ndarray:
-    """(X, Y, Z) uint8 with (N,) values at (N,) flat voxels, 0 elsewhere; of a GPU only these are brought."""
-    dense = np.zeros(grid.num_voxels, np.uint8)
-    dense[voxel] = values.cpu().numpy()
-    return dense.reshape(grid.size)
+def scattered(dense: np.ndarray, voxel: np.ndarray, values: torch.Tensor) -> np.ndarray:
+    """`dense` (X, Y, Z) uint8, contiguous, with (N,) values put in at (N,) flat voxels; of a GPU only these come."""
+    dense.reshape(-1)[voxel] = values.cpu().numpy()
+    return dense

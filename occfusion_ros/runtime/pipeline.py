@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from ..core.contract import ModelContract
 from ..core.errors import BackendError, InvalidFrameError, OccFusionError, one_line
 from ..core.frames import OccupancyGrid, SensorFrame
-from ..presample.children import describe_children, parents_of
+from ..presample.children import describe_children, from_children, parents_of
 from ..presample.presampler import FusedVoxels, PresampleConfig, Presampler
 from .artifact import NETWORKS, Artifact, load_artifact
 from .backends.protocol import Backend, BackendSettings, torch_threads, usable_gpu
 from .backends.registry import BACKENDS, candidates
-from .candidates import Candidates, candidates_of, scattered
+from .candidates import Candidates, candidates_of, in_todays_form, scattered
 from .confidence import ConfidenceReader
 from .selection import most_uncertain
 
@@ -77,7 +77,9 @@ class Pipeline:
         self.contract, self.refine = contract, refine
         self.fuser, self.refiner = fuser, refiner
         self.confidence, self.free_below = True, None
-        self._confidence = ConfidenceReader(contract.confidence, torch.device(fuser.device))
+        self._confidence = ConfidenceReader(
+            contract.confidence, contract.grid, contract.coarse_factor, torch.device(fuser.device)
+        )
         # Pre-sampling runs on the GPU where there is one, whatever runs the networks.
         self.presampler = Presampler(PresampleConfig.of(contract), "cuda" if usable_gpu() else "cpu")
 
@@ -165,7 +167,7 @@ class Pipeline:
         resampled, voxels = resampled.to(self.fuser.device), voxels.to(self.fuser.device)
         seen = None if seen is None else seen.to(self.fuser.device)
         watch.lap("upload")
-        fused = self.fuser.run({"images": resampled, **voxels.network_inputs()})
+        fused = in_todays_form(self.fuser.run({"images": resampled, **voxels.network_inputs()}))
         watch.lap("fuser")
         candidates = self.candidates(fused, voxels.returns)
         parents = self.select(candidates)
@@ -173,7 +175,7 @@ class Pipeline:
         refined = self.classify_children(fused, voxels, parents, seen)
         watch.lap("refiner")
         children = self.compose(candidates, parents, refined, voxels.returns)
-        labels, occupancy, class_confidence = self.grids(children, candidates, parents, refined, voxels.returns)
+        labels, occupancy, class_confidence = self.grids(children, candidates, fused, parents, refined, voxels.returns)
         watch.lap("grid")
         return OccupancyGrid(
             self.contract.grid,
@@ -198,7 +200,7 @@ class Pipeline:
         grid, factor = self.contract.grid, self.contract.coarse_factor
         needed = parents_of(returns, grid, factor)[0]
         needed = needed if others is None else torch.cat([needed, others])
-        return candidates_of(fused, needed, grid, factor, self.contract.says_confidence and self.free_below is not None)
+        return candidates_of(fused, needed, grid, factor)
 
     def select(self, candidates: Candidates) -> torch.Tensor:
         """(K,) int64 flat coarse voxels to refine."""
@@ -254,6 +256,7 @@ class Pipeline:
         self,
         children: torch.Tensor,
         candidates: Candidates,
+        fused: dict[str, torch.Tensor],
         parents: torch.Tensor,
         refined: dict[str, torch.Tensor],
         returns: torch.Tensor,
@@ -262,13 +265,14 @@ class Pipeline:
 
         Empty children in doubt are marked, likewise. An artifact of old says neither.
         """
-        spec, again = self.contract.grid, candidates.rows(parents)
+        spec, free_below = self.contract.grid, self.free_below
         listed = children.flatten().nonzero()[:, 0]  # (N,) of the R * J: few
-        voxel, occupancy, class_confidence = candidates.fine(listed), None, None
+        voxel = candidates.fine(listed)
+        labels, occupancy, class_confidence = np.zeros(spec.size, np.uint8), None, None
         if self.contract.says_confidence and self.confidence:
-            found = self._confidence.probabilities(refined, candidates, again, listed)
-            occupancy, class_confidence = (scattered(spec, voxel, values) for values in found)
-        if self.contract.says_confidence and self.free_below is not None:
-            self._confidence.mark_doubt(children, candidates, again, refined, returns, self.free_below)
-            return candidates.dense(children), occupancy, class_confidence
-        return scattered(spec, voxel, children.flatten()[listed]), occupancy, class_confidence
+            found = self._confidence.probabilities(refined, candidates, candidates.rows(parents), listed)
+            occupancy, class_confidence = (scattered(np.zeros(spec.size, np.uint8), voxel, v) for v in found)
+        if self.contract.says_confidence and free_below is not None:
+            doubt = self._confidence.doubt(fused, parents, refined, returns, free_below)
+            labels = from_children(doubt, spec, self.contract.coarse_factor).cpu().numpy()
+        return scattered(labels, voxel, children.flatten()[listed]), occupancy, class_confidence

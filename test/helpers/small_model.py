@@ -25,7 +25,7 @@ CONFIG = ModelConfig(
     refiner_width=8,
     refine_budget=40,
 )
-"""With everything that `models/configs/swift.yaml` does otherwise than the shipped model."""
+"""With what `models/configs/swift.yaml` does otherwise than `nano`, but for earlier sweeps and the screen."""
 
 
 def small_model(config: ModelConfig = CONFIG) -> OccFusion:

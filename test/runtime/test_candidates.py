@@ -7,7 +7,7 @@ import torch
 from occfusion_ros.core.confidence import OCCUPIED
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.presample.children import from_children
-from occfusion_ros.runtime.candidates import candidates_of, scattered
+from occfusion_ros.runtime.candidates import candidates_of, in_todays_form, scattered
 
 GRID, FACTOR = GridSpec((0.0, 0.0, 0.0), 0.2, (8, 8, 4)), 4  # 2 x 2 x 1 coarse voxels
 NOTHING = torch.empty(0, dtype=torch.long)
@@ -52,16 +52,10 @@ def test_what_a_screen_blocks_is_empty_but_has_its_class():
     assert len(found.voxel) == 3
 
 
-@pytest.mark.parametrize(("said", "all_of_them"), [(fused(), [0, 1, 2, 3]), (screened(2, 1, -1), [1, 2])])
-def test_empty_ones_come_too_where_they_are_asked_for(said, all_of_them):
-    found = candidates_of(said, NOTHING, GRID, FACTOR, empty_too=True)
-    assert found.voxel.sort().values.tolist() == all_of_them
-
-
 def test_networks_of_old_say_one_where_a_child_is_occupied():
     said = fused(occupied=(fused()["occupancy"] >= OCCUPIED).byte())
     del said["occupancy"], said["semantic_confidence"]
-    found = candidates_of(said, NOTHING, GRID, FACTOR)
+    found = candidates_of(in_todays_form(said), NOTHING, GRID, FACTOR)
     assert found.voxel.tolist() == [2] and found.semantic_confidence.tolist() == [0]
     assert found.occupancy[0].nonzero()[:, 0].tolist() == [5] and found.occupancy[0, 5] == OCCUPIED
 
@@ -73,7 +67,8 @@ def test_values_of_children_lie_in_the_grid_where_their_parents_do():
     rows[found.voxel] = values
     expected = from_children(rows, GRID, FACTOR).numpy()
     listed = values.flatten().nonzero()[:, 0]
-    assert np.array_equal(scattered(GRID, found.fine(listed), values.flatten()[listed]), expected)
+    empty = np.zeros(GRID.size, np.uint8)
+    assert np.array_equal(scattered(empty, found.fine(listed), values.flatten()[listed]), expected)
     assert np.array_equal(found.dense(values), expected)
     row, child = found.places(torch.from_numpy(expected.flatten().nonzero()[0]))
     assert torch.equal(values[row, child], torch.from_numpy(expected[expected > 0]))

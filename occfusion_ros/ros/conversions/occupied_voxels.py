@@ -9,6 +9,7 @@ from ...core.grid import GridSpec
 from ...core.labels import IGNORE
 
 BLOCK = 64  # rows along y
+CROWDED = 4  # where more than one in so many words holds a label, to look at words first does not pay
 WORD = 32  # bits that a flat index fits into: messages have uint32
 
 
@@ -62,6 +63,8 @@ class OccupiedVoxels:
         """(N,) int64 ascending places in (V,) uint8 labels where something is."""
         whole = len(dense) // 8 * 8
         words = np.flatnonzero(dense[:whole].view(np.uint64) != 0)  # eight labels at once: most are empty
+        if len(words) > whole // 8 // CROWDED:
+            return np.flatnonzero(_is_solid(dense))
         place = np.flatnonzero(_is_solid(dense[:whole].reshape(-1, 8)[words]))
         place = words[place >> 3] * 8 + (place & 7)
         return np.concatenate([place, whole + np.flatnonzero(_is_solid(dense[whole:]))])
