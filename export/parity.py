@@ -32,6 +32,7 @@ from occfusion_ros.runtime.backends.registry import BACKENDS, unavailable_reason
 from occfusion_ros.runtime.backends.torch_backend import TorchBackend
 from occfusion_ros.runtime.candidates import BY_ROW
 from occfusion_ros.runtime.pipeline import Pipeline
+from occfusion_ros.runtime.selection import any_child
 
 from .frames import parity_frames, recorded_frames
 
@@ -66,7 +67,7 @@ LIMITS = {
     "fp32": Limit(1e-3, 0.9999, 0.9999),
     "fp16": Limit(None, 0.999, 0.995),
     "bf16": Limit(None, 0.98, 0.9),
-    # What INT8 may lose is said by MIOU_LOSS; the classes of coarse voxels that are empty count in these, too.
+    # What INT8 may lose is said by MIOU_LOSS.
     "int8": Limit(None, 0.85, 0.8),
 }
 
@@ -248,7 +249,9 @@ def answers_of(
         "active": pipeline.compose(candidates, parents, refined, voxels.returns),
     }
     grids = {mode: torch.from_numpy(candidates.dense(labels)) for mode, labels in grids.items()}
-    fused = of_all_voxels(fused, fed)
+    fused, expected = of_all_voxels(fused, fed), of_all_voxels(fed, fed)
+    # The class of a voxel in which nothing is comes from nothing, and is told to nobody.
+    fused = fused | {"semantic": fused["semantic"] * any_child(expected["occupancy"])}
     answers = {
         **{f"fuser {name}": value for name, value in fused.items() if name != "screened"},
         "fuser occupied": fused["occupancy"] >> 7,

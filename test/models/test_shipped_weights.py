@@ -18,8 +18,10 @@ from occfusion_ros.runtime.backends.protocol import BackendSettings
 from occfusion_ros.runtime.pipeline import Pipeline
 
 ZOO = Path(__file__).parents[2] / "models" / "zoo"
-NANO, MULTISWEEP = ZOO / "nano", ZOO / "nano_multisweep"
-of_each_model = pytest.mark.parametrize("model", [path.parent for path in sorted(ZOO.glob("*/contract.yaml"))], ids=str)
+NANO, MULTISWEEP, SWIFT = (ZOO / name for name in ("nano", "nano_multisweep", "swift"))
+of_each_model = pytest.mark.parametrize(
+    "model", [path.parent for path in sorted(ZOO.glob("*/contract.yaml"))], ids=lambda path: path.name
+)
 
 
 @of_each_model
@@ -71,7 +73,7 @@ def test_the_contract_of_nano_says_what_it_was_trained_with_and_its_format_knows
     assert not load_artifact(NANO).contract.preprocessing.lags
 
 
-@pytest.mark.parametrize(("model", "same"), [(NANO, True), (MULTISWEEP, False)])
+@pytest.mark.parametrize(("model", "same"), [(NANO, True), (MULTISWEEP, False), (SWIFT, False)])
 def test_earlier_sweeps_count_where_the_model_was_trained_with_them_alone(model, same):
     pipeline, alone = Pipeline.load(model, "torch", settings=BackendSettings(precision="fp32")), frame()
     one, other = pipeline(alone), pipeline(replace(alone, past=past_of(alone)))

@@ -102,7 +102,10 @@ def test_an_engine_outside_the_folder_is_refused(copy):
     "model, message",
     [
         ("", "got an empty string"),
-        ("big", r"no model 'big' ships with this package; those that do: nano, nano_multisweep; a folder .*: \./big"),
+        (
+            "big",
+            r"no model 'big' ships with this package; those that do: nano, nano_multisweep, swift; a folder .*: \./big",
+        ),
         (".", r"contract\.yaml: no such file; give the folder that export.to_onnx wrote"),
         ("~/no_such_folder", r"/no_such_folder/contract\.yaml: no such file"),
         (Path("nano"), r"nano/contract\.yaml: no such file"),
