@@ -152,6 +152,8 @@ def section_beside(page: Path) -> list[str]:
         + [f"{row['old_cpu_ms']:.0f}", f"{row['old_wall_ms']:.0f}"]
         for row in data["rows"]
     ]
+    models = dict.fromkeys(f"models/zoo/{row['model']}" for row in data["rows"])
+    command = f"python -m benchmarks.performance.against OLD --artifacts {' '.join(models)} --repeats {data['repeats']}"
     return [
         "## Against an older checkout",
         "",
@@ -161,8 +163,8 @@ def section_beside(page: Path) -> list[str]:
         "",
         *table(["model", "on", "processor time", "wall time", "older: processor, ms", "wall, ms"], body),
         "",
-        f"Made by `python -m benchmarks.performance.against OLD --json docs/{FIGURES}` on: {data['machine']},",
-        f"load average {data['load']} at the start.",
+        f"Made by `{command}{' --data ROOT' if 'real' in data['source'] else ''} --json docs/{FIGURES}`",
+        f"on: {data['machine']}, load average {data['load']} at the start.",
         "",
     ]
 

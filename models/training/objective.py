@@ -16,7 +16,7 @@ from .losses import occupancy_loss, semantic_loss
 
 ALWAYS_FIRST = 100.0  # more than any entropy
 TERMS = ("semantic", "occupancy", "refined", "auxiliary", "screen")
-RARE = 64
+RARE = 64  # a sample in which fewer than one voxel in so many should pass weighs no more for that
 WIDER = 1.0  # the screen learns to let voxels pass with a child whose logit is above minus this
 
 
