@@ -11,6 +11,7 @@ from occfusion_ros.core.contract import ModelContract, NetworkSpec
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.labels import OPENOCCUPANCY_CLASSES
 from occfusion_ros.network.occfusion import ModelConfig, OccFusion
+from occfusion_ros.network.wrappers import FuserNetwork
 from occfusion_ros.presample.children import describe_children
 from occfusion_ros.presample.presampler import Presampler
 from occfusion_ros.runtime.artifact import CONTRACT_FILE
@@ -60,11 +61,14 @@ def write_contract(contract: ModelContract, folder: Path) -> None:
     write_text(folder / CONTRACT_FILE, text)
 
 
-def example_inputs(config: ModelConfig) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Inputs of the right shapes: the fuser's for two cameras, and a few children for the refiner."""
+def example_inputs(
+    config: ModelConfig, fuser: type[FuserNetwork] | FuserNetwork = FuserNetwork
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Inputs of the right shapes: those of a fuser for two cameras, and a few children for the refiner."""
     presampler = Presampler(config.presample)
     images = torch.zeros((2, 3, *config.presample.image_size), dtype=torch.uint8)
     image_from_grid = torch.eye(4).repeat(2, 1, 1)
-    inputs = presampler.prepare_points(np.zeros((0, 4), np.float32), image_from_grid)
-    children = describe_children(torch.arange(3), presampler, image_from_grid, inputs.returns)
-    return {"images": images, **inputs.network_inputs()}, children.network_inputs()
+    voxels = presampler.prepare_points(np.zeros((0, 4), np.float32), image_from_grid)
+    children = describe_children(torch.arange(3), presampler, image_from_grid, voxels.returns)
+    inputs = {"images": images, **voxels.network_inputs(fuser.INPUTS[1:])}
+    return inputs, children.network_inputs()

@@ -6,7 +6,8 @@ from typing import Any
 
 # What keeps float32: sampling positions and what they sample (half a pixel would be lost), sums over a feature map,
 # and logarithms of probabilities.
-EXACT_OPERATORS = ("GridSample", "ReduceMean", "ReduceSum", "Sqrt", "Softmax", "LogSoftmax", "Exp", "ReduceLogSumExp")
+LOGARITHMS = ("Exp", "Log", "LogSoftmax", "ReduceLogSumExp")
+EXACT_OPERATORS = ("GridSample", "ReduceMean", "ReduceSum", "Sqrt", "Softmax", *LOGARITHMS)
 MATRIX_OPERATORS = ("MatMul", "Gemm", "Conv")
 FLOAT, UINT8, FLOAT16 = 1, 2, 10  # in onnx.TensorProto
 

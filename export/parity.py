@@ -206,7 +206,7 @@ class Reference:
     @staticmethod
     def _expect(pipeline: Pipeline, frame: SensorFrame) -> Expected:
         images, voxels = pipeline.presampler.prepare_images(frame), pipeline.presampler(frame)
-        fused = copied(pipeline.fuser.run({"images": images, **voxels.network_inputs()}))
+        fused = copied(pipeline.fuse(images, voxels))
         parents = pipeline.select(pipeline.candidates(fused, voxels.returns))
         return Expected(images, voxels, fused, parents, answers_of(pipeline, images, voxels, fused, parents))
 
@@ -240,7 +240,7 @@ def answers_of(
     """
     device = pipeline.fuser.device
     voxels, parents, fed = voxels.to(device), parents.to(device), copied(fed, device)
-    fused = copied(pipeline.fuser.run({"images": images.to(device), **voxels.network_inputs()}), device)
+    fused = copied(pipeline.fuse(images.to(device), voxels), device)
     refined, of_reference = (pipeline.classify_children(said, voxels, parents) for said in (fused, fed))
     unrefined = {name: tensor[:0] for name, tensor in refined.items()}
     candidates = pipeline.candidates(fused, voxels.returns, parents)
@@ -249,7 +249,8 @@ def answers_of(
         "active": pipeline.compose(candidates, parents, refined, voxels.returns),
     }
     grids = {mode: torch.from_numpy(candidates.dense(labels)) for mode, labels in grids.items()}
-    fused, expected = of_all_voxels(fused, fed), of_all_voxels(fed, fed)
+    total = pipeline.contract.grid.coarse(pipeline.contract.coarse_factor).num_voxels
+    fused, expected = of_all_voxels(fused, fed, total), of_all_voxels(fed, fed, total)
     # The class of a voxel in which nothing is comes from nothing, and is told to nobody.
     fused = fused | {"semantic": fused["semantic"] * any_child(expected["occupancy"])}
     answers = {
@@ -262,15 +263,16 @@ def answers_of(
     return {name: value.cpu() for name, value in answers.items()}
 
 
-def of_all_voxels(fused: Tensors, fed: Tensors) -> Tensors:
-    """The fuser's outputs with a row for each coarse voxel, where a screen makes them fewer: zeros where it blocks.
+def of_all_voxels(fused: Tensors, fed: Tensors, total: int) -> Tensors:
+    """The fuser's outputs with a row for each of `total` coarse voxels, where a screen makes them fewer: zeros where it
+    blocks.
 
     Rows that only one of `fused` and the reference's `fed` has are the reference's: which voxels near the threshold
     pass is chance, and whether that does harm shows in the grids.
     """
     if "screened" not in fused:
         return fused
-    total, dense = len(fused["semantic"]), dict(fused)
+    dense = dict(fused)
     ours, theirs = (_spread(said["screened"], torch.ones_like(said["screened"]), total) > 0 for said in (fused, fed))
     for name in BY_ROW:
         own, expected = (_spread(said["screened"], said[name], total) for said in (fused, fed))

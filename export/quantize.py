@@ -165,15 +165,16 @@ def add_int8(artifact: Artifact, frames: list[SensorFrame], data: Path | None, c
         ContractError: INT8 loses more than it may.
     """
     pipeline = Pipeline.load(artifact.folder, "torch", settings=BackendSettings(precision="fp32"))
-    presampler = pipeline.presampler
+    presampler, contract = pipeline.presampler, artifact.contract
     inputs = [
         {
             "images": presampler.prepare_images(frame).numpy(),
-            **{name: tensor.numpy() for name, tensor in presampler(frame).network_inputs().items()},
+            **{
+                name: tensor.numpy() for name, tensor in presampler(frame).network_inputs(contract.fuser_inputs).items()
+            },
         }
         for frame in frames
     ]
-    contract = artifact.contract
     reference = Reference(pipeline, parity_frames(data, compared, contract), labeled_examples(data, compared, contract))
     with tempfile.TemporaryDirectory(prefix=".quantize-", dir=artifact.folder) as partial:
         folder = Path(partial)

@@ -51,7 +51,7 @@ def engine_files(network: str) -> dict[str, str]:
 def export_engines(model: OccFusion, folder: Path) -> tuple[NetworkSpec, NetworkSpec]:
     """Write all files of fuser and refiner; the number of cameras and of refined voxels are dynamic axes."""
     fuser, refiner = networks_of(model)
-    inputs, children = example_inputs(model.config)
+    inputs, children = example_inputs(model.config, fuser)
     cameras = Dim("cameras", min=1, max=model.config.presample.max_cameras)
     shapes = {name: {0: cameras} if name == "images" else None for name in inputs}
     specs = [export_engine(fuser, inputs, shapes, folder, "fuser")]

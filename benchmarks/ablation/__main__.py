@@ -37,8 +37,9 @@ from ..performance.peak_memory import peak_memory
 from .accuracy import measure
 from .frames import window_frames
 from .page import RESULTS, write_page
+from .reasons import reasons
 from .training import train, train_config
-from .variants import EVERY_MODE, REFERENCE, SHIPPED, STANDARD, TRAIN, VARIANTS, Variant
+from .variants import EVERY_MODE, NETWORK, REFERENCE, SHIPPED, STANDARD, TRAIN, VARIANTS, WEIGHTS, Variant
 
 COSTED = (REFERENCE, "lift_splat", "lidar", "camera", "theta2", "theta8")
 
@@ -56,8 +57,8 @@ class Budget:
         repeats: forward passes of which the median time is taken.
     """
 
-    steps: int = 120
-    train: int = 24
+    steps: int = 360
+    train: int = 40
     fit: int = 2
     test: int = 4
     repeats: int = cost.REPEATS
@@ -175,24 +176,22 @@ def averages(by_seed: dict[str, Any]) -> dict[str, dict[str, float]]:
     return {mode: {key: sum(run[mode][key] for run in runs) / len(runs) for key in runs[0][mode]} for mode in runs[0]}
 
 
-def measure_shipped(weights: Path, validation: Path, budget: Budget, out: Path, workers: int) -> dict[str, Any]:
-    """A trained network on the whole held-out frames, in the form of a variant."""
-    model, metadata = load_checkpoint(weights)
+def measure_shipped(validation: Path, budget: Budget, out: Path, workers: int) -> dict[str, Any]:
+    """The shipped network on the whole held-out frames, in the form of a variant."""
+    model, metadata = load_checkpoint(WEIGHTS)
 
     def make() -> dict[str, Any]:
         fit, test = (
             [
                 PreparedFrame.load(path)
-                for path in prepare_all(
-                    validation, budget.seeds()[use], model.config.presample, workers, weights=weights
-                )
+                for path in prepare_all(validation, budget.seeds()[use], NETWORK.presample, workers, weights=WEIGHTS)
             ]
             for use in ("fit", "test")
         )
         modes = measure(model, fit, test, EVERY_MODE)
         return {"modes": modes, "costs": measure_refinement(model.config, modes, budget)}
 
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    digest = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
     found = kept(out / "shipped.json", {"weights": digest, "budget": asdict(budget), "modes": EVERY_MODE}, make)
     return {
         "variant": {
@@ -228,6 +227,21 @@ def study(names: list[str], seeds: int, budget: Budget, frames: Frames, out: Pat
     }
 
 
+def measure_reasons(seeds: int, frames: Frames, validation: Path, budget: Budget, out: Path, workers: int) -> Any:
+    """What `reasons` finds with as many of the trained references as there are."""
+    trained = [out / "variants" / f"{REFERENCE}-{seed}" / "weights.safetensors" for seed in range(seeds)]
+    trained = [path for path in trained if path.exists()]
+    if not trained:
+        raise StudyError(f"{out}: expected the weights of {REFERENCE} beside its results; remove its .json to train it")
+
+    def make() -> dict[str, Any]:
+        test = prepare_all(validation, budget.seeds()["test"], NETWORK.presample, workers, weights=WEIGHTS)
+        return reasons(frames.train, test, trained)
+
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (WEIGHTS, *trained)]
+    return kept(out / "reasons.json", {"weights": digests, "budget": asdict(replace(budget, repeats=0))}, make)
+
+
 def prepare(budget: Budget, frames: Path, validation: Path, out: Path, workers: int) -> Frames:
     """The frames of the study."""
     folders = {"train": (frames, AugmentConfig()), "fit": (validation, None), "test": (validation, None)}
@@ -246,7 +260,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--page", type=Path, default=RESULTS, help="page to write (%(default)s), with its .json beside")
     parser.add_argument("--frames", type=Path, help="prepared training frames, filled where needed (OUT/frames)")
     parser.add_argument("--validation", type=Path, help="prepared held-out frames, likewise (OUT/validation)")
-    parser.add_argument("--weights", type=Path, help="trained network whose refinement is measured besides")
+    parser.add_argument("--shipped", action="store_true", help="measure the refinement of the shipped swift besides")
     parser.add_argument("--seeds", type=int, default=3, help="repetitions of every variant (%(default)s)")
     parser.add_argument("--steps", type=int, default=Budget.steps, help="optimizer steps of a variant (%(default)s)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no variant after so many minutes")
@@ -277,14 +291,10 @@ def main(argv: list[str] | None = None) -> int:
             )
             names = [name for name in VARIANTS if name == REFERENCE or name in options.variants]
             found = study(names, options.seeds, budget, frames, options.out, options.minutes)
-            if options.weights:
-                shipped = measure_shipped(
-                    options.weights,
-                    options.validation or options.out / "validation",
-                    budget,
-                    options.out,
-                    options.workers,
-                )
+            held_out = options.validation or options.out / "validation", budget, options.out, options.workers
+            found["reasons"] = measure_reasons(options.seeds, frames, *held_out)
+            if options.shipped:
+                shipped = measure_shipped(*held_out)
                 found["variants"][SHIPPED], found["refinement"][SHIPPED] = shipped["variant"], shipped["costs"]
             results.parent.mkdir(parents=True, exist_ok=True)
             write_json(results, found)

@@ -10,9 +10,8 @@ from models.training.augment import AugmentConfig, transform
 from models.training.data import PreparedFrame
 from models.training.manifest import claim, made_by
 from models.training.prepare import prepare_all
-from occfusion_ros.presample.presampler import PresampleConfig
 
-from .variants import WINDOW
+from .variants import NETWORK, TRAIN, WEIGHTS, WINDOW
 
 
 def cut(path: Path, folder: Path) -> Path:
@@ -31,7 +30,7 @@ def window_frames(
     Args:
         augmentation: how images of training frames are changed, None for held-out frames, which are of one rig.
     """
-    rig = "mixed" if augmentation else "nuscenes"
-    paths = prepare_all(prepared, seeds, PresampleConfig(), workers, augmentation, rig)
+    rig = TRAIN.rig if augmentation else "nuscenes"
+    paths = prepare_all(prepared, seeds, NETWORK.presample, workers, augmentation, rig, weights=WEIGHTS)
     claim(cut_to, {"window": asdict(WINDOW), "cut_from": made_by(prepared)})
     return [cut(path, cut_to) for path in tqdm(paths, f"cutting to {cut_to.name}", unit="frame")]

@@ -11,7 +11,6 @@ from .variants import TRAIN, Variant
 
 def train_config(variant: Variant, seed: int, steps: int, drives: int) -> TrainConfig:
     """Return the settings of the trainer for a variant."""
-    steps *= variant.longer
     return replace(TRAIN, steps=steps, save_every=steps, drives=drives, seed=seed, **variant.train)
 
 

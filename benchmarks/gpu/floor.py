@@ -47,7 +47,7 @@ def stage_floor(
         inputs = pipeline.presampler.prepare_points(frame.points, matrices)
     device = pipeline.fuser.device
     inputs = inputs.to(device)
-    fused = pipeline.fuser.run({"images": images.to(device), **inputs.network_inputs()})
+    fused = pipeline.fuse(images.to(device), inputs)
     with Traffic() as select:
         candidates = pipeline.candidates(fused, inputs.returns)
         parents = pipeline.select(candidates)

@@ -46,11 +46,14 @@ from pathlib import Path
 try:
     from benchmarks.performance import latency
     from benchmarks.load.messages import messages_of
+    from occfusion_ros.ros.startup.allocator import keep_memory_together
     from occfusion_ros.runtime.backends.protocol import BackendSettings
 except ImportError:  # before the rooms of benchmarks
     from benchmarks import latency
     from benchmarks.messages import messages_of
+    from occfusion_ros.ros.allocator import keep_memory_together
     from occfusion_ros.runtime.backend import BackendSettings
+keep_memory_together()  # as the node does
 model, backend, precision, threads, data = sys.argv[1:]
 frame = latency.example_frame(Path(data) if data else None)
 pipeline = latency.Pipeline.load(Path(model), backend, settings=BackendSettings(int(threads), precision))
@@ -104,7 +107,8 @@ def untrained(config: Path, frame: SensorFrame) -> Iterator[Path]:
     torch.manual_seed(0)
     model = OccFusion(load_config(config)[1]).eval()
     presampler = Presampler(model.config.presample)
-    inputs = {name: tensor[None] for name, tensor in presampler(frame).network_inputs().items()}
+    voxels = presampler(frame)
+    inputs = {name: tensor[None] for name, tensor in voxels.network_inputs().items()}
     with torch.inference_mode():
         images = model.backbone(presampler.prepare_images(frame))
     with torch.no_grad():
@@ -113,7 +117,7 @@ def untrained(config: Path, frame: SensorFrame) -> Iterator[Path]:
         fused = model.fuse(images, **inputs)
         looked_at, occupied = fused.occupancy[0], round(OCCUPIED * fused.occupancy.numel())
         if fused.screen is not None:
-            passed = networks_of(model)[0].passing(fused.screen)
+            passed = networks_of(model)[0].passing(fused.screen, voxels.present)
             looked_at = looked_at[passed[passed >= 0]]
         logits = looked_at.flatten()
         model.occupancy_shift.fill_(-logits.kthvalue(len(logits) - occupied).values)

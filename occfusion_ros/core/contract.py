@@ -13,8 +13,8 @@ from .grid import GridSpec
 from .labels import SemanticClass
 from .preprocessing import UNRECORDED, Preprocessing
 
-FORMAT = 7
-FORMATS = (2, 3, 4, 5, 6, FORMAT)  # that are read, see `_in_todays_format`
+FORMAT = 8
+FORMATS = (2, 3, 4, 5, 6, 7, FORMAT)  # that are read, see `_in_todays_format`
 VARIANTS = ("fp32", "fp16", "int8", "int8_onnxruntime", "weights")
 """Files of a network: ONNX in float32; ONNX in float16 inside; ONNX quantized for TensorRT and OpenVINO (symmetric)
 and for ONNX Runtime (asymmetric activations); and the weights of the whole model (safetensors), the same file for both
@@ -139,6 +139,11 @@ class ModelContract:
         return self.grid.coarse(self.coarse_factor)
 
     @property
+    def fuser_inputs(self) -> tuple[str, ...]:
+        """Names of what the fuser reads beside the images."""
+        return tuple(tensor.name for tensor in self.fuser.inputs if tensor.name != "images")
+
+    @property
     def says_confidence(self) -> bool:
         """Whether the networks say how sure they are; those of formats 2 to 4 do not."""
         return any(tensor.name == "semantic_confidence" for tensor in self.fuser.outputs)
@@ -174,7 +179,7 @@ class ModelContract:
 
 
 def _in_todays_format(values: dict[Any, Any], before: int) -> dict[Any, Any]:
-    """As this format says it: no screen up to 6, no lags up to 5.
+    """As this format says it: another screen in 7, which is refused, none up to 6, no lags up to 5.
 
     Format 2 says nothing of pre-processing, 2 to 4 of confidence; 2 and 3 may name programs of PyTorch, left out.
     """
@@ -186,6 +191,11 @@ def _in_todays_format(values: dict[Any, Any], before: int) -> dict[Any, Any]:
         if values["preprocessing"].get("lags"):
             raise ContractError(f"contract: expected no lags in format {before}, which knows none, got lags: true")
         values = values | {"preprocessing": {"lags": False, **values["preprocessing"]}}
+    match values.get("fuser"):
+        case {"outputs": list(outputs)} if any(isinstance(o, dict) and o.get("name") == "screened" for o in outputs):
+            raise ContractError(
+                f"contract: format {before} has another screen than is known here: export the model again"
+            )
     for network in ("fuser", "refiner"):
         match values.get(network):
             case {"files": dict(files)}:

@@ -59,13 +59,17 @@ def sample_stacked(tall: torch.Tensor, uv: torch.Tensor, camera: torch.Tensor, c
     Returns:
         (B, C, Q, P), in float32: half-precision sampling is too coarse.
     """
-    # Half a cell from the edge, so that nothing of the neighboring camera in the stack is mixed in.
-    down = torch.arange(2, dtype=uv.dtype, device=uv.device)  # made there: no copy from the host, which graphs forbid
-    across = 1 - down
-    margin = 0.5 / tall.shape[3] * across + 0.5 / (tall.shape[2] // count) * down
-    inside = torch.minimum(torch.maximum(uv, margin), 1 - margin)
-    # u * 2 - 1 and (camera + v) / count * 2 - 1, without taking the two apart.
-    grid = inside * (2 * across + 2 / count * down) + camera[..., None] * (2 / count * down) - 1
+    one = torch.ones((), dtype=uv.dtype, device=uv.device)  # made there: no copy from the host, which graphs forbid
+    height = tall.shape[2] // count
+
+    def inside(place: torch.Tensor, cells: int) -> torch.Tensor:
+        """Half a cell from the edge, so that nothing of the neighboring camera in the stack is mixed in."""
+        margin = one * (0.5 / cells)
+        return torch.minimum(torch.maximum(place, margin), 1 - margin)
+
+    u, v = uv.unbind(-1)  # apart: runtimes are slow where what is multiplied differs from one number to the next
+    down = (inside(v, height) + camera) * (one * (2 / count)) - 1
+    grid = torch.stack([inside(u, tall.shape[3]) * 2 - 1, down], -1)
     return F.grid_sample(tall.float(), grid.float(), align_corners=False)
 
 

@@ -36,8 +36,8 @@ class ModelConfig:
         offsets: places near each point where "point" samples the images.
         refiner_width: channels of a child inside the refiner.
         refine_budget: K at inference.
-        screened: most coarse voxels whose children an exported network looks at, those that a cheap screen over all of
-            them lets pass; 0: all of them, without a screen.
+        screened: most coarse voxels whose children an exported network looks at, those with returns and those that a
+            cheap screen over all of them lets pass; 0: all of them, without a screen.
         fusion: how cameras and LiDAR become voxels, one of `FUSIONS`: "point" is the method, the others are there to
             compare with. Cameras alone are "point" with `presample.use_lidar` off.
         backbone: one of `BACKBONES`.
@@ -172,8 +172,16 @@ class OccFusion(nn.Module):
         count: int,
     ) -> torch.Tensor:
         """(B, K, 64, 17) logits of the children of the chosen parents; see `Refiner`."""
+        features = fuser.voxel_features.flatten(0, 1)  # (B * T, V)
         return self.refiner(
-            (fuser.voxel_features,), fuser.image_map, parent, child_uv, parent_camera, child_seen, child_return, count
+            lambda rows: features.index_select(0, rows),
+            fuser.image_map,
+            parent,
+            child_uv,
+            parent_camera,
+            child_seen,
+            child_return,
+            count,
         )
 
 

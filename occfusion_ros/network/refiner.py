@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -27,7 +27,7 @@ class Refiner(nn.Module):
     """Each child resamples voxel and image features and is classified anew.
 
     Inputs of `forward`, K parents and J = factor**3 children each:
-        voxel_features (B, T, V) on the coarse grid, whole or in parts side by side,
+        features, which gives (N, V) of (N,) int64 flat voxels on the coarse grids of all samples, one behind the other,
         image_map (B, C, N * h, w) (not read where `image_width` is 0),
         parent (B, K) int64 flat coarse index, child_uv (B, K, J, 2), parent_camera (B, K) int64 (-1 unseen),
         child_seen (B, K, J) bool or 0/1, child_return (B, K, J) 1 where the sweep has a return.
@@ -57,7 +57,7 @@ class Refiner(nn.Module):
 
     def forward(
         self,
-        voxel_features: Sequence[torch.Tensor],
+        features: Callable[[torch.Tensor], torch.Tensor],
         image_map: torch.Tensor,
         parent: torch.Tensor,
         child_uv: torch.Tensor,
@@ -68,15 +68,16 @@ class Refiner(nn.Module):
     ) -> torch.Tensor:
         batch, parents, children, _ = child_uv.shape
         first = torch.arange(batch, device=parent.device)[:, None, None] * math.prod(self.size)  # of each sample
-        rows = (self.neighbors(parent) + first).flatten()  # (B * K * 27,)
-        parts = [part.flatten(0, 1).index_select(0, rows) for part in voxel_features]
-        block = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+        block = self.reduce(features((self.neighbors(parent) + first).flatten()))  # (B * K * 27, hidden)
         block = block.view(batch, parents, 27, block.shape[1])
-        feature = self.weights.to(block.dtype) @ self.reduce(block)  # (B, K, J, hidden)
+        feature = self.weights.to(block.dtype) @ block  # (B, K, J, hidden)
         feature = feature + self.place
         if self.image is not None:
             feature = feature + self.see(image_map, child_uv, parent_camera, child_seen, count)
-        return self.head(feature + child_return.to(feature.dtype)[..., None] * self.returned)
+        feature = feature + child_return.to(feature.dtype)[..., None] * self.returned
+        # As rows: runtimes add a layer's bias to a matrix while they multiply, to anything else afterwards.
+        logits = self.head(feature.flatten(0, 2))
+        return logits.view(batch, parents, children, logits.shape[1])
 
     def see(
         self,
@@ -89,5 +90,5 @@ class Refiner(nn.Module):
         """(B, K, J, hidden): what the camera of each parent shows of its children, zero where it does not see them."""
         camera = parent_camera.clamp(min=0).to(child_uv.dtype)[:, :, None].expand(-1, -1, child_uv.shape[2])
         image = sample_stacked(image_map, child_uv, camera, count).permute(0, 2, 3, 1)  # (B, K, J, C)
-        image = self.image(image.to(self.place.dtype))
+        image = self.image(image.flatten(0, 2).to(self.place.dtype)).view(*child_seen.shape, self.place.shape[1])
         return image * child_seen.to(image.dtype)[..., None]

@@ -4,6 +4,8 @@ What leaves the networks is what the robot needs, so that thresholds and arg-max
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,7 @@ from .fusion import FusedPoints
 from .occfusion import OccFusion, entropy
 
 SAMPLE = 2560  # voxels by which the threshold of a screen is chosen; TensorRT finds the largest of 3,840 at most
+FIRST = 1e4  # more than any logit, and within half precision
 FILLED = 0.85  # share of the room that is meant to be filled: a sample errs by some hundredths
 
 
@@ -47,9 +50,19 @@ def occupancy_byte(log_odds: torch.Tensor) -> torch.Tensor:
     return (log_odds * STEPS + OCCUPIED).clamp(0, 255).to(torch.uint8)
 
 
+def class_share(logits: torch.Tensor) -> torch.Tensor:
+    """(..., 1 + classes) logits to (...) float32, the best class's probability among the non-empty ones."""
+    return logits[..., 1:].float().softmax(-1).amax(-1)
+
+
+def share_byte(share: torch.Tensor) -> torch.Tensor:
+    """What `class_share` gives to 256ths, uint8."""
+    return (share * 256).clamp(max=255).to(torch.uint8)
+
+
 def class_byte(logits: torch.Tensor) -> torch.Tensor:
     """(..., 1 + classes) logits to (...) uint8: 256ths of the best class's probability among the non-empty ones."""
-    return (logits[..., 1:].float().softmax(-1).amax(-1) * 256).clamp(max=255).to(torch.uint8)
+    return share_byte(class_share(logits))
 
 
 class FuserNetwork(nn.Module):
@@ -80,12 +93,7 @@ class FuserNetwork(nn.Module):
             float32 nats; grid_features (1, T, V) float32; image_map (1, C, N * h, w) float32.
         """
         points = FusedPoints(*(tensor[None] for tensor in (voxel_index, point_features, point_uv, point_camera)))
-        return self.answer(*self.model.encode(self.model.backbone(images), voxel_features[None], points))
-
-    def answer(
-        self, decoded: torch.Tensor, fused: torch.Tensor, image_map: torch.Tensor, _: None, screen: torch.Tensor | None
-    ) -> tuple[torch.Tensor, ...]:
-        """The outputs, from what `OccFusion.encode` says."""
+        decoded, fused, image_map, *_ = self.model.encode(self.model.backbone(images), voxel_features[None], points)
         voxels = torch.cat([decoded, fused], 2)
         coarse = self.model.coarse_head(voxels).squeeze(0)  # indexing would copy, squeezing does not
         semantic = best_class(coarse)
@@ -105,10 +113,11 @@ class FuserNetwork(nn.Module):
 class ScreenedFuserNetwork(FuserNetwork):
     """A fuser that looks only at the voxels that its screen lets pass, see `ModelConfig.screened`.
 
-    Its features come in two parts: to put them together for all voxels costs more than to gather from both.
+    What the refiner needs of fused voxels comes as rows: nearly all voxels of the grid have none.
     """
 
-    FEATURES = ("decoded", "fused", "image_map")
+    INPUTS = ("images", *FusedVoxels.KNOWN_INPUTS)
+    FEATURES = ("decoded", "fused", "fused_row", "image_map")
     OUTPUTS = ("occupancy", "semantic", "semantic_confidence", "uncertainty", *FEATURES, "screened")
 
     def __init__(self, model: OccFusion) -> None:
@@ -117,41 +126,61 @@ class ScreenedFuserNetwork(FuserNetwork):
         self.register_buffer("nearest_first", nearest_first(model.config.coarse), persistent=False)
         self.register_buffer("sample", spread_sample(model.config.coarse.num_voxels), persistent=False)
 
-    def answer(
-        self, decoded: torch.Tensor, fused: torch.Tensor, image_map: torch.Tensor, _: None, screen: torch.Tensor | None
+    def forward(
+        self,
+        images: torch.Tensor,
+        voxel_index: torch.Tensor,
+        voxel_features: torch.Tensor,
+        point_features: torch.Tensor,
+        point_uv: torch.Tensor,
+        point_camera: torch.Tensor,
+        present: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
-        """As without a screen, but for decoded (1, T, D) and fused (1, T, C) instead of grid_features, and screened.
+        """As without a screen, but for features in parts, and rows of the voxels that pass instead of all.
 
-        screened (M,) int64 says of which coarse voxels occupancy (M, J), semantic_confidence (M,) and uncertainty (M,)
-        are; -1 of none.
+        Returns:
+            occupancy (M, J), semantic, semantic_confidence and uncertainty (M,); decoded (1, T, D) float32; fused
+            (Q + 1, C) float32, the last row of zeros; fused_row (T,) int64, each voxel's row of it; image_map; screened
+            (M,) int64, which coarse voxels the rows of the first four are, -1 of none.
         """
-        head, parts, screened = self.model.coarse_head, (decoded.squeeze(0), fused.squeeze(0)), self.passing(screen)
-        width = decoded.shape[2]
-        classes = F.linear(parts[0], head.weight[1:, :width], head.bias[1:])
-        semantic = (classes + F.linear(parts[1], head.weight[1:, width:])).argmax(-1) + 1  # of all, as `best_class`
-        rows = screened.clamp(min=0)
-        voxels = torch.cat([part.index_select(0, rows) for part in parts], 1)
-        named = semantic.index_select(0, rows)
-        coarse = head(voxels)
-        occupancy = self.occupancy(voxels, named)
-        said = occupancy, semantic.to(torch.uint8), class_byte(coarse), entropy(coarse)
-        return *said, decoded, fused, image_map, screened
+        points = FusedPoints(*(tensor[None] for tensor in (voxel_index, point_features, point_uv, point_camera)))
+        images = self.model.backbone(images)
+        decoded, dense, image_map, _, screen = self.model.encode(images, voxel_features[None], points)
+        queries, total = len(voxel_index), decoded.shape[1]
+        fused = F.pad(dense.squeeze(0).index_select(0, voxel_index.clamp(max=total - 1)), (0, 0, 0, 1))
+        row = torch.full((total + 1,), queries, dtype=torch.int64, device=images[0].device)
+        row = row.scatter(0, voxel_index, torch.arange(queries, device=images[0].device))[:total]
+        screened = self.passing(screen, present)
+        voxels = features_of(decoded, fused, row, screened.clamp(min=0))
+        coarse = self.model.coarse_head(voxels)
+        semantic = best_class(coarse)
+        said = self.occupancy(voxels, semantic), semantic.to(torch.uint8), class_byte(coarse), entropy(coarse)
+        return *said, decoded, fused, row, image_map, screened
 
-    def passing(self, screen: torch.Tensor) -> torch.Tensor:
-        """(1, T) logits to (M,) int64: the voxels of the highest ones, the nearest first, then -1.
+    def passing(self, screen: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        """(1, T) logits and (T,) flags to (M,) int64: flagged voxels, then those of the highest logits, then -1.
 
-        Without sorting all of them, and in one shape, for the sake of TensorRT: the threshold is that of a sample, and
-        what is too much of those above it is what lies farthest.
+        Of either kind the nearest come first. Without sorting all of them, and in one shape, for the sake of TensorRT:
+        the threshold is that of a sample, and what is too much of those above it is what lies farthest.
         """
-        logits, total = screen.squeeze(0), len(self.nearest_first)
+        logits, total = screen.squeeze(0).masked_fill(present > 0, FIRST), len(self.nearest_first)
         if self.room == total:
             return self.nearest_first
         sample = logits.index_select(0, self.sample)
         threshold = sample.topk(max(int(FILLED * self.room * len(sample) / total), 1)).values[-1:]
-        passes = logits.index_select(0, self.nearest_first) >= threshold
-        place = torch.where(passes, passes.to(torch.int64).cumsum(0) - 1, total)  # the last place is for all others
+        flagged = present.index_select(0, self.nearest_first) > 0
+        others = (logits.index_select(0, self.nearest_first) >= threshold) & ~flagged
+        first, then = (chosen.to(torch.int64).cumsum(0) for chosen in (flagged, others))
+        place = torch.where(others, first[-1:] + then - 1, total)  # the last place is for those that do not pass
+        place = torch.where(flagged, first - 1, place)
         empty = torch.full((total + 1,), -1, dtype=torch.int64, device=screen.device)  # it scatters no more than fit
         return empty.scatter(0, place, self.nearest_first)[: self.room]
+
+
+def features_of(decoded: torch.Tensor, fused: torch.Tensor, row: torch.Tensor, voxels: torch.Tensor) -> torch.Tensor:
+    """(N, D + C) features of (N,) voxels, from what a `ScreenedFuserNetwork` gives of all."""
+    parts = decoded.squeeze(0).index_select(0, voxels), fused.index_select(0, row.index_select(0, voxels))
+    return torch.cat(parts, 1)
 
 
 class RefinerNetwork(nn.Module):
@@ -181,19 +210,24 @@ class RefinerNetwork(nn.Module):
 
         Labels are 0 where a child is empty; the other two are those of `FuserNetwork`, of each child.
         """
-        return self.classify((grid_features,), image_map, parent, child_uv, parent_camera, child_seen, child_return)
+        features = grid_features.squeeze(0)
+        children = parent, child_uv, parent_camera, child_seen, child_return
+        return self.classify(lambda voxels: features.index_select(0, voxels), image_map, *children)
 
     def classify(
-        self, voxel_features: tuple[torch.Tensor, ...], image_map: torch.Tensor, *children: torch.Tensor
+        self, features: Callable[[torch.Tensor], torch.Tensor], image_map: torch.Tensor, *children: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        """As `forward`, from features (1, T, V) in one or more parts."""
+        """As `forward`; `features` gives (N, V) of (N,) voxels."""
         cameras = image_map.shape[2] // self.feature_rows
-        logits = self.refiner(voxel_features, image_map, *(tensor[None] for tensor in children), cameras).squeeze(0)
+        logits = self.refiner(features, image_map, *(tensor[None] for tensor in children), cameras).squeeze(0)
         label = best_class(logits)
-        odds = logits[..., 1:].float().logsumexp(-1) - logits[..., 0] + self.refined_shift[label]
+        best, share = logits[..., 1:].float().amax(-1), class_share(logits)
+        # The logarithm of a sum of exponentials, from the best one and its share: runtimes are slow with it otherwise.
+        odds = best - share.log() - logits[..., 0] + self.refined_shift[label]
         steps = (odds * STEPS + OCCUPIED).clamp(0, 255)
         labels = label * (steps >= OCCUPIED)
-        return labels.to(torch.uint8), steps.to(torch.uint8), class_byte(logits)  # TensorRT has uint8 at doors only
+        # TensorRT has uint8 at doors only.
+        return labels.to(torch.uint8), steps.to(torch.uint8), share_byte(share)
 
 
 class ScreenedRefinerNetwork(RefinerNetwork):
@@ -205,6 +239,7 @@ class ScreenedRefinerNetwork(RefinerNetwork):
         self,
         decoded: torch.Tensor,
         fused: torch.Tensor,
+        fused_row: torch.Tensor,
         image_map: torch.Tensor,
         parent: torch.Tensor,
         child_uv: torch.Tensor,
@@ -212,8 +247,9 @@ class ScreenedRefinerNetwork(RefinerNetwork):
         child_seen: torch.Tensor,
         child_return: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
-        """As without a screen, but for the features in two parts."""
-        return self.classify((decoded, fused), image_map, parent, child_uv, parent_camera, child_seen, child_return)
+        """As without a screen, but for the features in parts."""
+        features = partial(features_of, decoded, fused, fused_row)
+        return self.classify(features, image_map, parent, child_uv, parent_camera, child_seen, child_return)
 
 
 def networks_of(model: OccFusion) -> tuple[FuserNetwork, RefinerNetwork]:

@@ -7,6 +7,7 @@ their voxel, so the result is bit-identical for any order of the input points an
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from ..core.preprocessing import INTENSITY_STEPS, LOCAL_BITS
@@ -44,6 +45,13 @@ def divided(tensor: torch.Tensor, number: float) -> torch.Tensor:
     return tensor / torch.full((), number, dtype=tensor.dtype, device=tensor.device)
 
 
+def argsort(values: torch.Tensor) -> torch.Tensor:
+    """(N,) int64 to the (N,) order that sorts it, equal ones in any order; NumPy is several times as fast on a CPU."""
+    if values.device.type != "cpu":
+        return torch.argsort(values)
+    return torch.from_numpy(np.argsort(values.numpy()))
+
+
 def voxelize(coarse_index: torch.Tensor, fraction: torch.Tensor, intensity: torch.Tensor) -> VoxelPoints:
     """Group points by coarse voxel.
 
@@ -54,7 +62,8 @@ def voxelize(coarse_index: torch.Tensor, fraction: torch.Tensor, intensity: torc
     """
     local = (fraction * LOCAL_STEPS).long().clamp_(0, LOCAL_STEPS - 1)
     key = coarse_index << (3 * LOCAL_BITS) | local[:, 0] << (2 * LOCAL_BITS) | local[:, 1] << LOCAL_BITS | local[:, 2]
-    key, order = torch.sort(key)
+    order = argsort(key)
+    key = key[order]
     voxel, count = torch.unique_consecutive(key >> (3 * LOCAL_BITS), return_counts=True)
     steps = (intensity.nan_to_num(0.0).clamp(0, 1) * INTENSITY_STEPS).round().long()[order]
     return VoxelPoints(voxel, torch.cumsum(count, 0) - count, count, local[order], steps)

@@ -1,7 +1,7 @@
 """`SensorFrame` to the fuser's fixed-size tensors."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
@@ -16,7 +16,7 @@ from ..core.grid import GridSpec, flatten
 from ..core.preprocessing import INTENSITY_STEPS, Preprocessing
 from ..core.processor import usable_cores
 from .ages import NUM_AGES, Ages, Earlier, ages_of
-from .points import LOCAL_STEPS, SAMPLINGS, VoxelPoints, divided, presample, synthetic_pattern, voxelize
+from .points import LOCAL_STEPS, SAMPLINGS, VoxelPoints, argsort, divided, presample, synthetic_pattern, voxelize
 from .projection import assign_cameras, fit_pixels, fit_projection, seen_pixels
 
 NUM_STATISTICS = 4
@@ -90,6 +90,7 @@ class FusedVoxels:
         point_camera: (Q, theta) int64, index into images, -1 where no camera sees the point.
         image_from_grid: (N, 4, 4) float32 projection; empty (0, 4, 4) where there is no camera.
         returns: (R,) int64 flat fine voxels (z fastest) that hold a return of the present sweep, ascending.
+        present: (T,) float32, 1 for coarse voxels that hold one, else 0.
     """
 
     voxel_index: torch.Tensor
@@ -99,12 +100,14 @@ class FusedVoxels:
     point_camera: torch.Tensor
     image_from_grid: torch.Tensor
     returns: torch.Tensor
+    present: torch.Tensor
 
     NETWORK_INPUTS = ("voxel_index", "voxel_features", "point_features", "point_uv", "point_camera")
+    KNOWN_INPUTS = (*NETWORK_INPUTS, "present")
 
-    def network_inputs(self) -> dict[str, torch.Tensor]:
-        """The tensors that enter the fuser beside the images, by name."""
-        return {name: getattr(self, name) for name in self.NETWORK_INPUTS}
+    def network_inputs(self, names: Sequence[str] = NETWORK_INPUTS) -> dict[str, torch.Tensor]:
+        """The tensors that enter the fuser beside the images, by name; a screen asks for `present` besides."""
+        return {name: getattr(self, name) for name in names}
 
     def to(self, device: torch.device) -> "FusedVoxels":
         """The same on `device`; tensors that are there already are not copied."""
@@ -183,7 +186,8 @@ class Presampler:
         points = points if self.config.use_lidar else points[:0]
         past = past if past and self.config.use_lidar and self.config.preprocessing.lags else PastPoints()
         voxels, returns, ages = self._voxelize(points, past, body_removed)
-        index = self._choose_queries(voxels.voxel, voxels.voxel[ages.present] if ages else voxels.voxel)
+        present = voxels.voxel[ages.present] if ages else voxels.voxel
+        index = self._choose_queries(voxels.voxel, present)
         local, real, features = self._describe(voxels, index, ages)
         position = (local.double() + 0.5) / LOCAL_STEPS - 0.5  # (Q, theta, 3)
         used = (index < self.coarse.num_voxels)[:, None]
@@ -196,7 +200,10 @@ class Presampler:
         )
         camera = camera.view(real.shape).masked_fill(~used, -1)
         point_features = torch.cat([position.float(), real[..., None].float()], -1)
-        return FusedVoxels(index, features, point_features, uv.view(*real.shape, 2), camera, image_from_grid, returns)
+        held = torch.zeros(self.coarse.num_voxels, device=self.device)
+        held[present] = 1
+        uv = uv.view(*real.shape, 2)
+        return FusedVoxels(index, features, point_features, uv, camera, image_from_grid, returns, held)
 
     def centers(self, flat: torch.Tensor) -> torch.Tensor:
         """(Q,) flat coarse index (z fastest) to (Q, 3) float64 voxel centers, metres."""
@@ -209,31 +216,38 @@ class Presampler:
     ) -> tuple[VoxelPoints, torch.Tensor, Ages | None]:
         """Group the usable points by coarse voxel; also the fine voxels that the sweep returns from, and ages."""
         grid, factor = self.config.grid, self.config.coarse_factor
-        fine, flat, fraction, intensity = self._placed(torch.from_numpy(points).to(self.device), body_removed)
-        returns = torch.unique(grid.flatten(*fine.unbind(1)))
+        fine, coarse, fraction, intensity = self._placed(torch.from_numpy(points).to(self.device), body_removed)
+        flat, returns = self.coarse.flatten(*coarse).long(), grid.flatten(*fine).long()
+        returns = torch.unique_consecutive(returns[argsort(returns)])
         if not self.config.preprocessing.lags:
             return voxelize(flat, fraction, intensity), returns, None
         earlier = Earlier.of(past, grid, factor, self.device)
-        x, y, z = (fine % factor).unbind(1)
-        child = flatten(x, y, z, (factor,) * 3)
+        x, y, z = (index - factor * block for index, block in zip(fine, coarse))
+        child = flatten(x, y, z, (factor,) * 3).long()
         ages = ages_of(flat, child, earlier, (self.coarse.num_voxels, factor**3))
         flat = torch.cat([flat, earlier.voxel[ages.chosen]])
         fraction = torch.cat([fraction, earlier.fraction(ages.chosen, factor)])
         return voxelize(flat, fraction, torch.cat([intensity, earlier.intensity[ages.chosen]])), returns, ages
 
-    def _placed(self, points: torch.Tensor, body_removed: bool) -> tuple[torch.Tensor, ...]:
-        """The usable points: fine voxel (M, 3), flat coarse voxel (M,), place inside it (M, 3), intensity (M,)."""
+    def _placed(
+        self, points: torch.Tensor, body_removed: bool
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor], torch.Tensor, torch.Tensor]:
+        """The usable points: fine and coarse voxel by axis, three (M,) int32 each; place inside the coarse one (M, 3);
+        intensity (M,). Axis by axis, because rows of three are slow.
+        """
         grid, factor, own = self.config.grid, self.config.coarse_factor, self.config.preprocessing.ego_radius
-        xyz = points[:, :3].double()
-        scaled = divided(xyz - torch.tensor(grid.low, dtype=torch.float64, device=self.device), grid.voxel_size)
-        size = torch.tensor(grid.size, device=self.device)
-        keep = ((scaled >= 0) & (scaled < size)).all(1)
-        if not body_removed:
-            keep &= xyz[:, :2].square().sum(1) > own**2
-        scaled, intensity = scaled[keep], points[keep, 3]
-        fine = scaled.long()  # floor: scaled is not negative
-        coarse = fine // factor
-        return fine, self.coarse.flatten(*coarse.unbind(1)), divided(scaled, factor) - coarse, intensity
+        *axes, intensity = points.T.contiguous()
+        x, y, z = (axis.double() for axis in axes)
+        scaled = [divided(axis - low, grid.voxel_size) for axis, low in zip((x, y, z), grid.low)]
+        keep = torch.ones_like(x, dtype=torch.bool) if body_removed else x * x + y * y > own**2
+        for place, size in zip(scaled, grid.size):
+            keep &= (place >= 0) & (place < size)
+        kept = keep.nonzero()[:, 0]
+        scaled = [place[kept] for place in scaled]
+        fine = [place.int() for place in scaled]  # floor: scaled is not negative
+        coarse = [torch.div(index, factor, rounding_mode="trunc") for index in fine]
+        fraction = [divided(place, factor) - block for place, block in zip(scaled, coarse)]
+        return fine, coarse, torch.stack(fraction, 1), intensity[kept]
 
     def _choose_queries(self, occupied: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         """(Q,) int64: voxels with returns of the present sweep, those with others, their neighbors, then the rest.
@@ -249,7 +263,7 @@ class Presampler:
         turn = torch.full((total,), 2, device=self.device)
         turn[occupied] = 1
         turn[present] = 0
-        order = torch.sort(self.rank[near] + total * turn[near]).indices[:budget]
+        order = argsort(self.rank[near] + total * turn[near])[:budget]
         nearest = self.by_range[:budget]  # enough: what is lacking is less than what of these is not near
         others = nearest[~is_near[nearest]][: budget - len(order)]
         chosen = torch.cat([near[order], others])

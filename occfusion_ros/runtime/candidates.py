@@ -10,7 +10,7 @@ from ..core.grid import GridSpec
 from ..presample.children import from_children, parents_of, steps_inside
 from .selection import any_child
 
-BY_ROW = ("occupancy", "semantic_confidence", "uncertainty")  # outputs of the fuser that a screen shortens
+BY_ROW = ("occupancy", "semantic", "semantic_confidence", "uncertainty")  # outputs that a screen shortens
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,11 @@ class Candidates:
         parent, child = parents_of(fine, self.grid, self.factor)
         return self.rows(parent), child
 
-    def fine(self, listed: torch.Tensor) -> np.ndarray:
-        """(N,) flat places among the (R, J) children to (N,) int64 flat voxels of the fine grid, on the host."""
-        children = self.factor**3
+    def fine(self, row: torch.Tensor, child: torch.Tensor) -> np.ndarray:
+        """Rows and places among the children, (N,) each, to (N,) int64 flat voxels of the fine grid, on the host."""
         low = self.grid.flatten(*self.grid.coarse(self.factor).unflatten(self.voxel)) * self.factor
-        row = listed // children
-        return (low[row] + steps_inside(self.grid, self.factor, listed.device)[listed - row * children]).cpu().numpy()
+        steps = steps_inside(self.grid, self.factor, child.device)
+        return low.index_select(0, row).add_(steps.index_select(0, child)).cpu().numpy()
 
     def dense(self, children: torch.Tensor) -> np.ndarray:
         """(R, J) values of all children to (X, Y, Z) of the fine grid, which is 0 elsewhere."""
@@ -68,10 +67,11 @@ def candidates_of(fused: dict[str, torch.Tensor], needed: torch.Tensor, grid: Gr
 
     Args:
         fused: outputs of the fuser, see `in_todays_form`.
-        needed: (N,) int64 coarse voxels. What a screen did not let pass of them is empty, and nothing is sure of it.
+        needed: (N,) int64 coarse voxels. What a screen had no room for of them is empty, with the commonest class, and
+            nothing is sure of it.
     """
-    semantic, occupied = fused["semantic"], any_child(fused["occupancy"])
-    wanted = torch.zeros(len(semantic), dtype=torch.bool, device=semantic.device)
+    occupied = any_child(fused["occupancy"])
+    wanted = torch.zeros(grid.coarse(factor).num_voxels, dtype=torch.bool, device=occupied.device)
     wanted[needed] = True
     if "screened" in fused:
         voxel = fused["screened"]
@@ -83,8 +83,9 @@ def candidates_of(fused: dict[str, torch.Tensor], needed: torch.Tensor, grid: Gr
         voxel = rows = (occupied | wanted).nonzero()[:, 0]
         blocked = rows[:0]
     values = {name: _longer(fused[name].index_select(0, rows), len(blocked)) for name in BY_ROW}
-    voxel = torch.cat([voxel, blocked])
-    return Candidates(grid, factor, voxel, _longer(occupied[rows], len(blocked)), semantic=semantic[voxel], **values)
+    if len(blocked):
+        values["semantic"][len(rows) :] = values["semantic"].int().bincount(minlength=2)[1:].argmax() + 1
+    return Candidates(grid, factor, torch.cat([voxel, blocked]), _longer(occupied[rows], len(blocked)), **values)
 
 
 def in_todays_form(fused: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

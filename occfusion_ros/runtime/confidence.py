@@ -61,7 +61,7 @@ class ConfidenceReader:
             returns: (N,) int64 voxels of the fine grid that are occupied anyway.
         """
         fuser, refiner = (first_byte(n.occupancy, free_below) for n in (self._known.fuser, self._known.refiner))
-        shape = (len(fused["semantic"]), fused["occupancy"].shape[1])
+        shape = (self.grid.coarse(self.factor).num_voxels, fused["occupancy"].shape[1])
         self._doubt = fused["occupancy"].new_empty(shape) if self._doubt is None else self._doubt
         if "screened" in fused:
             passed = fused["screened"] >= 0

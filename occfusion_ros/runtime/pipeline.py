@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from ..core.contract import ModelContract
-from ..core.errors import BackendError, InvalidFrameError, OccFusionError, one_line
+from ..core.errors import BackendError, ContractError, InvalidFrameError, OccFusionError, one_line
 from ..core.frames import OccupancyGrid, SensorFrame
 from ..presample.children import describe_children, from_children, parents_of
 from ..presample.presampler import FusedVoxels, PresampleConfig, Presampler
@@ -74,6 +74,8 @@ class Pipeline:
         """
         if refine not in REFINE_MODES:
             raise BackendError(f"refine: expected one of {', '.join(REFINE_MODES)}, got {refine!r}")
+        if unknown := set(contract.fuser_inputs) - set(FusedVoxels.KNOWN_INPUTS):
+            raise ContractError(f"fuser: expected inputs among {', '.join(FusedVoxels.KNOWN_INPUTS)}, got {unknown}")
         self.contract, self.refine = contract, refine
         self.fuser, self.refiner = fuser, refiner
         self.confidence, self.free_below = True, None
@@ -167,7 +169,7 @@ class Pipeline:
         resampled, voxels = resampled.to(self.fuser.device), voxels.to(self.fuser.device)
         seen = None if seen is None else seen.to(self.fuser.device)
         watch.lap("upload")
-        fused = in_todays_form(self.fuser.run({"images": resampled, **voxels.network_inputs()}))
+        fused = self.fuse(resampled, voxels)
         watch.lap("fuser")
         candidates = self.candidates(fused, voxels.returns)
         parents = self.select(candidates)
@@ -188,6 +190,11 @@ class Pipeline:
             occupancy=occupancy,
             class_confidence=class_confidence,
         )
+
+    def fuse(self, images: torch.Tensor, voxels: FusedVoxels) -> dict[str, torch.Tensor]:
+        """The fuser's outputs, see `in_todays_form`, for what lies on its device."""
+        told = voxels.network_inputs(self.contract.fuser_inputs)
+        return in_todays_form(self.fuser.run({"images": images, **told}))
 
     def candidates(
         self, fused: dict[str, torch.Tensor], returns: torch.Tensor, others: torch.Tensor | None = None
@@ -266,8 +273,8 @@ class Pipeline:
         Empty children in doubt are marked, likewise. An artifact of old says neither.
         """
         spec, free_below = self.contract.grid, self.free_below
-        listed = children.flatten().nonzero()[:, 0]  # (N,) of the R * J: few
-        voxel = candidates.fine(listed)
+        row, child = children.nonzero(as_tuple=True)  # (N,) of the R * J: few
+        voxel, listed = candidates.fine(row, child), row * children.shape[1] + child
         labels, occupancy, class_confidence = np.zeros(spec.size, np.uint8), None, None
         if self.contract.says_confidence and self.confidence:
             found = self._confidence.probabilities(refined, candidates, candidates.rows(parents), listed)

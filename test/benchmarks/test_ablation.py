@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.made_up_study import made_up_reasons
 from helpers.small_model import CONFIG
 from helpers.tiny_training import make_frame
 
@@ -25,7 +26,7 @@ NAMES = (REFERENCE, "lidar")
 SMALL = {name: replace(VARIANTS[name], model=replace(CONFIG, fusion=VARIANTS[name].model.fusion)) for name in NAMES}
 
 
-def write_frames(folder, seeds, *_) -> list:
+def write_frames(folder, seeds, *_, **__) -> list:
     """One frame a drive on the whole grid, of which the middle holds a tiny frame."""
     folder.mkdir(parents=True, exist_ok=True)
     paths, whole = [folder / f"{seed}.npz" for seed in seeds], GridSpec()
@@ -45,6 +46,8 @@ def quick_page(tmp_path_factory):
     patch.setattr(frames, "prepare_all", write_frames)
     patch.setattr(frames, "WINDOW", GRID)
     patch.setattr(study, "VARIANTS", {**VARIANTS, **SMALL})
+    patch.setattr(study, "prepare_all", write_frames)
+    patch.setattr(study, "reasons", lambda train, test, references: made_up_reasons(len(references)))
     arguments = [
         "--quick",
         "--seeds",

@@ -49,7 +49,7 @@ def test_a_contract_that_says_nothing_of_preprocessing_has_the_values_it_was_tra
     del old["preprocessing"], old["confidence"]
     read = ModelContract.from_dict(old)
     assert read == replace(contract(), preprocessing=UNRECORDED, confidence=None)
-    assert ModelContract.from_dict(read.to_dict()) == read and read.to_dict()["format"] == 7
+    assert ModelContract.from_dict(read.to_dict()) == read and read.to_dict()["format"] == 8
     assert (UNRECORDED.version, UNRECORDED.ego_radius, UNRECORDED.near, UNRECORDED.range_scale) == (1, 1.5, 0.5, 50.0)
 
 
@@ -67,6 +67,15 @@ def test_a_contract_that_says_nothing_of_lags_is_of_a_model_without(before):
         ModelContract.from_dict(old | {"format": 6, "confidence": None})
 
 
+def test_a_screen_of_format_7_is_refused():
+    old = contract().to_dict() | {"format": 7}
+    assert ModelContract.from_dict(old) == contract()
+    old["fuser"]["outputs"] = [*old["fuser"]["outputs"], {"name": "screened", "dtype": "int64", "shape": [5]}]
+    with pytest.raises(ContractError, match="format 7 has another screen"):
+        ModelContract.from_dict(old)
+    assert ModelContract.from_dict(old | {"format": 8}).fuser.outputs[-1].name == "screened"
+
+
 def test_programs_of_pytorch_that_an_old_contract_names_are_left_out():
     old = contract().to_dict() | {"format": 3, "pytorch": "2.13.0"}
     for network in ("fuser", "refiner"):
@@ -81,7 +90,7 @@ def test_programs_of_pytorch_that_an_old_contract_names_are_left_out():
 @pytest.mark.parametrize(
     "path, value, message",
     [
-        (("format",), 1, "format must be one of 2, 3, 4, 5, 6, 7, got 1: export"),
+        (("format",), 1, "format must be one of 2, 3, 4, 5, 6, 7, 8, got 1: export"),
         (("surprise",), 1, r"unknown \['surprise'\]"),
         ((7,), 1, r"unknown \['7'\]"),
         (("grid",), None, "grid: expected a mapping"),
@@ -97,8 +106,8 @@ def test_programs_of_pytorch_that_an_old_contract_names_are_left_out():
         (("image_size",), 256, "contract: "),
         (("image_size",), [256, 7.5], "image_size"),
         (("horizon",), 1.5, "horizon"),
-        (("format",), [3], "format must be one of 2, 3, 4, 5, 6, 7, got"),
-        (("format",), True, "format must be one of 2, 3, 4, 5, 6, 7, got"),
+        (("format",), [3], "format must be one of 2, 3, 4, 5, 6, 7, 8, got"),
+        (("format",), True, "format must be one of 2, 3, 4, 5, 6, 7, 8, got"),
         (("preprocessing",), None, "preprocessing: expected a mapping"),
         (("preprocessing", "version"), 2, "trained with version 2, this software has 1: take the software"),
         (("preprocessing", "position_steps"), 65536, "trained with position_steps 65536, this software has 32768"),

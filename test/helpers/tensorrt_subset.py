@@ -27,6 +27,7 @@ BUILDABLE = {
     "GreaterOrEqual",
     "GridSample",
     "Less",
+    "Log",
     "LogSoftmax",
     "MatMul",
     "Max",

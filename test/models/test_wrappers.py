@@ -62,7 +62,9 @@ def test_the_refiner_says_of_each_child_what_it_labels():
     )
     with torch.no_grad():
         labels, occupancy, confidence = RefinerNetwork(model).eval()(features, image_map, *children)
-        logits = model.refiner((features,), image_map, *(tensor[None] for tensor in children), count=2)[0]
+        logits = model.refiner(
+            lambda rows: features[0, rows], image_map, *(tensor[None] for tensor in children), count=2
+        )[0]
     best = logits[..., 1:].argmax(-1) + 1
     odds = logits[..., 1:].logsumexp(-1) - logits[..., 0] + model.refined_shift[best]
     assert (

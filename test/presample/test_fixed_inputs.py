@@ -66,7 +66,8 @@ def tensors(config: PresampleConfig, frame: SensorFrame) -> dict[str, torch.Tens
     presampler = Presampler(config)
     inputs = presampler(frame)
     children = describe_children(inputs.voxel_index[:100], presampler, inputs.image_from_grid, inputs.returns)
-    return {"images": presampler.prepare_images(frame), **vars(inputs), **vars(children)}
+    told = {name: tensor for name, tensor in vars(inputs).items() if name != "present"}  # which follows from `returns`
+    return {"images": presampler.prepare_images(frame), **told, **vars(children)}
 
 
 def fingerprint(config: PresampleConfig, frame: SensorFrame) -> str:

@@ -72,7 +72,7 @@ def test_an_oversized_engine_is_not_read_to_its_end(copy, monkeypatch):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("", "format must be one of 2, 3, 4, 5, 6, 7, got 'NoneType'"),
+        ("", "format must be one of 2, 3, 4, 5, 6, 7, 8, got 'NoneType'"),
         ("a: [", "expected YAML that export.to_onnx wrote"),
         ("format: 2\nmodel_id: !!python/object/apply:os.getcwd []\n", "expected YAML that export.to_onnx wrote"),
         ("format: 2\n", "grid: expected a mapping"),

@@ -30,8 +30,7 @@ def screened(*voxels: int) -> dict[str, torch.Tensor]:
     """What a network with a screen says of the same four voxels; -1 of none."""
     said = fused()
     rows = torch.tensor(voxels).clamp(min=0)
-    short = {name: said[name][rows] for name in ("occupancy", "semantic_confidence", "uncertainty")}
-    return {**said, **short, "screened": torch.tensor(voxels)}
+    return {**{name: values[rows] for name, values in said.items()}, "screened": torch.tensor(voxels)}
 
 
 @pytest.mark.parametrize("said", [fused(), screened(2, 1, -1)])
@@ -44,12 +43,17 @@ def test_they_are_those_that_are_occupied_and_those_that_are_needed(said):
     assert found.occupancy[row][:, 5].tolist() == [OCCUPIED, OCCUPIED - 1]
 
 
-def test_what_a_screen_blocks_is_empty_but_has_its_class():
+def test_what_a_screen_blocks_is_empty_and_has_the_commonest_class():
     found = candidates_of(screened(2, -1), torch.tensor([3, 0]), GRID, FACTOR)
     row = found.rows(torch.tensor([3, 0]))
-    assert found.semantic[row].tolist() == [7, 4] and not found.occupied[row].any()
+    assert found.semantic[row].tolist() == [6, 6] and not found.occupied[row].any()
     assert not found.occupancy[row].any() and not found.semantic_confidence[row].any()
     assert len(found.voxel) == 3
+
+
+def test_nothing_passes_a_screen():
+    found = candidates_of(screened(-1, -1), torch.tensor([3]), GRID, FACTOR)
+    assert found.voxel.tolist() == [3] and found.semantic.tolist() == [1] and not found.occupied.any()
 
 
 def test_networks_of_old_say_one_where_a_child_is_occupied():
@@ -66,9 +70,8 @@ def test_values_of_children_lie_in_the_grid_where_their_parents_do():
     rows = torch.zeros(4, 64, dtype=torch.uint8)
     rows[found.voxel] = values
     expected = from_children(rows, GRID, FACTOR).numpy()
-    listed = values.flatten().nonzero()[:, 0]
     empty = np.zeros(GRID.size, np.uint8)
-    assert np.array_equal(scattered(empty, found.fine(listed), values.flatten()[listed]), expected)
+    assert np.array_equal(scattered(empty, found.fine(*values.nonzero(as_tuple=True)), values[values > 0]), expected)
     assert np.array_equal(found.dense(values), expected)
     row, child = found.places(torch.from_numpy(expected.flatten().nonzero()[0]))
     assert torch.equal(values[row, child], torch.from_numpy(expected[expected > 0]))

@@ -7,7 +7,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from ...core.encoded_image import inspect_image, recognized
+from ...core.encoded_image import decoded, inspect_image, recognized
 from ...core.errors import InvalidFrameError
 from .cdr import CdrWriter
 
@@ -56,12 +56,12 @@ def rgb_from_compressed(image: CompressedImage, size: tuple[int, int] | None = N
 
     data = _whole_image(image, size)
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = decoded(data)
     except cv2.error as error:
         raise InvalidFrameError(f"compressed image: {error}") from error
     if pixels is None:
         raise InvalidFrameError(f"compressed image: {len(data)} bytes could not be decoded")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    return pixels
 
 
 def jpeg_bytes(header: Header, pixels: np.ndarray) -> bytes:

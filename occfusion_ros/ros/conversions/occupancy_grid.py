@@ -38,7 +38,7 @@ def occupancy_bytes(grid: OccupancyGrid, voxels: OccupiedVoxels, dense: bool = F
     cdr.array(voxels.dense if dense else voxels.labels)
     for values in (grid.occupancy, grid.class_confidence):
         cdr.array(np.empty(0, np.uint8) if values is None or not confidence else at_voxels(values, voxels))
-    unknown = not dense and (grid.labels == IGNORE).any()
+    unknown = not dense and grid.labels.max() == IGNORE
     cdr.array(runs_of(voxels.dense == IGNORE if unknown else np.zeros(0, bool)))
     cdr.array(remembered_bits(grid.remembered, voxels))
     return cdr.finish()
