@@ -9,8 +9,6 @@ import re
 import struct
 from dataclasses import dataclass
 
-import numpy as np
-
 from .errors import InvalidFrameError
 
 MAX_SCANS = 64  # of a progressive JPEG, each of which takes the time of a whole image; encoders write about ten
@@ -53,20 +51,6 @@ class EncodedImage:
     kind: str
     size: tuple[int, int]
     length: int
-
-
-def decoded(data: bytes) -> np.ndarray | None:
-    """(H, W, 3) uint8 RGB of a whole JPEG or PNG, however it says to be turned; None where it cannot be decoded.
-
-    Raises:
-        cv2.error: likewise.
-    """
-    import cv2
-
-    as_rgb = getattr(cv2, "IMREAD_COLOR_RGB", None)  # from OpenCV 4.11 on; spares a pass over the pixels
-    kind = (as_rgb or cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), kind)
-    return pixels if as_rgb or pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
 def inspect_image(data: bytes) -> EncodedImage:

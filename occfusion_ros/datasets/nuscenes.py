@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.encoded_image import decoded, inspect_image
+from ..core.encoded_image import inspect_image
 from ..core.errors import DatasetError, InvalidFrameError, one_line
 from ..core.frames import CameraImage, SensorFrame
 from ..core.labels import IGNORE
@@ -288,13 +288,16 @@ def read_jpeg(path: Path) -> bytes:
 
 def _read_image(camera: SensorRecord) -> np.ndarray:
     """(H, W, 3) uint8 RGB."""
-    image = decoded(read_jpeg(camera.path))
+    import cv2
+
+    encoded = np.frombuffer(read_jpeg(camera.path), np.uint8)
+    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None or image.shape[:2] != camera.size:
         raise DatasetError(
             f"{camera.path}: expected a JPEG of (height, width) {camera.size}, got "
             f"{'no image' if image is None else image.shape[:2]}"
         )
-    return image
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _transform(points: np.ndarray, target_from_source: np.ndarray) -> np.ndarray:

@@ -81,7 +81,7 @@ def test_it_learns_and_trains_the_hard_half_again(paths, tmp_path):
     trainer.train_pass = recorded_pass
     trainer.run()
     totals = [sum(float(row[name]) for name in TERMS) for row in rows(tmp_path)]
-    assert np.mean(totals[-6:]) < 0.75 * np.mean(totals[:6])
+    assert np.mean(totals[-6:]) < 0.8 * np.mean(totals[:6])
     assert [row["pass"] for row in rows(tmp_path)] == ["all", "all", "hard"] * 14
     for every, hard, of_sample in zip(passes[::2], passes[1::2], losses[::2]):
         assert sorted(every) == [0, 1, 2, 3]
