@@ -1,10 +1,10 @@
 """Measure everything about a GPU in one call of eight minutes: `python -m benchmarks.gpu`.
 
-Pre-sampling against the CPU, bit for bit; the networks `nano` (shipped weights) and `base` (random ones) on every
-backend that is here, with and without CUDA graphs: how near they come to float32 on the CPU, milliseconds by stage, and
-memory; what each stage needs at least; short trainings. It needs torch, numpy, onnx, onnxruntime and safetensors alone,
-takes the versions that are there, goes on past what fails, and keeps what it has after every part. Figures go to
-docs/gpu.json, and the section of docs/performance.md is written from them.
+Pre-sampling against the CPU, bit for bit; the networks `nano` and `swift` (shipped weights) and `base` (random ones) on
+every backend that is here, with and without CUDA graphs: how near they come to float32 on the CPU, milliseconds by
+stage, and memory; what each stage needs at least; short trainings. It needs torch, numpy, onnx, onnxruntime and
+safetensors alone, takes the versions that are there, goes on past what fails, and keeps what it has after every part.
+Figures go to docs/gpu.json, and the section of docs/performance.md is written from them.
 """
 
 import tempfile

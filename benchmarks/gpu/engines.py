@@ -98,31 +98,29 @@ class Reference:
         start = time.perf_counter()
         self.labels = self.pipeline(subject.frame).labels
         self.seconds = time.perf_counter() - start
-        self.fused = {name: tensor.clone() for name, tensor in self.pair[0].run(self._inputs("cpu")).items()}
+        self.feature = subject.contract.refiner.inputs[0].name  # the decoder's, of all voxels
+        self.expected = self.fused(self.pipeline).clone()
 
     def compare(self, pipeline: Pipeline) -> dict[str, float]:
         """How near another pipeline comes.
 
         Returns:
             `agreement`, `occupied`: shares of equal labels, of all voxels and of those that either calls occupied;
-            `features`: largest difference of the voxel features, relative to their largest value.
+            `features`: largest difference of the voxels' features, relative to their largest value.
         """
         labels = pipeline(self.subject.frame).labels
         equal, occupied = labels == self.labels, (labels > 0) | (self.labels > 0)
-        features = pipeline.fuser.run(self._inputs(pipeline.fuser.device))["grid_features"].cpu()
-        expected = self.fused["grid_features"]
+        different = (self.fused(pipeline).cpu() - self.expected).abs().max()
         return {
             "agreement": float(equal.mean()),
             "occupied": float(equal[occupied].mean()),
-            "features": float((features - expected).abs().max() / expected.abs().max()),
+            "features": float(different / self.expected.abs().max()),
         }
 
-    def _inputs(self, device: torch.device | str) -> dict[str, torch.Tensor]:
-        presampler, frame = self.pipeline.presampler, self.subject.frame
-        return {
-            "images": presampler.prepare_images(frame).to(device),
-            **presampler(frame).to(torch.device(device)).network_inputs(),
-        }
+    def fused(self, pipeline: Pipeline) -> torch.Tensor:
+        """The features of all voxels that the fuser of a pipeline gives; its next run may overwrite them."""
+        presampler, frame, device = self.pipeline.presampler, self.subject.frame, pipeline.fuser.device
+        return pipeline.fuse(presampler.prepare_images(frame).to(device), presampler(frame).to(device))[self.feature]
 
 
 def measure(device: Device, reference: Reference, build: Callable[[], Pair], repeats: int) -> dict[str, Any]:

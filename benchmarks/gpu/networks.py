@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from occfusion_ros.core.contract import ModelContract, NetworkFile, NetworkSpec, TensorSpec
+from occfusion_ros.core.preprocessing import Preprocessing
 from occfusion_ros.network.checkpoint import load_checkpoint
 from occfusion_ros.network.occfusion import ModelConfig, OccFusion
 from occfusion_ros.presample.presampler import PresampleConfig
@@ -19,6 +20,16 @@ CONFIGS = {
         bev=(192, 320, 512),
         refine_budget=4096,
         backbone="resnet50",
+    ),
+    "swift": ModelConfig(
+        PresampleConfig(image_size=(192, 512), preprocessing=Preprocessing(lags=True)),
+        decoded=16,
+        bev=(48, 64, 128, 192),
+        separables=3,
+        offsets=1,
+        refiner_width=32,
+        refine_budget=512,
+        screened=24576,
     ),
 }
 """models/configs/*.yaml, whose reader is not needed here."""
@@ -51,29 +62,37 @@ def contract(name: str, model: OccFusion) -> ModelContract:
 def specs(model: OccFusion) -> tuple[NetworkSpec, NetworkSpec]:
     """Tensors of fuser and refiner; the numbers of cameras and of refined voxels are dynamic axes."""
     from export.contract import example_inputs
-    from occfusion_ros.network.wrappers import RefinerNetwork
+    from occfusion_ros.network.wrappers import RefinerNetwork, ScreenedFuserNetwork, networks_of
 
-    config = model.config
+    config, fuser = model.config, networks_of(model)[0]
     inputs, children = (
         {name: (str(tensor.dtype)[6:], tuple(tensor.shape)) for name, tensor in tensors.items()}
-        for tensors in example_inputs(config)
+        for tensors in example_inputs(config, fuser)
     )
     inputs["images"] = ("uint8", ("cameras", *inputs["images"][1][1:]))
     children = {name: (dtype, ("parents", *shape[1:])) for name, (dtype, shape) in children.items()}
     rows, columns = (length // RefinerNetwork.IMAGE_STRIDE for length in config.presample.image_size)
     total, children_each = config.coarse.num_voxels, config.presample.coarse_factor**3
-    features = {
-        "grid_features": ("float32", (1, total, config.width + config.decoded)),
-        "image_map": ("float32", (1, config.width, f"{rows}*cameras", columns)),
-    }
+    image_map = {"image_map": ("float32", (1, config.width, f"{rows}*cameras", columns))}
+    if isinstance(fuser, ScreenedFuserNetwork):
+        answered, screened = fuser.room, {"screened": ("int64", (fuser.room,))}
+        features = {
+            "decoded": ("float32", (1, total, config.decoded)),
+            "fused": ("float32", (config.presample.fusion_queries + 1, config.width)),
+            "fused_row": ("int64", (total,)),
+            **image_map,
+        }
+    else:
+        answered, screened = total, {}
+        features = {"grid_features": ("float32", (1, total, config.width + config.decoded)), **image_map}
     answer = {
-        "occupancy": ("uint8", (total, children_each)),
-        "semantic": ("uint8", (total,)),
-        "semantic_confidence": ("uint8", (total,)),
-        "uncertainty": ("float32", (total,)),
+        "occupancy": ("uint8", (answered, children_each)),
+        "semantic": ("uint8", (answered,)),
+        "semantic_confidence": ("uint8", (answered,)),
+        "uncertainty": ("float32", (answered,)),
     }
     return (
-        _spec(inputs, {**answer, **features}),
+        _spec(inputs, {**answer, **features, **screened}),
         _spec(
             {**features, **children}, {name: ("uint8", ("parents", children_each)) for name in RefinerNetwork.OUTPUTS}
         ),

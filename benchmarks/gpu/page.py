@@ -40,7 +40,7 @@ def section_of(figures: dict[str, Any]) -> list[str]:
         f"{versions}.",
         "",
         f"A street of boxes with six cameras of 1600 x 900; milliseconds of {figures['repeats']} frames by the",
-        "GPU's own events. `nano` has its shipped weights, `base` random ones, whose labels turn more easily.",
+        "GPU's own events. Shipped models have their weights, `base` random ones, whose labels turn more easily.",
         "Labels and features are compared with PyTorch in float32 on the CPU.",
         "",
     ]

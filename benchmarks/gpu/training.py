@@ -22,11 +22,12 @@ FRAMES = 4
 WARM_UP = 3
 TRAIN = {
     "nano": TrainConfig(train_backbone=True, pictures=0),
+    "swift": TrainConfig(name="swift", train_backbone=True, pictures=0),
     "base": TrainConfig(
         name="base", batch=1, window=0, unobserved_keep=0.0, train_backbone=True, refined=4096, pictures=0
     ),
 }
-"""As models/configs/*.yaml, apart from the image backbone of nano, which is frozen there."""
+"""As models/configs/*.yaml, apart from the image backbones of nano and swift, which are frozen there."""
 
 
 def prepared(config: ModelConfig, folder: Path) -> list[Path]:

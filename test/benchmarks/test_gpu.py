@@ -1,17 +1,19 @@
 """The GPU benchmark from end to end, on the CPU in place of a GPU, with a small network."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.small_model import CONFIG
+from helpers.small_model import CONFIG, small_model
 
 from benchmarks.gpu import __main__ as gpu
-from benchmarks.gpu import networks, street, training
+from benchmarks.gpu import engines, networks, street, training
 from benchmarks.gpu.page import section_beside
 from models.training.config import TrainConfig, load_config
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import Label
+from occfusion_ros.runtime.artifact import load_artifact
 
 CONFIGS = networks.ZOO.parent / "configs"
 
@@ -99,7 +101,23 @@ def test_without_a_gpu_it_says_so(capsys):
     assert "--rehearse" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["nano", "base"])
+@pytest.mark.parametrize("name", ["nano", "swift"])
+def test_what_is_told_of_a_shipped_network_is_what_its_artifact_says(name):
+    said = networks.contract(name, networks.network(name, networks.CONFIGS[name]))
+    shipped = load_artifact(networks.ZOO / name).contract
+    for engine in ("fuser", "refiner"):
+        assert getattr(said, engine).inputs == getattr(shipped, engine).inputs
+        assert getattr(said, engine).outputs == getattr(shipped, engine).outputs
+
+
+def test_a_network_with_a_screen_is_compared_too(small):
+    model = small_model(replace(CONFIG, screened=CONFIG.coarse.num_voxels // 2))
+    reference = engines.Reference(engines.Subject(model, networks.contract("screened", model), street.frame()))
+    near = reference.compare(reference.pipeline)
+    assert near == {"agreement": 1, "occupied": 1, "features": 0} and reference.labels.any()
+
+
+@pytest.mark.parametrize("name", ["nano", "swift", "base"])
 def test_the_networks_are_those_of_the_configurations(name):
     train, config = load_config(CONFIGS / f"{name}.yaml")
     assert networks.CONFIGS[name] == config
