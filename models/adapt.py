@@ -28,7 +28,7 @@ from .adaptation.measure import measure, of_labels
 from .adaptation.pseudo_labels import label
 from .adaptation.report import AFTER, BEFORE, write
 from .adaptation.teacher import Teacher
-from .evaluation.nuscenes_frames import NuScenesFrames
+from .evaluation.nuscenes_frames import NuScenesFrames, split_last
 from .train import Trainer, prepare
 from .training import calibrate
 from .training.augment import crop
@@ -51,9 +51,8 @@ def split(reader: NuScenesReader, scenes: Sequence[str], held_back: float, test:
     """
     result: Split = {}
     for scene in dict.fromkeys((*scenes, *test)):
-        tokens = list(reader.samples(scene))
-        count = len(tokens) if scene in test else 0 if test else round(len(tokens) * held_back)
-        result[scene] = tokens[: len(tokens) - count], tokens[len(tokens) - count :]
+        share = 1.0 if scene in test else 0.0 if test else held_back
+        result[scene] = split_last(reader.samples(scene), share)
     kept, held = (sum(len(part[i]) for part in result.values()) for i in (0, 1))
     if kept < FEWEST or not held:
         raise DatasetError(

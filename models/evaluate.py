@@ -23,7 +23,7 @@ from occfusion_ros.runtime.backends.protocol import PRECISIONS, BackendSettings
 from occfusion_ros.runtime.pipeline import REFINE_MODES, Pipeline
 
 from .evaluation.metrics import RangeBands
-from .evaluation.nuscenes_frames import NuScenesFrames, add_past_sweeps
+from .evaluation.nuscenes_frames import NuScenesFrames, add_last, add_past_sweeps, split_last
 from .evaluation.ray_iou import RayIoU, choose_origins
 from .evaluation.report import report, save_picture, table
 
@@ -58,11 +58,13 @@ def evaluate(
     scenes: list[str] | None = None,
     memory: Memory | None = None,
     past_sweeps: int = 0,
+    last: float = 1.0,
 ) -> Evaluation:
     """Run all samples that have an occupancy truth, and with a memory those between them too.
 
     Args:
         past_sweeps: earlier sweeps that the network is told of, as far as there are any.
+        last: share (0..1) of each scene's samples, from its end, that are run.
 
     Raises:
         DatasetError: there is none, or the model's grid is not the one of the labels. ContractError: it was not trained
@@ -74,7 +76,7 @@ def evaluate(
     recorded = NuScenesFrames.for_model(reader, pipeline.contract, past_sweeps)
     result = Evaluation(RangeBands(grid), RayIoU(grid))
     of_scene = ""
-    for scene, token, truth in samples(reader, scenes, every=memory is not None):
+    for scene, token, truth in samples(reader, scenes, memory is not None, last):
         frame = recorded.frame(scene, token)
         answer = pipeline(frame)
         if memory is not None:
@@ -96,10 +98,11 @@ def evaluate(
 
 
 def samples(
-    reader: NuScenesReader, scenes: list[str] | None = None, every: bool = False
+    reader: NuScenesReader, scenes: list[str] | None = None, every: bool = False, last: float = 1.0
 ) -> Iterator[tuple[str, str, np.ndarray | None]]:
-    """(scene, sample token, truth) of every sample that has an occupancy truth, or of all; with a progress bar."""
-    tokens = [(scene, token) for scene in scenes or reader.scenes() for token in reader.samples(scene)]
+    """(scene, sample token, truth) of the last samples with an occupancy truth, or of all; with a progress bar."""
+    chosen = {scene: split_last(reader.samples(scene), last)[1] for scene in scenes or reader.scenes()}
+    tokens = [(scene, token) for scene, tokens in chosen.items() for token in tokens]
     for scene, token in tqdm(tokens, "evaluating", unit="frame"):
         truth = reader.occupancy(token)
         if truth is not None or every:
@@ -117,6 +120,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--refine", default="active", choices=REFINE_MODES, help="what is refined (%(default)s)")
     parser.add_argument("--memory", default="none", choices=("none", *MEMORIES), help="of earlier frames (%(default)s)")
     add_past_sweeps(parser)
+    add_last(parser)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--picture", type=Path, help="draw the figures and the first frame to this PNG file")
     options = parser.parse_args(argv)
@@ -125,13 +129,13 @@ def main(argv: list[str] | None = None) -> int:
             options.artifact, options.backend, options.refine, BackendSettings(precision=options.precision)
         )
         memory = Memory(pipeline.contract.grid, MEMORIES[options.memory]) if options.memory != "none" else None
-        result = evaluate(pipeline, NuScenesReader(options.data), options.scene, memory, options.past_sweeps)
+        reader = NuScenesReader(options.data)
+        result = evaluate(pipeline, reader, options.scene, memory, options.past_sweeps, options.last)
         figures = report(result.bands, result.rays, result.frames)
         print(table(figures))
         if options.json:
-            write_json(
-                options.json, {"model": pipeline.contract.model_id, "past_sweeps": options.past_sweeps, **figures}
-            )
+            about = {"model": pipeline.contract.model_id, "past_sweeps": options.past_sweeps, "last": options.last}
+            write_json(options.json, about | figures)
         if options.picture:
             save_picture(options.picture, figures, result.prediction, result.truth)
     return 0

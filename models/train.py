@@ -314,6 +314,7 @@ def prepare(config: TrainConfig, out: Path, model_config: ModelConfig, fresh: bo
             fresh,
             config.copies,
             weights,
+            config.held_back,
         )
     else:
         paths = []

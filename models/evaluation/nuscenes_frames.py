@@ -1,11 +1,13 @@
 """Recorded key frames in the grid frame, whatever the vehicle: the tables say how its LiDAR is mounted."""
 
 from argparse import ArgumentParser
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 
+from occfusion_ros.core.command import number
 from occfusion_ros.core.contract import ModelContract
 from occfusion_ros.core.errors import ContractError, DatasetError
 from occfusion_ros.core.frames import SensorFrame
@@ -133,6 +135,24 @@ def add_past_sweeps(parser: ArgumentParser) -> None:
         choices=range(MOST_SWEEPS + 1),
         metavar="N",
         help=f"earlier sweeps, at most {MOST_SWEEPS}, that a model with lags is told of (%(default)s)",
+    )
+
+
+def split_last(tokens: Iterable[str], share: float) -> tuple[list[str], list[str]]:
+    """Samples of a scene in two: all but the last share (0..1) of them, and that share."""
+    tokens = list(tokens)
+    first = len(tokens) - round(len(tokens) * share)
+    return tokens[:first], tokens[first:]
+
+
+def add_last(parser: ArgumentParser) -> None:
+    """Have a command look at the last samples of each scene alone: those that a training held back."""
+    parser.add_argument(
+        "--last",
+        type=number(float, 0, 1, above=True),
+        default=1.0,
+        metavar="SHARE",
+        help="only the last share of each scene's samples, for a model that was trained on the first (%(default)s)",
     )
 
 

@@ -23,7 +23,7 @@ from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.runtime.pipeline import Pipeline
 
 from .metrics import ConfusionMatrix
-from .nuscenes_frames import NuScenesFrames, add_past_sweeps
+from .nuscenes_frames import NuScenesFrames, add_last, add_past_sweeps, split_last
 
 GROUPS = {
     "road": (Label.DRIVEABLE_SURFACE,),
@@ -96,11 +96,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="data root in the nuScenes format, with lidarseg")
     parser.add_argument("--artifact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
     add_past_sweeps(parser)
+    add_last(parser)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args(argv)
     with one_sentence(parser, "point_groups"):
         reader = NuScenesReader(options.data)
-        labeled = {s: [t for t in reader.samples(s) if reader.has_lidarseg(t)] for s in reader.scenes()}
+        chosen = {scene: split_last(reader.samples(scene), options.last)[1] for scene in reader.scenes()}
+        labeled = {scene: [token for token in tokens if reader.has_lidarseg(token)] for scene, tokens in chosen.items()}
         if not any(labeled.values()):
             raise DatasetError(f"expected key frames with lidarseg labels in {options.data}, got none")
         pipeline, figures = Pipeline.load(options.artifact), {}
@@ -110,10 +112,8 @@ def main(argv: list[str] | None = None) -> int:
                 figures[scene] = measure(pipeline, recorded, scene, tqdm(tokens, scene, unit="frame")).as_json()
                 print(line(scene, figures[scene]))
         if options.json:
-            write_json(
-                options.json,
-                {"model": pipeline.contract.model_id, "past_sweeps": options.past_sweeps, "scenes": figures},
-            )
+            about = {"model": pipeline.contract.model_id, "past_sweeps": options.past_sweeps, "last": options.last}
+            write_json(options.json, about | {"scenes": figures})
     return 0
 
 

@@ -21,6 +21,7 @@ class TrainConfig:
         data: data root in the nuScenes format to train on; empty for synthetic drives.
         occupancy: where its occupancy labels lie; empty for `data` itself.
         scenes: names of its scenes to train on, or of the devkit's splits (train, mini_train); empty for all.
+        held_back: last share of each scene of `data` that is not trained on.
         copies: how often each frame of `data` counts; where features are kept, with its images changed anew.
         mixed_drives: synthetic drives to train on besides `data`, from `first_seed` on, with `rig`.
         drives: synthetic drives to train on; each gives 4 frames.
@@ -59,6 +60,7 @@ class TrainConfig:
     data: str = ""
     occupancy: str = ""
     scenes: tuple[str, ...] = ()
+    held_back: float = 0.0
     copies: int = 1
     mixed_drives: int = 0
     drives: int = 120
@@ -92,7 +94,7 @@ class TrainConfig:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("active_share", "unobserved_keep", "ema"):
+        for name in ("active_share", "unobserved_keep", "ema", "held_back"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in 0..1, got {getattr(self, name)}")
         for name in (
@@ -132,8 +134,8 @@ class TrainConfig:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         if self.init and self.images:
             raise ValueError("init and images: expected one of them, since each brings an image branch")
-        if not self.data and (self.occupancy or self.scenes or self.copies > 1 or self.mixed_drives):
-            raise ValueError("occupancy, scenes, copies and mixed_drives belong to data, but data is empty")
+        if not self.data and (self.occupancy or self.scenes or self.held_back or self.copies > 1 or self.mixed_drives):
+            raise ValueError("occupancy, scenes, held_back, copies and mixed_drives belong to data, but data is empty")
 
 
 def load_config(path: Path, changes: Sequence[str] = ()) -> tuple[TrainConfig, ModelConfig]:

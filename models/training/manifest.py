@@ -13,7 +13,7 @@ from .image_weights import feature_backbone
 
 MANIFEST = "prepared.json"
 FRAMES = "*.npz"
-PAST_VERSION = 1  # of which earlier sweeps frames are prepared with
+PAST_VERSION = 2  # of which earlier sweeps frames are prepared with, and what of them enters the truth
 
 
 def making(

@@ -1,11 +1,12 @@
 """Earlier sweeps of training frames: which ones a frame is prepared with, and how they lie on disk."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from occfusion_ros.core.past_sweeps import MOST_SWEEPS, PastSweep, past_points
-from synthetic import SyntheticDrive, SyntheticFrame
+from synthetic import Sweep, SyntheticDrive, SyntheticFrame
 
 PERIOD_S = (0.05, 0.4)  # from sweep to sweep: of a LiDAR of 20 Hz, and of a robot that answers 2.5 sweeps a second
 LOST = 0.15  # probability that a sweep did not come, or was not read
@@ -13,21 +14,40 @@ UNEVEN = 0.03  # of the period, standard deviation of when a sweep comes
 STEP_M = 0.01  # that positions are kept to
 
 
-def past_of_drive(
-    drive: SyntheticDrive, index: int, frame: SyntheticFrame, ego_radius: float, rng: np.random.Generator
-) -> tuple[PastSweep, ...]:
+@dataclass(frozen=True)
+class Earlier:
+    """A sweep before a frame of a drive, in its own grid frame: `lag_s` seconds ago; map_from_grid (4, 4) float64."""
+
+    sweep: Sweep
+    map_from_grid: np.ndarray
+    lag_s: float
+
+
+def sweeps_before(drive: SyntheticDrive, index: int, rng: np.random.Generator) -> list[Earlier]:
     """Make up to ten sweeps before frame `index` of a drive, the newest first, of the world as it was then.
 
     What moves has moved since. How often sweeps came, when, and which were lost, is drawn.
     """
     period = np.exp(rng.uniform(*np.log(PERIOD_S)))
     periods = np.cumsum(rng.geometric(1 - LOST, MOST_SWEEPS)) + rng.normal(0, UNEVEN, MOST_SWEEPS)
-    grid_from_map, found = np.linalg.inv(frame.map_from_grid), []
-    for lag_s in period * periods:
-        if (then := index - lag_s / drive.interval) >= 0:
-            sweep, map_from_grid = drive.sweep(then)
-            found.append(PastSweep(past_points(sweep.points, ego_radius), grid_from_map @ map_from_grid, lag_s))
-    return tuple(found)
+    lags = [lag_s for lag_s in period * periods if index - lag_s / drive.interval >= 0]
+    return [Earlier(*drive.sweep(index - lag_s / drive.interval), lag_s) for lag_s in lags]
+
+
+def as_past(earlier: Iterable[Earlier], frame: SyntheticFrame, ego_radius: float) -> tuple[PastSweep, ...]:
+    """What a network may be told of sweeps before a frame: without their labels, and without the vehicle itself."""
+    grid_from_map = np.linalg.inv(frame.map_from_grid)
+    return tuple(
+        PastSweep(past_points(one.sweep.points, ego_radius), grid_from_map @ one.map_from_grid, one.lag_s)
+        for one in earlier
+    )
+
+
+def past_of_drive(
+    drive: SyntheticDrive, index: int, frame: SyntheticFrame, ego_radius: float, rng: np.random.Generator
+) -> tuple[PastSweep, ...]:
+    """`as_past` of `sweeps_before`, the newest first."""
+    return as_past(sweeps_before(drive, index, rng), frame, ego_radius)
 
 
 def as_arrays(past: tuple[PastSweep, ...]) -> dict[str, np.ndarray]:

@@ -22,13 +22,13 @@ from occfusion_ros.network.backbone import EfficientNetLite0
 from occfusion_ros.presample.presampler import PresampleConfig, Presampler
 from synthetic import GENERATOR_VERSION, Camera, rig_of
 
-from ..evaluation.nuscenes_frames import NuScenesFrames
+from ..evaluation.nuscenes_frames import NuScenesFrames, split_last
 from .augment import NO_DRIFT, AugmentConfig, augment_images, draw_past
 from .data import PreparedFrame
 from .distributed import multiplies_bfloat16
 from .image_weights import feature_backbone
 from .manifest import claim, making
-from .past import past_of_drive
+from .past import as_past, sweeps_before
 
 FRAMES_PER_DRIVE = 4
 SPACING = 8  # one frame in eight (4 s): neighbors in time teach little
@@ -123,14 +123,13 @@ def prepare_drive(
     missing = [(number, path) for number, path in enumerate(paths, start=1) if not path.exists()]
     for number, path in missing:
         index = number * SPACING
-        frame = drive.frame(index)
-        truth = observed_truth(drive, index, frame)
+        frame, earlier = drive.frame(index), []
+        if config.preprocessing.lags:
+            earlier = sweeps_before(drive, index, np.random.default_rng([seed, index, 1]))
+        past = as_past(earlier, frame, config.preprocessing.ego_radius)
+        truth = observed_truth(drive, index, frame, [(one.sweep, one.map_from_grid) for one in earlier])
         observed = truth != IGNORE
         semantics = np.where(observed, truth, frame.semantics)
-        past = ()
-        if config.preprocessing.lags:
-            ego_radius, rng = config.preprocessing.ego_radius, np.random.default_rng([seed, index, 1])
-            past = past_of_drive(drive, index, frame, ego_radius, rng)
         prepare(frame.frame, semantics, observed, np.random.default_rng([seed, index]), past).save(path)
     return len(missing)
 
@@ -227,6 +226,7 @@ def prepare_root(
     fresh: bool = False,
     copies: int = 1,
     weights: Path | None = None,
+    held_back: float = 0.0,
 ) -> list[Path]:
     """Prepare every sample of a data root that has an occupancy truth and is not there yet; with a progress bar.
 
@@ -235,6 +235,7 @@ def prepare_root(
         scenes: names of the scenes to take, or of the devkit's splits (train, val, mini_train, ...); all by default.
         config, augmentation, keep_images, weights: see `Preparer`. fresh: see `manifest.claim`.
         copies: times that each sample is listed; where features are kept, from images changed anew each time.
+        held_back: last share of each scene's samples that is left out.
 
     Raises:
         DatasetError: there is no truth, or the folder holds frames that were prepared otherwise.
@@ -257,7 +258,8 @@ def prepare_root(
     )
     preprocessing = config.preprocessing
     recorded = NuScenesFrames(reader, MOST_SWEEPS if preprocessing.lags else 0, preprocessing.ego_radius)
-    tokens = [(scene, token) for scene in named_scenes(reader.scenes(), scenes) for token in reader.samples(scene)]
+    chosen = {s: split_last(reader.samples(s), held_back)[0] for s in named_scenes(reader.scenes(), scenes)}
+    tokens = [(scene, token) for scene, kept in chosen.items() for token in kept]
     prepare, paths = Preparer(config, augmentation, keep_images, weights), []
     for number, (scene, token) in enumerate(tqdm(tokens, "preparing samples", unit="sample")):
         semantics = reader.occupancy(token)

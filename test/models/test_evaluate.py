@@ -69,6 +69,16 @@ def test_figures_known_by_hand(figures_and_result):
     assert voxels[0] == 128 * 120 * 40, "within 12.8 m, less what lies behind the sensor"
 
 
+def test_the_last_share_of_a_scene_alone_is_run(root, monkeypatch):
+    monkeypatch.setattr(answer, "contract", SimpleNamespace(grid=GRID), raising=False)
+    reader, labels = NuScenesReader(root), sorted(root.glob("occupancy/*.npz"))
+    with pytest.raises(DatasetError, match="no sample with an occupancy truth"):
+        evaluate.evaluate(answer, reader, last=0.5)  # the first of two samples has labels
+    second = reader.tables.get("sample", list(reader.samples())[1])["data"]["LIDAR_TOP"]
+    labels[0].rename(root / "occupancy" / f"{second}.npz")
+    assert evaluate.evaluate(answer, reader, last=0.5).frames == 1
+
+
 def test_table_and_picture(figures_and_result, tmp_path):
     figures, result = figures_and_result
     text = table(figures)

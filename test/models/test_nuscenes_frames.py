@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 from helpers.tiny_nuscenes import SCENE, TinyRoot, landmark_in_lidar
 
-from models.evaluation.nuscenes_frames import NuScenesFrames
+from models.evaluation.nuscenes_frames import NuScenesFrames, split_last
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.core.preprocessing import Preprocessing
 from occfusion_ros.datasets.nuscenes import NuScenesReader
+
+
+@pytest.mark.parametrize("share,held", [(0, ""), (0.3, "ij"), (0.5, "hij"), (1, "efghij")])
+def test_a_scene_is_split_before_its_last_share(share, held):
+    first, last = split_last("efghij", share)
+    assert first + last == list("efghij") and last == list(held)
 
 
 @pytest.fixture

@@ -33,10 +33,11 @@ def _shift(x: float, y: float, z: float) -> np.ndarray:
     return matrix
 
 
-def observe(returns: dict, semantics: np.ndarray | None = None, index: int = 10) -> np.ndarray:
+def observe(returns: dict, semantics: np.ndarray | None = None, index: int = 10, earlier: tuple = ()) -> np.ndarray:
     semantics = np.zeros(GRID.size, np.uint8) if semantics is None else semantics
     frame = SimpleNamespace(semantics=semantics, map_from_grid=_shift(0, index, 0))
-    return observed_truth(Drive(returns), index, frame)
+    drive = Drive(returns)
+    return observed_truth(drive, index, frame, map(drive.sweep, earlier))
 
 
 def at(truth: np.ndarray, x: float, y: float, z: float) -> int:
@@ -60,6 +61,14 @@ def test_sweeps_before_and_after_add_what_stands_still():
     assert at(truth, -6.1, 2.1, 1.1) == IGNORE  # a car may have moved since
     assert not np.isin(truth, (CAR,)).any()
     assert at(truth, 3.1, 6.1, 1.1) == IGNORE  # three frames away
+
+
+def test_sweeps_that_the_network_is_told_of_add_what_stands_still_and_free_nothing():
+    returns = {10: [(6.1, 0.1, 1.1, WALL)], 4: [(3.1, 6.1, 1.1, WALL), (-6.1, 6.1, 1.1, CAR)]}
+    told, untold = observe(returns, earlier=(4,)), observe(returns)
+    assert at(told, 3.1, 0.1, 1.1) == WALL and at(untold, 3.1, 0.1, 1.1) == 0  # 6 m further back; 10's ray passes there
+    assert at(told, -6.1, 0.1, 1.1) == IGNORE
+    assert np.count_nonzero(told != untold) == 1
 
 
 def test_complete_truth_names_what_a_return_lies_in_and_keeps_grazing_rays_from_freeing_the_road():
