@@ -219,13 +219,16 @@ class Trainer:
 
     def metadata(self) -> dict[str, Any]:
         """What the contract and the model card say of the training."""
-        source = f"of {self.config.data}" if self.config.data else f"of {self.config.drives} synthetic drives"
+        source = (
+            f"of {Path(self.config.data).name}" if self.config.data else f"of {self.config.drives} synthetic drives"
+        )
         if self.config.mixed_drives:
             source += f" and of {self.config.mixed_drives} synthetic drives"
         backbone = "trained on" if self.config.train_backbone else "frozen"
+        began = "as before" if self.before else "labeled pictures" if self.config.images else "ImageNet weights"
         trained_on = (
             f"{len(self.paths)} frames {source}, {self.progress.epoch} epochs, {self.done} steps; "
-            f"image backbone: {'labeled pictures' if self.config.images else 'ImageNet weights'}, {backbone}"
+            f"image backbone: {began}, {backbone}"
         )
         if self.model_config.presample.preprocessing.lags:
             trained_on += f"; with up to {MOST_SWEEPS} earlier sweeps"
