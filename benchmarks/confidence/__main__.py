@@ -35,6 +35,7 @@ from .page import FIGURES, PAGE, page, save_picture
 UNFITTED = VALIDATION[6:]  # thresholds are fitted on the first six
 IMAGE_SIZE = (396, 704)
 INDICES = (8, 24)  # frames of a drive
+SHIPPED = (Path("models/zoo/nano"), Path("models/zoo/swift"))
 
 Labeled = Iterable[tuple[SensorFrame, np.ndarray]]
 
@@ -79,7 +80,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = parser_of("python -m benchmarks.confidence", __doc__)
     parser.add_argument("--data", type=Path, action="append", default=[], help="data root in the nuScenes format")
     parser.add_argument("--drives", type=int, default=4, help="synthetic drives, two frames each (%(default)s)")
-    parser.add_argument("--artifact", type=Path, default=Path("models/zoo/nano"), help="exported model (%(default)s)")
+    parser.add_argument(
+        "--artifact", type=Path, action="append", default=[], help="exported model; may be given again (nano and swift)"
+    )
     parser.add_argument("--backend", default="onnxruntime", help="inference backend (%(default)s)")
     parser.add_argument("--render", action="store_true", help="only write the page again from the figures")
     options = parser.parse_args(argv)
@@ -94,25 +97,22 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure on all data; a root that is not there is left out, and said."""
-    measured = Pipeline.load(options.artifact, options.backend)
-    believed = Pipeline(replace(measured.contract, confidence=None), measured.fuser, measured.refiner)
-    figures: dict[str, Any] = {
-        "machine": processor(),
-        "model": measured.contract.model_id,
-        "backend": measured.backend_name,
-        "data": {},
-    }
+    """Measure all models on all data; a root that is not there is left out, and said."""
     made = list(tqdm(synthetic(options.drives), "synthetic", options.drives * len(INDICES), unit="frame"))
-    figures["entropy"] = entropy(Pipeline.load(options.artifact, "torch"), (frame for frame, _ in made))
-    frames: dict[str, Labeled] = {"synthetic": made}
+    roots = [root for root in options.data if root.is_dir()]
     for root in options.data:
-        if root.is_dir():
-            frames[root.name] = recorded(root)
-        else:
+        if root not in roots:
             print(f"not measured: there is no {root}")
-    for name, labeled in frames.items():
-        figures["data"][name] = measure(believed, measured, labeled)
+    figures: dict[str, Any] = {"machine": processor(), "models": {}}
+    for artifact in options.artifact or SHIPPED:
+        measured = Pipeline.load(artifact, options.backend)
+        believed = Pipeline(replace(measured.contract, confidence=None), measured.fuser, measured.refiner)
+        frames: dict[str, Labeled] = {"synthetic": made, **{root.name: recorded(root) for root in roots}}
+        figures["backend"] = measured.backend_name
+        figures["models"][measured.contract.model_id] = {
+            "entropy": entropy(Pipeline.load(artifact, "torch"), (frame for frame, _ in made)),
+            "data": {name: measure(believed, measured, labeled) for name, labeled in frames.items()},
+        }
     return figures
 
 

@@ -22,20 +22,27 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
     yield from (
         "# Is confidence true?",
         "",
-        f"Model `{figures['model']}`, on {figures['backend']}. Expected calibration error in percent: how far a",
-        "probability lies from the share of the voxels with it for which it holds, on average over voxels, in 15 bins.",
-        "*Believed* is what the networks themselves say, *measured* what the contract holds instead.",
+        f"On {figures['backend']}. Expected calibration error in percent: how far a probability lies from the share of",
+        "the voxels with it for which it holds, on average over voxels, in 15 bins. *Believed* is what the networks",
+        "themselves say, *measured* what the contract holds instead. Sweeps alone, without earlier ones.",
         "",
     )
     rows = [
         [
+            f"`{model}`",
             name,
             str(data["frames"]),
             *(f"{100 * data[when][kind]['error']:.1f}" for kind in KINDS for when in ("before", "after")),
         ]
-        for name, data in figures["data"].items()
+        for model, found in figures["models"].items()
+        for name, data in found["data"].items()
     ]
-    head = ["data", "frames", *(f"{what}, {how}" for what in KINDS.values() for how in ("believed", "measured"))]
+    head = [
+        "model",
+        "data",
+        "frames",
+        *(f"{what}, {how}" for what in KINDS.values() for how in ("believed", "measured")),
+    ]
     yield from table(head, rows)
     yield from (
         "",
@@ -49,7 +56,7 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
         "if three classes shared the rest, against the entropy of all classes inside the networks, in nats, over the",
         "voxels of the synthetic frames that they say are occupied:",
         "",
-        *_entropy(figures["entropy"]),
+        *_entropy({model: found["entropy"] for model, found in figures["models"].items()}),
         "",
         "*Believed* is from the network's own probability, so that the error is the estimate's alone; *measured* from",
         "the calibrated one, as the node publishes it: the entropy then moves with the confidence.",
@@ -62,36 +69,43 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
         "- Occupied: over voxels that are answered to be occupied and whose truth is known, how many are.",
         "  Class: of those that are, how many have the class that is answered.",
         "- The curves in the contract are of synthetic drives alone, by `python -m export.confidence`; the drives here",
-        "  are others. No real recording was fitted on.",
+        "  are others. No real recording was fitted on; some models were trained on one, which their cards say.",
         f"- Machine: {figures['machine']}.",
     )
 
 
 def _entropy(figures: dict[str, Any]) -> list[str]:
     rows = [
-        [network, f"{found['voxels']:,}", f"{found['own']:.2f}"]
+        [f"`{model}`, {network}", f"{found['voxels']:,}", f"{found['own']:.2f}"]
         + [f"{found[what][which]:{form}}" for which in (0, 1) for what, form in ERRORS.items()]
-        for network, found in figures.items()
+        for model, networks in figures.items()
+        for network, found in networks.items()
     ]
     kinds = (f"{what}, {how}" for how in ("believed", "measured") for what in ("bias", "mean error", "95 % below"))
     return table(["network", "voxels", "its own, mean", *kinds], rows)
 
 
 def save_picture(figures: dict[str, Any], path: Path = PICTURE) -> None:
-    """Draw a reliability diagram for each kind."""
+    """Draw a row for each model with a reliability diagram for each kind."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
-    axes = figure.subplots(1, len(KINDS))
-    for axis, (kind, what) in zip(axes, KINDS.items()):
-        axis.plot([0, 1], [0, 1], ":", color="gray")
-        for number, (name, data) in enumerate(figures["data"].items()):
-            for when, style in (("before", "--"), ("after", "-")):
-                said, so, _ = zip(*data[when][kind]["bins"])
-                label = f"{name}, {'believed' if when == 'before' else 'measured'}"
-                axis.plot(said, so, style, marker=".", color=f"C{number}", label=label)
-        axis.set(
-            title=what, xlabel="probability that is said", ylabel="share for which it holds", xlim=(0, 1), ylim=(0, 1)
-        )
-    axes[0].legend(fontsize=7)
+    models = figures["models"]
+    figure = Figure(figsize=(9, 4.2 * len(models)), layout="constrained")
+    rows = figure.subplots(len(models), len(KINDS), squeeze=False)
+    for axes, (model, found) in zip(rows, models.items()):
+        for axis, (kind, what) in zip(axes, KINDS.items()):
+            _diagram(axis, found["data"], kind)
+            axis.set_title(f"{model}: {what}")
+    rows[0, 0].legend(fontsize=7)
     save(figure, path)
+
+
+def _diagram(axis: Any, measured: dict[str, Any], kind: str) -> None:
+    """Lines of all data into an axis of matplotlib."""
+    axis.plot([0, 1], [0, 1], ":", color="gray")
+    for number, (name, data) in enumerate(measured.items()):
+        for when, style in (("before", "--"), ("after", "-")):
+            said, so, _ = zip(*data[when][kind]["bins"])
+            label = f"{name}, {'believed' if when == 'before' else 'measured'}"
+            axis.plot(said, so, style, marker=".", color=f"C{number}", label=label)
+    axis.set(xlabel="probability that is said", ylabel="share for which it holds", xlim=(0, 1), ylim=(0, 1))

@@ -46,11 +46,14 @@ def test_the_page_shows_errors_in_percent(tmp_path):
     before = {"occupancy": said(51, 0.5).to_dict(), "class": said(51, 0.2).to_dict()}
     after = {"occupancy": said(128, 0.5).to_dict(), "class": said(51, 0.25).to_dict()}
     data = {"street": {"frames": 3, "before": before, "after": after}}
-    figures = {"model": "m", "backend": "b", "machine": "c", "data": data}
     both = {"bias": [0.01, 0.2], "error": [0.05, 0.25], "most": [0.1, 0.4]}
-    figures["entropy"] = {"fuser": {"voxels": 1234, "own": 0.5, **both}}
-    assert "| street | 3 | 30.0 | 0.2 | 0.0 | 5.0 |" in page(figures)
-    assert "| fuser | 1,234 | 0.50 | +0.01 | 0.05 | 0.10 | +0.20 | 0.25 | 0.40 |" in page(figures)
+    entropy = {"fuser": {"voxels": 1234, "own": 0.5, **both}}
+    models = {"m": {"data": data, "entropy": entropy}, "other": {"data": data, "entropy": {}}}
+    figures = {"backend": "b", "machine": "c", "models": models}
+    assert "| `other` | street | 3 | 30.0" in page(figures) and "| `m` | street | 3 | 30.0 | 0.2 | 0.0 | 5.0 |" in page(
+        figures
+    )
+    assert "| `m`, fuser | 1,234 | 0.50 | +0.01 | 0.05 | 0.10 | +0.20 | 0.25 | 0.40 |" in page(figures)
     save_picture(figures, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes()[1:4] == b"PNG"
 
