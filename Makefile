@@ -32,8 +32,8 @@ demo: ## Run the node on synthetic scenes, or on the nuScenes data root in DATA,
 test: ## Run all tests, at last those that play sensors in real time
 	@$(PYTHON) tools/bootstrap.py tests
 ifeq ($(ARGS),)
-	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 6 --dist loadfile --no-loadscope-reorder -m "not sensors"
-	@$(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m sensors
+	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -rs -n 6 --dist loadfile --no-loadscope-reorder -m "not sensors"
+	@$(VENV_PYTHON) -m pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder -m sensors
 else
 	@$(VENV_PYTHON) -m pytest -q $(ARGS)
 endif

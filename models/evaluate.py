@@ -23,7 +23,7 @@ from occfusion_ros.runtime.backends.protocol import PRECISIONS, BackendSettings
 from occfusion_ros.runtime.pipeline import REFINE_MODES, Pipeline
 
 from .evaluation.metrics import RangeBands
-from .evaluation.nuscenes_frames import NuScenesFrames, add_last, add_past_sweeps, split_last
+from .evaluation.nuscenes_frames import NuScenesFrames, add_last, add_past_sweeps, among_last, split_last
 from .evaluation.ray_iou import RayIoU, choose_origins
 from .evaluation.report import report, save_picture, table
 
@@ -64,7 +64,7 @@ def evaluate(
 
     Args:
         past_sweeps: earlier sweeps that the network is told of, as far as there are any.
-        last: share (0..1) of each scene's samples, from its end, that are run.
+        last: share (0..1) of each scene's samples, from its end, that count; a memory has seen those before it.
 
     Raises:
         DatasetError: there is none, or the model's grid is not the one of the labels. ContractError: it was not trained
@@ -87,10 +87,11 @@ def evaluate(
         if truth is not None:
             result.add(answer.labels, truth, recorded.sensor_positions(scene, token))
     if not result.frames:
-        count = sum(1 for scene in scenes or reader.scenes() for _ in reader.samples(scene))
+        parts = [split_last(reader.samples(scene), last)[1] for scene in dict.fromkeys(scenes or reader.scenes())]
+        count = sum(map(len, parts))
         raise DatasetError(
-            f"no sample with an occupancy truth among {count} samples of {reader.root}; looked below "
-            f"{reader.occupancy_root} for occupancy/<LiDAR token>.npz and OpenOccupancy's "
+            f"no sample with an occupancy truth among {count} samples{among_last(last)} of {reader.root}; "
+            f"looked below {reader.occupancy_root} for occupancy/<LiDAR token>.npz and OpenOccupancy's "
             "scene_<scene token>/occupancy/<LiDAR token>.npy; "
             + (explain(reader.occupancy_root) or "nor are there labels of another project")
         )
@@ -100,11 +101,15 @@ def evaluate(
 def samples(
     reader: NuScenesReader, scenes: list[str] | None = None, every: bool = False, last: float = 1.0
 ) -> Iterator[tuple[str, str, np.ndarray | None]]:
-    """(scene, sample token, truth) of the last samples with an occupancy truth, or of all; with a progress bar."""
-    chosen = {scene: split_last(reader.samples(scene), last)[1] for scene in scenes or reader.scenes()}
-    tokens = [(scene, token) for scene, tokens in chosen.items() for token in tokens]
-    for scene, token in tqdm(tokens, "evaluating", unit="frame"):
-        truth = reader.occupancy(token)
+    """(scene, sample token, truth) of the last samples with an occupancy truth; with a progress bar.
+
+    With `every` the others come too, those before the last share without their truth.
+    """
+    parts = {scene: split_last(reader.samples(scene), last) for scene in scenes or reader.scenes()}
+    counted = {token for _, kept in parts.values() for token in kept}
+    tokens = [(scene, token) for scene, (before, kept) in parts.items() for token in before + kept]
+    for scene, token in tqdm([one for one in tokens if every or one[1] in counted], "evaluating", unit="frame"):
+        truth = reader.occupancy(token) if token in counted else None
         if truth is not None or every:
             yield scene, token, truth
 

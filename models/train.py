@@ -220,7 +220,9 @@ class Trainer:
     def metadata(self) -> dict[str, Any]:
         """What the contract and the model card say of the training."""
         source = (
-            f"of {Path(self.config.data).name}" if self.config.data else f"of {self.config.drives} synthetic drives"
+            f"of {Path(self.config.data).resolve().name}"
+            if self.config.data
+            else f"of {self.config.drives} synthetic drives"
         )
         if self.config.mixed_drives:
             source += f" and of {self.config.mixed_drives} synthetic drives"
@@ -239,8 +241,13 @@ class Trainer:
             "train": asdict(self.config),
             "epoch": self.progress.epoch,
             "accuracy": {},
-            "trained_on": f"{self.before}; then {trained_on}" if self.before else trained_on,
+            "trained_on": began_from(self.before) + trained_on if self.before else trained_on,
         }
+
+
+def began_from(trained_on: str) -> str:
+    """What the `trained_on` of weights begins with that were trained on from others, whose own is given."""
+    return f"{trained_on}; then "
 
 
 def _same(before: Any, now: Any) -> bool:

@@ -69,7 +69,9 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
         "- Occupied: over voxels that are answered to be occupied and whose truth is known, how many are.",
         "  Class: of those that are, how many have the class that is answered.",
         "- The curves in the contract are of synthetic drives alone, by `python -m export.confidence`; the drives here",
-        "  are others. No real recording was fitted on; some models were trained on one, which their cards say.",
+        "  are others, and their truth is that of the sweeps around each frame alone, though curves of models with",
+        "  lags are fitted on truth that knows earlier sweeps. No real recording was fitted on; some models were",
+        "  trained on one, which their cards say.",
         f"- Machine: {figures['machine']}.",
     )
 

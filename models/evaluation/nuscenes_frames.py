@@ -145,6 +145,11 @@ def split_last(tokens: Iterable[str], share: float) -> tuple[list[str], list[str
     return tokens[:first], tokens[first:]
 
 
+def among_last(share: float) -> str:
+    """Where samples were looked for, for a message; nothing to say where all of a scene were."""
+    return f" in the last {share:g} of each scene" if share < 1 else ""
+
+
 def add_last(parser: ArgumentParser) -> None:
     """Have a command look at the last samples of each scene alone: those that a training held back."""
     parser.add_argument(

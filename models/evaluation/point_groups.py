@@ -23,7 +23,7 @@ from occfusion_ros.datasets.nuscenes import NuScenesReader
 from occfusion_ros.runtime.pipeline import Pipeline
 
 from .metrics import ConfusionMatrix
-from .nuscenes_frames import NuScenesFrames, add_last, add_past_sweeps, split_last
+from .nuscenes_frames import NuScenesFrames, add_last, add_past_sweeps, among_last, split_last
 
 GROUPS = {
     "road": (Label.DRIVEABLE_SURFACE,),
@@ -104,7 +104,8 @@ def main(argv: list[str] | None = None) -> int:
         chosen = {scene: split_last(reader.samples(scene), options.last)[1] for scene in reader.scenes()}
         labeled = {scene: [token for token in tokens if reader.has_lidarseg(token)] for scene, tokens in chosen.items()}
         if not any(labeled.values()):
-            raise DatasetError(f"expected key frames with lidarseg labels in {options.data}, got none")
+            where = among_last(options.last)
+            raise DatasetError(f"expected key frames with lidarseg labels{where} in {options.data}, got none")
         pipeline, figures = Pipeline.load(options.artifact), {}
         recorded = NuScenesFrames.for_model(reader, pipeline.contract, options.past_sweeps)
         for scene, tokens in labeled.items():

@@ -11,16 +11,23 @@ from occfusion_ros.core.command import number, one_sentence, parser_of
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.network.checkpoint import load_checkpoint, save_checkpoint
 
+from ..train import began_from
+
 
 def average(before: Path, after: Path, out: Path, share: float) -> None:
     """Write checkpoint `out`: `share` (0..1) of the weights and buffers of `after`, the rest of `before`.
 
     Raises:
-        ContractError: they are of two networks.
+        ContractError: they are of two networks, or the later ones were not trained on from the earlier ones: what lies
+            between two trainings of their own is no network at all.
     """
-    (one, _), (other, metadata) = load_checkpoint(before), load_checkpoint(after)
+    (one, earlier), (other, metadata) = load_checkpoint(before), load_checkpoint(after)
     if one.config != other.config:
         raise ContractError(f"expected weights of one network, got others in {before} than in {after}")
+    if not metadata["trained_on"].startswith(began_from(earlier["trained_on"])):
+        raise ContractError(
+            f"expected {after} to be trained on from {before} (models.train with init), got: {metadata['trained_on']}"
+        )
     old, new = one.state_dict(), other.state_dict()
     mean = {n: old[n].lerp(value, share) if value.is_floating_point() else value for n, value in new.items()}
     other.load_state_dict(mean)

@@ -238,7 +238,8 @@ def prepare_root(
         held_back: last share of each scene's samples that is left out.
 
     Raises:
-        DatasetError: there is no truth, or the folder holds frames that were prepared otherwise.
+        DatasetError: there is no truth, nothing is held back where something should be, or the folder holds frames that
+            were prepared otherwise.
     """
     from occfusion_ros.datasets.nuscenes import NuScenesReader
 
@@ -258,8 +259,12 @@ def prepare_root(
     )
     preprocessing = config.preprocessing
     recorded = NuScenesFrames(reader, MOST_SWEEPS if preprocessing.lags else 0, preprocessing.ego_radius)
-    chosen = {s: split_last(reader.samples(s), held_back)[0] for s in named_scenes(reader.scenes(), scenes)}
-    tokens = [(scene, token) for scene, kept in chosen.items() for token in kept]
+    parts = {s: split_last(reader.samples(s), held_back) for s in named_scenes(reader.scenes(), scenes)}
+    if held_back and not any(held for _, held in parts.values()):
+        raise DatasetError(
+            f"held_back: expected scenes long enough to hold back {held_back:g} of each, got none in {root}"
+        )
+    tokens = [(scene, token) for scene, (kept, _) in parts.items() for token in kept]
     prepare, paths = Preparer(config, augmentation, keep_images, weights), []
     for number, (scene, token) in enumerate(tqdm(tokens, "preparing samples", unit="sample")):
         semantics = reader.occupancy(token)

@@ -21,8 +21,8 @@ def observed_truth(
     """What the sweeps around frame `index` of a drive observe; (X, Y, Z) uint8, 255 where they observe nothing.
 
     Args:
-        earlier: sweeps that the network is told of, each with its map_from_grid. A real drive's truth is aggregated
-            from them too: what stands still and returned one of them is occupied. Their rays free nothing.
+        earlier: sweeps that the network may be told of, each with its map_from_grid. Their returns of classes that
+            cannot move are occupied, as where a real drive's truth is aggregated from them. Their rays free nothing.
     """
     grid, grid_from_lidar = drive.spec, drive.rig.grid_from_lidar()
     hit, passed = (np.zeros(grid.size, bool) for _ in range(2))

@@ -1,10 +1,12 @@
 """The GPU benchmark from end to end, on the CPU in place of a GPU, with a small network."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from helpers.small_model import CONFIG, small_model
 
 from benchmarks.gpu import __main__ as gpu
@@ -14,8 +16,10 @@ from models.training.config import TrainConfig, load_config
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import Label
 from occfusion_ros.runtime.artifact import load_artifact
+from occfusion_ros.runtime.pipeline import Pipeline
 
 CONFIGS = networks.ZOO.parent / "configs"
+CPU = torch.device("cpu")
 
 
 def shrink(monkeypatch) -> None:
@@ -115,6 +119,11 @@ def test_a_network_with_a_screen_is_compared_too(small):
     reference = engines.Reference(engines.Subject(model, networks.contract("screened", model), street.frame()))
     near = reference.compare(reference.pipeline)
     assert near == {"agreement": 1, "occupied": 1, "features": 0} and reference.labels.any()
+    other = deepcopy(model)
+    other.decoder.register_forward_hook(lambda module, inputs, result: 1.5 * result)
+    pair = engines.torch_pair(engines.Subject(other, reference.subject.contract, None), CPU, "fp32", graphs=False)
+    far = reference.compare(Pipeline(reference.subject.contract, *pair))
+    assert far["features"] == pytest.approx(0.5, rel=1e-4) and far["occupied"] < 1
 
 
 @pytest.mark.parametrize("name", ["nano", "swift", "base"])

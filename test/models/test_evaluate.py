@@ -69,14 +69,35 @@ def test_figures_known_by_hand(figures_and_result):
     assert voxels[0] == 128 * 120 * 40, "within 12.8 m, less what lies behind the sensor"
 
 
-def test_the_last_share_of_a_scene_alone_is_run(root, monkeypatch):
-    monkeypatch.setattr(answer, "contract", SimpleNamespace(grid=GRID), raising=False)
-    reader, labels = NuScenesReader(root), sorted(root.glob("occupancy/*.npz"))
-    with pytest.raises(DatasetError, match="no sample with an occupancy truth"):
+class Remembering:
+    """A memory that keeps count of what it is shown."""
+
+    def __init__(self) -> None:
+        self.shown = 0
+
+    def reset(self, why: str) -> None:
+        self.shown = 0
+
+    def answer(self, grid: OccupancyGrid, *_) -> OccupancyGrid:
+        self.shown += 1
+        return grid
+
+
+def test_the_last_share_of_a_scene_alone_counts(root, monkeypatch, tmp_path):
+    monkeypatch.setattr(answer, "contract", SimpleNamespace(grid=GRID, model_id="m"), raising=False)
+    monkeypatch.setattr(evaluate.Pipeline, "load", lambda *_: answer)
+    reader, (labels,) = NuScenesReader(root), root.glob("occupancy/*.npz")
+    with pytest.raises(DatasetError, match="among 1 samples in the last 0.5 of each scene"):
         evaluate.evaluate(answer, reader, last=0.5)  # the first of two samples has labels
     second = reader.tables.get("sample", list(reader.samples())[1])["data"]["LIDAR_TOP"]
-    labels[0].rename(root / "occupancy" / f"{second}.npz")
-    assert evaluate.evaluate(answer, reader, last=0.5).frames == 1
+    (labels.parent / f"{second}.npz").write_bytes(labels.read_bytes())
+    for last, frames in ((1.0, 2), (0.5, 1)):
+        memory = Remembering()
+        assert evaluate.evaluate(answer, reader, memory=memory, last=last).frames == frames
+        assert memory.shown == 2, "it has seen what lies before the last share"
+        out = tmp_path / "figures.json"
+        assert evaluate.main(["--data", str(root), "--last", str(last), "--json", str(out)]) == 0
+        assert json.loads(out.read_text())["frames"] == frames
 
 
 def test_table_and_picture(figures_and_result, tmp_path):

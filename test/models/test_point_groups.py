@@ -1,10 +1,15 @@
 """Points right in seven groups: what counts, and the figures of a root with point labels."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from helpers.tiny_nuscenes import TinyRoot
 
+from models.evaluation import point_groups
 from models.evaluation.point_groups import GROUPS, PointGroups, line
 from occfusion_ros.core.labels import IGNORE, Label
+from occfusion_ros.datasets.nuscenes import NuScenesReader
 
 
 def test_groups_are_counted_and_other_classes_left_out():
@@ -26,3 +31,17 @@ def test_nothing_counts_nothing():
     figures = PointGroups().as_json()
     assert figures["right"] is None and figures["miou"] is None and set(figures["iou"]) == set(GROUPS)
     assert line("scene", figures) == "scene: no point counts"
+
+
+def test_the_command_measures_the_last_share_of_a_scene(tmp_path, monkeypatch, capsys):
+    root, seen = TinyRoot(tmp_path).root, []
+    tokens = list(NuScenesReader(root).samples())
+    monkeypatch.setattr(NuScenesReader, "has_lidarseg", lambda self, token: True)
+    monkeypatch.setattr(point_groups.Pipeline, "load", lambda *_: SimpleNamespace(contract=None))
+    monkeypatch.setattr(point_groups.NuScenesFrames, "for_model", lambda *_: None)
+    monkeypatch.setattr(point_groups, "measure", lambda *given: seen.extend(given[-1]) or PointGroups())
+    assert point_groups.main(["--data", str(root), "--last", "0.5"]) == 0
+    assert seen == tokens[1:] and len(tokens) == 2
+    with pytest.raises(SystemExit):
+        point_groups.main(["--data", str(root), "--last", "0.1"])
+    assert "in the last 0.1 of each scene" in capsys.readouterr().err

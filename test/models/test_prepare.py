@@ -106,10 +106,14 @@ def test_copies_of_a_sample_have_their_images_changed_each_in_its_own_way(labele
 def test_the_last_share_of_a_scene_is_held_back(labeled, tmp_path):
     root, reader, tokens = labeled
     with pytest.raises(DatasetError, match="among 1 samples"):  # the second of both is the one with labels
-        prepare_root(tmp_path, root, CONFIG, held_back=0.5)
-    assert [path.stem for path in prepare_root(tmp_path, root, CONFIG, held_back=0.2)] == tokens[1:]
+        train.prepare(TrainConfig(data=str(root), held_back=0.5), tmp_path, ModelConfig(CONFIG))
+    assert [path.stem for path in prepare_root(tmp_path, root, CONFIG)] == tokens[1:]
+    with pytest.raises(DatasetError, match="held_back: expected scenes long enough to hold back 0.2"):
+        prepare_root(tmp_path, root, CONFIG, held_back=0.2)
     with pytest.raises(ValueError, match="held_back must lie in 0..1"):
         TrainConfig(data=str(root), held_back=1.5)
+    with pytest.raises(ValueError, match="belong to data"):
+        TrainConfig(held_back=0.5)
 
 
 def test_synthetic_drives_are_mixed_in(labeled, tmp_path, monkeypatch):
