@@ -35,7 +35,7 @@ from .training.image_weights import load_imagenet, load_images
 from .training.log import TrainingLog, save_pictures
 from .training.objective import Objective, class_weights
 from .training.prepare import prepare_all, prepare_root
-from .training.state import load_state, save_state
+from .training.state import began_from, load_state, save_state
 
 PASSES = ("all", "hard")
 FREE_TO_CHANGE = ("frames", "save_every", "pictures", "device", "threads", "workers")  # when a run goes on
@@ -243,11 +243,6 @@ class Trainer:
             "accuracy": {},
             "trained_on": began_from(self.before) + trained_on if self.before else trained_on,
         }
-
-
-def began_from(trained_on: str) -> str:
-    """What the `trained_on` of weights begins with that were trained on from others, whose own is given."""
-    return f"{trained_on}; then "
 
 
 def _same(before: Any, now: Any) -> bool:

@@ -11,7 +11,7 @@ from occfusion_ros.core.command import number, one_sentence, parser_of
 from occfusion_ros.core.errors import ContractError
 from occfusion_ros.network.checkpoint import load_checkpoint, save_checkpoint
 
-from ..train import began_from
+from .state import began_from
 
 
 def average(before: Path, after: Path, out: Path, share: float) -> None:

@@ -1,4 +1,4 @@
-"""The state of a training run on disk: tensors and plain values alone."""
+"""The state of a training run on disk, tensors and plain values alone; and what weights say of the runs before."""
 
 import os
 from pathlib import Path
@@ -32,3 +32,8 @@ def load_state(path: Path) -> dict[str, Any]:
         raise ContractError(
             f"{path}: expected the state of a training run, got {one_line(error)}; remove it"
         ) from error
+
+
+def began_from(trained_on: str) -> str:
+    """What the `trained_on` of weights begins with that were trained on from others, whose own is given."""
+    return f"{trained_on}; then "
