@@ -19,7 +19,7 @@ from .world.truth import SAMPLE, mark_points, sample, voxelize
 from .world.weather import draw_weather
 from .world.world import Body, Window, World
 
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 4
 """Of everything that a seed becomes. Prepared frames of another version are not taken for those of this one;
 `test/synthetic/test_generator_version.py` fails where frames change under the same version."""
 FIRST_STATION = 150.0  # metres; the road exists well before it
@@ -180,7 +180,8 @@ class SyntheticDrive:
         lidar, origin = self.rig.lidar, scene.window.origin
         own = Body(self._own.moved(scene.base), origin)
         local_from_lidar = _shifted(scene.base @ lidar.base_from_lidar, -origin)
-        seen = sweep(lidar, (*scene.bodies, own), local_from_lidar, rng, self.style.grass, self.weather, self._infrared)
+        bodies, grass = (*scene.bodies, own), self.style.grass
+        seen = sweep(lidar, bodies, local_from_lidar, rng, grass, self.weather, self._infrared, origin)
         return seen if self.rig.base_from_grid is None else seen.moved(self.rig.grid_from_lidar())
 
     def _semantics(self, window: Window, mesh: Mesh, map_from_grid: np.ndarray, seen: Sweep) -> np.ndarray:

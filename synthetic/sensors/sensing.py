@@ -1,6 +1,6 @@
 """What the sensors of a rig see of a world: LiDAR returns and camera images, by ray casting."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from .rig import Camera, Lidar
 
 _SHADOW_STEP = 2  # one shadow ray for this many pixels along each axis
 _NOISE_SIZE = 512
+_MAP = np.zeros(3)
+_LEAF_SHARE = (0.15, 1.0)  # of a beam that one leaf catches: beams are wider than leaves
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def sweep(
     grass: float = 0.0,
     weather: Weather = CLEAR,
     infrared: np.ndarray = VISIBLE,
+    origin: np.ndarray = _MAP,
 ) -> Sweep:
     """One turn of the LiDAR.
 
@@ -65,11 +68,14 @@ def sweep(
         local_from_lidar: (4, 4), to the frame of the bodies.
         grass: metres above the ground within which rays are caught by grass.
         infrared: see `draw_infrared`.
+        origin: (3,) metres, map position of the bodies' frame, which the windows of facades are anchored to.
     """
     directions = lidar_directions(lidar, rng.uniform(0, 2 * np.pi))
     turned = (directions @ local_from_lidar[:3, :3].T).astype(np.float32)
-    hits = cast(bodies, np.tile(local_from_lidar[:3, 3].astype(np.float32), (len(turned), 1)), turned)
+    start = local_from_lidar[:3, 3].astype(np.float32)
+    hits = _glazed(cast(bodies, np.tile(start, (len(turned), 1)), turned), start, turned, origin)
     bright = wet_brightness(weather, _brightness(hits, turned, infrared), hits.normal)
+    bright = np.where(hits.texture == LEAVES, bright * rng.uniform(*_LEAF_SHARE, len(bright)), bright)
     lost = _lost(lidar, hits, bright, weather)
     seen = (hits.distance < lidar.max_range) & (hits.distance > lidar.min_range) & (rng.uniform(size=len(lost)) > lost)
     air, air_distance = air_returns(weather, hits.distance, rng)
@@ -93,6 +99,28 @@ def sweep(
         exact=np.concatenate([exact, false[:, :3]]).astype(np.float32),
         rings=np.concatenate([ring[seen], ring[ghosts], ring[air]]).astype(np.uint8),
     )
+
+
+def _glazed(hits: Hits, start: np.ndarray, rays: np.ndarray, origin: np.ndarray) -> Hits:
+    """The hits of rays (N, 3) from `start` (3,), those in the windows of facades on glass."""
+    texture = hits.texture.copy()
+    wall = np.flatnonzero(texture == FACADE)
+    position = start + rays[wall] * hits.distance[wall, None] + _anchored(origin)
+    texture[wall[_panes(texture[wall], position, hits.normal[wall])]] = GLASS
+    return replace(hits, texture=texture)
+
+
+def _anchored(origin: np.ndarray) -> np.ndarray:
+    """Where patterns begin, (3,) float32 metres: single precision tells no millimetres far out on the map."""
+    return (origin % 1024).astype(np.float32)
+
+
+def _panes(texture: np.ndarray, position: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """Indices of the points (N, 3) that lie in windows of a facade; metres, anchored in the map."""
+    wall = np.flatnonzero((texture == FACADE) & (np.abs(normal[:, 2]) < 0.5))
+    x, y, z = position[wall].T
+    along = np.abs(normal[wall, 1]) * x + np.abs(normal[wall, 0]) * y
+    return wall[(np.abs(along / 2.6 % 1 - 0.5) < 0.27) & (np.abs(z / 3.0 % 1 - 0.55) < 0.27)]
 
 
 def _lost(lidar: Lidar, hits: Hits, bright: np.ndarray, weather: Weather) -> np.ndarray:
@@ -173,9 +201,7 @@ class Painter:
         """Light leaving the surfaces that were hit, (N, 3) float32."""
         position = rays[hit] * hits.distance[hit][:, None] + local_from_camera[:3, 3].astype(np.float32)
         normal, sun = hits.normal[hit], self.light.sun.astype(np.float32)
-        albedo = self._textured(
-            hits.albedo[hit], hits.texture[hit], position + (origin % 1024).astype(np.float32), normal
-        )
+        albedo = self._textured(hits.albedo[hit], hits.texture[hit], position + _anchored(origin), normal)
         facing = normal @ sun
         facing = np.where(hits.texture[hit] == LEAVES, 0.35 + 0.4 * np.abs(facing), np.maximum(facing, 0))
         lit = np.zeros(len(rays), np.float32)
@@ -218,10 +244,8 @@ class Painter:
         u, v = np.where(texture == FACADE, x + y, x), np.where(texture == FACADE, z, y)
         pattern = self._lookup(u * 30, v * 30) * 0.5 + self._lookup(u * 4, v * 4) * 0.5
         shaded = albedo * (1 + np.where(wavy, scale, 0) * pattern)[:, None].astype(np.float32)
-        wall = np.flatnonzero((texture == FACADE) & (np.abs(normal[:, 2]) < 0.5))
-        along = np.abs(normal[wall, 1]) * x[wall] + np.abs(normal[wall, 0]) * y[wall]
-        pane = (np.abs(along / 2.6 % 1 - 0.5) < 0.27) & (np.abs(z[wall] / 3.0 % 1 - 0.55) < 0.27)
-        shaded[wall[pane]] = shaded[wall[pane]] * 0.15 + np.float32([0.1, 0.13, 0.17])
+        pane = _panes(texture, position, normal)
+        shaded[pane] = shaded[pane] * 0.15 + np.float32([0.1, 0.13, 0.17])
         return shaded
 
     def _lookup(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:

@@ -8,13 +8,14 @@ import pytest
 
 from occfusion_ros.core.errors import DatasetError
 from occfusion_ros.core.grid import GridSpec
-from synthetic.objects.mesh import Mesh, Paint, box
+from synthetic.objects.mesh import FACADE, LEAVES, Mesh, Paint, box
 from synthetic.objects.plants import VEGETATION, belt
 from synthetic.objects.surfaces import DRIVEABLE, OTHER_FLAT, SIDEWALK, TERRAIN
 from synthetic.sensors.rig import nuscenes_rig
 from synthetic.sensors.sensing import sweep
 from synthetic.world.barriers import ELEMENT, BarrierRun
 from synthetic.world.block import Block
+from synthetic.world.ground import _GROUND_RGB
 from synthetic.world.road import BLOCK, BlockPlan, Road
 from synthetic.world.style import VISIBLE, draw_infrared, draw_light, draw_style
 from synthetic.world.truth import voxelize
@@ -169,6 +170,38 @@ def test_some_terrain_is_mown_and_grass_is_brighter_to_a_lidar_than_to_the_eye()
     )
     means = [seen.points[seen.labels == TERRAIN, 3].mean() for seen in (dark, bright)]
     assert means[1] == pytest.approx(3 * means[0], rel=0.1)
+
+
+def test_a_lidar_sees_concrete_between_asphalt_and_lawns():
+    gains = np.array([draw_infrared(np.random.default_rng(seed)) for seed in range(200)])
+    concrete, lawn = (gains[:, label] / gains[:, DRIVEABLE] for label in (SIDEWALK, TERRAIN))
+    assert (concrete < lawn).mean() > 0.95
+    albedo = {label: np.mean(_GROUND_RGB[label]) for label in (DRIVEABLE, SIDEWALK)}
+    assert 1.5 < np.median(concrete) * albedo[SIDEWALK] / albedo[DRIVEABLE] < 2.2
+
+
+def _wall_of(texture: int, origin: np.ndarray) -> np.ndarray:
+    """Intensities (N,) of a gray wall 8 m ahead, of a texture kind."""
+    wall = box((0, 8.5, 0), (30, 1, 20), Paint(15, (0.5, 0.5, 0.5), texture))
+    seen = sweep(nuscenes_rig().lidar, (Body(wall, np.zeros(3)),), np.eye(4), np.random.default_rng(0), origin=origin)
+    return seen.points[seen.labels == 15, 3]
+
+
+def test_windows_are_dark_to_a_lidar_and_stay_where_they_are():
+    plain, front, again, moved = (
+        _wall_of(texture, np.float64(origin))
+        for texture, origin in ((0, (0, 0, 0)), (FACADE, (0, 0, 0)), (FACADE, (1024, 0, 0)), (FACADE, (1.3, 0, 0)))
+    )
+    dark = 0.25 * np.median(plain)
+    assert (plain < dark).mean() < 0.01 and 0.12 < (front < dark).mean() < 0.35
+    assert len(front) < len(plain)  # some of what meets glass does not come back
+    assert np.array_equal(front, again) and len(moved) != len(front)
+
+
+def test_leaves_catch_part_of_a_beam():
+    wall, leaf = (_wall_of(texture, np.zeros(3)) for texture in (0, LEAVES))
+    spread = [np.subtract(*np.percentile(np.log(np.maximum(seen, 1e-4)), (90, 10))) for seen in (wall, leaf)]
+    assert spread[1] > 1.3 * spread[0] and np.median(leaf) < 0.8 * np.median(wall)
 
 
 def test_rays_get_into_a_belt_and_some_through_it():
