@@ -105,21 +105,20 @@ def _glazed(hits: Hits, start: np.ndarray, rays: np.ndarray, origin: np.ndarray)
     """The hits of rays (N, 3) from `start` (3,), those in the windows of facades on glass."""
     texture = hits.texture.copy()
     wall = np.flatnonzero(texture == FACADE)
-    position = start + rays[wall] * hits.distance[wall, None] + _anchored(origin)
-    texture[wall[_panes(texture[wall], position, hits.normal[wall])]] = GLASS
+    position = start + rays[wall] * hits.distance[wall, None]
+    texture[wall[_panes(texture[wall], position, hits.normal[wall], origin)]] = GLASS
     return replace(hits, texture=texture)
 
 
-def _anchored(origin: np.ndarray) -> np.ndarray:
-    """Where patterns begin, (3,) float32 metres: single precision tells no millimetres far out on the map."""
-    return (origin % 1024).astype(np.float32)
+def _panes(texture: np.ndarray, position: np.ndarray, normal: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """Indices of the points (N, 3) that lie in windows of a facade, which stay where they are on the map; metres.
 
-
-def _panes(texture: np.ndarray, position: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Indices of the points (N, 3) that lie in windows of a facade; metres, anchored in the map."""
+    Args:
+        origin: (3,) float64, map position of the frame of the points.
+    """
     wall = np.flatnonzero((texture == FACADE) & (np.abs(normal[:, 2]) < 0.5))
-    x, y, z = position[wall].T
-    along = np.abs(normal[wall, 1]) * x + np.abs(normal[wall, 0]) * y
+    x, y, z = (position[wall] + np.asarray(origin, np.float64)).T  # single precision tells no millimetres far out
+    along = normal[wall, 0] * y - normal[wall, 1] * x
     return wall[(np.abs(along / 2.6 % 1 - 0.5) < 0.27) & (np.abs(z / 3.0 % 1 - 0.55) < 0.27)]
 
 
@@ -201,7 +200,7 @@ class Painter:
         """Light leaving the surfaces that were hit, (N, 3) float32."""
         position = rays[hit] * hits.distance[hit][:, None] + local_from_camera[:3, 3].astype(np.float32)
         normal, sun = hits.normal[hit], self.light.sun.astype(np.float32)
-        albedo = self._textured(hits.albedo[hit], hits.texture[hit], position + _anchored(origin), normal)
+        albedo = self._textured(hits.albedo[hit], hits.texture[hit], position, normal, origin)
         facing = normal @ sun
         facing = np.where(hits.texture[hit] == LEAVES, 0.35 + 0.4 * np.abs(facing), np.maximum(facing, 0))
         lit = np.zeros(len(rays), np.float32)
@@ -235,16 +234,16 @@ class Painter:
         return sunny[coarse[hit]]
 
     def _textured(
-        self, albedo: np.ndarray, texture: np.ndarray, position: np.ndarray, normal: np.ndarray
+        self, albedo: np.ndarray, texture: np.ndarray, position: np.ndarray, normal: np.ndarray, origin: np.ndarray
     ) -> np.ndarray:
         """Albedo (N, 3) with the pattern of its texture kind, anchored in the map."""
-        x, y, z = position.T
+        x, y, z = (position + (origin % 1024).astype(np.float32)).T  # the noise repeats there
         wavy = texture >= GROUND
         scale = np.choose(texture, np.float32([0, 0.35, 0.6, 0.15, 0.3, 0]))
         u, v = np.where(texture == FACADE, x + y, x), np.where(texture == FACADE, z, y)
         pattern = self._lookup(u * 30, v * 30) * 0.5 + self._lookup(u * 4, v * 4) * 0.5
         shaded = albedo * (1 + np.where(wavy, scale, 0) * pattern)[:, None].astype(np.float32)
-        pane = _panes(texture, position, normal)
+        pane = _panes(texture, position, normal, origin)
         shaded[pane] = shaded[pane] * 0.15 + np.float32([0.1, 0.13, 0.17])
         return shaded
 
