@@ -70,9 +70,7 @@ def evaluate(
         DatasetError: there is none, or the model's grid is not the one of the labels. ContractError: it was not trained
             with earlier sweeps.
     """
-    grid = pipeline.contract.grid
-    if grid != GridSpec():
-        raise DatasetError(f"expected a model on the grid of the labels, {GridSpec()}, got {grid}")
+    grid = grid_of_labels(pipeline)
     recorded = NuScenesFrames.for_model(reader, pipeline.contract, past_sweeps)
     result = Evaluation(RangeBands(grid), RayIoU(grid))
     of_scene = ""
@@ -96,6 +94,13 @@ def evaluate(
             + (explain(reader.occupancy_root) or "nor are there labels of another project")
         )
     return result
+
+
+def grid_of_labels(pipeline: Pipeline) -> GridSpec:
+    """The model's grid; DatasetError where labels have another one."""
+    if pipeline.contract.grid != GridSpec():
+        raise DatasetError(f"expected a model on the grid of the labels, {GridSpec()}, got {pipeline.contract.grid}")
+    return pipeline.contract.grid
 
 
 def samples(

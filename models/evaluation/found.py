@@ -42,7 +42,12 @@ class Found:
         self.counts = np.zeros((NUM_LABELS, len(BANDS), 2), np.int64)
 
     def add(self, answer: OccupancyGrid, truth: np.ndarray, points: np.ndarray) -> None:
-        """Add a frame; truth (X, Y, Z) uint8, 255 ignored, points of the sweep (N, 3 or more), metres, grid frame."""
+        """Add a frame.
+
+        Args:
+            truth: (X, Y, Z) uint8 on the answer's grid; 255 is ignored.
+            points: (N, 3 or more) returns that the model was given, metres, grid frame.
+        """
         index, inside = answer.spec.indices(points[:, :3])
         occupied = np.zeros(truth.shape, bool)
         occupied[tuple(index[inside].T)] = True
@@ -57,10 +62,15 @@ class Found:
             return self.counts[..., 1] / self.counts.sum(-1)
 
     def iou(self, share: np.ndarray | None = None) -> float:
-        """Geometric IoU; with `share` (17, bands) as it would be if such shares got a class (its own where NaN)."""
+        """Geometric IoU; NaN where neither side has anything occupied.
+
+        Args:
+            share: (17, bands) that get a class in place of its own; NaN leaves its own.
+        """
         count, own = self.counts.sum(-1), self.share()
         got = np.nan_to_num(own if share is None else np.where(np.isnan(share), own, share)) * count
-        return float(got[EMPTY + 1 :].sum() / (count[EMPTY + 1 :].sum() + got[EMPTY].sum()))
+        union = count[EMPTY + 1 :].sum() + got[EMPTY].sum()
+        return float(got[EMPTY + 1 :].sum() / union) if union else float("nan")
 
     def as_json(self) -> dict[str, Any]:
         """IoU, and by class and band the voxels and how many of them get a class."""

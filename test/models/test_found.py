@@ -1,16 +1,22 @@
 """What is found by class and distance to the nearest return: bands, counts, and the command."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers.tiny_nuscenes import TinyRoot
+from helpers.tiny_nuscenes import START_US, TinyRoot
 
 from models import found
 from models.evaluation.found import BANDS, Found, bands_of, table
-from occfusion_ros.core.frames import OccupancyGrid
+from models.training.data import PreparedFrame
+from occfusion_ros.core.errors import DatasetError
+from occfusion_ros.core.frames import OccupancyGrid, SensorFrame
 from occfusion_ros.core.grid import GridSpec
 from occfusion_ros.core.labels import IGNORE, Label
+from occfusion_ros.core.preprocessing import Preprocessing
 
 SMALL = GridSpec((0.0, 0.0, 0.0), 1.0, (30, 8, 8))
 POINT = np.float32([[2.5, 2.5, 2.5, 0.1]])
@@ -65,17 +71,84 @@ def test_the_table_says_what_there_is_and_how_much():
     assert lines[2].split() == ["car", "1.000", "1.000", "0.000", "-", "-", "-", "60.0%"]
 
 
-def test_the_command_compares_a_drive_with_prepared_frames(tmp_path, monkeypatch, capsys):
-    root, asked = TinyRoot(tmp_path / "root").root, []
-    pipeline = type("P", (), {"contract": type("C", (), {"model_id": "m"})})()
-    monkeypatch.setattr(found.Pipeline, "load", lambda *_, **__: pipeline)
-    monkeypatch.setattr(found, "recorded", lambda reader, *_: asked.append(reader.root) or "recorded")
-    monkeypatch.setattr(found, "found_in", lambda frames, _: one_frame() if frames == "recorded" else list(frames))
-    with pytest.raises(SystemExit):
-        found.main(["--data", str(root), "--frames", str(tmp_path)])
-    assert "expected prepared frames" in capsys.readouterr().err
-    monkeypatch.setattr(found, "prepared", lambda _: "recorded")
-    assert found.main(["--data", str(root), "--frames", str(tmp_path), "--json", str(tmp_path / "f.json")]) == 0
+FULL = GridSpec()
+WALL = (slice(200, 312), 306, slice(0, 4))
+
+
+def model(grid: GridSpec = FULL) -> Callable[[SensorFrame], OccupancyGrid]:
+    """Finds the half of the wall that is on the left; keeps the frames that it was given in `asked`."""
+
+    def answer(frame: SensorFrame) -> OccupancyGrid:
+        answer.asked.append(frame)
+        labels = np.zeros(FULL.size, np.uint8)
+        labels[200:256, 306, :4] = Label.MANMADE
+        return OccupancyGrid(FULL, labels, frame.stamp_ns, frame.frame_id)
+
+    answer.contract = SimpleNamespace(grid=grid, model_id="m", preprocessing=Preprocessing())
+    answer.asked = []
+    return answer
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """A data root with one labeled sample: a wall."""
+    folder, truth = TinyRoot(tmp_path / "root").root, np.zeros(FULL.size, np.uint8)
+    truth[WALL] = Label.MANMADE
+    (folder / "occupancy").mkdir()
+    np.savez_compressed(folder / "occupancy" / f"LIDAR_TOP{START_US}.npz", semantics=truth)
+    return folder
+
+
+@pytest.fixture
+def frames(tmp_path) -> Path:
+    """A prepared frame: of the same wall the found half and a part of the other were observed."""
+    truth, observed = np.zeros(FULL.size, np.uint8), np.zeros(FULL.size, bool)
+    truth[WALL] = Label.MANMADE
+    observed[200:270, 306, :4] = True
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    origin, none = np.array([0, 0, 0.4]), (np.zeros((0, 4, 1, 1), np.float16),)
+    points = np.float32([[0, 0, 0, 1], [0.5, 0.5, 0, 1]])  # the vehicle itself
+    PreparedFrame(points, np.zeros((0, 4, 4), np.float32), none, truth, observed, FULL, origin).save(folder / "a.npz")
+    return folder
+
+
+def test_the_command_compares_a_drive_with_prepared_frames_by_lidar_alone(root, frames, tmp_path, monkeypatch, capsys):
+    finds = model()
+    monkeypatch.setattr(found.Pipeline, "load", lambda *_, **__: finds)
+    assert found.main(["--data", str(root), "--frames", str(frames), "--json", str(tmp_path / "f.json")]) == 0
     figures = json.loads((tmp_path / "f.json").read_text())
-    assert asked[-1] == root and figures["iou_as_frames"] == figures["data"]["iou"] == pytest.approx(1 / 3)
-    assert capsys.readouterr().out.count("vegetation") == 2
+    assert figures["data"]["iou"] == pytest.approx(0.5) and figures["frames"]["iou"] == pytest.approx(56 / 70)
+    far = figures["frames"]["found"]["manmade"]["farther"]
+    assert far == {"voxels": 70 * 4, "found": 56 * 4}, "the vehicle itself is no return"
+    assert 0.5 < figures["iou_as_frames"] <= 56 / 70 + 1e-9
+    assert [frame.cameras for frame in finds.asked] == [(), ()]
+    assert finds.asked[1].ray_origins.tolist() == [[0, 0, 0.4]]
+    assert capsys.readouterr().out.count("manmade") == 2
+
+
+def test_without_frames_the_cameras_take_part(root, monkeypatch):
+    finds = model()
+    monkeypatch.setattr(found.Pipeline, "load", lambda *_, **__: finds)
+    assert found.main(["--data", str(root)]) == 0 and finds.asked[0].cameras
+
+
+def test_what_cannot_be_measured_is_said_before_anything_is(root, frames, tmp_path, monkeypatch, capsys):
+    finds = model()
+    monkeypatch.setattr(found.Pipeline, "load", lambda *_, **__: finds)
+    (tmp_path / "none").mkdir()
+    for more, message in (
+        (["--frames", str(tmp_path / "none")], "expected prepared frames"),
+        (["--frames", str(frames), "--past-sweeps", "2"], "leave out --past-sweeps"),
+    ):
+        with pytest.raises(SystemExit):
+            found.main(["--data", str(root), *more])
+        assert message in capsys.readouterr().err and not finds.asked
+    monkeypatch.setattr(found.Pipeline, "load", lambda *_, **__: model(SMALL))
+    with pytest.raises(SystemExit):
+        found.main(["--data", str(root)])
+    assert "expected a model on the grid of the labels" in capsys.readouterr().err
+    with pytest.raises(DatasetError, match="expected a truth on"):
+        next(found.prepared(sorted(frames.glob("*.npz")), SMALL))
+    with pytest.raises(DatasetError, match="truth has occupied voxels, got none"):
+        found.found_in([], model())
