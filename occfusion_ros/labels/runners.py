@@ -152,8 +152,10 @@ def on_ray(
     if began:
         try:
             ray.init(address, log_to_driver=False, logging_level="error")
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise RunnerError(f"there is no Ray cluster at {address}: {one_line(error)}") from error
+        except (ConnectionError, ValueError, RuntimeError, SystemExit) as error:
+            # Ray ends the program where nobody answers.
+            reason = "nobody answers" if isinstance(error, SystemExit) else one_line(error)
+            raise RunnerError(f"there is no Ray cluster at {address}: {reason}") from error
     try:
         yield from _RayRun(ray, make, share, (timeout_s, wait_s), _Queue(jobs, tries), report).outcomes()
     finally:

@@ -144,7 +144,19 @@ def test_a_node_that_is_lost_costs_no_job(ray, tmp_path):
 def test_what_ray_cannot_run_is_said(ray):
     with pytest.raises(RunnerError, match="no such model"):
         list(on_ray(unmade, GOOD, "local", Share(1), TIMEOUT_S))
-    with pytest.raises(RunnerError, match="there is no Ray cluster at auto"):
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"), [(ConnectionError("no running Ray"), "no running Ray"), (SystemExit(15), "nobody answers")]
+)
+def test_without_a_cluster_it_is_said(ray, answer, reason, monkeypatch):
+    """As Ray answers where no cluster runs here, and where none is at an address; tests beside this one run some."""
+
+    def init(*_, **__) -> None:
+        raise answer
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(RunnerError, match=f"there is no Ray cluster at auto: {reason}"):
         list(on_ray(make(Path()), GOOD, "auto", Share(1), TIMEOUT_S))
 
 
